@@ -1,0 +1,1 @@
+"""Typer commands: read arguments, call one function, print."""

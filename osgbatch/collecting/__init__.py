@@ -1,0 +1,1 @@
+"""Returned archives to verified results and one table."""

@@ -1,0 +1,1 @@
+"""The only room that runs condor commands or imports htcondor2."""

@@ -1,0 +1,1 @@
+"""The embedded runner, writing HTCondor's text event log."""

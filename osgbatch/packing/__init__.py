@@ -1,0 +1,1 @@
+"""Environments, libraries and files to archives."""

@@ -1,0 +1,1 @@
+"""Spec and rows to Plan to Resolved; pure."""

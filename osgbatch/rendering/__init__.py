@@ -1,0 +1,1 @@
+"""Resolved to submit file, item file and shim."""

@@ -1,0 +1,1 @@
+"""YAML text to Spec; every error with file, line, column and a caret."""

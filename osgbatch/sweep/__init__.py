@@ -1,0 +1,1 @@
+"""Columns and tables to rows, as a stream."""
