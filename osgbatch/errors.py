@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from osgbatch import exits
+from osgbatch.model import Place
 
 
 class OsgbatchError(Exception):
@@ -52,3 +55,43 @@ class ResultError(OsgbatchError):
     """What came back from an execution point cannot be accepted."""
 
     exit_code = exits.SOME_FAILED
+
+
+class SpecError(OsgbatchError):
+    """A mistake in a file that the user wrote, with the place and a caret under it."""
+
+    def __init__(self, what: str, place: Place, *, fix: str = "") -> None:
+        super().__init__(what, where=f"{place.file}:{place.line}:{place.column}", fix=fix)
+        self.place = place
+
+    def __str__(self) -> str:
+        lines = [f"{self.where}: {self.what}"]
+        if self.place.source:
+            number = str(self.place.line)
+            source, column = _window(self.place.source, self.place.column)
+            width = max(1, min(self.place.width, len(source) - column + 1))
+            lines.append(f"    {number} | {source}")
+            lines.append(f"    {' ' * len(number)} | {' ' * (column - 1)}{'^' * width}")
+        if self.fix:
+            lines.append(f"  {self.fix}")
+        return "\n".join(lines)
+
+
+class SpecErrors(OsgbatchError):
+    """All mistakes found in a spec, at once."""
+
+    def __init__(self, errors: Sequence[SpecError]) -> None:
+        super().__init__(errors[0].what)
+        self.errors = tuple(errors)
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)
+
+
+def _window(source: str, column: int, width: int = 100) -> tuple[str, int]:
+    """The part of a long line around `column`, and the column inside it."""
+    source = source.replace("\t", " ")
+    if len(source) <= width:
+        return source, column
+    start = max(0, min(column - 1 - width // 2, len(source) - width))
+    return source[start : start + width], column - start

@@ -1,0 +1,336 @@
+"""The frozen dataclasses that travel between rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a file that the user wrote, for errors that point at it.
+
+    line, column: 1-based; width: characters under the caret; source: the line's text.
+    """
+
+    file: str
+    line: int
+    column: int
+    source: str = ""
+    width: int = 1
+
+    def at(self, token: str) -> Place:
+        """The place of `token` inside this one, where it can be found on the same line."""
+        found = self.source.find(token, self.column - 1)
+        if found < 0:
+            return self
+        return Place(self.file, self.line, found + 1, self.source, len(token))
+
+
+@dataclass(frozen=True)
+class Template:
+    """Text with placeholders: literals at even positions, column names at odd ones."""
+
+    parts: tuple[str, ...]
+    place: Place | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The placeholders' names, in order."""
+        return self.parts[1::2]
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        """The text with every placeholder replaced once; values are never expanded again."""
+        if len(self.parts) == 1:
+            return self.parts[0]
+        return "".join(
+            values[part] if position % 2 else part for position, part in enumerate(self.parts)
+        )
+
+
+class Cell(NamedTuple):
+    """One parameter of one task: its typed value, and its text as it was written."""
+
+    value: Any
+    text: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a sweep.
+
+    is_file: each value names a file that is brought to the task.
+    """
+
+    name: str
+    cells: Sequence[Cell]
+    is_file: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """All rows of a sweep: the product of blocks of columns, the last block varying fastest.
+
+    blocks: each a tuple of columns of equal length (a table), or of one column (a list).
+    """
+
+    blocks: tuple[tuple[Column, ...], ...]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All columns, in the order of the spec."""
+        return tuple(column for block in self.blocks for column in block)
+
+    def __len__(self) -> int:
+        count = 1
+        for block in self.blocks:
+            count *= len(block[0].cells)
+        return count
+
+    def row(self, index: int) -> tuple[Cell, ...]:
+        """The cells of task `index` (0-based), in the order of `columns`."""
+        cells: list[Cell] = []
+        for block in reversed(self.blocks):
+            index, position = divmod(index, len(block[0].cells))
+            cells[:0] = [column.cells[position] for column in block]
+        return tuple(cells)
+
+    def rows(self) -> Iterator[tuple[Cell, ...]]:
+        """All rows in order."""
+        return (self.row(index) for index in range(len(self)))
+
+
+@dataclass(frozen=True)
+class ColumnSource:
+    """Where a column, or a whole table, comes from.
+
+    kind: "list" (cells), "files" (a glob) or "table" (a CSV file); name is empty for a table.
+    places: where each cell of a list stands.
+    """
+
+    kind: str
+    name: str
+    place: Place
+    cells: tuple[Cell, ...] = ()
+    pattern: str = ""
+
+
+@dataclass(frozen=True)
+class UserPath:
+    """A path as the spec has it, and where it says so."""
+
+    text: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a task's Python comes from: kind "none" or "requirements"."""
+
+    kind: str = "none"
+    path: UserPath | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """What must, or may, come back: a path or glob relative to the task's folder."""
+
+    pattern: Template
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a job asks for. memory in MiB, disk in KiB, time in seconds per task (0: none)."""
+
+    cpus: int = 1
+    memory_mb: int = 1024
+    disk_kb: int = 2 * 1024 * 1024
+    time_s: int = 0
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often and when a failure is tried again.
+
+    on: "infrastructure", "any", or "codes" (then `codes` says which, per task, by the shim).
+    """
+
+    times: int = 2
+    on: str = "infrastructure"
+    codes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Spec:
+    """`sweep.yaml` as the user wrote it, checked. `text` holds its very bytes."""
+
+    path: Path
+    text: bytes
+    name: str
+    command: tuple[Template, ...]
+    sources: tuple[ColumnSource, ...] = ()
+    files: tuple[UserPath, ...] = ()
+    libraries: tuple[UserPath, ...] = ()
+    inputs: tuple[Template, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    environment: Environment = Environment()
+    environment_variables: tuple[tuple[str, str], ...] = ()
+    resources: Resources = Resources()
+    retries: Retries = Retries()
+    tasks_per_job: int = 1
+    gather: UserPath | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths of the spec start from."""
+        return self.path.parent
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One file or folder brought to a task.
+
+    source: where it lies on the access point; task_path: where the task finds it, relative to its
+    folder; carried: relative to the scratch folder, where it arrives; archived: it travels inside
+    an archive, because HTCondor cannot transfer a file of that name as it is.
+    """
+
+    source: Path
+    task_path: str
+    carried: str
+    archived: bool
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """One task: its row, its argument vector and the files brought to it.
+
+    params: the row by name, typed, with files as the task opens them.
+    """
+
+    index: int
+    row: tuple[Cell, ...]
+    params: tuple[tuple[str, Any], ...]
+    argv: tuple[str, ...]
+    inputs: tuple[InputFile, ...]
+    outputs: tuple[tuple[str, bool], ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What follows from the spec alone: tasks, jobs, what must be packed.
+
+    jobs: the tasks of each job, in order; initialdir: the folder that carried paths start from.
+    """
+
+    spec: Spec
+    table: Table
+    tasks: Sequence[TaskPlan]
+    jobs: Sequence[Sequence[int]]
+    initialdir: Path
+    archived_inputs: tuple[InputFile, ...]
+    input_bytes: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Payload:
+    """An archive (or file of rows) that travels with the jobs.
+
+    kind: environment, library, files, inputs or rows; sizes in bytes.
+    """
+
+    kind: str
+    path: Path
+    sha256: str
+    size: int
+    unpacked_size: int
+
+    @property
+    def file(self) -> str:
+        """Its name in the payload folder and in the job's scratch folder."""
+        return self.path.name
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A plan with its archives made: all that rendering and the backends need."""
+
+    plan: Plan
+    payload: tuple[Payload, ...]
+    resources: Resources
+    max_idle: int = 0
+
+
+@dataclass(frozen=True)
+class Round:
+    """One submission inside a batch, as it stands on disk.
+
+    folder: the round's folder; batch_id: 12 hex characters; submit_file, log: what the backend
+    is given; jobs: how many procs it will have.
+    """
+
+    folder: Path
+    batch_id: str
+    batch_name: str
+    number: int
+    jobs: int
+    initialdir: Path
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What a backend said when it took a round."""
+
+    backend: str
+    cluster: int
+    jobs: int
+    time: float
+
+
+@dataclass(frozen=True)
+class JobState:
+    """The state of one job, as its event log tells it.
+
+    state: waiting, running, held, completed or removed; exit_code or signal when completed;
+    starts: how often it was started; times in seconds since 1970 (0: never).
+    """
+
+    proc: int
+    state: str = "waiting"
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str = ""
+    hold_code: int = 0
+    hold_subcode: int = 0
+    starts: int = 0
+    host: str = ""
+    submitted: float = 0.0
+    started: float = 0.0
+    ended: float = 0.0
+    memory_mb: int = 0
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """The state of one task, from its job's events and its own record.
+
+    state: waiting, running, held, succeeded, failed, removed or unknown.
+    archive: the returned archive that tells, when there is one.
+    """
+
+    index: int
+    state: str
+    reason: str = ""
+    detail: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    attempts: int = 0
+    job: JobState | None = None
+    archive: Path | None = None
+    record: Mapping[str, str] = field(default_factory=dict)
+    job_record: Mapping[str, str] = field(default_factory=dict)

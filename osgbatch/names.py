@@ -1,0 +1,75 @@
+"""The names of files in a batch folder and of what travels, in one place."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+BATCHES = "batches"
+SPEC = "sweep.yaml"
+PLAN = "plan.json"
+RESOLVED = "resolved.json"
+TASKS = "tasks.csv"
+PAYLOAD = "payload"
+ROUNDS = "rounds"
+RESULTS = "results"
+RESULTS_TABLE = "results.csv"
+LOCK = "lock"
+
+SUBMIT_FILE = "job.submit"
+ITEMS = "jobs.items"
+SHIM = "shim.sh"
+SUBMITTED = "submitted.json"
+EVENTS = "events.log"
+RETURNED = "returned"
+
+OUT_ARCHIVE = "osgbatch-out.tar.gz"
+"""What the shim writes and HTCondor brings back."""
+
+BATCH_ATTRIBUTE = "OSGBatchID"
+"""The attribute by which the jobs of a batch are found in the queue."""
+
+JOBS_PER_RETURN_FOLDER = 1000
+
+
+def round_folder(batch: Path, number: int) -> Path:
+    """The folder of a round (1-based)."""
+    return batch / ROUNDS / f"{number:03d}"
+
+
+def return_folder(round_path: Path, proc: int) -> Path:
+    """The folder into which the archives of a proc are returned."""
+    return round_path / RETURNED / str(proc // JOBS_PER_RETURN_FOLDER)
+
+
+_ARCHIVE = re.compile(r"(\d+)_(\d+)_(\d+)\.tar\.gz")
+
+
+def parse_archive_name(name: str) -> tuple[int, int, int] | None:
+    """(cluster, proc, attempt) of a returned archive's name; None when it is something else."""
+    match = _ARCHIVE.fullmatch(name)
+    return (int(match[1]), int(match[2]), int(match[3])) if match else None
+
+
+def slug(text: str) -> str:
+    """`text` as a name that is safe in file names and submit files: letters, digits, ._-"""
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:60]
+    return cleaned or "sweep"
+
+
+RESERVED_COLUMNS = frozenset(
+    ["index", "state", "reason", "detail", "exit_code", "signal", "attempts", "host", "site"]
+    + ["slot", "start", "end", "wall_s", "memory_mb", "disk_mb", "table"]
+)
+"""Names that `results.csv`, placeholders and the spec have already taken."""
+
+_COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def column_problem(name: str) -> str:
+    """Why `name` cannot be a column; empty when it can."""
+    if name in RESERVED_COLUMNS:
+        return f'"{name}" is taken by osgbatch; give the column another name'
+    if not _COLUMN.fullmatch(name):
+        return f'"{name}" cannot name a column; use letters, digits and _'
+    return ""

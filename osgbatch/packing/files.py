@@ -1,0 +1,69 @@
+"""Packs `files:`, the user's own files and folders, as they lie beside the spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from osgbatch.errors import PackingError
+from osgbatch.packing.archive import Archive, Member, arrange, printable, write_archive
+from osgbatch.packing.tree import absolute, is_clutter, named_paths, tree_members
+
+KIND = "files"
+RESERVED = ("params.json", "outputs")
+"""What the shim makes in a task's folder: the row, and the folder that must start empty."""
+
+
+def files_archive(entries: Iterable[str], base: Path, cache: Path) -> Archive | None:
+    """Pack the user's files into one archive named by its content.
+
+    entries: paths or patterns, relative to base, the folder of the spec.
+    cache: the folder that the archive is written to.
+    Returns None when there is nothing to pack. Raises PackingError.
+    """
+    members = files_members(entries, base)
+    return write_archive(members, cache, KIND) if members else None
+
+
+def files_members(entries: Iterable[str], base: Path) -> list[Member]:
+    """What would be packed, sorted.
+
+    A path below the spec's folder keeps its place relative to it; a path outside goes by its base
+    name. The spec's folder itself (`.`) brings what is in it but for `batches/` and `outputs/`.
+    Raises PackingError when two entries want one place, or one that of what the shim makes.
+    """
+    base = absolute(base)
+    members: dict[tuple[str, Path | None, str | None], Member] = {}
+    for path in named_paths(entries, base, KIND):
+        for member in _entry_members(path, base):
+            _check_free(member)
+            members[(member.name, member.source, member.link)] = member
+    return arrange(members.values())
+
+
+def _entry_members(path: Path, base: Path) -> Iterator[Member]:
+    if path == base:
+        return tree_members(path, "", _not_ours)
+    if path.is_relative_to(base):
+        return tree_members(path, path.relative_to(base).as_posix())
+    if base.is_relative_to(path):
+        raise PackingError(
+            "the spec lies in this folder, which therefore cannot travel whole",
+            where=f"{KIND}: {printable(str(path))}",
+            fix="Name the files and folders in it that the task needs.",
+        )
+    return tree_members(path, path.name)
+
+
+def _not_ours(name: str, is_folder: bool) -> bool:
+    return name in ("batches", "outputs") or is_clutter(name, is_folder)
+
+
+def _check_free(member: Member) -> None:
+    top = member.name.split("/")[0]
+    if top in RESERVED:
+        raise PackingError(
+            f"a task finds its own {top} in its folder",
+            where=f"{KIND}: {printable(member.name)}",
+            fix="Rename yours, or leave it out.",
+        )

@@ -1,0 +1,39 @@
+"""Tasks to jobs: balanced chunks, and how they are written down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+
+@dataclass(frozen=True)
+class Chunks(Sequence[Sequence[int]]):
+    """`tasks` consecutive tasks in `jobs` chunks, none empty, sizes differing by at most one."""
+
+    tasks: int
+    jobs: int
+
+    @classmethod
+    def of_size(cls, tasks: int, per_job: int) -> Chunks:
+        """As few chunks as hold at most `per_job` tasks each."""
+        return cls(tasks, -(-tasks // per_job))
+
+    def __len__(self) -> int:
+        return self.jobs
+
+    @overload
+    def __getitem__(self, job: int) -> Sequence[int]: ...
+
+    @overload
+    def __getitem__(self, job: slice) -> Sequence[Sequence[int]]: ...
+
+    def __getitem__(self, job: int | slice) -> Sequence[int] | Sequence[Sequence[int]]:
+        if isinstance(job, slice):
+            return [self[i] for i in range(*job.indices(self.jobs))]
+        if not 0 <= job < self.jobs:
+            raise IndexError(job)
+        return range(job * self.tasks // self.jobs, (job + 1) * self.tasks // self.jobs)
+
+    def __iter__(self) -> Iterator[Sequence[int]]:
+        return (self[i] for i in range(self.jobs))

@@ -1,0 +1,59 @@
+"""Which files a task is brought, and how they travel."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from osgbatch.model import InputFile
+
+# HTCondor's item file, transfer lists and submit language give these characters a meaning, and
+# there is no way to quote them there: blanks travel, commas do not (hold 13.2), "$" is expanded.
+_SPLIT_OR_EXPANDED = set(",;:$\"'`\\|<>*?")
+
+_OURS = re.compile(r"(tasks|\.osgbatch)(/|$)|osgbatch-|_condor|\.job\.ad$|\.machine\.ad$|condor_exec")
+
+
+def travels_plainly(carried: str) -> bool:
+    """Whether HTCondor can transfer a path relative to the initial directory as it is.
+
+    False for what it would split, expand or refuse, for names that are not UTF-8, and for what
+    would meet osgbatch's and HTCondor's own names in the scratch folder.
+    """
+    if _OURS.match(carried) or _SPLIT_OR_EXPANDED & set(carried) or not carried.isprintable():
+        return False  # isprintable is false for lone surrogates, so for names that are not UTF-8
+    return all(part == part.strip() for part in carried.split("/"))
+
+
+def task_path(text: str) -> str:
+    """Where a task finds a path that the spec calls `text`, relative to the task's folder.
+
+    The tree is kept; a leading `/` or `../` is left out: `../data/a.npy` is `inputs/data/a.npy`.
+    """
+    parts = [part for part in os.path.normpath(text).split("/") if part not in ("", "..", ".")]
+    return "/".join(["inputs", *parts])
+
+
+def common_folder(folder: Path, sources: Iterable[Path]) -> Path:
+    """The deepest folder that holds the spec's folder and all sources."""
+    top = str(folder)
+    for source in sources:
+        if not str(source).startswith(top + "/"):
+            top = os.path.commonpath([top, str(source)])
+    return Path(top)
+
+
+def place_input(text: str, folder: Path, initialdir: Path) -> InputFile:
+    """How the file that the spec calls `text` travels.
+
+    folder: the spec's; initialdir: where transferred paths start from, a parent of `folder` or
+    `folder` itself.
+    """
+    source = Path(os.path.normpath(folder / text))
+    if source.is_relative_to(initialdir):
+        carried = str(source.relative_to(initialdir))
+        if travels_plainly(carried):
+            return InputFile(source, task_path(text), carried, archived=False)
+    return InputFile(source, task_path(text), f".osgbatch/inputs/{task_path(text)}", archived=True)

@@ -1,0 +1,151 @@
+"""A YAML document as plain values, with the place of every key and value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from osgbatch.errors import OsgbatchError, SpecError
+from osgbatch.model import Place
+
+Loc = tuple[str | int, ...]
+
+# The C loader is seven times as fast; PyYAML without libyaml lacks it.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Document:
+    """Plain values and, by their path (`("resources", "memory")`), where they stand.
+
+    texts: the text of every scalar as it was written, without its quotes.
+    """
+
+    file: str
+    raw: bytes
+    data: Any
+    keys: dict[Loc, Place]
+    values: dict[Loc, Place]
+    texts: dict[Loc, str]
+
+    def place(self, loc: Loc, *, key: bool = False) -> Place:
+        """The place of the value at `loc` (or of its key), else of the nearest thing around it."""
+        while loc:
+            found = self.keys.get(loc) if key else self.values.get(loc)
+            if found is not None:
+                return found
+            loc, key = loc[:-1], False
+        return self.values[()]
+
+
+def read_document(path: Path) -> Document:
+    """Read a YAML file whose top level is a mapping.
+
+    Raises OsgbatchError when the file cannot be read, SpecError (with the place) when it is not
+    UTF-8, not YAML, has a key twice, or is no mapping.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise OsgbatchError(
+            f"cannot read the spec: {error.strerror}",
+            where=str(path),
+            fix="Name a sweep.yaml that exists, or start from one of examples/.",
+        ) from None
+    return parse_document(raw, str(path))
+
+
+def parse_document(raw: bytes, file: str) -> Document:
+    """Parse the bytes of a YAML document; `file` is its name in errors."""
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        column = error.start - raw.rfind(b"\n", 0, error.start)
+        raise SpecError(
+            f"byte 0x{raw[error.start]:02x} is not UTF-8", Place(file, line, column),
+            fix="Save the file as UTF-8.",
+        ) from None  # fmt: skip
+    lines = text.splitlines()
+    loader: Any = None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            raise SpecError("the file is empty", Place(file, 1, 1), fix='It needs "command".')
+        builder = _Builder(loader, file, lines)
+        data = builder.build(node, ())
+    except yaml.MarkedYAMLError as error:
+        raise _syntax_error(error, file, lines) from None
+    except yaml.reader.ReaderError as error:
+        raise SpecError(f"not YAML: {error.reason}", Place(file, 1, 1)) from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+    if not isinstance(data, dict):
+        raise SpecError(
+            "the file should be keys and values, such as `command: python job.py`",
+            builder.values[()],
+        )
+    return Document(file, raw, data, builder.keys, builder.values, builder.texts)
+
+
+def _syntax_error(error: yaml.MarkedYAMLError, file: str, lines: list[str]) -> SpecError:
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line, mark.column) if mark else (0, 0)
+    source = lines[line] if line < len(lines) else ""
+    problem = error.problem or "not YAML"
+    fix = ""
+    if "\t" in source[: column + 1]:
+        problem, fix = "a tab cannot indent YAML", "Use blanks."
+    elif "mapping values are not allowed" in problem:
+        fix = "A text with a colon and a blank in it needs quotes; a key needs a line of its own."
+    return SpecError(f"not YAML: {problem}", Place(file, line + 1, column + 1, source), fix=fix)
+
+
+class _Builder:
+    """Turns nodes into plain values and notes where each stood."""
+
+    def __init__(self, loader: Any, file: str, lines: list[str]) -> None:
+        self.loader = loader
+        self.file = file
+        self.lines = lines
+        self.keys: dict[Loc, Place] = {}
+        self.values: dict[Loc, Place] = {}
+        self.texts: dict[Loc, str] = {}
+
+    def place(self, node: yaml.Node) -> Place:
+        start, end = node.start_mark, node.end_mark
+        source = self.lines[start.line] if start.line < len(self.lines) else ""
+        one_line = end.line == start.line
+        width = (end.column if one_line else len(source)) - start.column
+        return Place(self.file, start.line + 1, start.column + 1, source, max(1, width))
+
+    def build(self, node: yaml.Node, loc: Loc) -> Any:
+        self.values[loc] = self.place(node)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, loc)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(child, (*loc, i)) for i, child in enumerate(node.value)]
+        self.texts[loc] = node.value
+        try:
+            return self.loader.construct_object(node, deep=True)
+        except ValueError:  # 2026-02-31 looks like a date to YAML
+            return node.value
+
+    def _mapping(self, node: yaml.MappingNode, loc: Loc) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            place = self.place(key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise SpecError("a key must be a plain word", place)
+            key = str(key_node.value)
+            if key in result:
+                first = self.keys[(*loc, key)].line
+                raise SpecError(f'"{key}" is given twice, first in line {first}', place)
+            self.keys[(*loc, key)] = place
+            result[key] = self.build(value_node, (*loc, key))
+        return result
