@@ -57,10 +57,13 @@ def slug(text: str) -> str:
     return cleaned or "sweep"
 
 
-RESERVED_COLUMNS = frozenset(
-    ["index", "state", "reason", "detail", "exit_code", "signal", "attempts", "host", "site"]
-    + ["slot", "start", "end", "wall_s", "memory_mb", "disk_mb", "table"]
-)
+RESULT_COLUMNS = (
+    "state", "reason", "exit_code", "signal", "attempts", "start", "end", "wall_s",
+    "memory_mb", "disk_mb", "host", "site", "detail",
+)  # fmt: skip
+"""The columns of `results.csv` after index and parameters; s since 1970, MiB."""
+
+RESERVED_COLUMNS = frozenset(["index", "table", *RESULT_COLUMNS])
 """Names that `results.csv`, placeholders and the spec have already taken."""
 
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -13,7 +13,9 @@ from osgbatch.model import InputFile
 # there is no way to quote them there: blanks travel, commas do not (hold 13.2), "$" is expanded.
 _SPLIT_OR_EXPANDED = set(",;:$\"'`\\|<>*?")
 
-_OURS = re.compile(r"(tasks|\.osgbatch)(/|$)|osgbatch-|_condor|\.job\.ad$|\.machine\.ad$|condor_exec")
+_OURS = re.compile(
+    r"(tasks|\.osgbatch)(/|$)|osgbatch-|_condor|\.job\.ad$|\.machine\.ad$|condor_exec"
+)
 
 
 def travels_plainly(carried: str) -> bool:

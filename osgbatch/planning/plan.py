@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
@@ -165,7 +166,8 @@ def _check_names(spec: Spec, table: Table) -> None:
             place = template.place or _no_place(spec)
             near = get_close_matches(name, known, n=1)
             raise SpecError(
-                f'unknown name "{name}" in braces' + (f'; did you mean "{near[0]}"?' if near else ""),
+                f'unknown name "{name}" in braces'
+                + (f'; did you mean "{near[0]}"?' if near else ""),
                 place.at("{" + name + "}"),
                 fix="" if near else f"Known are {', '.join(known)}. Write {{{{ for a brace.",
             )
@@ -174,6 +176,8 @@ def _check_names(spec: Spec, table: Table) -> None:
 def _check_exists(path: UserPath, folder: Path, *, want_file: bool = False) -> None:
     source = folder / path.text
     if not source.exists():
+        if not want_file and glob.glob(path.text, root_dir=folder, recursive=True):
+            return
         raise SpecError(
             f'"{path.text}" does not exist',
             path.place.at(path.text),
@@ -192,7 +196,7 @@ def _size(source: Path) -> int:
         return source.stat().st_size
     total = 0
     for folder, _, names in os.walk(source):
-        total += sum(os.lstat(os.path.join(folder, name)).st_size for name in names)  # noqa: PTH118
+        total += sum(os.lstat(os.path.join(folder, name)).st_size for name in names)
     return total
 
 
@@ -206,4 +210,7 @@ def _warnings(archived: Iterable[InputFile], sizes: dict[Path, int]) -> Iterator
         )
     large = [source for source, size in sizes.items() if size > LARGE_INPUT]
     if large:
-        yield f"{len(large)} input(s) such as {large[0].name!r} are over 1 GB: the OSPool wants them in the stash"
+        yield (
+            f"{len(large)} input(s) such as {large[0].name!r} are over 1 GB: "
+            "the OSPool wants such files in the stash"
+        )

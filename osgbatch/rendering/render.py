@@ -9,8 +9,9 @@ from pathlib import Path
 
 from osgbatch import names
 from osgbatch.model import Resolved, Round, TaskPlan
-from osgbatch.rendering.rows import MAX_ITEM_BYTES, encode_rows, rows_fragment, task_ranges
+from osgbatch.rendering.rows import MAX_ITEM_BYTES, encode_rows, rows_fragment
 from osgbatch.rendering.templates import fill
+from osgbatch.task_ranges import task_ranges
 from osgbatch.version import VERSION
 
 RETRIED_CODES = tuple(range(101, 110))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from osgbatch.model import TaskPlan
 
@@ -52,29 +51,3 @@ def encode_rows(fragment: bytes) -> str:
 def decode_rows(word: str) -> bytes:
     """The inverse of `encode_rows`."""
     return zlib.decompress(base64.b64decode(word), 31)
-
-
-def task_ranges(indices: Sequence[int]) -> str:
-    """Task indices as `0-9+12`: no blank, comma or quote, which HTCondor 23.9 splits fields at."""
-    parts: list[str] = []
-    start = previous = -2
-    for index in [*indices, -9]:
-        if index == previous + 1:
-            previous = index
-            continue
-        if start >= 0:
-            parts.append(str(start) if start == previous else f"{start}-{previous}")
-        start = previous = index
-    return "+".join(parts)
-
-
-def parse_task_ranges(text: str) -> list[int]:
-    """The inverse of `task_ranges`. Raises ValueError for anything else."""
-    indices: list[int] = []
-    for part in text.split("+"):
-        match = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", part)
-        if match is None:
-            raise ValueError(f"not a list of tasks: {text!r}")
-        first = int(match[1])
-        indices.extend(range(first, int(match[2] or first) + 1))
-    return indices

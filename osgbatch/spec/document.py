@@ -143,9 +143,10 @@ class _Builder:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise SpecError("a key must be a plain word", place)
             key = str(key_node.value)
+            here = (*loc, key)
             if key in result:
-                first = self.keys[(*loc, key)].line
+                first = self.keys[here].line
                 raise SpecError(f'"{key}" is given twice, first in line {first}', place)
-            self.keys[(*loc, key)] = place
-            result[key] = self.build(value_node, (*loc, key))
+            self.keys[here] = place
+            result[key] = self.build(value_node, here)
         return result

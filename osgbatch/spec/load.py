@@ -116,7 +116,9 @@ class _Loader:
             self._fail(
                 f'"{name}" is missing',
                 self.document.place(loc[:-1]),
-                "Every sweep needs a command: `command: python job.py {x}`." if len(loc) == 1 else "",
+                "Every sweep needs a command: `command: python job.py {x}`."
+                if len(loc) == 1
+                else "",
             )
         else:
             if loc[:2] == ("retries", "on"):
@@ -152,13 +154,13 @@ class _Loader:
                     self._fail(
                         f'no shell runs the command: "{word}" would reach the program as text',
                         place.at(word),
-                        "Put shell code in a script of yours (files: [job.sh]) and run `sh job.sh`; "
+                        "Put shell code in a script, files: [job.sh], and run `sh job.sh`; "
                         "stdout and stderr are kept anyway.",
                     )
                     break
         else:
             for i, word in enumerate(command):
-                loc = ("command", i)
+                loc: Loc = ("command", i)
                 if isinstance(word, (dict, list)) or word is None:
                     self._fail("an argument should be text or a number", self.document.place(loc))
                 else:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from osgbatch.spec import units
 
+
 def _text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str):
         raise ValueError("should be text")

@@ -13,7 +13,6 @@ from typing import Any
 from osgbatch.errors import OsgbatchError, SpecError
 from osgbatch.model import Cell, Column, ColumnSource, Place, Spec, Table
 from osgbatch.names import column_problem
-from osgbatch.spec.schema import column_problem
 
 
 def expand(spec: Spec) -> Table:

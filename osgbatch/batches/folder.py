@@ -1,0 +1,233 @@
+"""The batch folder on disk: made whole or not at all, read back, locked."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from osgbatch import names
+from osgbatch.errors import BatchError, BusyError
+from osgbatch.model import Payload, Plan, Resolved, Round, Submitted
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch as its folder tells it. data: what `resolved.json` holds."""
+
+    folder: Path
+    data: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """12 hexadecimal characters."""
+        return str(self.data["batch_id"])
+
+    @property
+    def name(self) -> str:
+        """The spec's name."""
+        return str(self.data["name"])
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks it has."""
+        return int(self.data["tasks"])
+
+    def rounds(self) -> list[Round]:
+        """Its rounds, in order."""
+        parent = self.folder / names.ROUNDS
+        numbers = sorted(int(p.name) for p in parent.iterdir() if p.name.isdigit())
+        return [
+            Round(
+                folder=names.round_folder(self.folder, number),
+                batch_id=self.id,
+                batch_name=self.name,
+                number=number,
+                jobs=int(self.data["jobs"]),
+                initialdir=Path(self.data["initialdir"]),
+            )
+            for number in numbers
+        ]
+
+
+def new_id() -> str:
+    """A batch's id: 12 random hexadecimal characters."""
+    return secrets.token_hex(6)
+
+
+def folder_name(name: str, batch_id: str, now: float) -> str:
+    """`find-peaks-20261120-093012-7f3a`."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    return f"{name}-{stamp}-{batch_id[:4]}"
+
+
+def create(folder: Path) -> None:
+    """Make an empty batch folder. Raises BatchError when it is there or cannot be made."""
+    try:
+        folder.mkdir(parents=True)
+        (folder / names.PAYLOAD).mkdir()
+    except FileExistsError:
+        raise BatchError("this folder is already there", where=str(folder)) from None
+    except OSError as error:
+        raise BatchError(
+            f"cannot make the batch folder: {error.strerror}",
+            where=str(folder),
+            fix="Batches lie beside their spec; copy the spec to a folder of yours.",
+        ) from None
+
+
+def remove(folder: Path) -> None:
+    """Remove a batch folder that was never submitted, and `batches/` if it is empty then."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.rmdir()
+
+
+def resolved_data(resolved: Resolved, batch_id: str, execute_s: int, codes: Sequence[int]) -> Any:
+    """What `resolved.json` holds (docs/architecture.md)."""
+    plan = resolved.plan
+    retries = plan.spec.retries
+    return {
+        "version": 1,
+        "batch_id": batch_id,
+        "name": plan.spec.name,
+        "spec_folder": str(plan.spec.folder),
+        "initialdir": str(plan.initialdir),
+        "tasks": len(plan.table),
+        "jobs": len(plan.jobs),
+        "max_idle": resolved.max_idle,
+        "payload": [_payload_data(item, plan) for item in resolved.payload],
+        "resources": {**asdict(resolved.resources), "execute_s": execute_s},
+        "retries": {
+            "times": retries.times,
+            "any": retries.on == "any",
+            "codes": list(codes),
+        },
+        "environment": plan.spec.environment.kind,
+        "gather": plan.spec.gather.text if plan.spec.gather else "",
+        "columns": [column.name for column in plan.table.columns],
+    }
+
+
+def _payload_data(item: Payload, plan: Plan) -> dict[str, Any]:
+    return {
+        "kind": item.kind,
+        "file": f"{names.PAYLOAD}/{item.file}",
+        "carried": os.path.relpath(item.path, plan.initialdir),
+        "sha256": item.sha256,
+        "size": item.size,
+        "unpacked_size": item.unpacked_size,
+    }
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never a part."""
+    write_bytes(path, (json.dumps(data, indent=1, sort_keys=False) + "\n").encode())
+
+
+def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file under another name, flush it to the disk, rename it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_tasks_csv(path: Path, plan: Plan) -> None:
+    """The copy of the table for people: index and every column as it was written."""
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["index", *(column.name for column in plan.table.columns)])
+        for index, row in enumerate(plan.table.rows()):
+            writer.writerow([index, *(cell.text for cell in row)])
+
+
+def read_tasks_csv(batch: Batch) -> Iterator[list[str]]:
+    """The rows of `tasks.csv`, without its header and without the index."""
+    path = batch.folder / names.TASKS
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        reader = csv.reader(stream)
+        next(reader)
+        for row in reader:
+            yield row[1:]
+
+
+def load(folder: Path) -> Batch:
+    """Read a batch folder. Raises BatchError when it is none, or cannot be read."""
+    path = folder / names.RESOLVED
+    try:
+        data = json.loads(path.read_text())
+        if data["version"] != 1:
+            raise BatchError("made by another version of osgbatch", where=str(folder))
+        return Batch(folder, data)
+    except FileNotFoundError:
+        raise BatchError(
+            "this is no batch folder", where=str(folder), fix="`osgbatch status` lists none here."
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BatchError(f"cannot read {path.name}: {error}", where=str(folder)) from None
+
+
+def write_submitted(round_: Round, submitted: Submitted) -> None:
+    """Write down what the backend said."""
+    write_json(round_.folder / names.SUBMITTED, asdict(submitted))
+
+
+def read_submitted(round_: Round) -> Submitted | None:
+    """What the backend said when it took the round; None when it did not get so far."""
+    try:
+        return Submitted(**json.loads((round_.folder / names.SUBMITTED).read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise BatchError(
+            f"cannot read {names.SUBMITTED}: {error}", where=str(round_.folder)
+        ) from None
+
+
+def round_tasks(round_: Round) -> list[str]:
+    """The first field of every line of the item file: which tasks each proc runs."""
+    path = round_.folder / names.ITEMS
+    try:
+        with path.open(encoding="utf-8") as stream:
+            return [line.split(" ", 1)[0].rstrip("\n") for line in stream]
+    except OSError as error:
+        raise BatchError(f"cannot read {names.ITEMS}: {error}", where=str(round_.folder)) from None
+
+
+@contextmanager
+def locked(folder: Path, *, wait: bool = False) -> Iterator[int]:
+    """Hold the batch's lock; gives its file descriptor, which condor_submit inherits.
+
+    Raises BusyError when another process holds it, unless told to wait.
+    """
+    descriptor = os.open(folder / names.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise BusyError(
+                "another osgbatch is working on this batch",
+                where=str(folder),
+                fix="Wait for it to end, or stop it.",
+            ) from None
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,135 @@
+"""Jobs' states and returned records to the states of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from osgbatch.model import JobState, TaskState
+from osgbatch.returned import Returned, whole
+
+SUCCEEDED, FAILED = "succeeded", "failed"
+STATES = ("waiting", "running", "held", "succeeded", "failed", "removed", "unknown")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One returned archive: which job and start it is of, and what its records say."""
+
+    proc: int
+    number: int
+    returned: Returned
+
+
+@dataclass(frozen=True)
+class RoundView:
+    """All that is known of a round: the tasks of each proc, the jobs' states, what came back.
+
+    submitted: False when no cluster is known; removed: the cluster has left the queue;
+    damaged: why an archive of a proc was not accepted.
+    """
+
+    tasks: Sequence[Sequence[int]]
+    jobs: Mapping[int, JobState]
+    attempts: Sequence[Attempt]
+    submitted: bool = True
+    removed: bool = False
+    damaged: Mapping[int, str] | None = None
+
+
+def task_states(count: int, rounds: Iterable[RoundView]) -> list[TaskState]:
+    """The state of every task: its first verified success, else what its latest round tells."""
+    states = [TaskState(index, "waiting") for index in range(count)]
+    for view in rounds:
+        records: dict[int, list[Attempt]] = {}
+        for attempt in sorted(view.attempts, key=lambda a: (a.proc, a.number)):
+            records.setdefault(attempt.proc, []).append(attempt)
+        for proc, indices in enumerate(view.tasks):
+            job = view.jobs.get(proc)
+            attempts = records.get(proc, [])
+            for index in indices:
+                if states[index].state != SUCCEEDED:
+                    states[index] = _task_state(index, view, proc, job, attempts)
+    return states
+
+
+def _task_state(
+    index: int, view: RoundView, proc: int, job: JobState | None, attempts: Sequence[Attempt]
+) -> TaskState:
+    starts = max(job.starts if job else 0, len(attempts))
+    for attempt in attempts:
+        record = attempt.returned.tasks.get(index)
+        if record and record.get("state") == SUCCEEDED and whole(record, "exit_code") == 0:
+            return _from_record(SUCCEEDED, index, record, attempt, job, starts)
+    if job is None:
+        if view.removed:
+            return TaskState(index, "removed", "removed before it was in the queue")
+        reason = "" if view.submitted else "not submitted"
+        return TaskState(index, "waiting", reason)
+    if job.state in ("waiting", "running", "held", "removed"):
+        return TaskState(index, job.state, job.reason, attempts=starts, job=job)
+    return _ended(index, view, proc, job, attempts, starts)
+
+
+def _ended(
+    index: int,
+    view: RoundView,
+    proc: int,
+    job: JobState,
+    attempts: Sequence[Attempt],
+    starts: int,
+) -> TaskState:
+    """The state of a task that has not succeeded, and whose job has ended."""
+    damaged = (view.damaged or {}).get(proc, "")
+    if job.signal is not None:
+        detail = f"the shim was killed by signal {job.signal}; what the task did is not known"
+        return TaskState(
+            index, FAILED, "shim-killed", detail, signal=job.signal, attempts=starts, job=job
+        )
+    latest = attempts[-1] if attempts else None
+    if latest is None:
+        detail = damaged or "the job ended, but its archive did not come back"
+        return TaskState(
+            index, "unknown", "no-archive", detail, job.exit_code, attempts=starts, job=job
+        )
+    record = latest.returned.tasks.get(index)
+    whole_job = latest.returned.job
+    if record and record.get("state") == FAILED:
+        return _from_record(FAILED, index, record, latest, job, starts)
+    if whole_job.get("reason") not in (None, "", "ok"):
+        return _from_record(FAILED, index, whole_job, latest, job, starts)
+    detail = damaged or "the job ended without a record of this task"
+    return TaskState(
+        index,
+        "unknown",
+        "no-record",
+        detail,
+        job.exit_code,
+        attempts=starts,
+        job=job,
+        archive=latest.returned.path,
+        job_record=whole_job,
+    )
+
+
+def _from_record(
+    state: str,
+    index: int,
+    record: Mapping[str, str],
+    attempt: Attempt,
+    job: JobState | None,
+    starts: int,
+) -> TaskState:
+    return TaskState(
+        index=index,
+        state=state,
+        reason="" if state == SUCCEEDED else record.get("reason", ""),
+        detail=record.get("detail", ""),
+        exit_code=whole(record, "exit_code"),
+        signal=whole(record, "signal"),
+        attempts=starts,
+        job=job,
+        archive=attempt.returned.path,
+        record=record,
+        job_record=attempt.returned.job,
+    )

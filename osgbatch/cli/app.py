@@ -1,0 +1,316 @@
+"""The commands: read arguments, call one function, print."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from osgbatch import exits, ui
+from osgbatch.errors import OsgbatchError
+from osgbatch.version import VERSION
+
+app = typer.Typer(
+    name="osgbatch",
+    help="Parameter sweeps on HTCondor and the Open Science Pool, with checked results.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SpecPath = Annotated[Path, typer.Argument(help="The sweep.yaml.", show_default=False)]
+BatchName = Annotated[
+    str | None,
+    typer.Argument(
+        help="A batch: its folder, name or the start of its id. Default: the newest.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+Pool = Annotated[
+    str,
+    typer.Option(help="condor, local, or auto: HTCondor where it is configured, else local."),
+]
+
+
+def run() -> int:
+    """Run the command line and give its exit code; the one place where errors are caught."""
+    # A reader that goes away (`osgbatch logs | head`) ends us quietly, as it does other tools.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        result = app(standalone_mode=False)
+    except OsgbatchError as error:
+        ui.error(ui.printable(str(error)))
+        return error.exit_code
+    except KeyboardInterrupt:
+        ui.error("interrupted; `osgbatch status` shows what is there")
+        return exits.INTERRUPTED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        ui.error(ui.printable(f"{where}{error.strerror or error}"))
+        return exits.BAD_INPUT
+    except Exception as error:
+        if type(error).__module__.startswith(("typer", "click")):
+            return _usage(error)
+        raise
+    return result if isinstance(result, int) else exits.OK
+
+
+def _usage(error: Any) -> int:
+    """What typer says of wrong arguments."""
+    if type(error).__name__ in ("Abort", "Exit"):
+        return int(getattr(error, "exit_code", exits.INTERRUPTED))
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    ui.error(f"{message}\n  Try `osgbatch --help`, or `osgbatch COMMAND --help`.")
+    return exits.BAD_INPUT
+
+
+def _version(value: bool) -> None:
+    if value:
+        ui.out(f"osgbatch {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+# --- before submission ----------------------------------------------------------------------------
+
+
+@app.command()
+def check(spec: SpecPath, as_json: Json = False) -> int:
+    """Read a sweep.yaml and all it names; say what is wrong with it."""
+    from osgbatch.steps import plan_sweep
+
+    plan = plan_sweep(spec)
+    if as_json:
+        ui.out_json({"ok": True, "tasks": len(plan.table), "jobs": len(plan.jobs)})
+    else:
+        ui.out(f"{spec}: ok, {_work(len(plan.table), len(plan.jobs))}")
+    return exits.OK
+
+
+@app.command()
+def plan(spec: SpecPath, as_json: Json = False) -> int:
+    """Show what a submission would do, without doing it."""
+    return _show_plan(spec, as_json)
+
+
+def _show_plan(spec: Path, as_json: bool) -> int:
+    from osgbatch.cli.plans import plan_data, plan_text
+    from osgbatch.steps import plan_sweep
+
+    made = plan_sweep(spec)
+    if as_json:
+        ui.out_json(plan_data(made))
+    else:
+        ui.out(plan_text(made))
+    return exits.OK
+
+
+@app.command()
+def render(
+    spec: SpecPath,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The batch folder to make. Default: one in batches/ beside the spec."),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Make a batch folder with everything in it, and submit nothing."""
+    from osgbatch.steps import render_sweep
+
+    batch = render_sweep(spec, out, ui.say)
+    if as_json:
+        ui.out_json({"id": batch.id, "folder": str(batch.folder)})
+    else:
+        ui.out(f"rendered {batch.folder}")
+        ui.out(f"to submit it by hand: condor_submit {batch.folder}/rounds/001/job.submit")
+    return exits.OK
+
+
+# --- submission and after ---------------------------------------------------------------------
+
+
+@app.command()
+def submit(
+    spec: SpecPath,
+    pool: Pool = "auto",
+    watch_it: Annotated[
+        bool | None,
+        typer.Option("--watch/--no-watch", help="Follow, collect, gather. Default: on a terminal."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="The same as `osgbatch plan`.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Pack, render and submit a sweep; on a terminal also follow, collect and gather it."""
+    if dry_run:
+        return _show_plan(spec, as_json)
+    _check_pool(pool)
+    from osgbatch.steps import submit_sweep
+
+    batch = submit_sweep(spec, pool, ui.say)
+    from osgbatch.batches.folder import read_submitted
+
+    submitted = read_submitted(batch.rounds()[0])
+    assert submitted is not None
+    if as_json:
+        ui.out_json(
+            {
+                "id": batch.id,
+                "folder": str(batch.folder),
+                "cluster": submitted.cluster,
+                "backend": submitted.backend,
+                "tasks": batch.tasks,
+                "jobs": submitted.jobs,
+            }
+        )
+    else:
+        where = "to HTCondor" if submitted.backend == "condor" else "to the local runner"
+        ui.out(
+            f"submitted {_work(batch.tasks, submitted.jobs)} {where}, cluster {submitted.cluster}\n"
+            f"batch {batch.id}: {batch.folder}"
+        )
+    follow = sys.stdout.isatty() if watch_it is None else watch_it
+    if not follow or as_json:
+        return exits.OK
+    _watch(batch)
+    return _collect(batch, as_json=False, gather=True)
+
+
+def _check_pool(pool: str) -> None:
+    if pool not in ("auto", "condor", "local"):
+        raise OsgbatchError(
+            f'unknown pool "{pool}"', where="--pool", fix="Known are auto, condor and local."
+        )
+
+
+@app.command()
+def status(name: BatchName = None, as_json: Json = False) -> int:
+    """Show how many tasks of a batch are in which state, and why those that failed did."""
+    from osgbatch.cli.reports import status_data, status_text
+    from osgbatch.following import exit_code
+    from osgbatch.following import status as read_status
+
+    now = read_status(_find(name))
+    if as_json:
+        ui.out_json(status_data(now))
+    else:
+        ui.out(status_text(now))
+    # Tasks that still wait or run have not failed: the exit code is of what has ended.
+    return exit_code([s for s in now.states if s.state not in ("waiting", "running")])
+
+
+@app.command()
+def watch(name: BatchName = None) -> int:
+    """Follow a batch until nothing changes any more; one line whenever the counts change."""
+    from osgbatch.following import exit_code
+
+    return exit_code(_watch(_find(name)).states)
+
+
+def _watch(batch: Any) -> Any:
+    from osgbatch.cli.reports import endings_text, watch_line
+    from osgbatch.following import watch as follow
+
+    now = None
+    for now in follow(batch):
+        ui.out(watch_line(now))
+    assert now is not None
+    text = endings_text(now)
+    if text:
+        ui.out(text)
+    return now
+
+
+@app.command()
+def logs(
+    name: BatchName = None,
+    task: Annotated[
+        int | None,
+        typer.Option("--task", "-t", help="Which task. Default: the first that did not succeed."),
+    ] = None,
+    stream: Annotated[str, typer.Option(help="stdout, stderr or both.")] = "both",
+) -> int:
+    """Print what a task wrote to stdout and stderr."""
+    from osgbatch.cli.reports import choose_task
+    from osgbatch.following import status as read_status
+    from osgbatch.following import task_log
+
+    if stream not in ("stdout", "stderr", "both"):
+        raise OsgbatchError(
+            f'unknown stream "{stream}"', where="--stream", fix="Known are stdout, stderr and both."
+        )
+    state = choose_task(read_status(_find(name)), task)
+    for which in ("stdout", "stderr") if stream == "both" else (stream,):
+        content = task_log(state, which)
+        if stream == "both":
+            ui.out(f"=== task {state.index} ({state.state}): {which}, {len(content)} bytes")
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        if stream == "both" and content and not content.endswith(b"\n"):
+            sys.stdout.buffer.write(b"\n")
+        sys.stdout.buffer.flush()
+    return exits.OK
+
+
+@app.command()
+def collect(
+    name: BatchName = None,
+    gather: Annotated[
+        bool, typer.Option("--gather/--no-gather", help="Run the spec's gather script.")
+    ] = True,
+    as_json: Json = False,
+) -> int:
+    """Unpack and verify what has come back, and write results.csv."""
+    return _collect(_find(name), as_json=as_json, gather=gather)
+
+
+def _collect(batch: Any, *, as_json: bool, gather: bool) -> int:
+    from osgbatch.cli.reports import collect_text, status_data
+    from osgbatch.following import collect_batch, exit_code
+
+    now, collected = collect_batch(batch, ui.say, gather)
+    if as_json:
+        ui.out_json({**status_data(now), "unpacked": collected.unpacked})
+    else:
+        ui.out(collect_text(now, collected.unpacked))
+    return exit_code(now.states)
+
+
+@app.command()
+def cancel(name: BatchName = None, as_json: Json = False) -> int:
+    """Remove the jobs of one batch, and of no other."""
+    from osgbatch.following import cancel_batch
+
+    batch = _find(name)
+    count = cancel_batch(batch)
+    if as_json:
+        ui.out_json({"id": batch.id, "cancelled": count})
+    else:
+        ui.out(f"cancelled batch {batch.id} ({batch.name}): {count} tasks had not ended")
+    return exits.OK
+
+
+def _find(name: str | None) -> Any:
+    from osgbatch.batches.registry import find
+
+    return find(name, Path(os.getcwd()))
+
+
+def _work(tasks: int, jobs: int) -> str:
+    return f"{tasks} task{'s' * (tasks != 1)} in {jobs} job{'s' * (jobs != 1)}"

@@ -1,0 +1,124 @@
+"""A batch's status as text and as data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from osgbatch import names, ui
+from osgbatch.errors import OsgbatchError
+from osgbatch.following import Status
+from osgbatch.model import TaskState
+
+SHOWN = 10
+"""How many tasks that went wrong are shown one by one."""
+
+
+def status_data(now: Status) -> dict[str, Any]:
+    """What `osgbatch status --json` prints."""
+    return {
+        "id": now.batch.id,
+        "name": now.batch.name,
+        "folder": str(now.batch.folder),
+        "backend": now.backend,
+        "cluster": now.cluster,
+        "ended": now.ended,
+        "counts": now.counts,
+        "tasks": [_task_data(state) for state in now.states],
+        "notes": list(now.notes),
+    }
+
+
+def _task_data(state: TaskState) -> dict[str, Any]:
+    return {
+        "index": state.index,
+        "state": state.state,
+        "reason": state.reason,
+        "detail": state.detail,
+        "exit_code": state.exit_code,
+        "signal": state.signal,
+        "attempts": state.attempts,
+        "proc": state.job.proc if state.job else None,
+    }
+
+
+def status_text(now: Status) -> str:
+    """What `osgbatch status` prints."""
+    where = {"condor": "HTCondor", "local": "local runner"}.get(now.backend, "not submitted")
+    lines = [
+        f"{now.batch.name}  batch {now.batch.id}  {where}, cluster {now.cluster}",
+        f"{now.batch.folder}",
+        f"{len(now.states)} tasks: {ui.counts(now.counts)}",
+    ]
+    endings = endings_text(now)
+    if endings:
+        lines.append(endings)
+    lines += [f"note: {note}" for note in now.notes]
+    return "\n".join(lines)
+
+
+def watch_line(now: Status) -> str:
+    """One line of `osgbatch watch`."""
+    return f"{time.strftime('%H:%M:%S')}  {ui.counts(now.counts)}"
+
+
+def endings_text(now: Status) -> str:
+    """The tasks that failed, are held, removed or unknown, and why; empty when there are none."""
+    wrong = [s for s in now.states if s.state in ("failed", "held", "removed", "unknown")]
+    if not wrong:
+        return ""
+    rows = [(str(s.index), s.state, explain(s)) for s in wrong[:SHOWN]]
+    text = ui.table(("task", "state", "why"), rows)
+    if len(wrong) > SHOWN:
+        text += f"\nand {len(wrong) - SHOWN} more"
+    if any(s.archive for s in wrong):
+        first = next(s for s in wrong if s.archive)
+        text += f"\nits output: osgbatch logs {now.batch.folder.name} --task {first.index}"
+    return text
+
+
+def explain(state: TaskState) -> str:
+    """Why a task is as it is, in one line."""
+    reasons = {
+        "exit": f"exit code {state.exit_code}",
+        "signal": f"killed by signal {state.signal}",
+        "time": "ran over its time",
+        "missing-output": "a required output is missing",
+        "command-not-found": "the command was not found",
+        "infrastructure": f"the execution point failed (code {state.exit_code})",
+        "stopped": "was told to stop",
+        "shim-killed": "its job was killed",
+        "no-archive": "nothing came back",
+    }
+    head = reasons.get(state.reason, state.reason)
+    return f"{head}: {state.detail}" if state.detail else head
+
+
+def collect_text(now: Status, unpacked: int) -> str:
+    """What `osgbatch collect` prints."""
+    results = now.batch.folder / names.RESULTS
+    lines = [f"{len(now.states)} tasks: {ui.counts(now.counts)}; {unpacked} newly unpacked"]
+    endings = endings_text(now)
+    if endings:
+        lines.append(endings)
+    lines.append(f"results: {results}")
+    lines.append(f"table:   {results / names.RESULTS_TABLE}")
+    return "\n".join(lines)
+
+
+def choose_task(now: Status, index: int | None) -> TaskState:
+    """The task to show: the one named, else the first that did not succeed, else the first.
+
+    Raises OsgbatchError when there is no such task.
+    """
+    if index is not None:
+        if not 0 <= index < len(now.states):
+            raise OsgbatchError(
+                f"there is no task {index}", fix=f"Tasks are 0 to {len(now.states) - 1}."
+            )
+        return now.states[index]
+    returned: Sequence[TaskState] = [s for s in now.states if s.archive]
+    if not returned:
+        raise OsgbatchError("nothing has come back yet", fix="Try `osgbatch watch`.")
+    return next((s for s in returned if s.state != "succeeded"), returned[0])

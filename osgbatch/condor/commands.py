@@ -1,0 +1,71 @@
+"""Runs HTCondor's commands, and says in plain words when they cannot be run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from osgbatch.errors import CondorError
+
+ANSWER_LIMIT_S = 30
+"""Seconds after which a schedd that does not answer is called silent."""
+
+
+def configured() -> bool:
+    """Whether HTCondor is meant to be used on this machine."""
+    if os.environ.get("CONDOR_CONFIG"):
+        return True
+    places = ("/etc/condor/condor_config", "/usr/local/etc/condor_config")
+    return shutil.which("condor_submit") is not None and (
+        any(Path(place).is_file() for place in places)
+        or Path("~/.condor/user_config").expanduser().is_file()
+    )
+
+
+def run(
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    limit: float | None = ANSWER_LIMIT_S,
+    keep: Sequence[int] = (),
+) -> str:
+    """Run one of HTCondor's commands and give its stdout.
+
+    limit: seconds, None for no limit; keep: file descriptors that it inherits.
+    Raises CondorError when it is missing, silent or fails, with what it said.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=limit,
+            pass_fds=keep,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise CondorError(
+            f"there is no {command[0]} on PATH, though HTCondor is configured",
+            fix="Install HTCondor, or run locally: --pool local.",
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise CondorError(
+            f"HTCondor is configured but silent: {command[0]} had no answer in {limit:.0f} s",
+            fix="Does the schedd run (condor_status -schedd)? Or run locally: --pool local.",
+        ) from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+        raise CondorError(
+            f"{command[0]} failed (exit code {done.returncode}): {said or 'it said nothing'}",
+            fix="See `condor_q` and the administrator of this access point, or use --pool local.",
+        )
+    return done.stdout.decode("utf-8", "replace")
+
+
+def check_alive() -> None:
+    """Ask the schedd for its totals. Raises CondorError when it does not answer."""
+    run(["condor_q", "-totals"])

@@ -1,0 +1,89 @@
+"""HTCondor as a backend: submit a round, ask for its jobs, cancel them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from osgbatch import names
+from osgbatch.condor.commands import run
+from osgbatch.errors import CondorError
+from osgbatch.model import Round, Submitted
+
+_TERSE = re.compile(r"^(\d+)\.(\d+) - (\d+)\.(\d+)$", re.M)
+
+
+def submit(round_: Round, lock: int) -> Submitted:
+    """Give `job.submit` to condor_submit, which inherits the batch's lock.
+
+    The lock outlives a killed osgbatch for as long as condor_submit works, so that whoever comes
+    next cannot submit the round a second time. Raises CondorError when condor_submit refuses.
+    """
+    path = round_.folder / names.SUBMIT_FILE
+    # No limit: condor_submit has its own, and to stop it half-way would leave us not knowing.
+    said = run(
+        ["condor_submit", "-terse", str(path.relative_to(round_.initialdir))],
+        cwd=round_.initialdir,
+        limit=None,
+        keep=[lock],
+    )
+    match = _TERSE.search(said)
+    if match is None:
+        raise CondorError(f"condor_submit gave no cluster: {said.strip()}")
+    return Submitted("condor", int(match[1]), round_.jobs, time.time())
+
+
+def find_cluster(round_: Round) -> int | None:
+    """The cluster of a round in the queue, by the id that its jobs carry; None when not there.
+
+    Factories that have no procs yet are found by their cluster ad.
+    """
+    import htcondor2
+
+    found = _schedd_call(
+        lambda schedd: schedd.query(
+            constraint=_constraint(round_),
+            projection=["ClusterId"],
+            opts=htcondor2.QueryOpt.IncludeClusterAd,
+        )
+    )
+    clusters = sorted({int(ad["ClusterId"]) for ad in found})
+    return clusters[0] if clusters else None
+
+
+def cancel(round_: Round, cluster: int) -> None:
+    """Remove all jobs of a round, those that are not yet in the queue too."""
+    import htcondor2
+
+    constraint = f"ClusterId == {cluster} && {_constraint(round_)}"
+    _schedd_call(
+        lambda schedd: schedd.act(
+            htcondor2.JobAction.Remove, constraint, ("removed by osgbatch cancel", 1)
+        )
+    )
+
+
+def alive(round_: Round, cluster: int) -> bool:
+    """Whether any job of the round is still in the queue."""
+    return find_cluster(round_) == cluster
+
+
+def _constraint(round_: Round) -> str:
+    return f'{names.BATCH_ATTRIBUTE} == "{round_.batch_id}" && OSGBatchRound == {round_.number}'
+
+
+def _schedd_call(call: Callable[[Any], Any]) -> Any:
+    try:
+        import htcondor2
+    except ImportError:
+        raise CondorError(
+            "the Python package htcondor is not installed", fix="pip install htcondor"
+        ) from None
+    try:
+        return call(htcondor2.Schedd())
+    except (htcondor2.HTCondorException, RuntimeError, OSError) as error:
+        raise CondorError(
+            f"the schedd did not answer: {error}", fix="Try again, or see `condor_q`."
+        ) from None

@@ -1,0 +1,150 @@
+"""What the local runner writes down about itself, and what it reads about its round."""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from osgbatch import names
+from osgbatch.errors import BatchError
+from osgbatch.local.events import Request
+
+RECORD = "local.json"
+LOCK = "local.lock"
+LOG = "local.log"
+CANCEL = "local.cancel"
+"""Who asks for the cancellation, written before the runner is signalled."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """`local.json`: which process runs the round, where, and under which limits.
+
+    start_time: of process pid, in clock ticks since boot; scratch: the folder of all jobs' scratch
+    folders; memory_enforced, why: whether a job over its memory is stopped, and why not.
+    """
+
+    host: str
+    boot_id: str
+    pid: int
+    start_time: int
+    guardian: int
+    cluster: int
+    jobs: int
+    slots: int
+    scratch: str
+    memory_enforced: bool
+    why: str
+    started: float
+    version: int = 1
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write `local.json`, whole or not at all."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(json.dumps(asdict(record), indent=1) + "\n")
+    temporary.replace(path)
+
+
+def read_record(path: Path) -> Record | None:
+    """Read `local.json`; None when there is none. Raises BatchError when it is damaged."""
+    try:
+        found = json.loads(path.read_text())
+        return Record(**{f.name: found[f.name] for f in fields(Record)})
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as problem:
+        raise BatchError(
+            "this record of the local runner cannot be read", where=str(path)
+        ) from problem
+
+
+@dataclass(frozen=True)
+class Work:
+    """What resolved.json says to a backend (docs/architecture.md).
+
+    payload: (file relative to the batch folder, path relative to the scratch folder) of each;
+    execute_s: 0 or allowed_execute_duration in seconds.
+    """
+
+    batch_id: str
+    initialdir: str
+    payload: tuple[tuple[str, str], ...]
+    request: Request
+    gpus: int
+    execute_s: int
+    retry_times: int
+    retry_any: bool
+    retry_codes: frozenset[int]
+
+    def retries(self, code: int) -> bool:
+        """Whether a job that ended so (code: minus the signal) is started again, if it may be."""
+        return code < 0 or (self.retry_any and code != 0) or code in self.retry_codes
+
+
+def read_work(path: Path) -> Work:
+    """Read `resolved.json`. Raises BatchError when it is not there or says something else."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        resources, retries = found["resources"], found["retries"]
+        return Work(
+            batch_id=str(found["batch_id"]),
+            initialdir=str(found["initialdir"]),
+            payload=tuple((str(p["file"]), str(p["carried"])) for p in found["payload"]),
+            request=Request(
+                int(resources["cpus"]), int(resources["memory_mb"]), int(resources["disk_kb"])
+            ),
+            gpus=int(resources.get("gpus", 0)),
+            execute_s=int(resources.get("execute_s", 0)),
+            retry_times=int(retries["times"]),
+            retry_any=bool(retries["any"]),
+            retry_codes=frozenset(int(code) for code in retries["codes"]),
+        )
+    except OSError as problem:
+        raise BatchError(f"cannot be read: {problem.strerror}", where=str(path)) from problem
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise BatchError(
+            "says something else than a backend needs to know",
+            where=str(path),
+            fix="Submit the spec again: osgbatch then makes a new batch.",
+        ) from problem
+
+
+@dataclass(frozen=True)
+class Item:
+    """One line of `jobs.items`; inputs are paths relative to the initial directory."""
+
+    tasks: bytes
+    rows: bytes
+    inputs: tuple[str, ...]
+
+
+class Items:
+    """The lines of `jobs.items`, found by number; only their places are kept in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._places = array("Q")
+        place = 0
+        for line in self._file:
+            if line.strip():
+                self._places.append(place)
+            place += len(line)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, proc: int) -> Item:
+        self._file.seek(self._places[proc])
+        tasks, _, rest = self._file.readline().rstrip(b"\r\n").partition(b" ")
+        rows, _, inputs = rest.partition(b" ")
+        return Item(tasks, rows, tuple(os.fsdecode(i) for i in inputs.split(b",") if i))
+
+
+def resolved_path(round_folder: Path) -> Path:
+    """`resolved.json` of the batch that a round's folder belongs to."""
+    return round_folder.parent.parent / names.RESOLVED

@@ -1,0 +1,138 @@
+"""Keeps packed environments: one folder per fingerprint, written whole, built once at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from osgbatch.packing.archive import Archive
+
+FOLDER = "environments"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class EnvironmentArchive:
+    """A packed and tried environment.
+
+    path, sha256, size, unpacked_size: of the archive, sizes in bytes. python: its version,
+    `3.11.2`. packages: `name==version` of everything installed. glibc: the version that travels
+    with it; the execution point's does not matter. notes: what a report should say about it.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    unpacked_size: int
+    python: str
+    packages: tuple[str, ...]
+    glibc: str = ""
+    fingerprint: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def read_entry(cache: Path, fingerprint: str) -> EnvironmentArchive | None:
+    """The entry of a fingerprint; None when there is none, or it is damaged.
+
+    The archive is hashed again only when its time is not the one that was noted.
+    """
+    folder = cache / FOLDER / fingerprint
+    try:
+        noted: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        path = folder / Path(noted["archive"]).name
+        status = path.stat()
+        entry = EnvironmentArchive(
+            path=path,
+            sha256=noted["sha256"],
+            size=noted["size"],
+            unpacked_size=noted["unpacked_size"],
+            python=noted["python"],
+            packages=tuple(noted["packages"]),
+            glibc=noted["glibc"],
+            fingerprint=noted["fingerprint"],
+            notes=tuple(noted["notes"]),
+        )
+        if status.st_size != entry.size or entry.fingerprint != fingerprint:
+            return None
+        if status.st_mtime_ns != noted["mtime_ns"] and file_sha256(path) != entry.sha256:
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return entry
+
+
+def write_entry(cache: Path, built: Path, entry: EnvironmentArchive) -> EnvironmentArchive:
+    """Make a built archive the entry of its fingerprint, in place of what was there.
+
+    built: the folder that holds the archive and nothing else; it is moved. Two renames: between them
+    there is no entry, never half a one.
+    """
+    folder = cache / FOLDER / entry.fingerprint
+    noted = {key: value for key, value in asdict(entry).items() if key != "path"}
+    noted["archive"] = entry.path.name
+    noted["mtime_ns"] = entry.path.stat().st_mtime_ns
+    text = json.dumps(noted, indent=1, sort_keys=True) + "\n"
+    (built / MANIFEST).write_text(text, encoding="utf-8")
+    aside = folder.with_name(f".old-{secrets.token_hex(6)}")
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(aside)
+    built.rename(folder)
+    folder.chmod(0o755)
+    shutil.rmtree(aside, ignore_errors=True)
+    return replace(entry, path=folder / entry.path.name)
+
+
+def entry_of(archive: Archive, **facts: Any) -> EnvironmentArchive:
+    """An entry for an archive that was just written."""
+    return EnvironmentArchive(
+        archive.path, archive.sha256, archive.size, archive.unpacked_size, **facts
+    )
+
+
+@contextlib.contextmanager
+def locked(cache: Path, fingerprint: str) -> Iterator[bool]:
+    """Let one process at a time build a fingerprint; gives whether we had to wait.
+
+    Where the file system has no locks two may build at once: the later one's entry stays.
+    """
+    folder = cache / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f".{fingerprint}.lock").open("w") as file:
+        waited = False
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waited = True
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            pass
+        yield waited
+
+
+@contextlib.contextmanager
+def workshop(cache: Path) -> Iterator[Path]:
+    """A folder beside the entries to build in, removed whatever happens."""
+    folder = cache / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    shop = tempfile.TemporaryDirectory(prefix=".build-", dir=folder, ignore_cleanup_errors=True)
+    with shop as name:
+        yield Path(os.path.realpath(name))
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

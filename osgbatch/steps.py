@@ -1,0 +1,217 @@
+"""The flow from a spec to a submitted batch: plan, render and submit as lists of steps."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from osgbatch import condor, local, names
+from osgbatch.batches import folder as folders
+from osgbatch.batches import registry
+from osgbatch.batches.folder import Batch
+from osgbatch.errors import CondorError
+from osgbatch.model import Payload, Plan, Resolved, Round, Submitted
+from osgbatch.packing.archive import Archive
+from osgbatch.packing.environment import EnvironmentArchive, environment_archive
+from osgbatch.packing.files import files_archive
+from osgbatch.packing.inputs import inputs_archive
+from osgbatch.packing.libraries import libraries_archive
+from osgbatch.planning.plan import make_plan
+from osgbatch.planning.resolve import resolve
+from osgbatch.rendering.render import (
+    RETRIED_CODES,
+    ROWS_FILE,
+    execute_seconds,
+    item_files,
+    shim_text,
+    submit_text,
+)
+from osgbatch.spec.load import load_spec
+from osgbatch.sweep.expand import expand
+
+Say = Callable[[str], None]
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/osgbatch`: environments that are packed once."""
+    cache = os.environ.get("XDG_CACHE_HOME") or ""
+    return (Path(cache) if cache else Path.home() / ".cache") / "osgbatch"
+
+
+# --- up to the plan: nothing is written -------------------------------------------------------
+
+
+def plan_sweep(path: Path, batch_root: Path | None = None) -> Plan:
+    """load → expand → plan."""
+    spec = load_spec(path)
+    return make_plan(spec, expand(spec), batch_root)
+
+
+# --- packing, rendering, submitting ------------------------------------------------------------
+
+
+def _pack_environment(plan: Plan, say: Say) -> EnvironmentArchive | None:
+    """The sweep's environment, from the cache or made now; before a batch folder exists."""
+    environment = plan.spec.environment
+    if environment.path is None:
+        return None
+    return environment_archive(plan.spec.folder / environment.path.text, cache_folder(), say)
+
+
+def _pack(plan: Plan, environment: EnvironmentArchive | None, payload: Path) -> list[Payload]:
+    """All archives that travel with the jobs, in the batch's payload folder."""
+    folder = plan.spec.folder
+    packed: list[tuple[str, Archive | EnvironmentArchive | None]] = [
+        ("library", libraries_archive((p.text for p in plan.spec.libraries), folder, payload)),
+        ("files", files_archive((p.text for p in plan.spec.files), folder, payload)),
+        ("inputs", inputs_archive(((f.source, f.carried) for f in plan.archived_inputs), payload)),
+    ]
+    if environment is not None:
+        placed = _link_or_copy(
+            environment.path, payload / f"environment-{environment.sha256[:16]}.tar.gz"
+        )
+        packed.insert(0, ("environment", replace(environment, path=placed)))
+    return [
+        Payload(kind, item.path, item.sha256, item.size, item.unpacked_size)
+        for kind, item in packed
+        if item is not None
+    ]
+
+
+def _link_or_copy(source: Path, target: Path) -> Path:
+    """The cached archive in the batch folder; a link where it can be, since it never changes."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+    return target
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A batch folder that is ready to be submitted."""
+
+    folder: Path
+    round: Round
+    resolved: Resolved
+
+
+def _render(
+    plan: Plan, environment: EnvironmentArchive | None, folder: Path, batch_id: str
+) -> Rendered:
+    """Write everything that the first round needs into an empty batch folder."""
+    round_ = Round(
+        folder=names.round_folder(folder, 1),
+        batch_id=batch_id,
+        batch_name=plan.spec.name,
+        number=1,
+        jobs=len(plan.jobs),
+        initialdir=plan.initialdir,
+    )
+    (round_.folder / names.RETURNED).mkdir(parents=True)
+    payload_folder = folder / names.PAYLOAD
+    resolved = resolve(plan, _pack(plan, environment, payload_folder))
+    items = item_files(resolved)
+    if items.rows:
+        rows_path = payload_folder / ROWS_FILE
+        folders.write_bytes(rows_path, items.rows)
+        digest = hashlib.sha256(items.rows).hexdigest()
+        rows = Payload("rows", rows_path, digest, len(items.rows), len(items.rows))
+        resolved = resolve(plan, [*resolved.payload, rows])
+    folders.write_bytes(folder / names.SPEC, plan.spec.text)
+    folders.write_tasks_csv(folder / names.TASKS, plan)
+    folders.write_bytes(round_.folder / names.ITEMS, items.items)
+    folders.write_bytes(round_.folder / names.SHIM, _encoded(shim_text(resolved, round_)), 0o755)
+    folders.write_bytes(
+        round_.folder / names.SUBMIT_FILE, _encoded(submit_text(resolved, round_, items))
+    )
+    data = folders.resolved_data(resolved, batch_id, execute_seconds(resolved), RETRIED_CODES)
+    folders.write_json(folder / names.RESOLVED, data)
+    return Rendered(folder, round_, resolved)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _batch_folder(plan: Plan, batch_id: str) -> Path:
+    return (
+        plan.spec.folder
+        / names.BATCHES
+        / folders.folder_name(plan.spec.name, batch_id, time.time())
+    )
+
+
+def render_sweep(path: Path, out: Path | None, say: Say) -> Batch:
+    """Make a batch folder and submit nothing. Whatever fails, no folder is left behind."""
+    out = out.absolute() if out else None
+    plan = plan_sweep(path, out.parent if out else None)
+    environment = _pack_environment(plan, say)
+    batch_id = folders.new_id()
+    folder = out or _batch_folder(plan, batch_id)
+    folders.create(folder)
+    try:
+        _render(plan, environment, folder, batch_id)
+    except BaseException:
+        folders.remove(folder)
+        raise
+    return folders.load(folder)
+
+
+def choose_backend(pool: str) -> str:
+    """`condor` where HTCondor is configured, `local` where there is none; checked to answer."""
+    if pool == "auto":
+        pool = "condor" if condor.configured() else "local"
+    if pool == "condor":
+        condor.check_alive()
+    return pool
+
+
+def submit_sweep(path: Path, pool: str, say: Say) -> Batch:
+    """load → expand → plan → pack → resolve → render → submit.
+
+    Whatever fails before a backend has the jobs leaves nothing on disk or in the queue.
+    """
+    plan = plan_sweep(path)
+    for warning in plan.warnings:
+        say(f"warning: {warning}")
+    backend = choose_backend(pool)
+    environment = _pack_environment(plan, say)
+    batch_id = folders.new_id()
+    folder = _batch_folder(plan, batch_id)
+    folders.create(folder)
+    taken = False
+    try:
+        with folders.locked(folder) as lock:
+            rendered = _render(plan, environment, folder, batch_id)
+            registry.register(batch_id, folder)
+            try:
+                submitted = _give(backend, rendered.round, lock)
+            except BaseException:
+                # Ctrl-C can come after the queue has the jobs: then the folder must stay.
+                taken = backend == "condor" and _may_be_queued(rendered.round)
+                raise
+            taken = True
+            folders.write_submitted(rendered.round, submitted)
+    except BaseException:
+        if not taken:
+            folders.remove(folder)
+        raise
+    return folders.load(folder)
+
+
+def _give(backend: str, round_: Round, lock: int) -> Submitted:
+    return condor.submit(round_, lock) if backend == "condor" else local.submit(round_)
+
+
+def _may_be_queued(round_: Round) -> bool:
+    """Whether the queue has, or may have, jobs of a round: when it cannot be asked, it may."""
+    try:
+        return condor.find_cluster(round_) is not None
+    except CondorError:
+        return True
