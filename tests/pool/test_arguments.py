@@ -1,0 +1,162 @@
+"""Any argument, and any file name, reaches the task unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import Pool
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from sweeps import Ran, ended_truly, run_sweep, write_sweep
+
+pytestmark = pytest.mark.pool
+
+# Prints every argument's length and bytes in hexadecimal: nothing of it depends on a locale.
+SHOW = """\
+import os, sys
+with open("outputs/seen", "w") as out:
+    for word in sys.argv[1:]:
+        out.write("x" + os.fsencode(word).hex() + "\\n")
+"""
+NASTY = [
+    "", " ", "  two  blanks ", "a\nb", "\n", "trailing\n\n", "cr\r", "\r\n", "tab\t", "\x1f", "\x01",
+    "\x7f", "'", '"', "''", "'\"'", "\\", "\\\\n", "\\'", "$(DOLLAR)", "$$(x)", "$$([1])", "$HOME",
+    "`id`", "$(id)", "#", "# no", "-n", "-e", "--", "*", "?", "[a]", "~", "!x", "a;b", "a|b", "a&b",
+    "a>b", "(", ")", "{", "}", "{}", "%s", "%", ",", "=", "é", "日本", "\udcff\udcfe", "\udc81\udc88",
+    "x\udcc3", "\u200b", "\u2028", "/", ".", "..", "y" * 100_000,
+]  # fmt: skip
+
+
+def _spec(per_job: int) -> str:
+    return (
+        "command: [python3, show.py]\n"
+        "sweep: {n: [0]}\n"
+        "files: [show.py]\n"
+        f"tasks_per_job: {per_job}\n"
+        "outputs: [outputs/seen]\n"
+        "resources: {memory: 100 MB, disk: 50 MB}\n"
+    )
+
+
+def _submit_arguments(
+    folder: Path, cases: Sequence[Sequence[str]], per_job: int, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Submit one task per list of arguments.
+
+    YAML and CSV hold no bytes that are not UTF-8, file names do: the lists are put in behind the
+    spec, where they would come from.
+    """
+    from osgbatch import steps
+    from osgbatch.model import Cell, Column, Table
+
+    spec = write_sweep(folder, _spec(per_job), {"show.py": SHOW})
+    numbers = Column("n", [Cell(i, str(i)) for i in range(len(cases))])
+
+    original = steps.make_plan
+
+    def with_arguments(spec, table, batch_root=None):  # type: ignore[no-untyped-def]
+        plan = original(spec, Table(((numbers,),)), batch_root)
+        tasks = [
+            replace(task, argv=(*task.argv, *case))
+            for task, case in zip(plan.tasks, cases, strict=True)
+        ]
+        return replace(plan, tasks=tasks)
+
+    monkeypatch.setattr(steps, "make_plan", with_arguments)
+    batch = steps.submit_sweep(spec, "condor", lambda text: None)
+    return batch.folder
+
+
+def _cases() -> list[list[str]]:
+    """Every nasty word alone, all together, and lists that hypothesis draws."""
+    drawn: list[list[str]] = []
+    byte_words = st.binary(max_size=30).map(lambda b: os.fsdecode(b.replace(b"\0", b"")))
+
+    @settings(
+        max_examples=40, database=None, deadline=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(st.lists(byte_words | st.sampled_from(NASTY[:-1]), max_size=8))
+    def draw(words: list[str]) -> None:
+        drawn.append(words)
+
+    draw()
+    return [[word] for word in NASTY] + [list(NASTY)] + drawn
+
+
+@pytest.mark.parametrize("per_job", [1, 7])
+def test_any_arguments_reach_the_task_unchanged(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, per_job: int
+) -> None:
+    from sweeps import osgbatch
+
+    cases = _cases()
+    folder = _submit_arguments(tmp_path / "sweep", cases, per_job, monkeypatch)
+    osgbatch("watch", folder, cwd=tmp_path)
+    osgbatch("collect", folder, cwd=tmp_path)
+    for index, case in enumerate(cases):
+        seen = (folder / "results" / str(index) / "outputs/seen").read_text().splitlines()
+        assert seen == ["x" + os.fsencode(word).hex() for word in case], case
+    cluster = int(
+        pool.run("condor_history", "-limit", "1", "-af", "ClusterId").split()[0]
+    )
+    jobs = -(-len(cases) // per_job)
+    for proc in (0, jobs - 1):
+        assert pool.terminate_event(folder / "rounds/001/events.log", cluster, proc).exit_code == 0
+        assert pool.history_ad(cluster, proc)["ExitCode"] == 0
+
+
+ODD_NAMES = [
+    "plain.dat", "with blank.dat", "two  blanks", "com,ma", "semi;colon", 'quo"te', "apos'trophe",
+    "new\nline", "cr\rname", "dollar$(HOME)", "$$(x)", "back\\slash", "é.dat", "日本.dat", "#hash",
+    "-dash", "a=b", "[x]", "star*", "perc%20", "~tilde", "(paren)", "&and", "bad\udcffbytes", " lead",
+    "trail ", ".hidden", "colon:x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("backend", "per_job"), [("condor", 1), ("condor", 5), ("local", 5)])
+def test_files_of_any_name_reach_their_task(
+    pool: Pool, tmp_path: Path, backend: str, per_job: int
+) -> None:
+    seed = random.randrange(1 << 30)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    folder = tmp_path / "a sweep, 'odd' $(HOME)"
+    data = {f"data/{name}/{name}": rng.randbytes(50) for name in ODD_NAMES}
+    for name, content in data.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    program = (
+        "import hashlib, os, shutil, sys\n"
+        "path = sys.argv[1]\n"
+        "content = open(path, 'rb').read()\n"
+        "open('outputs/sum', 'w').write(hashlib.sha256(content).hexdigest())\n"
+        "os.mkdir('outputs/back')\n"
+        "shutil.copy(path, os.path.join('outputs/back', os.path.basename(path)))\n"
+    )
+    spec = write_sweep(
+        folder,
+        "command: [python3, read.py, '{file}']\n"
+        "sweep: {file: {files: 'data/**/*'}}\n"
+        "files: [read.py]\n"
+        "outputs: [outputs/sum, outputs/back]\n"
+        f"tasks_per_job: {per_job}\n"
+        "resources: {memory: 100 MB, disk: 50 MB}\n",
+        {"read.py": program},
+    )
+    ran: Ran = run_sweep(backend, spec)
+    # a pattern does not match hidden names, as in a shell
+    expected = {name: content for name, content in data.items() if "/.hidden" not in name}
+    assert ran.status["counts"] == {"succeeded": len(expected)}
+    sums = {hashlib.sha256(content).hexdigest(): name for name, content in expected.items()}
+    for index in range(len(expected)):
+        name = sums.pop(ran.result(index, "outputs/sum").decode())
+        assert ran.result(index, f"outputs/back/{Path(name).name}") == expected[name]
+    assert not sums
+    ended_truly(ran, pool, 0)
