@@ -48,11 +48,11 @@ def collect(results: Path, states: Sequence[TaskState]) -> Collected:
             _place(state, target, told)
             unpacked += 1
             after.append(state)
+            if state.state == "succeeded":
+                shutil.rmtree(results / FAILED_FOLDER / str(state.index), ignore_errors=True)
         except ResultError as error:
             worse = "unknown" if state.state == "succeeded" else state.state
             after.append(replace(state, state=worse, reason="damaged", detail=error.what))
-        if state.state == "succeeded":
-            shutil.rmtree(results / FAILED_FOLDER / str(state.index), ignore_errors=True)
     return Collected(after, unpacked)
 
 

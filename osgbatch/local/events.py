@@ -57,7 +57,9 @@ def submit_events(cluster: int, procs: Iterable[int], host: str) -> bytes:
     return b"".join(b"%s.%03d.000)%s" % (first, proc, second) for proc in procs)
 
 
-def execute_event(cluster: int, proc: int, host: str, slot: str, scratch: str, req: Request) -> bytes:
+def execute_event(
+    cluster: int, proc: int, host: str, slot: str, scratch: str, req: Request
+) -> bytes:
     """Event 001: the job was started in `slot`."""
     return _event(
         1,
@@ -72,7 +74,9 @@ def execute_event(cluster: int, proc: int, host: str, slot: str, scratch: str, r
     )
 
 
-def terminated_event(cluster: int, proc: int, code: int, total: Usage, run: Usage, req: Request) -> bytes:
+def terminated_event(
+    cluster: int, proc: int, code: int, total: Usage, run: Usage, req: Request
+) -> bytes:
     """Event 005: the job has ended. code: exit code, or minus the signal that killed it."""
     return _event(
         5,
@@ -92,7 +96,8 @@ def requeued_event(cluster: int, proc: int, code: int, run: Usage, req: Request,
         cluster,
         proc,
         "Job was evicted.\n\t(0) Job terminated and was requeued\n"
-        f"{_times(run, 'Run')}{_bytes(run, 'Run')}{_how(code)}\t{one_line(why)}\n{_table(run, req)}",
+        f"{_times(run, 'Run')}{_bytes(run, 'Run')}{_how(code)}"
+        f"\t{one_line(why)}\n{_table(run, req)}",
     )
 
 
@@ -122,9 +127,14 @@ def held_event(cluster: int, proc: int, code: int, subcode: int, why: str) -> by
 def classad_string(text: str) -> str:
     """`text` as a ClassAd's string literal, on one line."""
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + quoted.replace("\n", "\\n").replace("\r", "\\r").encode(
-        "utf-8", "backslashreplace"
-    ).decode() + '"'
+    return (
+        '"'
+        + quoted.replace("\n", "\\n")
+        .replace("\r", "\\r")
+        .encode("utf-8", "backslashreplace")
+        .decode()
+        + '"'
+    )
 
 
 def _address(host: str) -> str:
@@ -189,7 +199,9 @@ class EventLog:
     """The event log of a round, opened to append: one write per event."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._descriptor = os.open(
+            path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644
+        )
 
     def write(self, events: bytes) -> None:
         """Append whole events. Raises OSError, the log being as it was, when they do not fit."""

@@ -138,6 +138,10 @@ class Items:
     def __len__(self) -> int:
         return len(self._places)
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
     def __getitem__(self, proc: int) -> Item:
         self._file.seek(self._places[proc])
         tasks, _, rest = self._file.readline().rstrip(b"\r\n").partition(b" ")

@@ -44,8 +44,9 @@ def files_members(entries: Iterable[str], base: Path) -> list[Member]:
 def _entry_members(path: Path, base: Path) -> Iterator[Member]:
     if path == base:
         return tree_members(path, "", _not_ours)
-    if path.is_relative_to(base):
-        return tree_members(path, path.relative_to(base).as_posix())
+    for here, there in ((path, base), (_real_place(path), base.resolve())):
+        if here.is_relative_to(there):
+            return tree_members(path, here.relative_to(there).as_posix())
     if base.is_relative_to(path):
         raise PackingError(
             "the spec lies in this folder, which therefore cannot travel whole",
@@ -53,6 +54,11 @@ def _entry_members(path: Path, base: Path) -> Iterator[Member]:
             fix="Name the files and folders in it that the task needs.",
         )
     return tree_members(path, path.name)
+
+
+def _real_place(path: Path) -> Path:
+    """A path with the links in its folder's name followed, its own last part as it is."""
+    return path.parent.resolve() / path.name
 
 
 def _not_ours(name: str, is_folder: bool) -> bool:

@@ -60,7 +60,7 @@ def _folder(
         if path.is_symlink():
             if skip(relative, False) or skip(relative, path.is_dir()):
                 continue
-            link = link_within(path, root) if len(above) == below.count("/") + 1 else None
+            link = link_within(path, root, below)
             if link is not None and not _leads_to_skipped(path, root, skip):
                 yield Member(member_name, link=link)
                 continue
@@ -81,16 +81,17 @@ def _folder(
             yield _file(path, member_name)
 
 
-def link_within(path: Path, root: Path) -> str | None:
+def link_within(path: Path, root: Path, below: str) -> str | None:
     """The target of a link, relative to it, when it exists and lies below the root; None when not.
 
-    root: a real path. An absolute target below the root becomes relative.
+    root: a real path. below: where in it the walk is: in a folder that was itself reached by
+    a link, links do not mean what they say. An absolute target below the root becomes relative.
     """
     target = Path(os.path.realpath(path))
     if not target.exists() or not target.is_relative_to(root) or target == root:
         return None
     home = Path(os.path.realpath(path.parent))
-    if not home.is_relative_to(root):
+    if home != root / below.rstrip("/"):
         return None
     return os.path.relpath(target, home)
 

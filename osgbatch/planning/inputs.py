@@ -18,6 +18,10 @@ _OURS = re.compile(
 )
 
 
+ARCHIVED = "osgbatch-inputs"
+"""Where the archive of oddly named inputs is unpacked, below the scratch folder."""
+
+
 def travels_plainly(carried: str) -> bool:
     """Whether HTCondor can transfer a path relative to the initial directory as it is.
 
@@ -58,4 +62,4 @@ def place_input(text: str, folder: Path, initialdir: Path) -> InputFile:
         carried = str(source.relative_to(initialdir))
         if travels_plainly(carried):
             return InputFile(source, task_path(text), carried, archived=False)
-    return InputFile(source, task_path(text), f".osgbatch/inputs/{task_path(text)}", archived=True)
+    return InputFile(source, task_path(text), f"{ARCHIVED}/{task_path(text)}", archived=True)

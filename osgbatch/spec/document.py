@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from osgbatch.errors import OsgbatchError, SpecError
 from osgbatch.model import Place
 
 Loc = tuple[str | int, ...]
+
+MAX_VALUES = 5_000_000
+"""Values of a spec, aliases written out: a few nested aliases can stand for billions."""
 
 # The C loader is seven times as fast; PyYAML without libyaml lacks it.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -76,7 +80,7 @@ def parse_document(raw: bytes, file: str) -> Document:
         node = loader.get_single_node()
         if node is None:
             raise SpecError("the file is empty", Place(file, 1, 1), fix='It needs "command".')
-        builder = _Builder(loader, file, lines)
+        builder = _Builder(file, lines)
         data = builder.build(node, ())
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error, file, lines) from None
@@ -106,16 +110,38 @@ def _syntax_error(error: yaml.MarkedYAMLError, file: str, lines: list[str]) -> S
     return SpecError(f"not YAML: {problem}", Place(file, line + 1, column + 1, source), fix=fix)
 
 
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    """A scalar's value, by the plain rules of YAML 1.2.
+
+    PyYAML follows 1.1, where `no` is false, `010` is 8 and `1:30` is 90: none is what a researcher
+    meant. Quoted text stays text.
+    """
+    text: str = node.value
+    if node.style:
+        return text
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if text in ("", "~", "null", "Null", "NULL"):
+        return None
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text
+
+
 class _Builder:
     """Turns nodes into plain values and notes where each stood."""
 
-    def __init__(self, loader: Any, file: str, lines: list[str]) -> None:
-        self.loader = loader
+    def __init__(self, file: str, lines: list[str]) -> None:
         self.file = file
         self.lines = lines
         self.keys: dict[Loc, Place] = {}
         self.values: dict[Loc, Place] = {}
         self.texts: dict[Loc, str] = {}
+        self.inside: set[int] = set()
 
     def place(self, node: yaml.Node) -> Place:
         start, end = node.start_mark, node.end_mark
@@ -126,15 +152,26 @@ class _Builder:
 
     def build(self, node: yaml.Node, loc: Loc) -> Any:
         self.values[loc] = self.place(node)
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, loc)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.build(child, (*loc, i)) for i, child in enumerate(node.value)]
+        if isinstance(node, yaml.CollectionNode):
+            return self._collection(node, loc)
+        assert isinstance(node, yaml.ScalarNode)
         self.texts[loc] = node.value
+        return _scalar(node)
+
+    def _collection(self, node: yaml.CollectionNode, loc: Loc) -> Any:
+        if id(node) in self.inside:
+            raise SpecError("an alias (*) leads back into itself", self.place(node))
+        if len(self.values) > MAX_VALUES:
+            raise SpecError(
+                f"more than {MAX_VALUES} values", self.place(node), fix="Put them in a CSV table."
+            )
+        self.inside.add(id(node))
         try:
-            return self.loader.construct_object(node, deep=True)
-        except ValueError:  # 2026-02-31 looks like a date to YAML
-            return node.value
+            if isinstance(node, yaml.MappingNode):
+                return self._mapping(node, loc)
+            return [self.build(child, (*loc, i)) for i, child in enumerate(node.value)]
+        finally:
+            self.inside.discard(id(node))
 
     def _mapping(self, node: yaml.MappingNode, loc: Loc) -> dict[str, Any]:
         result: dict[str, Any] = {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_SIZES = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+_POWERS = ("", "K", "M", "G", "T", "P")
+_SIZE_UNIT = re.compile(r"([KMGTP])(?:I?B)?|()B", re.I)
 _TIMES = {
     "s": 1, "sec": 1, "second": 1, "seconds": 1,
     "m": 60, "min": 60, "minute": 60, "minutes": 60,
@@ -31,11 +32,10 @@ def size_bytes(text: str) -> int:
     number, unit = match[1], match[2]
     if not unit:
         raise UnitError(f"a size needs a unit: write {number} GB or {number} MB")
-    letter = unit.upper().removesuffix("B").removesuffix("I")
-    known = unit.upper() in {"B", f"{letter}B", f"{letter}IB"} or len(unit) == 1
-    if letter not in _SIZES or not known:
+    known = _SIZE_UNIT.fullmatch(unit)
+    if known is None:
         raise UnitError(f'unknown unit "{unit}"; use KB, MB, GB or TB')
-    exact = float(number) * 1024 ** _SIZES[letter]
+    exact = float(number) * 1024 ** _POWERS.index((known[1] or "").upper())
     if exact <= 0:
         raise UnitError("a size must be more than 0")
     return -int(-exact // 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,8 +29,6 @@ from osgbatch.packing.tree import absolute
 KIND = "environment"
 PACKER = "1"
 """Part of every fingerprint: raise it when the same requirements give another archive."""
-OF_THE_MACHINE = re.compile(r"^lib(cuda|nvidia|nvcuvid|nvoptix|GLX?_nvidia|EGL_nvidia)")
-"""Drivers: they must be the execution point's own."""
 
 Say = Callable[[str], None]
 
@@ -129,6 +126,7 @@ def _build(file: Path, cache: Path, fingerprint: str, base: Path, say: Say) -> E
             python=python.version,
             packages=tuple(f"{one.name}=={one.version}" for one in installed.packages),
             glibc=interpreter.glibc(),
+            microarch=_microarch(installed),
             fingerprint=fingerprint,
             notes=notes,
         )
@@ -144,7 +142,7 @@ def _pack_and_try(
         archive = write_archive(_members(installed, extra), shop / f"built-{turn}", KIND)
         trial = _try(installed, archive, shop / f"trial-{turn}")
         _judge(trial, installed, shop, file)
-        outside = [path for path in trial.outside if not OF_THE_MACHINE.match(path.name)]
+        outside = [path for path in trial.outside if not elf.DRIVERS.match(path.name)]
         if not outside:
             break
         extra = outside
@@ -158,11 +156,7 @@ def _members(installed: _Installed, extra: list[Path]) -> list[Member]:
     """All members of the archive. extra: shared libraries that no file asks for in its header."""
     python = installed.python
     system = elf.this_system()
-    travelling = [installed.venv, python.stdlib, python.dynload]
-    files = [*binaries([installed.site, python.dynload]), *extra, python.executable]
-    header = elf.read(python.executable)
-    own = [elf.expand(folder, python.executable) for folder in (header.search if header else ())]
-    needs = elf.closure(files, travelling, system, own)
+    needs = _needs(installed, extra, system)
     for path in extra:
         needs.found.setdefault(path.name, path)
     return [
@@ -170,6 +164,24 @@ def _members(installed: _Installed, extra: list[Path]) -> list[Member]:
         *package_members(installed.venv, python),
         *interpreter.system_members(python, needs, system),
     ]
+
+
+def _needs(installed: _Installed, extra: list[Path], system: elf.System) -> elf.Closure:
+    """The shared libraries of this machine that have to travel."""
+    python = installed.python
+    travelling = [installed.venv, python.stdlib, python.dynload]
+    files = [*binaries([installed.site, python.dynload]), *extra, python.executable]
+    header = elf.read(python.executable)
+    own = [elf.expand(folder, python.executable) for folder in (header.search if header else ())]
+    return elf.closure(files, travelling, system, own, installed.site)
+
+
+def _microarch(installed: _Installed) -> str:
+    """The CPU level that this machine's interpreter and libraries ask for."""
+    needs = _needs(installed, [], elf.this_system())
+    headers = [elf.read(path) for path in (installed.python.executable, *needs.found.values())]
+    level = max((header.level for header in headers if header is not None), default=0)
+    return f"x86_64-v{level}" if level > 1 else ""
 
 
 def _try(installed: _Installed, archive: Archive, folder: Path) -> Trial:

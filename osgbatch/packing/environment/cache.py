@@ -10,15 +10,19 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from osgbatch.errors import PackingError
 from osgbatch.packing.archive import Archive
 
 FOLDER = "environments"
 MANIFEST = "manifest.json"
+STALE_SECONDS = 86400
+"""Nobody builds for longer: what is older was left by a process that was killed."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class EnvironmentArchive:
 
     path, sha256, size, unpacked_size: of the archive, sizes in bytes. python: its version,
     `3.11.2`. packages: `name==version` of everything installed. glibc: the version that travels
-    with it; the execution point's does not matter. notes: what a report should say about it.
+    with it; the execution point's does not matter. microarch: the CPU level that what comes from
+    this machine was built for, `x86_64-v2`; empty when any will do. notes: for reports.
     """
 
     path: Path
@@ -37,6 +42,7 @@ class EnvironmentArchive:
     python: str
     packages: tuple[str, ...]
     glibc: str = ""
+    microarch: str = ""
     fingerprint: str = ""
     notes: tuple[str, ...] = ()
 
@@ -59,6 +65,7 @@ def read_entry(cache: Path, fingerprint: str) -> EnvironmentArchive | None:
             python=noted["python"],
             packages=tuple(noted["packages"]),
             glibc=noted["glibc"],
+            microarch=noted["microarch"],
             fingerprint=noted["fingerprint"],
             notes=tuple(noted["notes"]),
         )
@@ -74,8 +81,8 @@ def read_entry(cache: Path, fingerprint: str) -> EnvironmentArchive | None:
 def write_entry(cache: Path, built: Path, entry: EnvironmentArchive) -> EnvironmentArchive:
     """Make a built archive the entry of its fingerprint, in place of what was there.
 
-    built: the folder that holds the archive and nothing else; it is moved. Two renames: between them
-    there is no entry, never half a one.
+    built: the folder that holds the archive and nothing else; it is moved. Two renames: between
+    them there is no entry, never half a one.
     """
     folder = cache / FOLDER / entry.fingerprint
     noted = {key: value for key, value in asdict(entry).items() if key != "path"}
@@ -106,8 +113,16 @@ def locked(cache: Path, fingerprint: str) -> Iterator[bool]:
     Where the file system has no locks two may build at once: the later one's entry stays.
     """
     folder = cache / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f".{fingerprint}.lock").open("w") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / f".{fingerprint}.lock").open("w")
+    except OSError as error:
+        raise PackingError(
+            f"the cache cannot be written: {error.strerror}",
+            where=str(folder),
+            fix="Let XDG_CACHE_HOME name a folder that you can write to.",
+        ) from error
+    with lock as file:
         waited = False
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,9 +136,12 @@ def locked(cache: Path, fingerprint: str) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def workshop(cache: Path) -> Iterator[Path]:
-    """A folder beside the entries to build in, removed whatever happens."""
+    """A folder beside the entries to build in; removed, a killed builder's the next time."""
     folder = cache / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    for left in (*folder.glob(".build-*"), *folder.glob(".old-*")):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
     shop = tempfile.TemporaryDirectory(prefix=".build-", dir=folder, ignore_cleanup_errors=True)
     with shop as name:
         yield Path(os.path.realpath(name))

@@ -14,8 +14,11 @@ from functools import cached_property
 from pathlib import Path
 
 MAGIC = b"\x7fELF"
-PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
+PT_LOAD, PT_DYNAMIC, PT_INTERP, PT_GNU_PROPERTY = 1, 2, 3, 0x6474E553
+ISA_NEEDED = 0xC0008002
 DT_NULL, DT_NEEDED, DT_STRTAB, DT_SONAME, DT_RPATH, DT_RUNPATH = 0, 1, 5, 14, 15, 29
+DRIVERS = re.compile(r"lib(cuda|nvidia|nvcuvid|nvoptix|GLX?_nvidia|EGL_nvidia)[.-]")
+"""Parts of a GPU's driver: they must be the execution point's own."""
 DEFAULT_FOLDERS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib")
 
 
@@ -24,7 +27,8 @@ class Elf:
     """What the dynamic loader reads of a file. Source: elf(5).
 
     kind: class, byte order and machine; files of different kinds do not load each other.
-    interpreter: the loader, in an executable.
+    interpreter: the loader, in an executable. level: the x86-64 level (1 to 4) that the file says
+    it needs, 0 when it says nothing; glibc refuses to load it on a lesser CPU.
     """
 
     kind: tuple[int, int, int]
@@ -32,6 +36,7 @@ class Elf:
     needed: tuple[str, ...] = ()
     soname: str = ""
     search: tuple[str, ...] = ()
+    level: int = 0
 
 
 def parse(data: bytes | mmap.mmap) -> Elf | None:
@@ -66,6 +71,7 @@ def _parse(data: bytes | mmap.mmap) -> Elf | None:
     loads: list[tuple[int, int, int]] = []
     dynamic: tuple[int, int] | None = None
     interpreter = ""
+    level = 0
     for index in range(count):
         at = table + index * entry_size
         if wide:
@@ -78,8 +84,10 @@ def _parse(data: bytes | mmap.mmap) -> Elf | None:
             dynamic = (offset, size)
         elif what == PT_INTERP:
             interpreter = data[offset : offset + size].rstrip(b"\0").decode()
+        elif what == PT_GNU_PROPERTY:
+            level = isa_level(data[offset : offset + size], 8 if wide else 4)
     if dynamic is None:
-        return Elf(kind, interpreter)
+        return Elf(kind, interpreter, level=level)
     step = 16 if wide else 8
     tags: list[tuple[int, int]] = []
     for at in range(dynamic[0], dynamic[0] + dynamic[1], step):
@@ -95,7 +103,24 @@ def _parse(data: bytes | mmap.mmap) -> Elf | None:
     search = texts(DT_RUNPATH) or texts(DT_RPATH)
     folders = tuple(folder for text in search for folder in text.split(":") if folder)
     soname = texts(DT_SONAME)
-    return Elf(kind, interpreter, tuple(texts(DT_NEEDED)), soname[0] if soname else "", folders)
+    return Elf(
+        kind, interpreter, tuple(texts(DT_NEEDED)), soname[0] if soname else "", folders, level
+    )
+
+
+def isa_level(note: bytes, align: int) -> int:
+    """The x86-64 level in a GNU property note. Source: x86-64 psABI, program property.
+
+    note: name size, size, type and name, 16 bytes; then properties (type, size, data, padding).
+    """
+    at = 16
+    while at + 8 <= len(note):
+        kind, size = struct.unpack_from("<II", note, at)
+        if kind == ISA_NEEDED and size >= 4:
+            bits: int = struct.unpack_from("<I", note, at + 8)[0]
+            return bits.bit_length()
+        at += 8 + size + -size % align
+    return 0
 
 
 def _offset(address: int, loads: Sequence[tuple[int, int, int]]) -> int:
@@ -174,16 +199,23 @@ def parse_ldconfig(text: str) -> list[tuple[str, Path]]:
 
 
 def closure(
-    files: Iterable[Path], travelling: Sequence[Path], system: System, fallback: Sequence[Path] = ()
+    files: Iterable[Path],
+    travelling: Sequence[Path],
+    system: System,
+    fallback: Sequence[Path] = (),
+    packages: Path | None = None,
 ) -> Closure:
     """Every shared library that files need, and what those need, and so on.
 
     travelling: folders that are packed anyway: what is found in them is followed and not listed.
     fallback: folders to look in where a file's own search path does not help (the interpreter's).
+    packages: where wheels are installed: their libraries often find each other only because one was
+    loaded before, and must not be covered by this machine's of the same name. Drivers never travel.
     """
     result = Closure()
     inside = [Path(os.path.realpath(folder)) for folder in travelling]
     waiting = list(files)
+    among = {path.name: path for path in waiting if packages and path.is_relative_to(packages)}
     seen: set[Path] = set()
     while waiting:
         path = waiting.pop()
@@ -196,9 +228,10 @@ def closure(
             continue
         own = [expand(folder, path) for folder in elf.search]
         for name in elf.needed:
-            if "/" in name or name in result.found:
+            if "/" in name or name in result.found or DRIVERS.match(name):
                 continue
-            found = system.find(name, elf.kind, [*own, *fallback])
+            near = [among[name].parent] if path.name in among and name in among else []
+            found = system.find(name, elf.kind, [*own, *near, *fallback])
             if found is None:
                 result.missing.setdefault(name, path)
                 continue

@@ -244,7 +244,8 @@ def wrapper(loader: str, binary: str, argv0: bool) -> str:
     """The script that is `bin/python`: it starts the interpreter with its own loader and libraries.
 
     The kernel wants the path of a loader absolute and written in the program, so a shell script
-    names it instead. LD_LIBRARY_PATH is not used: the programs that a task starts would inherit it.
+    names it instead. LD_LIBRARY_PATH is not set: the programs that a task starts would inherit it.
+    One that is set counts, after our own: apptainer --nv brings the GPU's driver that way.
     ld.so splits the list of folders at colons and semicolons, for which it has no escape.
     """
     name = '--argv0 "$self" ' if argv0 else ""
@@ -270,5 +271,6 @@ case $top in
 esac
 unset PYTHONHOME
 export PYTHONNOUSERSITE=1
-exec "$top/{SYSTEM}/{loader}" {name}--library-path "$top/{SYSTEM}" "$top/{binary}" "$@"
+libraries=$top/{SYSTEM}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}
+exec "$top/{SYSTEM}/{loader}" {name}--library-path "$libraries" "$top/{binary}" "$@"
 """

@@ -41,7 +41,7 @@ child = subprocess.run(
 )
 text = json.dumps({
     "failed": failed, "path": sys.path, "loaded": sorted(maps),
-    "own": [sys.prefix, sys.executable, child.stdout.strip() or child.stderr.strip()[-300:]],
+    "own": [sys.prefix, sys.executable, child.stdout.strip() or child.stderr.strip()[-200:]],
     "encoding": sys.getfilesystemencoding() + " " + sys.stdout.encoding,
 })
 print("\nosgbatch-trial " + text, flush=True)

@@ -1,0 +1,246 @@
+"""The local backend: a round's jobs on this machine, without HTCondor."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+from osgbatch import names
+from osgbatch.errors import BatchError, BusyError, OsgbatchError
+from osgbatch.local import events, processes, record, sandbox
+from osgbatch.model import Round, Submitted
+
+BACKEND = "local"
+START_LIMIT_S = 60.0
+"""How long the runner may take until it has entered all jobs."""
+CANCEL_LIMIT_S = 60.0
+"""How long a runner may take to end its jobs."""
+STRANGERS_LIMIT_S = 10.0
+TIDY_LIMIT_S = 5.0
+
+_BOOT = (
+    "import sys; here = sys.argv.pop(1); sys.path[:] = [p for p in sys.path if p]; "
+    "sys.path += [here] * (here not in sys.path); "
+    "from osgbatch.local.runner import main; main()"
+)
+
+
+def submit(round: Round, limit_s: float = START_LIMIT_S) -> Submitted:
+    """Start the detached process that runs the round, and wait until it has entered all jobs.
+
+    Raises BusyError when the round is being run, BatchError when it has been, or its folder is not
+    what it should be, OsgbatchError when the process does not start. Nothing is left behind then.
+    """
+    folder = round.folder.resolve()
+    _check(folder, round)
+    reader, writer = os.pipe()
+    try:
+        with (folder / record.LOG).open("ab") as log:
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-c",
+                    _BOOT,
+                    str(Path(names.__file__).parents[1]),
+                    str(folder),
+                    str(round.number),
+                    str(writer),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=(writer,),
+            )
+        os.close(writer)
+        writer = -1
+        said = _read_answer(reader, limit_s)
+    except BaseException:
+        if writer < 0:
+            _abort(folder, process)
+        raise
+    finally:
+        os.close(reader)
+        if writer >= 0:
+            os.close(writer)
+    if said is None:
+        _abort(folder, process)
+        raise OsgbatchError(
+            f"the local runner has not entered the jobs within {limit_s:g} s",
+            where=str(folder),
+            fix="The machine may be overloaded: try again later.",
+        )
+    process.wait()
+    if not said:
+        last = _last_line(folder / record.LOG)
+        _tidy(folder)
+        raise OsgbatchError(f"the local runner did not start: {last}", where=str(folder))
+    if not said["ok"]:
+        if not said["busy"]:
+            _tidy(folder)
+        kind = BusyError if said["busy"] else OsgbatchError
+        raise kind(str(said["what"]), where=str(said["where"]), fix=str(said["fix"]))
+    return Submitted(BACKEND, round.number, round.jobs, time.time())
+
+
+def alive(round: Round, cluster: int) -> bool:
+    """Whether the process that runs the round is still there."""
+    return processes.is_locked(round.folder / record.LOCK)
+
+
+def interrupted(round: Round, cluster: int) -> bool:
+    """Whether jobs have not ended though nobody runs them any more: the runner was killed."""
+    if alive(round, cluster) or not (round.folder / names.EVENTS).exists():
+        return False
+    states = events.job_states(round.folder / names.EVENTS, cluster, round.jobs)
+    return not alive(round, cluster) and any(s in ("waiting", "running") for s in states)
+
+
+def cancel(round: Round, cluster: int, limit_s: float = CANCEL_LIMIT_S) -> None:
+    """Stop all jobs of the round that have not ended, and wait until none runs any more.
+
+    Raises BusyError when the runner is on another host, or does not end within the limit.
+    """
+    folder = round.folder.resolve()
+    if not (folder / names.EVENTS).exists():
+        return
+    why = f"via osgbatch cancel (by user {_user()})"
+    lock = _stop_runner(folder, why, time.monotonic() + limit_s)
+    if lock is None:
+        raise BusyError(
+            f"the local runner has not ended its jobs within {limit_s:g} s",
+            where=str(folder),
+            fix="Its log is local.log in this folder.",
+        )
+    try:
+        _clean_up(record.read_record(folder / record.RECORD))
+        _abort_jobs(folder, round, cluster, why)
+        (folder / record.CANCEL).unlink(missing_ok=True)
+    finally:
+        os.close(lock)
+
+
+def _check(folder: Path, round: Round) -> None:
+    for name in (names.ITEMS, names.SHIM):
+        if not (folder / name).is_file():
+            raise BatchError(f"{name} is missing in this round", where=str(folder))
+    with closing(record.Items(folder / names.ITEMS)) as items:
+        jobs = len(items)
+    if jobs != round.jobs:
+        raise BatchError(
+            f"{names.ITEMS} has {jobs} jobs, the round has {round.jobs}", where=str(folder)
+        )
+    record.read_work(record.resolved_path(folder))
+
+
+def _read_answer(reader: int, limit_s: float) -> dict[str, object] | None:
+    """What the runner says; {} when it ends without a word, None when it is silent too long."""
+    limit = time.monotonic() + limit_s
+    text = b""
+    while select.select([reader], [], [], max(0.0, limit - time.monotonic()))[0]:
+        part = os.read(reader, 1 << 16)
+        if not part:
+            return dict(json.loads(text)) if text else {}
+        text += part
+    return None
+
+
+def _abort(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    """End a runner that has not answered, with all it has begun."""
+    processes.signal_group(process.pid, signal.SIGKILL)
+    process.wait()
+    lock = processes.take_lock(folder / record.LOCK, STRANGERS_LIMIT_S)
+    if lock is None:
+        return
+    _clean_up(record.read_record(folder / record.RECORD))
+    (folder / names.EVENTS).unlink(missing_ok=True)
+    os.close(lock)
+    _tidy(folder)
+
+
+def _tidy(folder: Path) -> None:
+    """Leave the folder as it was before a submission that failed, unless another succeeded."""
+    lock = processes.take_lock(folder / record.LOCK, TIDY_LIMIT_S)
+    if lock is None:
+        return
+    if not (folder / names.EVENTS).exists():
+        for name in (record.RECORD, record.LOG, record.LOCK):
+            (folder / name).unlink(missing_ok=True)
+    os.close(lock)
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it ended without a word"
+
+
+def _stop_runner(folder: Path, why: str, limit: float) -> int | None:
+    """Ask the runner to end, if there is one; the round's lock once it has, None when too late."""
+    told = False
+    while True:
+        lock = processes.take_lock(folder / record.LOCK, 0.1)
+        if lock is not None or time.monotonic() > limit:
+            return lock
+        found = None if told else record.read_record(folder / record.RECORD)
+        if found is None:
+            continue
+        if not _is_here(found):
+            raise BusyError(
+                f"the local runner of this round is on {found.host}",
+                where=str(folder),
+                fix="Run the same command there.",
+            )
+        (folder / record.CANCEL).write_text(why + "\n", encoding="utf-8")
+        if processes.boot_id() == found.boot_id and (
+            processes.start_time(found.pid) == found.start_time
+        ):
+            with suppress(ProcessLookupError):
+                os.kill(found.pid, signal.SIGTERM)
+        told = True
+
+
+def _is_here(found: record.Record) -> bool:
+    """Whether the runner was started on this machine; its name may have changed since."""
+    host = names.slug(socket.gethostname() or "localhost")
+    return found.host == host or found.boot_id == processes.boot_id() != ""
+
+
+def _clean_up(found: record.Record | None) -> None:
+    """End what a dead runner's jobs may have left, and remove their scratch folder."""
+    if found is None or not _is_here(found):
+        return
+    scratch = Path(found.scratch)
+    if not scratch.name.startswith("osgbatch-"):
+        return
+    if not processes.kill_strangers(found.scratch, STRANGERS_LIMIT_S):
+        raise BusyError("a process of a job cannot be ended", where=found.scratch)
+    if scratch.is_dir() and not scratch.is_symlink() and scratch.stat().st_uid == os.getuid():
+        sandbox.remove(scratch)
+
+
+def _abort_jobs(folder: Path, round: Round, cluster: int, why: str) -> None:
+    """Write event 009 for every job that has not ended."""
+    log = folder / names.EVENTS
+    events.drop_partial_event(log)
+    states = events.job_states(log, cluster, round.jobs)
+    left = [proc for proc, state in enumerate(states) if state != "ended"]
+    if left:
+        writer = events.EventLog(log)
+        writer.write(b"".join(events.aborted_event(cluster, proc, why) for proc in left))
+        writer.close()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -1,0 +1,181 @@
+"""Memory limits of jobs through control groups, where this user may make some."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+
+class Limits(Protocol):
+    """A way to keep jobs to their memory."""
+
+    why: str
+    """Why jobs are not kept to it; empty when they are."""
+
+    def open(self, name: str) -> Path | None:
+        """Make the group of a job; what is started into it writes "0" to its `cgroup.procs`."""
+
+    def close(self, group: Path | None) -> bool:
+        """End what is left in the group and remove it; whether the job was over its memory."""
+
+    def remove(self) -> None:
+        """Remove the round's group."""
+
+
+class NoLimits:
+    """Nothing is limited."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def open(self, name: str) -> Path | None:
+        return None
+
+    def close(self, group: Path | None) -> bool:
+        return False
+
+    def remove(self) -> None:
+        return
+
+
+class GroupLimits:
+    """One control group per job below one of the round, in version 1 or 2."""
+
+    why = ""
+
+    def __init__(self, group: Path, version: int, memory_mb: int) -> None:
+        self._group = group
+        self._version = version
+        self._bytes = memory_mb << 20
+        group.mkdir()
+        try:
+            if version == 2:
+                _write(group / "cgroup.subtree_control", "+memory")
+            self._remove(self._make("probe"))
+        except OSError:
+            self.remove()
+            raise
+
+    def _make(self, name: str) -> Path:
+        group = self._group / name
+        group.mkdir()
+        if self._version == 2:
+            _write(group / "memory.max", str(self._bytes))
+            with suppress(OSError):
+                _write(group / "memory.swap.max", "0")
+            with suppress(OSError):
+                _write(group / "memory.oom.group", "1")
+        else:
+            _write(group / "memory.limit_in_bytes", str(self._bytes))
+            with suppress(OSError):
+                _write(group / "memory.memsw.limit_in_bytes", str(self._bytes))
+        return group
+
+    def open(self, name: str) -> Path | None:
+        return self._make(name)
+
+    def close(self, group: Path | None) -> bool:
+        if group is None:
+            return False
+        events = "memory.events" if self._version == 2 else "memory.oom_control"
+        killed = _counter(group / events, "oom_kill")
+        self._remove(group)
+        return killed > 0
+
+    def _remove(self, group: Path) -> None:
+        """Remove a group; the kernel lets go of it a moment after its last process."""
+        limit = time.monotonic() + 2
+        while True:
+            try:
+                return group.rmdir()
+            except OSError:
+                if time.monotonic() > limit:
+                    return None
+                _kill_all(group)
+                time.sleep(0.005)
+
+    def remove(self) -> None:
+        with suppress(OSError):
+            for group in self._group.iterdir():
+                if group.is_dir():
+                    self._remove(group)
+        with suppress(OSError):
+            self._group.rmdir()
+
+
+def memory_limits(name: str, memory_mb: int) -> Limits:
+    """The best way to keep jobs to `memory_mb` MiB that this user has here.
+
+    name: of the round's group.
+    """
+    place = _own_group()
+    if place is None:
+        return NoLimits("this system has no memory control groups")
+    folder, version = place
+    if not os.access(folder, os.W_OK):
+        return NoLimits(f"this user may not make control groups in {folder}")
+    try:
+        if version == 2 and "memory" not in (folder / "cgroup.subtree_control").read_text().split():
+            _write(folder / "cgroup.subtree_control", "+memory")
+        return GroupLimits(folder / name, version, memory_mb)
+    except OSError as problem:
+        return NoLimits(f"no memory control group can be made in {folder}: {problem.strerror}")
+
+
+def _own_group() -> tuple[Path, int] | None:
+    """The control group, with memory accounting, that this process is in, and its version."""
+    mounts: dict[int, tuple[Path, str]] = {}
+    paths: dict[int, str] = {}
+    try:
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            left, _, right = line.partition(" - ")
+            kind, _, options = right.split(" ", 2)
+            root, mount = left.split()[3:5]
+            if kind == "cgroup" and "memory" in options.split(","):
+                mounts[1] = (Path(mount), root)
+            elif kind == "cgroup2":
+                mounts[2] = (Path(mount), root)
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                paths[2] = path
+            elif "memory" in controllers.split(","):
+                paths[1] = path
+    except (OSError, ValueError):
+        return None
+    for version in (1, 2):  # with both, the memory controller belongs to version 1
+        if version in mounts and version in paths:
+            mount_point, top = mounts[version]
+            folder = mount_point / paths[version].removeprefix(top).lstrip("/")
+            if version == 1 or "memory" in _text(folder / "cgroup.controllers").split():
+                return folder, version
+    return None
+
+
+def _kill_all(group: Path) -> None:
+    for pid in _text(group / "cgroup.procs").split():
+        with suppress(OSError):
+            os.kill(int(pid), 9)
+
+
+def _counter(path: Path, name: str) -> int:
+    for line in _text(path).splitlines():
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    return 0
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("w") as file:
+        file.write(text)

@@ -1,0 +1,213 @@
+"""The detached process that runs a round: a guardian, and below it the loop.
+
+The loop runs the jobs. The guardian only waits for it: when the loop is killed, all processes of
+its jobs become children of the guardian, which ends them and removes their scratch folders.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from osgbatch import names
+from osgbatch.errors import BatchError, BusyError, OsgbatchError
+from osgbatch.local import cgroups, events, processes, record, sandbox
+from osgbatch.local.loop import BLOCKED, Loop, Setting
+from osgbatch.local.slots import SLOTS_VARIABLE, slots
+
+FOLDER_VARIABLE = "OSGBATCH_LOCAL_DIR"
+GRACE_VARIABLE = "OSGBATCH_LOCAL_GRACE"
+GRACE_S = 10.0
+"""Seconds between TERM and KILL for a job that is stopped."""
+LOCK_LIMIT_S = 0.5
+CLEANUP_LIMIT_S = 30.0
+
+
+def main() -> None:
+    """Run the round named by the arguments: its folder, the cluster, the pipe to answer on."""
+    folder, cluster, pipe = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    os.set_inheritable(pipe, False)
+    if os.fork():
+        os._exit(0)  # so that whoever submits has no child to wait for
+    signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+    for number in BLOCKED:  # what was ignored would be ignored in jobs, too
+        signal.signal(number, signal.SIG_DFL)
+    status = 1
+    try:
+        status = guard(folder, cluster, pipe)
+    except OsgbatchError as problem:
+        answer(pipe, problem)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def answer(pipe: int, problem: OsgbatchError | None) -> None:
+    """Tell the process that submits how it went, and let it go."""
+    words: dict[str, str | bool] = {"ok": problem is None}
+    if problem is not None:
+        words |= {
+            "busy": isinstance(problem, BusyError),
+            "what": problem.what,
+            "where": problem.where,
+            "fix": problem.fix,
+        }
+    try:
+        os.write(pipe, json.dumps(words).encode())
+    except OSError:
+        traceback.print_exc()
+    os.close(pipe)
+
+
+def guard(folder: Path, cluster: int, pipe: int) -> int:
+    """Take the round's lock, start the loop, and clean up after it, however it ends."""
+    lock = processes.take_lock(folder / record.LOCK, LOCK_LIMIT_S)
+    if lock is None:
+        raise BusyError(
+            "this round is already being run on this machine or another", where=str(folder)
+        )
+    log = folder / names.EVENTS
+    if log.exists() and log.stat().st_size:
+        raise BatchError("this round has already been submitted", where=str(log))
+    work = record.read_work(record.resolved_path(folder))
+    scratch = make_scratch(work, folder)
+    os.chdir("/")
+    processes.become_subreaper()
+    limits = cgroups.memory_limits(scratch.name, work.request.memory_mb)
+    child = os.fork()
+    if child == 0:
+        run(folder, cluster, pipe, work, scratch, limits)
+    os.close(pipe)
+    status = wait_for(child)
+    if not processes.kill_children(CLEANUP_LIMIT_S):
+        print("a process of a job cannot be ended", flush=True)
+    limits.remove()
+    sandbox.remove(scratch)
+    return status
+
+
+def wait_for(child: int) -> int:
+    """Wait for the loop, handing on what this process is told; returns its exit code."""
+    while True:
+        found = signal.sigwait((signal.SIGCHLD, signal.SIGTERM))
+        if found == signal.SIGTERM:
+            os.kill(child, signal.SIGTERM)
+            continue
+        pid = -1
+        while pid:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == child:
+                return os.waitstatus_to_exitcode(status) & 0xFF
+
+
+def make_scratch(work: record.Work, folder: Path) -> Path:
+    """Make the folder for the jobs' scratch folders. Raises OsgbatchError when it is no good."""
+    parent = os.environ.get(FOLDER_VARIABLE) or os.environ.get("TMPDIR") or "/tmp"
+    try:
+        scratch = Path(
+            tempfile.mkdtemp(
+                prefix=f"osgbatch-{names.slug(work.batch_id)}-{folder.name}-",
+                dir=os.path.abspath(parent),
+            )
+        )
+    except OSError as problem:
+        raise OsgbatchError(
+            f"no scratch folder can be made here: {problem.strerror}",
+            where=parent,
+            fix=f"Name a folder with room for the jobs: {FOLDER_VARIABLE}=/some/folder",
+        ) from problem
+    if os.statvfs(scratch).f_flag & os.ST_NOEXEC:
+        scratch.rmdir()
+        raise OsgbatchError(
+            "jobs cannot run here: the file system forbids programs (mounted noexec)",
+            where=parent,
+            fix=f"Name a folder that allows programs: {FOLDER_VARIABLE}=/some/folder",
+        )
+    return scratch
+
+
+def run(
+    folder: Path,
+    cluster: int,
+    pipe: int,
+    work: record.Work,
+    scratch: Path,
+    limits: cgroups.Limits,
+) -> None:
+    """The loop's process: writes down who it is, enters all jobs, answers, runs them."""
+    status = 1
+    try:
+        processes.become_subreaper()
+        items = record.Items(folder / names.ITEMS)
+        try:
+            loop, log = enter_jobs(folder, cluster, work, items, scratch, limits)
+        except BaseException as problem:
+            for name in (names.EVENTS, record.RECORD):
+                (folder / name).unlink(missing_ok=True)
+            if isinstance(problem, OsgbatchError):
+                answer(pipe, problem)
+            raise
+        answer(pipe, None)
+        loop.run()
+        log.close()
+        status = 0
+    except OsgbatchError:
+        pass
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def enter_jobs(
+    folder: Path,
+    cluster: int,
+    work: record.Work,
+    items: record.Items,
+    scratch: Path,
+    limits: cgroups.Limits,
+) -> tuple[Loop, events.EventLog]:
+    """Write `local.json` and the submit events."""
+    host = names.slug(socket.gethostname() or "localhost")
+    count = slots(work, os.environ.get(SLOTS_VARIABLE))
+    record.write_record(
+        record.Record(
+            host=host,
+            boot_id=processes.boot_id(),
+            pid=os.getpid(),
+            start_time=processes.start_time(os.getpid()),
+            guardian=os.getppid(),
+            cluster=cluster,
+            jobs=len(items),
+            slots=count,
+            scratch=str(scratch),
+            memory_enforced=not limits.why,
+            why=limits.why,
+            started=time.time(),
+        ),
+        folder / record.RECORD,
+    )
+    log = events.EventLog(folder / names.EVENTS)
+    log.write(events.submit_events(cluster, range(len(items)), host))
+    setting = Setting(
+        folder,
+        work,
+        cluster,
+        count,
+        host,
+        scratch,
+        float(os.environ.get(GRACE_VARIABLE) or GRACE_S),
+    )
+    return Loop(setting, items, log, limits), log

@@ -1,0 +1,227 @@
+"""A job's scratch folder: brought in, its environment, brought home, removed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from osgbatch.local.events import classad_string
+
+EXECUTABLE = "condor_exec.exe"
+STDOUT = "_condor_stdout"
+STDERR = "_condor_stderr"
+JOB_AD = ".job.ad"
+MACHINE_AD = ".machine.ad"
+"""HTCondor's own names for what it puts beside a job's files."""
+
+PATH = "/usr/local/bin:/usr/bin:/bin"
+THREADS = (
+    "CUBACORES",
+    "GOMAXPROCS",
+    "JULIA_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OMP_THREAD_LIMIT",
+    "OPENBLAS_NUM_THREADS",
+    "PYTHON_CPU_COUNT",
+    "ROOT_MAX_THREADS",
+    "TF_LOOP_PARALLEL_ITERATIONS",
+    "TF_NUM_THREADS",
+)
+"""What HTCondor sets to the number of cores (STARTER_NUM_THREADS_ENV_VARS, 25.14)."""
+
+
+class TransferError(Exception):
+    """A file cannot be brought in or home; `subcode` is that of HTCondor's holds 12 and 13."""
+
+    def __init__(self, path: str, subcode: int) -> None:
+        super().__init__(path)
+        self.path = path
+        self.subcode = subcode
+
+    def __str__(self) -> str:
+        return f"{self.path}: (errno {self.subcode}) {os.strerror(self.subcode)}"
+
+
+def bring_in(source: Path, scratch: Path, carried: str) -> int:
+    """Copy a file or a folder to its place in the scratch folder; returns its bytes.
+
+    carried: relative to the scratch folder. Symbolic links are followed, as HTCondor does.
+    Raises TransferError.
+    """
+    place = PurePosixPath(carried)
+    if place.is_absolute() or ".." in place.parts:
+        raise TransferError(carried, errno.EPERM)
+    target = scratch / place
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return _copy_tree(source, target) if source.is_dir() else _copy(source, target)
+    except OSError as problem:
+        name = problem.filename if isinstance(problem.filename, str) else str(source)
+        raise TransferError(name, problem.errno or errno.EIO) from problem
+
+
+def _copy_tree(source: Path, target: Path) -> int:
+    target.mkdir(exist_ok=True)
+    size = 0
+    with os.scandir(source) as entries:
+        for entry in entries:
+            copy = _copy_tree if entry.is_dir() else _copy
+            size += copy(Path(entry.path), target / entry.name)
+    return size
+
+
+def _copy(source: Path, target: Path) -> int:
+    with source.open("rb") as reader:
+        status = os.fstat(reader.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(source))
+        with target.open("wb") as writer:
+            _copy_bytes(reader.fileno(), writer.fileno())
+            os.fchmod(
+                writer.fileno(), stat.S_IMODE(status.st_mode) & 0o777 | stat.S_IRUSR | stat.S_IWUSR
+            )
+    return status.st_size
+
+
+def _copy_bytes(source: int, target: int) -> None:
+    """Copy all bytes; where the file system can, by sharing blocks."""
+    try:
+        while os.copy_file_range(source, target, 1 << 30):
+            pass
+        return
+    except (AttributeError, OSError) as problem:
+        if getattr(problem, "errno", 0) in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+    os.lseek(source, 0, os.SEEK_SET)
+    os.lseek(target, 0, os.SEEK_SET)
+    with (
+        os.fdopen(source, "rb", closefd=False) as reader,
+        os.fdopen(target, "wb", closefd=False) as writer,
+    ):
+        shutil.copyfileobj(reader, writer, 1 << 20)
+
+
+def write_ads(scratch: Path, ad: Mapping[str, str | int], slot: str, host: str) -> None:
+    """Write the two ads that a job finds beside it, as far as jobs look at them."""
+    (scratch / MACHINE_AD).write_text(
+        f'Name = "{slot}@{host}"\nMachine = "{host}"\n', encoding="utf-8"
+    )
+    lines = (
+        f"{name} = {classad_string(value) if isinstance(value, str) else value}\n"
+        for name, value in ad.items()
+    )
+    (scratch / JOB_AD).write_text("".join(lines), encoding="utf-8")
+
+
+def environment(scratch: Path, slot: str, cpus: int) -> dict[str, str]:
+    """The environment of a job: that of an execution point, nothing of the user's own."""
+    folder = str(scratch)
+    return {
+        "PATH": PATH,
+        "_CONDOR_SCRATCH_DIR": folder,
+        "_CONDOR_JOB_IWD": folder,
+        "_CONDOR_JOB_AD": f"{folder}/{JOB_AD}",
+        "_CONDOR_MACHINE_AD": f"{folder}/{MACHINE_AD}",
+        "_CONDOR_SLOT": slot,
+        "BATCH_SYSTEM": "HTCondor",
+        "TMPDIR": folder,
+        "TMP": folder,
+        "TEMP": folder,
+        **dict.fromkeys(THREADS, str(cpus)),
+    }
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Where one file of the scratch folder goes; without `required` only if it is not empty."""
+
+    name: str
+    target: Path
+    required: bool = False
+
+
+def bring_home(scratch: Path, delivery: Delivery) -> int:
+    """Move a file out of the scratch folder, whole or not at all; returns its bytes.
+
+    Nothing but a regular file is accepted: what a job leaves there is not trusted.
+    Raises TransferError.
+    """
+    source = scratch / delivery.name
+    target = delivery.target
+    temporary = target.with_name(f".{target.name}.new")
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as problem:
+        if delivery.required:
+            raise TransferError(str(source), problem.errno or errno.EIO) from problem
+        return 0
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(source))
+        if not (status.st_size or delivery.required):
+            return 0
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not _rename(source, temporary, status):
+            with temporary.open("wb") as writer:
+                _copy_bytes(descriptor, writer.fileno())
+                os.fsync(writer.fileno())
+        else:
+            os.fsync(descriptor)
+        temporary.replace(target)
+    except OSError as problem:
+        temporary.unlink(missing_ok=True)
+        where = str(source) if problem.filename == str(source) else str(target)
+        raise TransferError(where, problem.errno or errno.EIO) from problem
+    finally:
+        os.close(descriptor)
+    return status.st_size
+
+
+def _rename(source: Path, temporary: Path, status: os.stat_result) -> bool:
+    """Move without copying where that is possible, and nobody has another name for the file."""
+    if status.st_nlink != 1:
+        return False
+    try:
+        source.rename(temporary)
+    except OSError as problem:
+        if problem.errno == errno.EXDEV:
+            return False
+        raise
+    temporary.chmod(0o644)
+    return True
+
+
+def remove(folder: Path) -> int:
+    """Remove a scratch folder, whatever its modes and depth; returns the KiB that it took."""
+    kilobytes = 0
+    _make_writable(str(folder))
+    for root, folders, files in os.walk(folder):
+        for name in folders:
+            path = os.path.join(root, name)
+            if not os.access(path, os.R_OK | os.W_OK | os.X_OK) and not os.path.islink(path):
+                _make_writable(path)
+        for name in files:
+            try:
+                kilobytes += os.lstat(os.path.join(root, name)).st_blocks // 2
+            except OSError:
+                continue
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():  # deeper than Python's recursion goes
+        subprocess.run(["rm", "-rf", "--", str(folder)], check=False, stdin=subprocess.DEVNULL)
+    return kilobytes
+
+
+def _make_writable(path: str) -> None:
+    try:
+        os.chmod(path, 0o700)
+    except OSError:
+        return

@@ -1,0 +1,212 @@
+"""Event logs and records to the states of tasks."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from osgbatch.batches.eventlog import fold, parse_events, summarize
+from osgbatch.batches.states import Attempt, RoundView, task_states
+from osgbatch.errors import ResultError
+from osgbatch.model import JobState
+from osgbatch.returned import Returned, parse_record, read_records
+
+SUBMIT = "000 (7.{p}.000) 2026-11-20 10:00:0{t} Job submitted from host: <1.2.3.4>\n...\n"
+EXECUTE = (
+    "001 (7.{p}.000) 2026-11-20 10:00:0{t} Job executing on host: <1.2.3.4:9618?x>\n"
+    "\tSlotName: slot1_1@ep.example\n...\n"
+)
+EVICTED = (
+    "004 (7.{p}.000) 2026-11-20 10:00:0{t} Job was evicted.\n"
+    "\t(0) Job terminated and was requeued\n\t(1) Normal termination (return value 103)\n...\n"
+)
+EXITED = (
+    "005 (7.{p}.000) 2026-11-20 10:00:0{t} Job terminated.\n"
+    "\t(1) Normal termination (return value 3)\n"
+    "\t   Memory (MB)          :       42      100       128 \n...\n"
+)
+KILLED = (
+    "005 (7.{p}.000) 2026-11-20 10:00:0{t} Job terminated.\n"
+    "\t(0) Abnormal termination (signal 9)\n\t(0) No core file\n...\n"
+)
+HELD = (
+    "012 (7.{p}.000) 2026-11-20 10:00:0{t} Job was held.\n"
+    "\tTransfer output files failure\n\tCode 12 Subcode 2\n...\n"
+)
+RELEASED = "013 (7.{p}.000) 2026-11-20 10:00:0{t} Job was released.\n\tvia condor_release\n...\n"
+ABORTED = "009 (7.{p}.000) 2026-11-20 10:00:0{t} Job was aborted.\n\tvia condor_rm\n...\n"
+
+
+def job(*events: str) -> JobState:
+    text = "".join(event.format(p=0, t=t) for t, event in enumerate(events))
+    return fold(parse_events(text, 2026), 7)[0]
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [
+        ([SUBMIT], "waiting"),
+        ([SUBMIT, EXECUTE], "running"),
+        ([SUBMIT, EXECUTE, EVICTED], "waiting"),
+        ([SUBMIT, EXECUTE, HELD], "held"),
+        ([SUBMIT, EXECUTE, HELD, RELEASED], "waiting"),
+        ([SUBMIT, EXECUTE, EXITED], "completed"),
+        ([SUBMIT, EXECUTE, ABORTED], "removed"),
+        ([SUBMIT, EXITED, EXECUTE], "completed"),  # an execute event that comes late
+    ],
+)
+def test_a_jobs_state_follows_from_its_events(events: list[str], state: str) -> None:
+    assert job(*events).state == state
+
+
+def test_an_event_tells_its_details() -> None:
+    ended = job(SUBMIT, EXECUTE, EVICTED, EXECUTE, EXITED)
+    assert (ended.exit_code, ended.signal, ended.starts) == (3, None, 2)
+    assert (ended.host, ended.memory_mb) == ("slot1_1@ep.example", 42)
+    assert job(SUBMIT, KILLED).signal == 9
+    held = job(SUBMIT, HELD)
+    assert (held.hold_code, held.hold_subcode) == (12, 2)
+    assert held.reason == "Transfer output files failure"
+    assert job(SUBMIT, ABORTED).reason == "via condor_rm"
+
+
+def test_an_event_that_is_there_twice_changes_nothing() -> None:
+    text = "".join(e.format(p=0, t=t) for t, e in enumerate([SUBMIT, EXECUTE, EXECUTE, EXITED]))
+    twice = "".join(block + "\n...\n" for block in text.split("\n...\n")[:-1] for _ in range(2))
+    assert fold(parse_events(twice, 2026), 7) == fold(parse_events(text, 2026), 7)
+
+
+@pytest.mark.parametrize("cut", range(1, 60))
+def test_an_event_that_is_still_being_written_is_left_out(cut: int) -> None:
+    text = SUBMIT.format(p=0, t=0) + EXITED.format(p=0, t=1)
+    assert fold(parse_events(text[:-cut], 2026), 7)[0].state == "waiting"
+
+
+@pytest.mark.parametrize(
+    "date", ["2026-11-20 10:00:00", "11/20 10:00:00", "2026-11-20 10:00:00.25"]
+)
+def test_every_form_of_date_is_read(date: str) -> None:
+    text = SUBMIT.format(p=0, t=0).replace("2026-11-20 10:00:00", date)
+    event = next(parse_events(text, 2026))
+    assert int(event.time) == int(next(parse_events(SUBMIT.format(p=0, t=0), 2026)).time)
+
+
+def test_other_clusters_and_other_text_are_passed_over(tmp_path: Path) -> None:
+    log = tmp_path / "events.log"
+    assert summarize(log).cluster == 0
+    log.write_text("nonsense\n...\n" + SUBMIT.format(p=0, t=0).replace("(7.", "(8."))
+    assert summarize(log, 7).jobs == {}
+    assert summarize(log).cluster == 8
+    log.write_text("035 (7.-1.000) 2026-11-20 10:00:00 Cluster submitted from host: <x>\n...\n")
+    assert summarize(log).cluster == 7
+
+
+# --- tasks --------------------------------------------------------------------------------------
+
+
+def attempt(number: int, tasks: dict[int, str], reason: str = "ok") -> Attempt:
+    records = {
+        index: {"state": state, "reason": "ok" if state == "succeeded" else "exit",
+                "exit_code": "0" if state == "succeeded" else "3"}
+        for index, state in tasks.items()
+    }  # fmt: skip
+    archive = Path(f"/returned/7_0_{number}.tar.gz")
+    return Attempt(0, number, Returned(archive, {"reason": reason, "batch": "x"}, records))
+
+
+COMPLETED = JobState(0, "completed", exit_code=0, starts=1)
+
+
+def states(job: JobState | None, *attempts: Attempt, count: int = 1) -> list[str]:
+    view = RoundView([list(range(count))], {0: job} if job else {}, attempts)
+    return [state.state for state in task_states(count, [view])]
+
+
+def test_a_success_needs_its_record() -> None:
+    assert states(COMPLETED) == ["unknown"]
+    assert states(COMPLETED, attempt(0, {0: "succeeded"})) == ["succeeded"]
+    assert states(COMPLETED, attempt(0, {0: "failed"})) == ["failed"]
+    assert states(COMPLETED, attempt(0, {0: "started"})) == ["unknown"]
+    assert states(COMPLETED, attempt(0, {}, "infrastructure")) == ["failed"]
+
+
+def test_the_first_success_stays_whatever_comes_later() -> None:
+    first, later = attempt(0, {0: "succeeded"}), attempt(1, {0: "failed"})
+    for job in (COMPLETED, JobState(0, "waiting"), JobState(0, "held"), JobState(0, "removed")):
+        for order in itertools.permutations([first, later]):
+            view = RoundView([[0]], {0: job}, order)
+            state = task_states(1, [view])[0]
+            assert state.state == "succeeded"
+            assert state.archive == first.returned.path
+
+
+def test_a_killed_shim_fails_its_open_tasks_only() -> None:
+    job = JobState(0, "completed", signal=9, starts=2)
+    assert states(job, attempt(0, {0: "succeeded", 1: "started"}), count=2) == [
+        "succeeded",
+        "failed",
+    ]
+
+
+def test_a_later_round_does_not_undo_a_success() -> None:
+    good = RoundView([[0], [1]], {0: COMPLETED}, [attempt(0, {0: "succeeded"})])
+    later = RoundView([[0, 1]], {0: JobState(0, "running")}, [])
+    assert [s.state for s in task_states(2, [good, later])] == ["succeeded", "running"]
+
+
+@given(st.sampled_from(["waiting", "running", "held", "removed"]))
+def test_nothing_that_has_not_ended_has_succeeded(state: str) -> None:
+    assert states(JobState(0, state), attempt(0, {0: "failed"})) == [state]
+
+
+def test_a_success_with_an_exit_code_is_none() -> None:
+    returned = Returned(Path("a"), {"reason": "ok"}, {0: {"state": "succeeded", "exit_code": "1"}})
+    assert states(COMPLETED, Attempt(0, 0, returned)) == ["unknown"]
+
+
+# --- archives -----------------------------------------------------------------------------------
+
+
+def archive(folder: Path, members: dict[str, bytes]) -> Path:
+    path = folder / "7_0_0.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_records_are_read_with_their_escapes(tmp_path: Path) -> None:
+    path = archive(tmp_path, {"job": b"shim=1\n", "tasks/3/status": b"detail=a\\nb\\\\n=c\n"})
+    returned = read_records(path)
+    assert returned.job == {"shim": "1"}
+    assert returned.tasks == {3: {"detail": "a\nb\\n=c"}}
+    assert parse_record("x") == {}
+
+
+@pytest.mark.parametrize("cut", [1, 9, 40, 100, 200])
+def test_an_archive_that_did_not_arrive_whole_is_refused(tmp_path: Path, cut: int) -> None:
+    path = archive(tmp_path, {"job": b"shim=1\n" * 50, "tasks/0/data/x": bytes(range(256)) * 99})
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(ResultError, match="damaged"):
+        read_records(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not gzip at all", b"\x1f\x8b" + b"\0" * 50])
+def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.tar.gz"
+    path.write_bytes(content)
+    with pytest.raises(ResultError):
+        read_records(path)
+
+
+def test_an_archive_without_a_job_record_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ResultError, match="no record of its job"):
+        read_records(archive(tmp_path, {"tasks/0/status": b"state=succeeded\n"}))

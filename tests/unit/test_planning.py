@@ -1,0 +1,156 @@
+"""Spec and table to plan: chunks, inputs, what is refused before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from osgbatch.errors import OsgbatchError
+from osgbatch.model import Payload, Plan
+from osgbatch.planning.chunks import Chunks
+from osgbatch.planning.inputs import task_path, travels_plainly
+from osgbatch.planning.plan import make_plan
+from osgbatch.planning.resolve import resolve
+from osgbatch.spec.load import load_spec
+from osgbatch.sweep.expand import expand
+from osgbatch.task_ranges import parse_task_ranges, task_ranges
+
+
+def plan(folder: Path, text: str) -> Plan:
+    folder.mkdir(exist_ok=True, parents=True)
+    (folder / "sweep.yaml").write_text(text)
+    spec = load_spec(folder / "sweep.yaml")
+    return make_plan(spec, expand(spec))
+
+
+def refusal(folder: Path, text: str) -> str:
+    with pytest.raises(OsgbatchError) as caught:
+        plan(folder, text)
+    return str(caught.value)
+
+
+@given(st.integers(1, 500), st.integers(1, 60))
+def test_chunks_cover_every_task_once_and_differ_by_one_at_most(tasks: int, per_job: int) -> None:
+    chunks = Chunks.of_size(tasks, per_job)
+    assert [task for chunk in chunks for task in chunk] == list(range(tasks))
+    sizes = {len(chunk) for chunk in chunks}
+    assert max(sizes) - min(sizes) <= 1
+    assert min(sizes) >= 1
+    assert max(sizes) <= per_job
+
+
+@given(st.sets(st.integers(0, 300), min_size=1))
+def test_task_ranges_read_back_and_hold_nothing_that_htcondor_splits(tasks: set[int]) -> None:
+    text = task_ranges(sorted(tasks))
+    assert parse_task_ranges(text) == sorted(tasks)
+    assert not set(text) & set(" ,\"'")
+
+
+def test_rows_become_arguments_parameters_and_inputs(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    for name in "ab":
+        (tmp_path / f"d/{name}.npy").write_text(name)
+    (tmp_path / "model.h5").write_text("m")
+    made = plan(
+        tmp_path,
+        "command: [run, '{f}', '{n}', '{index}', '{{n}}']\n"
+        "sweep: {f: {files: d/*.npy}, n: [1.50]}\n"
+        "inputs: [model.h5]\n",
+    )
+    task = made.tasks[1]
+    assert task.argv == ("run", "inputs/d/b.npy", "1.50", "1", "{n}")
+    assert dict(task.params) == {"f": "inputs/d/b.npy", "n": 1.5}
+    assert [(f.carried, f.task_path, f.archived) for f in task.inputs] == [
+        ("d/b.npy", "inputs/d/b.npy", False),
+        ("model.h5", "inputs/model.h5", False),
+    ]
+    assert made.input_bytes == 3
+
+
+def test_a_value_is_never_expanded_again(tmp_path: Path) -> None:
+    made = plan(tmp_path, "command: [echo, '{x}']\nsweep: {x: ['{y}'], y: [1]}\n")
+    assert made.tasks[0].argv == ("echo", "{y}")
+
+
+def test_inputs_elsewhere_start_from_the_common_folder(tmp_path: Path) -> None:
+    for name in ("data/s1/x.npy", "data/s2/x.npy"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    made = plan(tmp_path / "sweep", "command: echo\nsweep: {f: {files: ../data/*/x.npy}}\n")
+    assert made.initialdir == tmp_path
+    assert [t.inputs[0].carried for t in made.tasks] == ["data/s1/x.npy", "data/s2/x.npy"]
+    assert [t.inputs[0].task_path for t in made.tasks] == [
+        "inputs/data/s1/x.npy",
+        "inputs/data/s2/x.npy",
+    ]
+
+
+def test_inputs_beyond_an_odd_folder_travel_in_the_archive(tmp_path: Path) -> None:
+    (tmp_path / "x.npy").touch()
+    made = plan(tmp_path / "a, b", "command: echo\nsweep: {f: {files: ../x.npy}}\n")
+    assert made.initialdir == tmp_path / "a, b"
+    assert made.tasks[0].inputs[0].archived
+
+
+def test_equal_places_in_the_task_are_refused(tmp_path: Path) -> None:
+    for name in ("x", "sweep/x"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    said = refusal(tmp_path / "sweep", "command: echo\ninputs: [x, ../x]\n")
+    assert "would both be inputs/x in the task" in said
+    assert "sweep.yaml:2:13" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("command: echo {n}\n", 'sweep.yaml:1:15: unknown name "n" in braces\n'),
+        ("command: echo {lpf}\nsweep: {lfp: [1]}\n", 'did you mean "lfp"?'),
+        ("command: echo\nfiles: [a.py]\n", 'sweep.yaml:2:9: "a.py" does not exist'),
+        ("command: echo\nlibraries: [lib/]\n", '"lib/" does not exist'),
+        ("command: echo\nenvironment: req.txt\n", '"req.txt" does not exist'),
+        ("command: echo\ngather: g.py\n", '"g.py" does not exist'),
+        ("command: echo\ninputs: [x.dat]\n", 'sweep.yaml:2:10: input "x.dat" does not exist'),
+        ("command: echo\ninputs: ['{n}']\nsweep: {n: [x]}\n", 'input "x" does not exist'),
+    ],
+)
+def test_what_is_missing_is_named_at_its_place(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "path", ["a.npy", "d/x y.npy", "é/日本", "a=b", "x(1)", "%20", "a+b", "#1", "d/.hidden"]
+)
+def test_ordinary_names_travel_as_they_are(path: str) -> None:
+    assert travels_plainly(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["a,b", "a;b", "$x", "a'b", 'a"b', "a\nb", "a\rb", " a", "a /b", "b ", "\udcff", "a\\b", "c:x"]
+    + ["tasks/0/x", ".osgbatch/x", "osgbatch-out.tar.gz", ".job.ad", "_condor_stdout", "\x1f", "*"],
+)
+def test_names_that_htcondor_cannot_be_given_do_not(path: str) -> None:
+    assert not travels_plainly(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [("a/b", "inputs/a/b"), ("../a", "inputs/a"), ("/d/a", "inputs/d/a"), ("./a/", "inputs/a")],
+)
+def test_a_task_finds_the_tree_under_inputs(text: str, path: str) -> None:
+    assert task_path(text) == path
+
+
+def test_disk_is_the_tasks_sum_and_what_is_brought(tmp_path: Path) -> None:
+    made = plan(
+        tmp_path,
+        "command: echo\nsweep: {x: [1, 2, 3]}\ntasks_per_job: 2\nresources: {disk: 10 MB}\n",
+    )
+    payload = Payload("files", tmp_path / "f.tar.gz", "0" * 64, 1024, 4096)
+    resolved = resolve(made, [payload])
+    assert resolved.resources.disk_kb == 2 * 10240 + 5
+    assert resolved.max_idle == 0

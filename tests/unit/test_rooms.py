@@ -1,0 +1,72 @@
+"""The house: imports point one way, modules stay small, start-up stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "osgbatch"
+ROOMS = {p.name for p in PACKAGE.iterdir() if p.is_dir() and (p / "__init__.py").exists()} - {"cli"}
+COMMON = {"model", "errors", "exits", "names", "returned", "task_ranges", "version"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """The parts of osgbatch that a module imports: `spec`, `model`, ..."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("osgbatch.")}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            parts = node.module.split(".")
+            if parts == ["osgbatch"]:
+                found |= {alias.name for alias in node.names}
+            elif parts[0] == "osgbatch":
+                found.add(parts[1])
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_one_way(path: Path) -> None:
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    uses = imported(path) - {room}
+    if room in ROOMS:
+        assert uses <= COMMON, f"{room} is a room; it may import only {sorted(COMMON)}"
+    elif room in COMMON | {"ui"}:
+        assert uses <= COMMON
+    elif room in ("steps", "following"):
+        assert uses <= COMMON | ROOMS
+    else:
+        assert room in ("cli", "__main__", "__init__")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_the_condor_room_knows_htcondor(path: Path) -> None:
+    text = path.read_text()
+    if path.parent.name != "condor":
+        assert "import htcondor2" not in text
+        assert '["condor_' not in text
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_module_is_small_and_says_what_it_is_for(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith('"""')
+    assert len(text.splitlines()) <= 420
+
+
+HEAVY = ("jinja2", "yaml", "htcondor2", "isal", "osgbatch.spec", "osgbatch.rendering", "sqlite3")
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [("osgbatch.__main__", ("typer", "pydantic", "rich", *HEAVY)), ("osgbatch.cli.app", HEAVY)],
+)
+def test_start_up_loads_only_what_it_needs(module: str, absent: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print([m for m in {absent!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
