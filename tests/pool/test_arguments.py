@@ -25,10 +25,12 @@ with open("outputs/seen", "w") as out:
         out.write("x" + os.fsencode(word).hex() + "\\n")
 """
 NASTY = [
-    "", " ", "  two  blanks ", "a\nb", "\n", "trailing\n\n", "cr\r", "\r\n", "tab\t", "\x1f", "\x01",
+    "", " ", "  two  blanks ", "a\nb", "\n", "trailing\n\n", "cr\r", "\r\n", "tab\t", "\x1f",
+    "\x01",
     "\x7f", "'", '"', "''", "'\"'", "\\", "\\\\n", "\\'", "$(DOLLAR)", "$$(x)", "$$([1])", "$HOME",
     "`id`", "$(id)", "#", "# no", "-n", "-e", "--", "*", "?", "[a]", "~", "!x", "a;b", "a|b", "a&b",
-    "a>b", "(", ")", "{", "}", "{}", "%s", "%", ",", "=", "é", "日本", "\udcff\udcfe", "\udc81\udc88",
+    "a>b", "(", ")", "{", "}", "{}", "%s", "%", ",", "=", "é", "日本",
+    "\udcff\udcfe", "\udc81\udc88",
     "x\udcc3", "\u200b", "\u2028", "/", ".", "..", "y" * 100_000,
 ]  # fmt: skip
 
@@ -103,9 +105,7 @@ def test_any_arguments_reach_the_task_unchanged(
     for index, case in enumerate(cases):
         seen = (folder / "results" / str(index) / "outputs/seen").read_text().splitlines()
         assert seen == ["x" + os.fsencode(word).hex() for word in case], case
-    cluster = int(
-        pool.run("condor_history", "-limit", "1", "-af", "ClusterId").split()[0]
-    )
+    cluster = int(pool.run("condor_history", "-limit", "1", "-af", "ClusterId").split()[0])
     jobs = -(-len(cases) // per_job)
     for proc in (0, jobs - 1):
         assert pool.terminate_event(folder / "rounds/001/events.log", cluster, proc).exit_code == 0
@@ -115,7 +115,8 @@ def test_any_arguments_reach_the_task_unchanged(
 ODD_NAMES = [
     "plain.dat", "with blank.dat", "two  blanks", "com,ma", "semi;colon", 'quo"te', "apos'trophe",
     "new\nline", "cr\rname", "dollar$(HOME)", "$$(x)", "back\\slash", "é.dat", "日本.dat", "#hash",
-    "-dash", "a=b", "[x]", "star*", "perc%20", "~tilde", "(paren)", "&and", "bad\udcffbytes", " lead",
+    "-dash", "a=b", "[x]", "star*", "perc%20", "~tilde", "(paren)", "&and", "bad\udcffbytes",
+    " lead",
     "trail ", ".hidden", "colon:x",
 ]  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from conftest import Pool, events
@@ -158,5 +157,3 @@ def test_the_folder_stays_small(ran: Ran) -> None:
         if p.is_file() and not {"returned", "results"} & set(p.relative_to(ran.folder).parts)
     ]
     assert len(outside) <= 20, outside
-
-
