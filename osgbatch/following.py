@@ -212,14 +212,15 @@ def cancel_batch(batch: Batch) -> int:
     acted = False
     for round_ in batch.rounds():
         submitted = folders.read_submitted(round_)
-        backend = submitted.backend if submitted else ("condor" if condor.configured() else "")
-        if backend == "local":
-            assert submitted is not None
-            local.cancel(round_, submitted.cluster)
+        if submitted is None:
+            continue
+        cluster = submitted.cluster or summarize(round_.folder / names.EVENTS).cluster
+        if submitted.backend == "local":
+            local.cancel(round_, cluster)
             acted = True
-        elif backend == "condor":
-            cluster = submitted.cluster if submitted else condor.find_cluster(round_)
-            if cluster is not None:
+        else:
+            cluster = cluster or condor.find_cluster(round_) or 0
+            if cluster:
                 condor.cancel(round_, cluster)
                 acted = True
     if not acted:

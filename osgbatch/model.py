@@ -284,7 +284,10 @@ class Round:
 
 @dataclass(frozen=True)
 class Submitted:
-    """What a backend said when it took a round."""
+    """What a backend said when it took a round.
+
+    cluster: 0 when the round was about to be given to it, and its answer is not known.
+    """
 
     backend: str
     cluster: int

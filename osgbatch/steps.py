@@ -13,8 +13,9 @@ from pathlib import Path
 from osgbatch import condor, local, names
 from osgbatch.batches import folder as folders
 from osgbatch.batches import registry
+from osgbatch.batches.eventlog import summarize
 from osgbatch.batches.folder import Batch
-from osgbatch.errors import CondorError
+from osgbatch.errors import OsgbatchError
 from osgbatch.model import Payload, Plan, Resolved, Round, Submitted
 from osgbatch.packing.archive import Archive
 from osgbatch.packing.environment import EnvironmentArchive, environment_archive
@@ -175,43 +176,81 @@ def choose_backend(pool: str) -> str:
 def submit_sweep(path: Path, pool: str, say: Say) -> Batch:
     """load → expand → plan → pack → resolve → render → submit.
 
-    Whatever fails before a backend has the jobs leaves nothing on disk or in the queue.
+    Whatever fails before a backend has the jobs leaves nothing on disk or in the queue. A batch of
+    this very spec whose submission was cut short is continued instead of made a second time.
     """
     plan = plan_sweep(path)
     for warning in plan.warnings:
         say(f"warning: {warning}")
     backend = choose_backend(pool)
+    cut_short = folders.interrupted(plan.spec.folder / names.BATCHES, plan.spec.text)
+    if cut_short is not None:
+        return _continue(cut_short, say)
     environment = _pack_environment(plan, say)
     batch_id = folders.new_id()
     folder = _batch_folder(plan, batch_id)
     folders.create(folder)
-    taken = False
     try:
         with folders.locked(folder) as lock:
             rendered = _render(plan, environment, folder, batch_id)
             registry.register(batch_id, folder)
-            try:
-                submitted = _give(backend, rendered.round, lock)
-            except BaseException:
-                # Ctrl-C can come after the queue has the jobs: then the folder must stay.
-                taken = backend == "condor" and _may_be_queued(rendered.round)
-                raise
-            taken = True
-            folders.write_submitted(rendered.round, submitted)
+            _give(backend, rendered.round, lock)
     except BaseException:
-        if not taken:
+        # Ctrl-C can come after the queue has the jobs: then the folder must stay.
+        if not _may_have_jobs(names.round_folder(folder, 1)):
             folders.remove(folder)
         raise
     return folders.load(folder)
 
 
-def _give(backend: str, round_: Round, lock: int) -> Submitted:
-    return condor.submit(round_, lock) if backend == "condor" else local.submit(round_)
-
-
-def _may_be_queued(round_: Round) -> bool:
-    """Whether the queue has, or may have, jobs of a round: when it cannot be asked, it may."""
+def _give(backend: str, round_: Round, lock: int) -> None:
+    """Submit a round: first it is written down that this is being done, then what came of it."""
+    folders.write_submitted(round_, Submitted(backend, 0, round_.jobs, time.time()))
     try:
-        return condor.find_cluster(round_) is not None
-    except CondorError:
-        return True
+        if backend == "condor":
+            submitted = condor.submit(round_, lock)
+        else:
+            submitted = local.submit(round_)
+    except OsgbatchError:
+        # Most likely it was refused; but a command can fail after its work is done.
+        if not _queued_cluster(backend, round_):
+            (round_.folder / names.SUBMITTED).unlink(missing_ok=True)
+        raise
+    folders.write_submitted(round_, submitted)
+
+
+def _queued_cluster(backend: str, round_: Round) -> int:
+    """The cluster of a round by its event log, else by the queue; 0 when neither knows it.
+
+    Raises CondorError when the queue cannot be asked: then nothing is known.
+    """
+    cluster = summarize(round_.folder / names.EVENTS).cluster
+    if not cluster and backend == "condor":
+        cluster = condor.find_cluster(round_) or 0
+    return cluster
+
+
+def _may_have_jobs(round_folder: Path) -> bool:
+    return (round_folder / names.SUBMITTED).exists()
+
+
+def _continue(batch: Batch, say: Say) -> Batch:
+    """Finish a submission that was cut short.
+
+    The batch's lock is held for as long as a condor_submit of it works, whatever became of its
+    osgbatch; then the event log tells, last the queue. Only a round that neither knows is given to
+    the backend, so that no job is ever submitted twice.
+    """
+    say(f"continuing batch {batch.id}, whose submission was interrupted: {batch.folder}")
+    with folders.locked(batch.folder, wait=True) as lock:
+        round_ = batch.rounds()[-1]
+        noted = folders.read_submitted(round_)
+        if noted is None or noted.cluster:
+            return batch
+        cluster = _queued_cluster(noted.backend, round_)
+        if cluster:
+            say(f"it had been submitted, as cluster {cluster}")
+            folders.write_submitted(round_, replace(noted, cluster=cluster))
+        else:
+            _give(noted.backend, round_, lock)
+    return batch

@@ -191,7 +191,10 @@ def write_submitted(round_: Round, submitted: Submitted) -> None:
 
 
 def read_submitted(round_: Round) -> Submitted | None:
-    """What the backend said when it took the round; None when it did not get so far."""
+    """What the backend said when it took the round; None when it was not asked.
+
+    A cluster of 0 says that it was asked, and what came of it was not written down.
+    """
     try:
         return Submitted(**json.loads((round_.folder / names.SUBMITTED).read_text()))
     except FileNotFoundError:
@@ -210,6 +213,29 @@ def round_tasks(round_: Round) -> list[str]:
             return [line.split(" ", 1)[0].rstrip("\n") for line in stream]
     except OSError as error:
         raise BatchError(f"cannot read {names.ITEMS}: {error}", where=str(round_.folder)) from None
+
+
+def interrupted(parent: Path, spec: bytes) -> Batch | None:
+    """The newest batch of a spec in a `batches/` folder, if its submission was cut short."""
+    folders = sorted(
+        (p for p in parent.glob("*") if (p / names.RESOLVED).is_file()),
+        key=lambda p: (p / names.RESOLVED).stat().st_mtime_ns,
+        reverse=True,
+    )
+    for folder in folders:
+        if _read_or_none(folder / names.SPEC) != spec:
+            continue
+        batch = load(folder)
+        noted = read_submitted(batch.rounds()[-1])
+        return batch if noted is not None and not noted.cluster else None
+    return None
+
+
+def _read_or_none(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 @contextmanager

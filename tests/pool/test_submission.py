@@ -1,0 +1,173 @@
+"""Nothing is submitted twice, nothing that failed is left behind, cancel is for one batch only."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Pool
+from sweeps import osgbatch, write_sweep
+
+pytestmark = pytest.mark.pool
+
+SPEC = """\
+command: [sh, -c, "sleep {seconds}"]
+sweep: {seconds: [%s]}
+resources: {memory: 100 MB, disk: 50 MB}
+"""
+
+
+def slow_condor_submit(folder: Path, before: float, after: float) -> str:
+    """A PATH on which condor_submit takes its time, before and after it does its work."""
+    real = shutil.which("condor_submit")
+    folder.mkdir()
+    program = folder / "condor_submit"
+    program.write_text(
+        f'#!/bin/sh\ntouch "{folder}/begun"\nsleep {before}\n"{real}" "$@"\nsleep {after}\n'
+    )
+    program.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 0), (0, 3)])
+def test_killed_during_condor_submit_it_is_continued_and_not_submitted_twice(
+    pool: Pool, tmp_path: Path, before: float, after: float
+) -> None:
+    spec = write_sweep(tmp_path / "sweep", SPEC % "0, 0", {})
+    path = slow_condor_submit(tmp_path / "bin", before, after)
+    victim = subprocess.Popen(
+        [sys.executable, "-m", "osgbatch", "submit", "--pool", "condor", "sweep.yaml"],
+        cwd=spec.parent,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.DEVNULL,
+    )
+    pool.wait_for((tmp_path / "bin/begun").exists, 30, "condor_submit to begin")
+    if after:
+        pool.wait_for(
+            lambda: list((spec.parent / "batches").glob("*/rounds/001/events.log")), 30, "a log"
+        )
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    again = osgbatch("submit", "--pool", "condor", "--json", "sweep.yaml", cwd=spec.parent)
+    assert "continuing batch" in again.stderr
+    assert "it had been submitted, as cluster" in again.stderr
+    told = json.loads(again.stdout)
+    assert [Path(told["folder"])] == list((spec.parent / "batches").iterdir())
+    log = Path(told["folder"]) / "rounds/001/events.log"
+    for proc in range(2):
+        assert pool.terminate_event(log, told["cluster"], proc).exit_code == 0
+        assert pool.history_ad(told["cluster"], proc)["OSGBatchID"] == told["id"]
+    assert log.read_text().count("Job submitted from host") == 2
+    later = json.loads(
+        osgbatch("submit", "--pool", "condor", "--json", "sweep.yaml", cwd=spec.parent).stdout
+    )
+    assert later["id"] != told["id"]
+
+
+def test_killed_before_condor_submit_it_is_continued(pool: Pool, tmp_path: Path) -> None:
+    spec = write_sweep(tmp_path / "sweep", SPEC % "0", {})
+    made = json.loads(osgbatch("render", "--json", "sweep.yaml", cwd=spec.parent).stdout)
+    noted = {"backend": "condor", "cluster": 0, "jobs": 1, "time": time.time()}
+    (Path(made["folder"]) / "rounds/001/submitted.json").write_text(json.dumps(noted))
+    told = json.loads(
+        osgbatch("submit", "--pool", "condor", "--json", "sweep.yaml", cwd=spec.parent).stdout
+    )
+    assert told["id"] == made["id"]
+    log = Path(told["folder"]) / "rounds/001/events.log"
+    assert pool.terminate_event(log, told["cluster"], 0).exit_code == 0
+    assert pool.history_ad(told["cluster"], 0)["OSGBatchID"] == made["id"]
+
+
+def test_a_refused_submission_leaves_nothing(pool: Pool, tmp_path: Path) -> None:
+    spec = write_sweep(tmp_path / "sweep", SPEC % "0", {})
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "condor_submit").write_text("#!/bin/sh\necho 'ERROR: no such luck' >&2\nexit 1\n")
+    (folder / "condor_submit").chmod(0o755)
+    done = osgbatch(
+        "submit", "--pool", "condor", "sweep.yaml", cwd=spec.parent, check=5,
+        env={"PATH": f"{folder}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert "no such luck" in done.stderr
+    assert [p.name for p in spec.parent.iterdir()] == ["sweep.yaml"]
+
+
+def test_a_schedd_that_is_silent_is_an_error_and_changes_nothing(
+    pool: Pool, tmp_path: Path
+) -> None:
+    spec = write_sweep(tmp_path / "sweep", SPEC % "0", {})
+    # an address where nobody listens, as after the daemons have died
+    config = tmp_path / "condor_config"
+    config.write_text(
+        "LOCAL_DIR = /nowhere\nCOLLECTOR_HOST = 127.0.0.1:9\nCONDOR_HOST = 127.0.0.1\n"
+        "SEC_CLIENT_AUTHENTICATION_METHODS = FS\nuse security:recommended_v9_0\n"
+    )
+    for pool_name in ("auto", "condor"):
+        done = osgbatch(
+            "submit", "--pool", pool_name, "sweep.yaml", cwd=spec.parent, check=5,
+            env={"CONDOR_CONFIG": str(config)},
+        )  # fmt: skip
+        assert done.stderr.startswith("osgbatch: condor_q failed")
+        assert "--pool local" in done.stderr
+    assert [p.name for p in spec.parent.iterdir()] == ["sweep.yaml"]
+
+
+def test_cancel_removes_this_batch_and_no_other(pool: Pool, tmp_path: Path) -> None:
+    batches = []
+    for name in ("one", "two"):
+        spec = write_sweep(tmp_path / name, SPEC % "600, 600", {})
+        said = osgbatch("submit", "--pool", "condor", "--json", "sweep.yaml", cwd=spec.parent)
+        batches.append(json.loads(said.stdout))
+    one, two = batches
+    said = osgbatch("cancel", one["folder"], cwd=tmp_path)
+    assert "2 tasks had not ended" in said.stdout
+    for proc in range(2):
+        pool.event(9, Path(one["folder"]) / "rounds/001/events.log", one["cluster"], proc)
+        assert pool.history_ad(one["cluster"], proc)["JobStatus"] == 3
+    left = {ad["ClusterId"] for ad in pool.queue_ads()}
+    assert two["cluster"] in left
+    assert one["cluster"] not in left
+    status = json.loads(osgbatch("status", one["folder"], "--json", cwd=tmp_path, check=1).stdout)
+    assert status["counts"] == {"removed": 2}
+    osgbatch("cancel", two["folder"], cwd=tmp_path)
+
+
+def test_a_large_sweep_waits_outside_of_the_queue(pool: Pool, tmp_path: Path) -> None:
+    values = ", ".join(["600"] * 10_500)
+    spec = write_sweep(tmp_path / "sweep", SPEC % values, {})
+    told = json.loads(
+        osgbatch("submit", "--pool", "condor", "--json", "sweep.yaml", cwd=spec.parent).stdout
+    )
+    folder = Path(told["folder"])
+    assert len([p for p in folder.rglob("*") if p.is_file()]) <= 20
+    pool.wait_for(lambda: pool.queue_ads(f"ClusterId == {told['cluster']}"), 30, "some procs")
+    ads = pool.queue_ads(f"ClusterId == {told['cluster']}")
+    assert len(ads) < 10_500
+    last = max(ads, key=lambda ad: int(ad["ProcId"]))
+    assert f"/{last['ProcId'] // 1000}/" in last["TransferOutputRemaps"]
+    osgbatch("cancel", folder, cwd=tmp_path)
+    pool.wait_for(
+        lambda: not pool.queue_ads(f"ClusterId == {told['cluster']}"), 60, "an empty queue"
+    )
+    status = pool.wait_for(
+        lambda: (
+            s
+            if (
+                s := json.loads(
+                    osgbatch("status", folder, "--json", cwd=tmp_path, check=None).stdout
+                )
+            )["counts"]
+            == {"removed": 10_500}
+            else None
+        ),
+        60,
+        "all to be removed",
+    )
+    assert status["ended"]
