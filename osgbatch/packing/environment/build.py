@@ -158,7 +158,8 @@ def _members(installed: _Installed, extra: list[Path]) -> list[Member]:
     system = elf.this_system()
     needs = _needs(installed, extra, system)
     for path in extra:
-        needs.found.setdefault(path.name, path)
+        for name in elf.names(path):
+            needs.found.setdefault(name, path)
     return [
         *interpreter.stdlib_members(python),
         *package_members(installed.venv, python),

@@ -241,6 +241,16 @@ def closure(
     return result
 
 
+def names(path: Path) -> set[str]:
+    """What a library on this machine may be asked for as: its file, its soname, `libfoo.so`."""
+    header = read(path)
+    known = {path.name, header.soname if header is not None else ""}
+    short = f"{path.name.partition('.so')[0]}.so"
+    if (path.parent / short).resolve() == path.resolve():
+        known.add(short)
+    return known - {""}
+
+
 def expand(folder: str, path: Path) -> Path:
     origin = str(path.parent)
     return Path(folder.replace("${ORIGIN}", origin).replace("$ORIGIN", origin))
