@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from osgbatch import names
-from osgbatch.collecting.unpack import unpack_task
+from osgbatch.collecting.unpack import unpack_tasks
 from osgbatch.errors import ResultError
 from osgbatch.model import TaskState
 
@@ -33,27 +33,55 @@ def collect(results: Path, states: Sequence[TaskState]) -> Collected:
     is ever shown as succeeded.
     """
     results.mkdir(exist_ok=True)
-    after: list[TaskState] = []
-    unpacked = 0
+    fresh: dict[Path, list[TaskState]] = {}
     for state in states:
-        if state.archive is None:
-            after.append(state)
-            continue
-        target = _target(results, state)
-        told = _status(state)
-        if _already(target, told):
-            after.append(state)
-            continue
-        try:
-            _place(state, target, told)
-            unpacked += 1
-            after.append(state)
-            if state.state == "succeeded":
-                shutil.rmtree(results / FAILED_FOLDER / str(state.index), ignore_errors=True)
-        except ResultError as error:
-            worse = "unknown" if state.state == "succeeded" else state.state
-            after.append(replace(state, state=worse, reason="damaged", detail=error.what))
-    return Collected(after, unpacked)
+        if state.archive is not None and not _already(_target(results, state), _status(state)):
+            fresh.setdefault(state.archive, []).append(state)
+    refused: dict[int, str] = {}
+    unpacked = 0
+    for archive, of_archive in fresh.items():
+        errors = _unpack(archive, of_archive, results)
+        refused.update(errors)
+        unpacked += len(of_archive) - len(errors)
+    return Collected([_verified(state, refused.get(state.index)) for state in states], unpacked)
+
+
+def _verified(state: TaskState, refused: str | None) -> TaskState:
+    if refused is None:
+        return state
+    worse = "unknown" if state.state == "succeeded" else state.state
+    return replace(state, state=worse, reason="damaged", detail=refused)
+
+
+def _unpack(archive: Path, states: Sequence[TaskState], results: Path) -> dict[int, str]:
+    """Unpack what an archive holds of these tasks; gives why a task was refused."""
+    targets = {s.index: _fresh(_target(results, s)) for s in states if s.record}
+    for folder in targets.values():
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        errors = unpack_tasks(archive, targets)
+    except ResultError as error:
+        return {state.index: error.what for state in states}
+    for state in states:
+        if state.index not in errors:
+            _place(state, results)
+    return {index: error.what for index, error in errors.items()}
+
+
+def _place(state: TaskState, results: Path) -> None:
+    """Swap in what was unpacked beside the target: a result is never half replaced."""
+    target = _target(results, state)
+    fresh = _fresh(target)
+    fresh.mkdir(parents=True, exist_ok=True)
+    (fresh / STATUS).write_text(json.dumps(_status(state), indent=1) + "\n")
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
+    if state.state == "succeeded":
+        shutil.rmtree(results / FAILED_FOLDER / str(state.index), ignore_errors=True)
+
+
+def _fresh(target: Path) -> Path:
+    return target.with_name(f".new-{target.name}")
 
 
 def _target(results: Path, state: TaskState) -> Path:
@@ -78,20 +106,6 @@ def _already(target: Path, told: dict[str, object]) -> bool:
         return bool(json.loads((target / STATUS).read_text()) == told)
     except (OSError, ValueError):
         return False
-
-
-def _place(state: TaskState, target: Path, told: dict[str, object]) -> None:
-    """Unpack beside the target and swap, so that a result that is there is never half replaced."""
-    assert state.archive is not None
-    fresh = target.with_name(f".new-{target.name}")
-    shutil.rmtree(fresh, ignore_errors=True)
-    if state.record:
-        unpack_task(state.archive, state.index, fresh)
-    else:
-        fresh.mkdir(parents=True)
-    (fresh / STATUS).write_text(json.dumps(told, indent=1) + "\n")
-    shutil.rmtree(target, ignore_errors=True)
-    fresh.rename(target)
 
 
 def results_folder(batch: Path) -> Path:

@@ -16,52 +16,69 @@ from osgbatch.returned import MAX_RECORD, member_kind, open_archive
 _BLOCK = 1 << 20
 
 
-def unpack_task(archive: Path, index: int, target: Path) -> int:
-    """Unpack one task of an archive into a new folder, checksums compared; gives its files' number.
+def unpack_tasks(archive: Path, targets: Mapping[int, Path]) -> dict[int, ResultError]:
+    """Unpack tasks of an archive, each into a new folder, in one pass, checksums compared.
 
-    The task's `data/…`, stdout and stderr become `target/…`. The folder appears whole or not at
-    all. Raises ResultError when the archive is damaged, a checksum differs or is missing, or a
-    member would leave the folder; OSError when the disk is full or cannot be written.
+    targets: the folder of each task; its `data/…`, stdout and stderr become `folder/…`, and the
+    folder appears whole or not at all. Returns the error of each task that was refused: a checksum
+    that differs or is missing, or a member that would leave the folder. Raises ResultError when
+    the archive itself is damaged, OSError when the disk is full or cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    unpackers = {index: _Unpacker(archive, index, target) for index, target in targets.items()}
+    refused: dict[int, ResultError] = {}
     try:
-        count = _Unpacker(archive, index, temporary).run()
-        temporary.rename(target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    return count
+        with open_archive(archive) as tar:
+            for member in tar:
+                found = member_kind(member.name)
+                if found is None or found[0] not in unpackers or found[0] in refused:
+                    continue
+                try:
+                    unpackers[found[0]].take(tar, member, found[1])
+                except ResultError as error:
+                    refused[found[0]] = error
+        for index, unpacker in unpackers.items():
+            try:
+                if index not in refused:
+                    unpacker.finish()
+            except ResultError as error:
+                refused[index] = error
+    finally:
+        for unpacker in unpackers.values():
+            shutil.rmtree(unpacker.folder, ignore_errors=True)
+    return refused
 
 
 class _Unpacker:
-    def __init__(self, archive: Path, index: int, folder: Path) -> None:
+    """Takes the members of one task into a temporary folder beside its target."""
+
+    def __init__(self, archive: Path, index: int, target: Path) -> None:
         self.archive = archive
         self.index = index
-        self.folder = folder
+        self.target = target
+        self.folder = target.with_name(f".{target.name}.{os.getpid()}")
         self.found: dict[str, str] = {}
         self.links: list[tuple[str, str]] = []
         self.listed: Mapping[str, str] | None = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
 
-    def run(self) -> int:
-        with open_archive(self.archive) as tar:
-            for member in tar:
-                kind = member_kind(member.name)
-                if kind is not None and kind[0] == self.index:
-                    self._take(tar, member, kind[1])
+    def finish(self) -> None:
+        """Compare the checksums and let the folder appear. Links come last: none can lie on the
+        way of a file."""
         self._compare()
         for name, to in self.links:
             path = self._path(name)
+            if path.is_symlink() or path.exists():
+                raise self._refuse(f"{name!r} is there twice")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.symlink_to(to)
-        return len(self.found)
+        self.folder.rename(self.target)
 
     def _refuse(self, what: str) -> ResultError:
         return ResultError(f"task {self.index}: {what}", where=str(self.archive))
 
-    def _take(self, tar: tarfile.TarFile, member: tarfile.TarInfo, kind: str) -> None:
+    def take(self, tar: tarfile.TarFile, member: tarfile.TarInfo, kind: str) -> None:
+        """Take one member; kind: what it is (`returned.member_kind`)."""
         if kind == "sha256":
             if not member.isreg() or member.size > 256 * MAX_RECORD:
                 raise self._refuse("its list of checksums is no such list")

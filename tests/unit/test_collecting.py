@@ -11,9 +11,16 @@ from pathlib import Path
 import pytest
 
 from osgbatch.collecting.collect import collect
-from osgbatch.collecting.unpack import parse_checksums, unpack_task
+from osgbatch.collecting.unpack import parse_checksums, unpack_tasks
 from osgbatch.errors import ResultError
 from osgbatch.model import TaskState
+
+
+def unpack_task(path: Path, index: int, target: Path) -> None:
+    """Unpack one task; what is refused is raised."""
+    for error in unpack_tasks(path, {index: target}).values():
+        raise error
+
 
 GOOD = b"the result"
 SUM = hashlib.sha256(GOOD).hexdigest()
@@ -45,7 +52,7 @@ def test_a_result_is_unpacked_with_its_output(tmp_path: Path) -> None:
         member("tasks/0/data/outputs/latest", kind=tarfile.SYMTYPE, to="a"),
         member("tasks/1/data/outputs/b", b"another task's"),
     )
-    assert unpack_task(path, 0, tmp_path / "r/0") == 1
+    unpack_task(path, 0, tmp_path / "r/0")
     assert (tmp_path / "r/0/outputs/a").read_bytes() == GOOD
     assert (tmp_path / "r/0/outputs/latest").read_bytes() == GOOD
     assert (tmp_path / "r/0/stdout").read_bytes() == b"hello"
@@ -136,3 +143,19 @@ def test_what_failed_lies_apart(tmp_path: Path) -> None:
     collect(tmp_path / "results", [again])
     assert (tmp_path / "results/0/outputs/a").exists()
     assert not (tmp_path / "results/failed/0").exists()
+
+
+def test_one_tasks_damage_does_not_touch_another(tmp_path: Path) -> None:
+    path = archive(
+        tmp_path,
+        member("tasks/0/data/outputs/a", GOOD),
+        member("tasks/1/data/outputs/a", b"damaged"),
+        member("tasks/1/sha256", f"{SUM}  outputs/a\n".encode()),
+    )
+    states = [
+        TaskState(i, "succeeded", archive=path, record={"state": "succeeded"}) for i in range(2)
+    ]
+    done = collect(tmp_path / "results", states)
+    assert [s.state for s in done.states] == ["succeeded", "unknown"]
+    assert done.unpacked == 1
+    assert [p.name for p in (tmp_path / "results").iterdir()] == ["0"]
