@@ -18,12 +18,18 @@ from osgbatch.batches.folder import Batch
 from osgbatch.errors import OsgbatchError
 from osgbatch.model import Payload, Plan, Resolved, Round, Submitted
 from osgbatch.packing.archive import Archive
-from osgbatch.packing.environment import EnvironmentArchive, environment_archive
+from osgbatch.packing.environment import (
+    EnvironmentArchive,
+    cached_environment,
+    environment_archive,
+    environment_fingerprint,
+)
 from osgbatch.packing.files import files_archive
 from osgbatch.packing.inputs import inputs_archive
 from osgbatch.packing.libraries import libraries_archive
 from osgbatch.planning.plan import make_plan
 from osgbatch.planning.resolve import resolve
+from osgbatch.planning.summary import plan_data
 from osgbatch.rendering.render import (
     RETRIED_CODES,
     ROWS_FILE,
@@ -51,6 +57,16 @@ def plan_sweep(path: Path, batch_root: Path | None = None) -> Plan:
     """load → expand → plan."""
     spec = load_spec(path)
     return make_plan(spec, expand(spec), batch_root)
+
+
+def packed_environment_size(plan: Plan) -> int | None:
+    """Bytes of the plan's environment when it was packed before; None when it was not."""
+    path = plan.spec.environment.path
+    if path is None:
+        return None
+    fingerprint = environment_fingerprint(plan.spec.folder / path.text)
+    packed = cached_environment(fingerprint, cache_folder())
+    return packed.size if packed else None
 
 
 # --- packing, rendering, submitting ------------------------------------------------------------
@@ -125,6 +141,7 @@ def _render(
         rows = Payload("rows", rows_path, digest, len(items.rows), len(items.rows))
         resolved = resolve(plan, [*resolved.payload, rows])
     folders.write_bytes(folder / names.SPEC, plan.spec.text)
+    folders.write_json(folder / names.PLAN, plan_data(plan))
     folders.write_tasks_csv(folder / names.TASKS, plan)
     folders.write_bytes(round_.folder / names.ITEMS, items.items)
     folders.write_bytes(round_.folder / names.SHIM, _encoded(shim_text(resolved, round_)), 0o755)

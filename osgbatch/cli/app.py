@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -54,7 +55,8 @@ def run() -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         ui.error(ui.printable(f"{where}{error.strerror or error}"))
-        return exits.BAD_INPUT
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+        return exits.SOME_FAILED if full else exits.BAD_INPUT
     except Exception as error:
         if type(error).__module__.startswith(("typer", "click")):
             return _usage(error)
@@ -109,14 +111,16 @@ def plan(spec: SpecPath, as_json: Json = False) -> int:
 
 
 def _show_plan(spec: Path, as_json: bool) -> int:
-    from osgbatch.cli.plans import plan_data, plan_text
-    from osgbatch.steps import plan_sweep
+    from osgbatch.cli.plans import plan_text
+    from osgbatch.planning.summary import plan_data
+    from osgbatch.steps import packed_environment_size, plan_sweep
 
     made = plan_sweep(spec)
+    size = packed_environment_size(made)
     if as_json:
-        ui.out_json(plan_data(made))
+        ui.out_json({**plan_data(made), "environment_bytes": size})
     else:
-        ui.out(plan_text(made))
+        ui.out(plan_text(made, size))
     return exits.OK
 
 

@@ -1,47 +1,18 @@
-"""A plan as text and as data."""
+"""A plan as text."""
 
 from __future__ import annotations
 
 import shlex
-from typing import Any
 
 from osgbatch import ui
-from osgbatch.model import Plan, TaskPlan
+from osgbatch.model import Plan
 
 
-def plan_data(plan: Plan) -> dict[str, Any]:
-    """What `osgbatch plan --json` prints. Sizes in bytes, memory in MiB, disk in KiB."""
-    resources = plan.spec.resources
-    return {
-        "name": plan.spec.name,
-        "tasks": len(plan.table),
-        "jobs": len(plan.jobs),
-        "environment": plan.spec.environment.kind,
-        "input_bytes": plan.input_bytes,
-        "resources": {
-            "cpus": resources.cpus,
-            "memory_mb": resources.memory_mb,
-            "disk_kb": resources.disk_kb,
-            "gpus": resources.gpus,
-            "time_s": resources.time_s,
-        },
-        "first": _task_data(plan.tasks[0]),
-        "last": _task_data(plan.tasks[len(plan.tasks) - 1]),
-        "warnings": list(plan.warnings),
-    }
+def plan_text(plan: Plan, environment_size: int | None) -> str:
+    """What `osgbatch plan` prints.
 
-
-def _task_data(task: TaskPlan) -> dict[str, Any]:
-    return {
-        "index": task.index,
-        "command": list(task.argv),
-        "parameters": dict(task.params),
-        "inputs": [file.task_path for file in task.inputs],
-    }
-
-
-def plan_text(plan: Plan) -> str:
-    """What `osgbatch plan` prints."""
+    environment_size: bytes of the packed environment, None when it is not packed yet.
+    """
     spec, resources = plan.spec, plan.spec.resources
     wanted = [
         f"{resources.cpus} cpu{'s' * (resources.cpus != 1)}",
@@ -52,7 +23,14 @@ def plan_text(plan: Plan) -> str:
         wanted.append(f"{resources.gpus} gpu")
     if resources.time_s:
         wanted.append(f"{resources.time_s / 60:g} min")
-    environment = spec.environment.path.text if spec.environment.path else "none"
+    environment = "none: what the execution point has"
+    if spec.environment.path:
+        packed = (
+            f"packed before, {ui.size(environment_size)}"
+            if environment_size is not None
+            else "not packed yet; submit does it"
+        )
+        environment = f"{spec.environment.path.text} ({packed})"
     facts = [
         ("sweep", f"{spec.name}: {len(plan.table)} tasks in {len(plan.jobs)} jobs"),
         ("environment", environment),

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from osgbatch import names
 from osgbatch.errors import BatchError, BusyError, OsgbatchError
-from osgbatch.local import events, processes, record, sandbox
+from osgbatch.local import cgroups, events, processes, record, sandbox
+from osgbatch.local.record import Record
 from osgbatch.model import Round, Submitted
 
 BACKEND = "local"
@@ -34,14 +35,14 @@ _BOOT = (
 )
 
 
-def submit(round: Round, limit_s: float = START_LIMIT_S) -> Submitted:
+def submit(round_: Round, limit_s: float = START_LIMIT_S) -> Submitted:
     """Start the detached process that runs the round, and wait until it has entered all jobs.
 
     Raises BusyError when the round is being run, BatchError when it has been, or its folder is not
     what it should be, OsgbatchError when the process does not start. Nothing is left behind then.
     """
-    folder = round.folder.resolve()
-    _check(folder, round)
+    folder = round_.folder.resolve()
+    _check(folder, round_)
     reader, writer = os.pipe()
     try:
         with (folder / record.LOG).open("ab") as log:
@@ -52,7 +53,7 @@ def submit(round: Round, limit_s: float = START_LIMIT_S) -> Submitted:
                     _BOOT,
                     str(Path(names.__file__).parents[1]),
                     str(folder),
-                    str(round.number),
+                    str(round_.number),
                     str(writer),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -67,6 +68,8 @@ def submit(round: Round, limit_s: float = START_LIMIT_S) -> Submitted:
     except BaseException:
         if writer < 0:
             _abort(folder, process)
+        else:
+            _tidy(folder)
         raise
     finally:
         os.close(reader)
@@ -89,28 +92,33 @@ def submit(round: Round, limit_s: float = START_LIMIT_S) -> Submitted:
             _tidy(folder)
         kind = BusyError if said["busy"] else OsgbatchError
         raise kind(str(said["what"]), where=str(said["where"]), fix=str(said["fix"]))
-    return Submitted(BACKEND, round.number, round.jobs, time.time())
+    return Submitted(BACKEND, round_.number, round_.jobs, time.time())
 
 
-def alive(round: Round, cluster: int) -> bool:
+def alive(round_: Round, cluster: int) -> bool:
     """Whether the process that runs the round is still there."""
-    return processes.is_locked(round.folder / record.LOCK)
+    return processes.is_locked(round_.folder / record.LOCK)
 
 
-def interrupted(round: Round, cluster: int) -> bool:
+def runner_record(round_: Round) -> Record | None:
+    """What the process that runs, or ran, the round has written down: slots, limits, who it is."""
+    return record.read_record(round_.folder / record.RECORD)
+
+
+def interrupted(round_: Round, cluster: int) -> bool:
     """Whether jobs have not ended though nobody runs them any more: the runner was killed."""
-    if alive(round, cluster) or not (round.folder / names.EVENTS).exists():
+    if alive(round_, cluster) or not (round_.folder / names.EVENTS).exists():
         return False
-    states = events.job_states(round.folder / names.EVENTS, cluster, round.jobs)
-    return not alive(round, cluster) and any(s in ("waiting", "running") for s in states)
+    states = events.job_states(round_.folder / names.EVENTS, cluster, round_.jobs)
+    return not alive(round_, cluster) and any(s in ("waiting", "running") for s in states)
 
 
-def cancel(round: Round, cluster: int, limit_s: float = CANCEL_LIMIT_S) -> None:
+def cancel(round_: Round, cluster: int, limit_s: float = CANCEL_LIMIT_S) -> None:
     """Stop all jobs of the round that have not ended, and wait until none runs any more.
 
     Raises BusyError when the runner is on another host, or does not end within the limit.
     """
-    folder = round.folder.resolve()
+    folder = round_.folder.resolve()
     if not (folder / names.EVENTS).exists():
         return
     why = f"via osgbatch cancel (by user {_user()})"
@@ -123,21 +131,21 @@ def cancel(round: Round, cluster: int, limit_s: float = CANCEL_LIMIT_S) -> None:
         )
     try:
         _clean_up(record.read_record(folder / record.RECORD))
-        _abort_jobs(folder, round, cluster, why)
+        _abort_jobs(folder, round_, cluster, why)
         (folder / record.CANCEL).unlink(missing_ok=True)
     finally:
         os.close(lock)
 
 
-def _check(folder: Path, round: Round) -> None:
+def _check(folder: Path, round_: Round) -> None:
     for name in (names.ITEMS, names.SHIM):
         if not (folder / name).is_file():
             raise BatchError(f"{name} is missing in this round", where=str(folder))
     with closing(record.Items(folder / names.ITEMS)) as items:
         jobs = len(items)
-    if jobs != round.jobs:
+    if jobs != round_.jobs:
         raise BatchError(
-            f"{names.ITEMS} has {jobs} jobs, the round has {round.jobs}", where=str(folder)
+            f"{names.ITEMS} has {jobs} jobs, the round has {round_.jobs}", where=str(folder)
         )
     record.read_work(record.resolved_path(folder))
 
@@ -162,6 +170,12 @@ def _abort(folder: Path, process: subprocess.Popen[bytes]) -> None:
     if lock is None:
         return
     _clean_up(record.read_record(folder / record.RECORD))
+    # It may have been ended before it wrote down where it works.
+    work = record.read_work(record.resolved_path(folder))
+    prefix = sandbox.scratch_prefix(work.batch_id, folder)
+    for scratch in sandbox.scratch_parent().iterdir():
+        if scratch.name.startswith(prefix):
+            _remove_places(scratch, cgroups.group_named(scratch.name))
     (folder / names.EVENTS).unlink(missing_ok=True)
     os.close(lock)
     _tidy(folder)
@@ -223,15 +237,21 @@ def _clean_up(found: record.Record | None) -> None:
         return
     if not processes.kill_strangers(found.scratch, STRANGERS_LIMIT_S):
         raise BusyError("a process of a job cannot be ended", where=found.scratch)
+    _remove_places(scratch, Path(found.group) if found.group else None)
+
+
+def _remove_places(scratch: Path, group: Path | None) -> None:
+    if group is not None and group.name == scratch.name:
+        cgroups.remove_group(group)
     if scratch.is_dir() and not scratch.is_symlink() and scratch.stat().st_uid == os.getuid():
         sandbox.remove(scratch)
 
 
-def _abort_jobs(folder: Path, round: Round, cluster: int, why: str) -> None:
+def _abort_jobs(folder: Path, round_: Round, cluster: int, why: str) -> None:
     """Write event 009 for every job that has not ended."""
     log = folder / names.EVENTS
     events.drop_partial_event(log)
-    states = events.job_states(log, cluster, round.jobs)
+    states = events.job_states(log, cluster, round_.jobs)
     left = [proc for proc, state in enumerate(states) if state != "ended"]
     if left:
         writer = events.EventLog(log)

@@ -14,6 +14,8 @@ class Limits(Protocol):
 
     why: str
     """Why jobs are not kept to it; empty when they are."""
+    group: Path | None
+    """The round's group."""
 
     def open(self, name: str) -> Path | None:
         """Make the group of a job; what is started into it writes "0" to its `cgroup.procs`."""
@@ -27,6 +29,8 @@ class Limits(Protocol):
 
 class NoLimits:
     """Nothing is limited."""
+
+    group: Path | None = None
 
     def __init__(self, why: str) -> None:
         self.why = why
@@ -45,22 +49,23 @@ class GroupLimits:
     """One control group per job below one of the round, in version 1 or 2."""
 
     why = ""
+    group: Path
 
     def __init__(self, group: Path, version: int, memory_mb: int) -> None:
-        self._group = group
+        self.group = group
         self._version = version
         self._bytes = memory_mb << 20
         group.mkdir()
         try:
             if version == 2:
                 _write(group / "cgroup.subtree_control", "+memory")
-            self._remove(self._make("probe"))
+            _remove_one(self._make("probe"))
         except OSError:
             self.remove()
             raise
 
     def _make(self, name: str) -> Path:
-        group = self._group / name
+        group = self.group / name
         group.mkdir()
         if self._version == 2:
             _write(group / "memory.max", str(self._bytes))
@@ -82,28 +87,41 @@ class GroupLimits:
             return False
         events = "memory.events" if self._version == 2 else "memory.oom_control"
         killed = _counter(group / events, "oom_kill")
-        self._remove(group)
+        _remove_one(group)
         return killed > 0
 
-    def _remove(self, group: Path) -> None:
-        """Remove a group; the kernel lets go of it a moment after its last process."""
-        limit = time.monotonic() + 2
-        while True:
-            try:
-                return group.rmdir()
-            except OSError:
-                if time.monotonic() > limit:
-                    return None
-                _kill_all(group)
-                time.sleep(0.005)
-
     def remove(self) -> None:
-        with suppress(OSError):
-            for group in self._group.iterdir():
-                if group.is_dir():
-                    self._remove(group)
-        with suppress(OSError):
-            self._group.rmdir()
+        remove_group(self.group)
+
+
+def remove_group(group: Path) -> None:
+    """Remove a round's group and those of its jobs, ending what is left in them."""
+    with suppress(OSError):
+        for job in group.iterdir():
+            if job.is_dir():
+                _remove_one(job)
+    with suppress(OSError):
+        group.rmdir()
+
+
+def group_named(name: str) -> Path | None:
+    """Where a group of that name is, when this process or one it started made it."""
+    place = _own_group()
+    return place[0] / name if place else None
+
+
+def _remove_one(group: Path) -> None:
+    """Remove a job's group; the kernel lets go of it a moment after its last process."""
+    limit = time.monotonic() + 2
+    while time.monotonic() < limit:
+        try:
+            return group.rmdir()
+        except FileNotFoundError:
+            return None
+        except OSError:
+            _kill_all(group)
+            time.sleep(0.005)
+    return None
 
 
 def memory_limits(name: str, memory_mb: int) -> Limits:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
 import select
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def become_subreaper() -> None:
@@ -31,8 +30,17 @@ def die_with_parent(parent: int) -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    if hasattr(_libc, "prctl"):
-        _libc.prctl(option, value, 0, 0, 0)
+    prctl = _libc_prctl()
+    if prctl is not None:
+        prctl(option, value, 0, 0, 0)
+
+
+@cache
+def _libc_prctl() -> Callable[..., int] | None:
+    """prctl(2); None where the system has none. Looked up once, before any fork."""
+    import ctypes
+
+    return getattr(ctypes.CDLL(None), "prctl", None)
 
 
 def start_time(pid: int) -> int:

@@ -22,7 +22,6 @@ from osgbatch.local import cgroups, events, processes, record, sandbox
 from osgbatch.local.loop import BLOCKED, Loop, Setting
 from osgbatch.local.slots import SLOTS_VARIABLE, slots
 
-FOLDER_VARIABLE = "OSGBATCH_LOCAL_DIR"
 GRACE_VARIABLE = "OSGBATCH_LOCAL_GRACE"
 GRACE_S = 10.0
 """Seconds between TERM and KILL for a job that is stopped."""
@@ -84,7 +83,12 @@ def guard(folder: Path, cluster: int, pipe: int) -> int:
     os.chdir("/")
     processes.become_subreaper()
     limits = cgroups.memory_limits(scratch.name, work.request.memory_mb)
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError as problem:
+        limits.remove()
+        sandbox.remove(scratch)
+        raise OsgbatchError(f"no process can be made: {problem.strerror}") from problem
     if child == 0:
         run(folder, cluster, pipe, work, scratch, limits)
     os.close(pipe)
@@ -112,26 +116,22 @@ def wait_for(child: int) -> int:
 
 def make_scratch(work: record.Work, folder: Path) -> Path:
     """Make the folder for the jobs' scratch folders. Raises OsgbatchError when it is no good."""
-    parent = os.environ.get(FOLDER_VARIABLE) or os.environ.get("TMPDIR") or "/tmp"
+    parent = sandbox.scratch_parent()
     try:
-        scratch = Path(
-            tempfile.mkdtemp(
-                prefix=f"osgbatch-{names.slug(work.batch_id)}-{folder.name}-",
-                dir=os.path.abspath(parent),
-            )
-        )
+        prefix = sandbox.scratch_prefix(work.batch_id, folder)
+        scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     except OSError as problem:
         raise OsgbatchError(
             f"no scratch folder can be made here: {problem.strerror}",
-            where=parent,
-            fix=f"Name a folder with room for the jobs: {FOLDER_VARIABLE}=/some/folder",
+            where=str(parent),
+            fix=f"Name a folder with room for the jobs: {sandbox.FOLDER_VARIABLE}=/some/folder",
         ) from problem
     if os.statvfs(scratch).f_flag & os.ST_NOEXEC:
         scratch.rmdir()
         raise OsgbatchError(
             "jobs cannot run here: the file system forbids programs (mounted noexec)",
-            where=parent,
-            fix=f"Name a folder that allows programs: {FOLDER_VARIABLE}=/some/folder",
+            where=str(parent),
+            fix=f"Name a folder that allows programs: {sandbox.FOLDER_VARIABLE}=/some/folder",
         )
     return scratch
 
@@ -182,6 +182,7 @@ def enter_jobs(
     """Write `local.json` and the submit events."""
     host = names.slug(socket.gethostname() or "localhost")
     count = slots(work, os.environ.get(SLOTS_VARIABLE))
+    (folder / record.CANCEL).unlink(missing_ok=True)
     record.write_record(
         record.Record(
             host=host,
@@ -193,6 +194,7 @@ def enter_jobs(
             jobs=len(items),
             slots=count,
             scratch=str(scratch),
+            group=str(limits.group or ""),
             memory_enforced=not limits.why,
             why=limits.why,
             started=time.time(),

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from osgbatch import names
 from osgbatch.local.events import classad_string
 
 EXECUTABLE = "condor_exec.exe"
@@ -36,6 +37,20 @@ THREADS = (
     "TF_NUM_THREADS",
 )
 """What HTCondor sets to the number of cores (STARTER_NUM_THREADS_ENV_VARS, 25.14)."""
+
+
+FOLDER_VARIABLE = "OSGBATCH_LOCAL_DIR"
+
+
+def scratch_parent() -> Path:
+    """The folder in which rounds have their scratch folders."""
+    chosen = os.environ.get(FOLDER_VARIABLE) or os.environ.get("TMPDIR") or "/tmp"
+    return Path(chosen).absolute()
+
+
+def scratch_prefix(batch_id: str, round_folder: Path) -> str:
+    """How the name of a round's scratch folder begins; no other round's begins so."""
+    return f"osgbatch-{names.slug(batch_id)}-{round_folder.name}-"
 
 
 class TransferError(Exception):
@@ -94,9 +109,11 @@ def _copy(source: Path, target: Path) -> int:
 def _copy_bytes(source: int, target: int) -> None:
     """Copy all bytes; where the file system can, by sharing blocks."""
     try:
-        while os.copy_file_range(source, target, 1 << 30):
-            pass
-        return
+        left = os.fstat(source).st_size
+        while count := os.copy_file_range(source, target, 1 << 30):
+            left -= count
+        if left <= 0:  # Linux 5.3-5.18 says 0 too early on some file systems
+            return
     except (AttributeError, OSError) as problem:
         if getattr(problem, "errno", 0) in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise
