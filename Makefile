@@ -1,0 +1,45 @@
+# What a developer types; plain `make` lists it. Every target does its own set-up, in .venv, without
+# root. PYTHON=/usr/bin/python3 chooses another Python.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-pool test lint unit test-pool bench pool setup clean
+
+# Each recipe is one process that becomes the next, so that a signal to make reaches what runs.
+run := @exec tools/setup.sh -- tools/run.py
+run_with_tools := @exec tools/setup.sh --tools -- tools/run.py
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r target text; do \
+	    printf '  make %-10s %s\n' "$$target" "$$text"; done
+
+demo: ## set up, then run the example sweep to its results on this machine, without HTCondor
+	$(run) demo
+
+demo-pool: ## the same sweep on a real HTCondor, started for it without root
+	$(run_with_tools) demo-pool
+
+test: ## set up, then all tests: lint, unit, and pool inside a real HTCondor
+	$(run_with_tools) lint unit pool
+
+lint: ## ruff format --check, ruff check, mypy --strict
+	$(run) lint
+
+unit: ## the tests that need no pool
+	$(run_with_tools) unit
+
+test-pool: ## the tests inside a real HTCondor
+	$(run_with_tools) pool
+
+bench: ## the measurements in benchmarks/
+	$(run_with_tools) bench
+
+pool: ## a shell inside a real HTCondor; the pool ends with the shell
+	@PATH="$$PWD/.venv/bin:$$PATH" exec tools/setup.sh --tools -- tools/htcondor/pool.py run
+
+setup: ## only the set-up
+	@exec tools/setup.sh --tools
+
+clean: ## remove .venv, the caches of the checkout and the batches of the examples
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf examples/*/batches
