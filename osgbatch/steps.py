@@ -27,14 +27,15 @@ from osgbatch.packing.environment import (
 from osgbatch.packing.files import files_archive
 from osgbatch.packing.inputs import inputs_archive
 from osgbatch.packing.libraries import libraries_archive
+from osgbatch.places import cache_folder
 from osgbatch.planning.plan import make_plan
 from osgbatch.planning.resolve import resolve
 from osgbatch.planning.summary import plan_data
 from osgbatch.rendering.render import (
-    RETRIED_CODES,
     ROWS_FILE,
     execute_seconds,
     item_files,
+    job_retries,
     shim_text,
     submit_text,
 )
@@ -42,12 +43,6 @@ from osgbatch.spec.load import load_spec
 from osgbatch.sweep.expand import expand
 
 Say = Callable[[str], None]
-
-
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/osgbatch`: environments that are packed once."""
-    cache = os.environ.get("XDG_CACHE_HOME") or ""
-    return (Path(cache) if cache else Path.home() / ".cache") / "osgbatch"
 
 
 # --- up to the plan: nothing is written -------------------------------------------------------
@@ -148,7 +143,9 @@ def _render(
     folders.write_bytes(
         round_.folder / names.SUBMIT_FILE, _encoded(submit_text(resolved, round_, items))
     )
-    data = folders.resolved_data(resolved, batch_id, execute_seconds(resolved), RETRIED_CODES)
+    data = folders.resolved_data(
+        resolved, batch_id, execute_seconds(resolved), job_retries(plan.spec)
+    )
     folders.write_json(folder / names.RESOLVED, data)
     return Rendered(folder, round_, resolved)
 
@@ -211,7 +208,7 @@ def submit_sweep(path: Path, pool: str, say: Say) -> Batch:
         with folders.locked(folder) as lock:
             rendered = _render(plan, environment, folder, batch_id)
             registry.register(batch_id, folder)
-            _give(backend, rendered.round, lock)
+            _give(backend, rendered.round, lock, say)
     except BaseException:
         # Ctrl-C can come after the queue has the jobs: then the folder must stay.
         if not _may_have_jobs(names.round_folder(folder, 1)):
@@ -220,7 +217,7 @@ def submit_sweep(path: Path, pool: str, say: Say) -> Batch:
     return folders.load(folder)
 
 
-def _give(backend: str, round_: Round, lock: int) -> None:
+def _give(backend: str, round_: Round, lock: int, say: Say) -> None:
     """Submit a round: first it is written down that this is being done, then what came of it."""
     folders.write_submitted(round_, Submitted(backend, 0, round_.jobs, time.time()))
     try:
@@ -228,6 +225,9 @@ def _give(backend: str, round_: Round, lock: int) -> None:
             submitted = condor.submit(round_, lock)
         else:
             submitted = local.submit(round_)
+            runner = local.runner_record(round_)
+            if runner and not runner.memory_enforced:
+                say(f"the local runner cannot enforce memory limits: {runner.why}")
     except OsgbatchError:
         # Most likely it was refused; but a command can fail after its work is done.
         if not _queued_cluster(backend, round_):
@@ -269,5 +269,5 @@ def _continue(batch: Batch, say: Say) -> Batch:
             say(f"it had been submitted, as cluster {cluster}")
             folders.write_submitted(round_, replace(noted, cluster=cluster))
         else:
-            _give(noted.backend, round_, lock)
+            _give(noted.backend, round_, lock, say)
     return batch

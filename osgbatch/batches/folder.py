@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 from osgbatch import names
 from osgbatch.errors import BatchError, BusyError
-from osgbatch.model import Payload, Plan, Resolved, Round, Submitted
+from osgbatch.model import Payload, Plan, Resolved, Retries, Round, Submitted
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,9 @@ def remove(folder: Path) -> None:
         folder.parent.rmdir()
 
 
-def resolved_data(resolved: Resolved, batch_id: str, execute_s: int, codes: Sequence[int]) -> Any:
+def resolved_data(resolved: Resolved, batch_id: str, execute_s: int, retries: Retries) -> Any:
     """What `resolved.json` holds (docs/architecture.md)."""
     plan = resolved.plan
-    retries = plan.spec.retries
     return {
         "version": 1,
         "batch_id": batch_id,
@@ -110,7 +109,7 @@ def resolved_data(resolved: Resolved, batch_id: str, execute_s: int, codes: Sequ
         "retries": {
             "times": retries.times,
             "any": retries.on == "any",
-            "codes": list(codes),
+            "codes": list(retries.codes),
         },
         "environment": plan.spec.environment.kind,
         "gather": plan.spec.gather.text if plan.spec.gather else "",

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from osgbatch import names
 from osgbatch.batches.folder import Batch, load
 from osgbatch.errors import BatchError
+from osgbatch.places import state_folder
 
 
 def registry_path() -> Path:
-    """`$XDG_STATE_HOME/osgbatch/batches.jsonl`."""
-    state = os.environ.get("XDG_STATE_HOME") or ""
-    base = Path(state) if state else Path.home() / ".local" / "state"
-    return base / "osgbatch" / "batches.jsonl"
+    """Where all batches of this user are entered."""
+    return state_folder() / "batches.jsonl"
 
 
 def register(batch_id: str, folder: Path) -> None:
@@ -30,7 +28,7 @@ def register(batch_id: str, folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as stream:
             stream.write(line)
-    except (OSError, RuntimeError):
+    except OSError:
         return
 
 
@@ -38,7 +36,7 @@ def _registered() -> Iterator[Path]:
     """The folders of the registry, newest first; what cannot be read is passed over."""
     try:
         lines = registry_path().read_text().splitlines()
-    except (OSError, RuntimeError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError):
         return
     for line in reversed(lines):
         try:

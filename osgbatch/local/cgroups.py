@@ -14,8 +14,10 @@ class Limits(Protocol):
 
     why: str
     """Why jobs are not kept to it; empty when they are."""
-    group: Path | None
-    """The round's group."""
+
+    @property
+    def group(self) -> Path | None:
+        """The round's group."""
 
     def open(self, name: str) -> Path | None:
         """Make the group of a job; what is started into it writes "0" to its `cgroup.procs`."""

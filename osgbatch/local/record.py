@@ -25,7 +25,8 @@ class Record:
     """`local.json`: which process runs the round, where, and under which limits.
 
     start_time: of process pid, in clock ticks since boot; scratch: the folder of all jobs' scratch
-    folders; group: the control group of all jobs, if any; memory_enforced, why: whether a job over its memory is stopped, and why not.
+    folders; group: the control group of all jobs, if any; memory_enforced, why: whether a job over
+    its memory is stopped, and why not.
     """
 
     host: str

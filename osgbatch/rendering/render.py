@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osgbatch import names
-from osgbatch.model import Resolved, Round, TaskPlan
+from osgbatch.model import Resolved, Retries, Round, Spec, TaskPlan
 from osgbatch.rendering.rows import MAX_ITEM_BYTES, encode_rows, rows_fragment
 from osgbatch.rendering.templates import fill
 from osgbatch.task_ranges import task_ranges
@@ -149,9 +149,9 @@ def submit_text(resolved: Resolved, round_: Round, items: ItemFiles) -> str:
             "memory_mb": resources.memory_mb,
             "disk_kb": resources.disk_kb,
             "gpus": resources.gpus,
-            "retry_times": spec.retries.times if spec.retries.on != "codes" else DEFAULT_RETRIES,
-            "retry_any": spec.retries.on == "any",
-            "retry_codes": RETRIED_CODES,
+            "retry_times": job_retries(spec).times,
+            "retry_any": job_retries(spec).on == "any",
+            "retry_codes": job_retries(spec).codes,
             "execute_seconds": execute,
             "duration_category": "Medium" if execute <= MEDIUM_S else "Long",
             "max_idle": resolved.max_idle,
@@ -161,8 +161,14 @@ def submit_text(resolved: Resolved, round_: Round, items: ItemFiles) -> str:
     )
 
 
-DEFAULT_RETRIES = 2
-"""Retries on infrastructure when the spec's own retries are about a task's exit codes."""
+def job_retries(spec: Spec) -> Retries:
+    """After which exit codes, and how often, the job as a whole is started again.
+
+    Retries on a task's own exit codes are the shim's work, without moving data again; the job's
+    are then the default ones, for failures of the execution point.
+    """
+    times = spec.retries.times if spec.retries.on != "codes" else Retries().times
+    return Retries(times, spec.retries.on, RETRIED_CODES)
 
 
 def execute_seconds(resolved: Resolved) -> int:

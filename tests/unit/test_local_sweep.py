@@ -1,0 +1,61 @@
+"""The local runner with the real shim: a sweep that osgbatch renders, run on this machine."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+from test_local_harness import last, read_events, wait_for_end
+
+from osgbatch import local, names, steps
+from osgbatch.batches.eventlog import summarize
+
+SPEC = """\
+command: sh work.sh {value} {file}
+sweep:
+  value: [one, "it's two"]
+  file: {files: "data/*.txt"}
+files: [work.sh]
+outputs: [outputs/result]
+tasks_per_job: 3
+"""
+WORK = """\
+printf '%s:' "$1" > outputs/result
+cat "$2" >> outputs/result
+[ "$1" = one ] || exit 4
+"""
+
+
+def test_a_rendered_sweep_runs_as_on_htcondor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OSGBATCH_LOCAL_SLOTS", "2")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    folder = tmp_path / "a sweep"
+    (folder / "data").mkdir(parents=True)
+    for name in ("a", "b c"):
+        (folder / "data" / f"{name}.txt").write_text(name)
+    (folder / "sweep.yaml").write_text(SPEC)
+    (folder / "work.sh").write_text(WORK)
+    round_ = steps.render_sweep(folder / "sweep.yaml", None, print).rounds()[-1]
+    submitted = local.submit(round_)
+    wait_for_end(round_)
+    events = read_events(round_)
+    assert [last(events, proc)["ReturnValue"] for proc in range(2)] == [0, 4]
+    states = summarize(round_.folder / names.EVENTS, submitted.cluster).jobs
+    assert [(job.state, job.exit_code, job.starts) for job in states.values()] == [
+        ("completed", 0, 1),
+        ("completed", 4, 1),
+    ]
+    archives = sorted(round_.folder.glob("returned/0/*.tar.gz"))
+    results = {}
+    for path in archives:
+        with tarfile.open(path) as archive:
+            for member in archive.getmembers():
+                if member.name.endswith("data/outputs/result"):
+                    stream = archive.extractfile(member)
+                    assert stream is not None
+                    results[member.name.removeprefix("./").split("/")[1]] = stream.read().decode()
+    assert [path.name for path in archives] == ["1_0_0.tar.gz", "1_1_0.tar.gz"]
+    assert results == {"0": "one:a", "1": "one:b c", "2": "it's two:a", "3": "it's two:b c"}
