@@ -41,6 +41,10 @@ class CondorError(OsgbatchError):
     exit_code = exits.HTCONDOR
 
 
+class RefusedError(CondorError):
+    """HTCondor refused a round, and it is known that none of its jobs is left in the queue."""
+
+
 class BusyError(OsgbatchError):
     """Another process is working on this batch."""
 

@@ -15,7 +15,7 @@ from osgbatch.batches import folder as folders
 from osgbatch.batches import registry
 from osgbatch.batches.eventlog import summarize
 from osgbatch.batches.folder import Batch
-from osgbatch.errors import OsgbatchError
+from osgbatch.errors import OsgbatchError, RefusedError
 from osgbatch.model import Payload, Plan, Resolved, Round, Submitted
 from osgbatch.packing.archive import Archive
 from osgbatch.packing.environment import (
@@ -228,9 +228,9 @@ def _give(backend: str, round_: Round, lock: int, say: Say) -> None:
             runner = local.runner_record(round_)
             if runner and not runner.memory_enforced:
                 say(f"the local runner cannot enforce memory limits: {runner.why}")
-    except OsgbatchError:
+    except OsgbatchError as error:
         # Most likely it was refused; but a command can fail after its work is done.
-        if not _queued_cluster(backend, round_):
+        if isinstance(error, RefusedError) or not _queued_cluster(backend, round_):
             (round_.folder / names.SUBMITTED).unlink(missing_ok=True)
         raise
     folders.write_submitted(round_, submitted)

@@ -31,8 +31,8 @@ def run(
     cwd: Path | None = None,
     limit: float | None = ANSWER_LIMIT_S,
     keep: Sequence[int] = (),
-) -> str:
-    """Run one of HTCondor's commands and give its stdout.
+) -> tuple[str, str]:
+    """Run one of HTCondor's commands and give its stdout and stderr.
 
     limit: seconds, None for no limit; keep: file descriptors that it inherits.
     Raises CondorError when it is missing, silent or fails, with what it said.
@@ -63,7 +63,7 @@ def run(
             f"{command[0]} failed (exit code {done.returncode}): {said or 'it said nothing'}",
             fix="See `condor_q` and the administrator of this access point, or use --pool local.",
         )
-    return done.stdout.decode("utf-8", "replace")
+    return done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
 
 
 def check_alive() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from osgbatch import names
 from osgbatch.condor.commands import run
-from osgbatch.errors import CondorError
+from osgbatch.errors import CondorError, RefusedError
 from osgbatch.model import Round, Submitted
 
 _TERSE = re.compile(r"^(\d+)\.(\d+) - (\d+)\.(\d+)$", re.M)
@@ -23,7 +23,7 @@ def submit(round_: Round, lock: int) -> Submitted:
     """
     path = round_.folder / names.SUBMIT_FILE
     # No limit: condor_submit has its own, and to stop it half-way would leave us not knowing.
-    said = run(
+    said, complained = run(
         ["condor_submit", "-terse", str(path.relative_to(round_.initialdir))],
         cwd=round_.initialdir,
         limit=None,
@@ -32,7 +32,13 @@ def submit(round_: Round, lock: int) -> Submitted:
     match = _TERSE.search(said)
     if match is None:
         raise CondorError(f"condor_submit gave no cluster: {said.strip()}")
-    return Submitted("condor", int(match[1]), round_.jobs, time.time())
+    cluster = int(match[1])
+    if re.search(r"^ERROR", complained, re.M):
+        # Seen on 25.14.1: a macro that cannot be expanded is an ERROR on stderr, exit code 0, and
+        # jobs with wrong paths in the queue.
+        cancel(round_, cluster)
+        raise RefusedError(f"condor_submit complained, its jobs were removed: {complained.strip()}")
+    return Submitted("condor", cluster, round_.jobs, time.time())
 
 
 def find_cluster(round_: Round) -> int | None:

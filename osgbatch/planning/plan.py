@@ -143,6 +143,9 @@ def _initial_folder(spec: Spec, table: Table, batch_root: Path | None) -> Path:
     nearest = common_folder(spec.folder, [root])
     top = common_folder(nearest, sources)
     for candidate in (top, nearest):
+        if set("\n\r") & set(str(root)) or str(candidate) != str(candidate).strip():
+            # no submit command can hold a line break; condor_submit strips blanks at the ends
+            break
         if candidate == root or travels_plainly(str(root.relative_to(candidate))):
             return candidate
     raise OsgbatchError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from osgbatch import names
 from osgbatch.model import Resolved, Retries, Round, Spec, TaskPlan
@@ -122,9 +121,8 @@ def submit_text(resolved: Resolved, round_: Round, items: ItemFiles) -> str:
     plan = resolved.plan
     spec = plan.spec
     resources = resolved.resources
-    paths = _Paths(round_.initialdir)
     execute = execute_seconds(resolved)
-    transfer = [paths.relative(item.path) for item in resolved.payload]
+    transfer = [os.path.relpath(item.path, round_.initialdir) for item in resolved.payload]
     if "inputs" in items.names:
         transfer.append("$(inputs)")
     returned = round_.folder / names.RETURNED
@@ -137,11 +135,11 @@ def submit_text(resolved: Resolved, round_: Round, items: ItemFiles) -> str:
             "round": round_.number,
             "tasks": sum(len(tasks) for tasks in plan.jobs),
             "jobs": len(plan.jobs),
-            "initialdir": str(round_.initialdir) if paths.writable else "",
-            "shim": paths.text(round_.folder / names.SHIM),
-            "events": paths.text(round_.folder / names.EVENTS),
-            "returned": paths.text(returned),
-            "returned_relative": paths.relative(returned),
+            "initialdir": str(round_.initialdir),
+            "shim": str(round_.folder / names.SHIM),
+            "events": str(round_.folder / names.EVENTS),
+            "returned": str(returned),
+            "returned_relative": os.path.relpath(returned, round_.initialdir),
             "per_folder": names.JOBS_PER_RETURN_FOLDER,
             "transfer_input": transfer,
             "out_archive": names.OUT_ARCHIVE,
@@ -156,7 +154,7 @@ def submit_text(resolved: Resolved, round_: Round, items: ItemFiles) -> str:
             "duration_category": "Medium" if execute <= MEDIUM_S else "Long",
             "max_idle": resolved.max_idle,
             "item_names": items.names,
-            "items": paths.text(round_.folder / names.ITEMS),
+            "items": str(round_.folder / names.ITEMS),
         },
     )
 
@@ -179,22 +177,3 @@ def execute_seconds(resolved: Resolved) -> int:
     tries = 1 + (spec.retries.times if spec.retries.on == "codes" else 0)
     most_tasks = max(len(tasks) for tasks in resolved.plan.jobs)
     return (spec.resources.time_s + STOP_GRACE_S) * most_tasks * tries + DURATION_MARGIN_S
-
-
-class _Paths:
-    """Paths as a submit file can hold them.
-
-    Absolute, so that `condor_submit job.submit` works in any folder. Where a folder's name has a
-    line break, which no submit command can hold, relative to the initial directory: condor_submit
-    is then started there.
-    """
-
-    def __init__(self, initialdir: Path) -> None:
-        self.initialdir = initialdir
-        self.writable = not set("\n\r") & set(str(initialdir))
-
-    def relative(self, path: Path) -> str:
-        return os.path.relpath(path, self.initialdir)
-
-    def text(self, path: Path) -> str:
-        return str(path) if self.writable else self.relative(path)

@@ -99,6 +99,26 @@ def test_a_refused_submission_leaves_nothing(pool: Pool, tmp_path: Path) -> None
     assert [p.name for p in spec.parent.iterdir()] == ["sweep.yaml"]
 
 
+def test_jobs_of_a_submission_that_condor_submit_complained_of_are_removed(
+    pool: Pool, tmp_path: Path
+) -> None:
+    spec = write_sweep(tmp_path / "sweep", SPEC % "0", {})
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    real = shutil.which("condor_submit")
+    # what condor_submit does when a macro cannot be expanded: complains, and queues all the same
+    (folder / "condor_submit").write_text(
+        f'#!/bin/sh\n"{real}" "$@"\necho "ERROR: $INT() macro: bad" >&2\n'
+    )
+    (folder / "condor_submit").chmod(0o755)
+    done = osgbatch(
+        "submit", "--pool", "condor", "sweep.yaml", cwd=spec.parent, check=5,
+        env={"PATH": f"{folder}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert "its jobs were removed" in done.stderr
+    pool.wait_for(lambda: not pool.queue_ads('JobBatchName == "sweep"'), 30, "removal")
+
+
 def test_a_schedd_that_is_silent_is_an_error_and_changes_nothing(
     pool: Pool, tmp_path: Path
 ) -> None:

@@ -154,3 +154,8 @@ def test_disk_is_the_tasks_sum_and_what_is_brought(tmp_path: Path) -> None:
     resolved = resolve(made, [payload])
     assert resolved.resources.disk_kb == 2 * 10240 + 5
     assert resolved.max_idle == 0
+
+
+@pytest.mark.parametrize("name", ["line\nbreak", "car\rriage", "blank at the end "])
+def test_a_folder_that_no_submit_file_can_name_is_refused(tmp_path: Path, name: str) -> None:
+    assert "characters that HTCondor cannot be given" in refusal(tmp_path / name, "command: echo\n")
