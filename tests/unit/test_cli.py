@@ -45,7 +45,17 @@ def test_the_version_is_told(tmp_path: Path) -> None:
 
 def test_help_lists_every_command(tmp_path: Path) -> None:
     text = osgbatch("--help", cwd=tmp_path).stdout
-    for command in ["check", "plan", "render", "submit", "status", "watch", "logs", "collect", "cancel"]:
+    for command in [
+        "check",
+        "plan",
+        "render",
+        "submit",
+        "status",
+        "watch",
+        "logs",
+        "collect",
+        "cancel",
+    ]:
         assert f"  {command} " in text
         assert osgbatch(command, "--help", cwd=tmp_path).returncode == 0
 
