@@ -63,7 +63,7 @@ def item_files(resolved: Resolved) -> ItemFiles:
     with_inputs = any(item.inputs for item in items)
     lines: list[str] = []
     for item in items:
-        fields = [item.tasks, f"@{ROWS_FILE}" if as_file else item.rows]
+        fields = [item.tasks, "@" if as_file else item.rows]
         if with_inputs:
             fields.append(",".join(item.inputs))
         lines.append(" ".join(fields).rstrip() + "\n")

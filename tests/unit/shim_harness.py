@@ -147,11 +147,11 @@ class Slot:
         limit_kb: int = 0,
         **variables: Any,
     ) -> subprocess.Popen[str]:
-        """Start the shim as HTCondor does; TASKS is `0,1,...` unless given, rows may be encoded."""
+        """Start the shim as HTCondor does; TASKS is `0+1+...` unless given, rows may be encoded."""
         shim = self.root / "condor_exec.exe"
         shim.write_text(render(**variables))
         word = rows if isinstance(rows, str) else encode(rows)
-        names = tasks if tasks is not None else ",".join(map(str, rows))
+        names = tasks if tasks is not None else "+".join(map(str, rows))
         command = [str(self.bin / "sh"), str(shim), "12", "3", names, word]
         if limit_kb:
             command = [

@@ -181,7 +181,7 @@ def test_python_means_python3_where_only_that_exists(slot: Slot) -> None:
 def test_all_tasks_run_after_one_has_failed(slot: Slot) -> None:
     done = slot.run(
         {0: sh("exit 0"), 1: sh("exit 7"), 2: sh("exit 8"), 5: sh("echo x >outputs/x")},
-        tasks="0-2,5",
+        tasks="0-2+5",
     )
     assert done.code == 7
     assert [done.tasks[i]["reason"] for i in (0, 1, 2, 5)] == ["ok", "exit", "exit", "ok"]
@@ -296,14 +296,18 @@ def test_archived_inputs_never_cover_what_is_there(slot: Slot) -> None:
 
 def test_a_job_of_many_tasks_keeps_to_its_list(slot: Slot) -> None:
     rows = {i: row("true") for i in range(40)}
-    done = slot.run({**rows, 77: row("true")}, tasks="0-3,7,9-11,77")
+    done = slot.run({**rows, 77: row("true")}, tasks="0-3+7+9-11+77")
     assert sorted(done.tasks) == [0, 1, 2, 3, 7, 9, 10, 11, 77] and done.code == 0
 
 
 def test_rows_can_travel_as_a_file(slot: Slot) -> None:
     word = encode({5: sh("echo five")})
-    slot.file("rows.txt", f"0-4 {encode({0: sh('exit 9')})}\n5 {word}\n55 {word}\n")
-    done = slot.run("@rows.txt", tasks="5")
+    path = slot.file(
+        "the payload/rows.items", f"0-4 {encode({0: sh('exit 9')})}\n5 {word}\n55 {word}\n"
+    )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    payload = [{"kind": "rows", "file": "the payload/rows.items", "sha256": digest}]
+    done = slot.run("@", tasks="5", payload=payload)
     assert (done.code, done.text(5, "stdout")) == (0, "five\n")
 
 
@@ -314,9 +318,10 @@ def test_rows_can_travel_as_a_file(slot: Slot) -> None:
         ("0", "!!!"),
         ("0", ""),
         ("0-1", encode({0: sh("true")})),
-        ("0,x", encode({0: sh("true")})),
+        ("0+x", encode({0: sh("true")})),
         ("1-0", encode({0: sh("true")})),
-        ("0", "@missing.txt"),
+        ("0", "@"),
+        ("0,1", encode({0: sh("true"), 1: sh("true")})),
         ("0", encode({0: [b"if then"]})),
     ],
 )
