@@ -125,7 +125,8 @@ def _from_record(
         state=state,
         reason="" if state == SUCCEEDED else record.get("reason", ""),
         detail=record.get("detail", ""),
-        exit_code=whole(record, "exit_code"),
+        # a shell's 128 + N is no exit code of the command
+        exit_code=None if record.get("reason") == "signal" else whole(record, "exit_code"),
         signal=whole(record, "signal"),
         attempts=starts,
         job=job,

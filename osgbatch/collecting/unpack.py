@@ -94,10 +94,27 @@ class _Unpacker:
                 self._path(name).mkdir(parents=True, exist_ok=True)
             elif member.isreg():
                 self.found[name] = self._write(tar, member, name)
+            elif member.islnk() and (to := self._hard_link(member.linkname)):
+                self._link(name, to)
             elif member.issym() and _stays_inside(name, member.linkname):
                 self.links.append((name, member.linkname))
             else:
                 raise self._refuse(f"{name!r} is a link out of the results, or a special file")
+
+    def _hard_link(self, to: str) -> str:
+        """The file that a hard link is another name of; empty when it is none of this task's."""
+        kind = member_kind(to)
+        name = kind[1].removeprefix("data/") if kind and kind[0] == self.index else ""
+        return name if name in self.found else ""
+
+    def _link(self, name: str, to: str) -> None:
+        path = self._path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(self._path(to), path)
+        except FileExistsError:
+            raise self._refuse(f"{name!r} is there twice") from None
+        self.found[name] = self.found[to]
 
     def _path(self, name: str) -> Path:
         return self.folder / PurePosixPath(name)

@@ -59,13 +59,26 @@ def test_a_result_is_unpacked_with_its_output(tmp_path: Path) -> None:
     assert not (tmp_path / "r/0/outputs/b").exists()
 
 
+def test_a_hard_link_among_the_outputs_is_kept(tmp_path: Path) -> None:
+    path = archive(
+        tmp_path,
+        member("tasks/0/data/outputs/a", GOOD),
+        member("tasks/0/data/outputs/b", kind=tarfile.LNKTYPE, to="tasks/0/data/outputs/a"),
+        sums=f"{SUM}  outputs/a\n{SUM}  outputs/b\n",
+    )
+    unpack_task(path, 0, tmp_path / "r/0")
+    assert (tmp_path / "r/0/outputs/b").read_bytes() == GOOD
+
+
 OUTSIDE = [
     member("tasks/0/data/../../../evil", GOOD),
     member("tasks/0/data//etc/evil", GOOD),
     member("tasks/0/data/outputs/../../evil", GOOD),
     member("tasks/0/data/outputs/l", kind=tarfile.SYMTYPE, to="/etc/passwd"),
     member("tasks/0/data/outputs/l", kind=tarfile.SYMTYPE, to="../../x"),
-    member("tasks/0/data/outputs/l", kind=tarfile.LNKTYPE, to="tasks/0/data/outputs/a"),
+    member("tasks/0/data/outputs/l", kind=tarfile.LNKTYPE, to="tasks/1/data/outputs/a"),
+    member("tasks/0/data/outputs/l", kind=tarfile.LNKTYPE, to="/etc/passwd"),
+    member("tasks/0/data/outputs/a", kind=tarfile.LNKTYPE, to="tasks/0/data/outputs/a"),
     member("tasks/0/data/outputs/p", kind=tarfile.FIFOTYPE),
     member("tasks/0/data/outputs/d", kind=tarfile.CHRTYPE),
     member("tasks/0/data/outputs/a", GOOD),
