@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ from pydantic import BaseModel, ValidationError
 
 from osgbatch.errors import SpecError, SpecErrors
 from osgbatch.model import (
-    Cell,
-    ColumnSource,
     Environment,
     Output,
     Place,
@@ -23,9 +20,10 @@ from osgbatch.model import (
     Template,
     UserPath,
 )
-from osgbatch.names import column_problem, slug
+from osgbatch.names import slug
 from osgbatch.spec import schema
 from osgbatch.spec.document import Document, Loc, read_document
+from osgbatch.spec.sweeps import read_sources, suggest
 from osgbatch.spec.templates import parse_template
 
 _SHELL_WORDS = {"|", "||", "&&", "&", ";", ">", ">>", "<", "2>", "2>&1", "&>"}
@@ -53,7 +51,7 @@ class _Loader:
     def load(self) -> Spec:
         model = self._validate()
         templates = self._command(self._raw("command", (str, list)))
-        sources = tuple(self._sources(self._raw("sweep", dict) or {}))
+        sources = tuple(read_sources(self.document, self._raw("sweep", dict) or {}, self._fail))
         outputs = tuple(self._outputs(self._raw("outputs", list) or []))
         environment = self._environment(self.document.data.get("environment"))
         variables = tuple(self._variables(self._raw("environment_variables", dict) or {}))
@@ -175,62 +173,6 @@ class _Loader:
             self._fail("the program's name is empty", self.document.place(("command",)))
         return templates
 
-    def _sources(self, sweep: dict[str, Any]) -> Iterator[ColumnSource]:
-        for name, value in sweep.items():
-            loc: Loc = ("sweep", name)
-            place = self.document.place(loc)
-            if name == "table":
-                if isinstance(value, str) and value.strip():
-                    yield ColumnSource("table", "", place, pattern=value)
-                else:
-                    self._fail("table: should name a CSV file", place)
-                continue
-            problem = column_problem(name)
-            if problem:
-                self._fail(problem, self.document.place(loc, key=True))
-            if isinstance(value, list):
-                cells = tuple(self._cells(value, loc))
-                if not value:
-                    self._fail(f'the list of "{name}" is empty', place, "Give it a value.")
-                yield ColumnSource("list", name, place, cells)
-            elif isinstance(value, dict) and set(value) == {"files"}:
-                pattern = value["files"]
-                if isinstance(pattern, str) and pattern.strip():
-                    yield ColumnSource(
-                        "files", name, self.document.place((*loc, "files")), pattern=pattern
-                    )
-                else:
-                    self._fail("files: should be a path or a pattern", place)
-            elif isinstance(value, dict):
-                for key in value:
-                    if key != "files":
-                        near = _suggest(key, ["files"])
-                        self._fail(
-                            f'unknown source "{key}" of column "{name}"{near}',
-                            self.document.place((*loc, key), key=True),
-                            "Known are a list, [1, 2, 3], and {files: data/*.npy}.",
-                        )
-            else:
-                self._fail(
-                    f'the values of "{name}" should be a list',
-                    place,
-                    f"Write [{self.document.texts.get(loc, '')}], or {{files: data/*.npy}}.",
-                )
-
-    def _cells(self, values: list[Any], loc: Loc) -> Iterator[Cell]:
-        for i, value in enumerate(values):
-            here = (*loc, i)
-            if isinstance(value, (dict, list)) or value is None:
-                self._fail(
-                    "a value should be text, a number or true/false", self.document.place(here)
-                )
-            elif isinstance(value, str) and "\0" in value:
-                self._fail("a value cannot hold a NUL character", self.document.place(here))
-            else:
-                text = self.document.texts[here]
-                plain = isinstance(value, (str, int, float, bool))
-                yield Cell(value if plain else text, text)
-
     def _outputs(self, outputs: list[Any]) -> Iterator[Output]:
         for i, value in enumerate(outputs):
             loc: Loc = ("outputs", i)
@@ -329,14 +271,9 @@ def _unknown_key(name: str, loc: Loc) -> tuple[str, str]:
         return f'"{name}" is not supported by this version of osgbatch', "Leave it out."
     if not loc and name == "table":
         return 'unknown key "table"', "It belongs under sweep: `sweep: {table: params.csv}`."
-    near = _suggest(name, known)
+    near = suggest(name, known)
     fix = "" if near else f"Known are {', '.join(known)}."
     return f'unknown key "{name}"{inside}{near}', fix
-
-
-def _suggest(name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f'; did you mean "{near[0]}"?' if near else ""
 
 
 def _dotted(loc: Loc) -> str:
