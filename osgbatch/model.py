@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from osgbatch.tables import Cell as Cell
+from osgbatch.tables import Column as Column
+from osgbatch.tables import Table as Table
 
 
 @dataclass(frozen=True)
@@ -50,71 +55,34 @@ class Template:
         )
 
 
-class Cell(NamedTuple):
-    """One parameter of one task: its typed value, and its text as it was written."""
-
-    value: Any
-    text: str
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a sweep.
-
-    is_file: each value names a file that is brought to the task.
-    """
-
-    name: str
-    cells: Sequence[Cell]
-    is_file: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """All rows of a sweep: the product of blocks of columns, the last block varying fastest.
-
-    blocks: each a tuple of columns of equal length (a table), or of one column (a list).
-    """
-
-    blocks: tuple[tuple[Column, ...], ...]
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """All columns, in the order of the spec."""
-        return tuple(column for block in self.blocks for column in block)
-
-    def __len__(self) -> int:
-        count = 1
-        for block in self.blocks:
-            count *= len(block[0].cells)
-        return count
-
-    def row(self, index: int) -> tuple[Cell, ...]:
-        """The cells of task `index` (0-based), in the order of `columns`."""
-        cells: list[Cell] = []
-        for block in reversed(self.blocks):
-            index, position = divmod(index, len(block[0].cells))
-            cells[:0] = [column.cells[position] for column in block]
-        return tuple(cells)
-
-    def rows(self) -> Iterator[tuple[Cell, ...]]:
-        """All rows in order."""
-        return (self.row(index) for index in range(len(self)))
-
-
 @dataclass(frozen=True)
 class ColumnSource:
-    """Where a column, or a whole table, comes from.
+    """One entry of the `sweep:` section: where columns come from, or what is done to the rows.
 
-    kind: "list" (cells), "files" (a glob) or "table" (a CSV file); name is empty for a table.
-    places: where each cell of a list stands.
+    kind: "list" (cells), "range", "linspace", "logspace" (numbers), "files", "lines", "table"
+    (paths), "random" (text: the distribution, with numbers or cells; count, seed) or "zip" (parts);
+    "where", "exclude" (text), "sample" (count, seed), "repeat" or "count" (count).
+    name: the column's; empty for what makes several, or none.
     """
 
     kind: str
     name: str
     place: Place
     cells: tuple[Cell, ...] = ()
-    pattern: str = ""
+    paths: tuple[UserPath, ...] = ()
+    text: str = ""
+    numbers: tuple[int | Fraction, ...] = ()
+    count: int = 0
+    seed: int = 0
+    parts: tuple[ColumnSource, ...] = ()
+
+    def inside(self, offset: int, width: int) -> Place:
+        """The place of a part of `text`, where the line shows the text as it is."""
+        found = self.place.source.find(self.text, self.place.column - 1)
+        if found < 0:
+            return self.place
+        column = found + offset + 1
+        return Place(self.place.file, self.place.line, column, self.place.source, max(1, width))
 
 
 @dataclass(frozen=True)

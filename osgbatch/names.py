@@ -63,7 +63,10 @@ RESULT_COLUMNS = (
 )  # fmt: skip
 """The columns of `results.csv` after index and parameters; s since 1970, MiB."""
 
-RESERVED_COLUMNS = frozenset(["index", "table", *RESULT_COLUMNS])
+SWEEP_WORDS = ("table", "zip", "where", "exclude", "sample", "repeat", "count")
+"""The keys of `sweep:` that are no columns; `repeat` makes one of that name."""
+
+RESERVED_COLUMNS = frozenset(["index", *SWEEP_WORDS, *RESULT_COLUMNS])
 """Names that `results.csv`, placeholders and the spec have already taken."""
 
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

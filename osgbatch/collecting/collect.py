@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from osgbatch import names
-from osgbatch.collecting.unpack import unpack_tasks
+from osgbatch.collecting.unpack import NOT_THE_ARCHIVES, STATUS, unpack_tasks, write_status
 from osgbatch.errors import ResultError
 from osgbatch.model import TaskState
 
-STATUS = "status.json"
 FAILED_FOLDER = "failed"
 """What failed tasks returned lies apart, so that `results/*/outputs` holds only successes."""
+OLD_FOLDER = "old"
+"""What was replaced and is not ours to delete lies apart too, for the same reason."""
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What a collection did: the tasks' states after verification, and how many were unpacked."""
+    """What a collection did: the tasks' states after verification, and how many were unpacked.
+
+    notes: sentences for the user, such as where files of theirs have been moved to.
+    """
 
     states: list[TaskState]
     unpacked: int
+    notes: tuple[str, ...] = ()
 
 
 def collect(results: Path, states: Sequence[TaskState]) -> Collected:
     """Unpack every task that has ended and is not in `results/` yet.
 
+    A task's folder is `results/<index>`, or `results/failed/<index>` when it did not succeed. Its
+    status.json tells what it was made from and which files were written, with their sha256.
+
+    * It is left alone while status.json tells of the same archive and records and each file that
+      it lists is there: files that were added, and files that were changed, are the user's.
+    * It is made anew when a file that it lists is gone, or another archive tells of the task now.
+      If it then holds anything that collect did not write, or that was changed since, it is moved
+      to `results/old/` and a note says so; else it is deleted. The same happens to the folder of
+      a failure once the task has succeeded.
+
     A success whose archive does not verify becomes `unknown`, with the reason: nothing that failed
-    is ever shown as succeeded.
+    is ever shown as succeeded. Raises OSError when the disk is full or cannot be written; what was
+    collected until then stays, and nothing half unpacked.
     """
     results.mkdir(exist_ok=True)
     fresh: dict[Path, list[TaskState]] = {}
@@ -38,46 +56,113 @@ def collect(results: Path, states: Sequence[TaskState]) -> Collected:
         if state.archive is not None and not _already(_target(results, state), _status(state)):
             fresh.setdefault(state.archive, []).append(state)
     refused: dict[int, str] = {}
+    notes: list[str] = []
     unpacked = 0
     for archive, of_archive in fresh.items():
         errors = _unpack(archive, of_archive, results)
         refused.update(errors)
-        unpacked += len(of_archive) - len(errors)
-    return Collected([_verified(state, refused.get(state.index)) for state in states], unpacked)
+        for state in of_archive:
+            if state.index not in errors:
+                notes += _place(state, results)
+                unpacked += 1
+    return Collected(
+        [_verified(state, refused.get(state.index)) for state in states], unpacked, tuple(notes)
+    )
 
 
 def _verified(state: TaskState, refused: str | None) -> TaskState:
     if refused is None:
         return state
-    worse = "unknown" if state.state == "succeeded" else state.state
-    return replace(state, state=worse, reason="damaged", detail=refused)
+    if state.state == "succeeded":
+        return replace(state, state="unknown", reason="damaged", detail=refused)
+    if refused in state.detail:
+        return state
+    told = f"what it returned is not accepted: {refused}"
+    return replace(state, detail=f"{state.detail}; {told}" if state.detail else told)
 
 
 def _unpack(archive: Path, states: Sequence[TaskState], results: Path) -> dict[int, str]:
     """Unpack what an archive holds of these tasks; gives why a task was refused."""
+    told = {state.index: _status(state) for state in states if state.record}
     targets = {s.index: _fresh(_target(results, s)) for s in states if s.record}
-    for folder in targets.values():
-        shutil.rmtree(folder, ignore_errors=True)
     try:
-        errors = unpack_tasks(archive, targets)
+        return unpack_tasks(archive, targets, told)
     except ResultError as error:
         return {state.index: error.what for state in states}
-    for state in states:
-        if state.index not in errors:
-            _place(state, results)
-    return {index: error.what for index, error in errors.items()}
+    except OSError as error:
+        if error.errno in NOT_THE_ARCHIVES:
+            raise
+        return {state.index: f"cannot be unpacked: {error}" for state in states}
 
 
-def _place(state: TaskState, results: Path) -> None:
+def _place(state: TaskState, results: Path) -> list[str]:
     """Swap in what was unpacked beside the target: a result is never half replaced."""
     target = _target(results, state)
     fresh = _fresh(target)
-    fresh.mkdir(parents=True, exist_ok=True)
-    (fresh / STATUS).write_text(json.dumps(_status(state), indent=1) + "\n")
-    shutil.rmtree(target, ignore_errors=True)
+    if not state.record:  # of a job that ended before this task: nothing of it was to be unpacked
+        write_status(fresh, _status(state))
+    notes = _clear(target, results)
     fresh.rename(target)
     if state.state == "succeeded":
-        shutil.rmtree(results / FAILED_FOLDER / str(state.index), ignore_errors=True)
+        notes += _clear(results / FAILED_FOLDER / str(state.index), results)
+    return notes
+
+
+def _clear(folder: Path, results: Path) -> list[str]:
+    """Make way: delete a folder in which all is as collect wrote it, move any other aside."""
+    if not os.path.lexists(folder):
+        return []
+    if _is_ours(folder):
+        shutil.rmtree(folder)
+        return []
+    old = results / OLD_FOLDER
+    old.mkdir(exist_ok=True)
+    name = "-".join(folder.relative_to(results).parts)
+    number = 1
+    while os.path.lexists(old / f"{name}.{number}"):
+        number += 1
+    folder.rename(old / f"{name}.{number}")
+    kept = f"{results.name}/{OLD_FOLDER}/{name}.{number}"
+    return [f"{results.name}/{folder.relative_to(results)} held files of yours; kept as {kept}"]
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether every file in a folder was written by collect and not changed since."""
+    told = _read_status(folder)
+    files, links = _listed(told, "files"), _listed(told, "links")
+    if folder.is_symlink():
+        return False
+    try:
+        return all(
+            links.get(name) == os.readlink(path)
+            if path.is_symlink()
+            else path.is_file() and files.get(name) == _sha256(path)
+            for name, path in _entries(folder)
+            if name != STATUS
+        )
+    except OSError:
+        return False
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Whatever lies below a folder and is no folder itself, with its path from there."""
+    for above, subfolders, files in os.walk(folder, onerror=_raise):
+        linked = [name for name in subfolders if os.path.islink(f"{above}/{name}")]
+        for name in (*files, *linked):
+            path = Path(above, name)
+            yield path.relative_to(folder).as_posix(), path
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _fresh(target: Path) -> Path:
@@ -101,11 +186,32 @@ def _status(state: TaskState) -> dict[str, object]:
     }
 
 
-def _already(target: Path, told: dict[str, object]) -> bool:
+def _already(target: Path, expected: dict[str, object]) -> bool:
+    """Whether a folder was made from the same archive, and all that was written is still there."""
+    told = _read_status(target)
+    return (
+        all(key in told and told[key] == value for key, value in expected.items())
+        and "files" in told
+        and all(
+            os.path.lexists(target / name)
+            for kind in ("files", "links")
+            for name in _listed(told, kind)
+        )
+    )
+
+
+def _read_status(folder: Path) -> dict[str, object]:
     try:
-        return bool(json.loads((target / STATUS).read_text()) == told)
+        told = json.loads((folder / STATUS).read_text())
     except (OSError, ValueError):
-        return False
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _listed(told: Mapping[str, object], kind: str) -> dict[str, str]:
+    """The `files` or `links` of a status.json."""
+    listed = told.get(kind)
+    return listed if isinstance(listed, dict) else {}
 
 
 def results_folder(batch: Path) -> Path:

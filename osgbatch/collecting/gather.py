@@ -29,11 +29,13 @@ def run_gather(
     batch_folder: Path,
     environment: Path | None,
     libraries: Sequence[Path],
+    stdout_to_stderr: bool = False,
 ) -> None:
     """Run a Python script with `results/` as its working folder; its output goes to the terminal.
 
     environment: the archive of the sweep's environment, unpacked for the run into a temporary
     folder; None is the interpreter that runs osgbatch. libraries: archives put on PYTHONPATH.
+    stdout_to_stderr: what it prints goes to stderr, where stdout is osgbatch's own (`--json`).
     Raises GatherError when it fails.
     """
     with ExitStack() as stack:
@@ -57,7 +59,12 @@ def run_gather(
         if not libraries:
             del variables["PYTHONPATH"]
         done = subprocess.run(
-            [python, str(script)], cwd=results, env=variables, stdin=subprocess.DEVNULL, check=False
+            [python, str(script)],
+            cwd=results,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=2 if stdout_to_stderr else None,
+            check=False,
         )
     if done.returncode:
         said = (

@@ -1,196 +1,165 @@
-"""Unpacks what a task returned into `results/`, verified, and never past its own folder."""
+"""Unpacks what tasks returned into `results/`, verified, and never past their own folders."""
 
 from __future__ import annotations
 
-import hashlib
+import errno
+import json
 import os
-import re
 import shutil
-import tarfile
-from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 from osgbatch.errors import ResultError
-from osgbatch.returned import MAX_RECORD, member_kind, open_archive
+from osgbatch.returned.content import Content, read_tasks
 
-_BLOCK = 1 << 20
+STATUS = "status.json"
+
+NOT_THE_ARCHIVES = frozenset(
+    [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE]
+)
+"""Errors of this computer: no archive is refused for them."""
 
 
-def unpack_tasks(archive: Path, targets: Mapping[int, Path]) -> dict[int, ResultError]:
-    """Unpack tasks of an archive, each into a new folder, in one pass, checksums compared.
+def unpack_tasks(
+    archive: Path, targets: Mapping[int, Path], told: Mapping[int, Mapping[str, object]]
+) -> dict[int, str]:
+    """Unpack tasks of an archive, each into a new folder, in one pass, verified as it is written.
 
     targets: the folder of each task; its `data/…`, stdout and stderr become `folder/…`, and the
-    folder appears whole or not at all. Returns the error of each task that was refused: a checksum
-    that differs or is missing, or a member that would leave the folder. Raises ResultError when
-    the archive itself is damaged, OSError when the disk is full or cannot be written.
+    folder is there whole or not at all. told: what each task's status.json says, to which the
+    files and links that were written are added. Returns why a task was refused. Raises ResultError
+    when the archive as a whole is, OSError when the disk is full or cannot be written.
     """
-    unpackers = {index: _Unpacker(archive, index, target) for index, target in targets.items()}
-    refused: dict[int, ResultError] = {}
+    refused: dict[int, str] = {}
+    done = False
     try:
-        with open_archive(archive) as tar:
-            for member in tar:
-                found = member_kind(member.name)
-                if found is None or found[0] not in unpackers or found[0] in refused:
-                    continue
-                try:
-                    unpackers[found[0]].take(tar, member, found[1])
-                except ResultError as error:
-                    refused[found[0]] = error
-        for index, unpacker in unpackers.items():
-            try:
-                if index not in refused:
-                    unpacker.finish()
-            except ResultError as error:
-                refused[index] = error
+        folders = {index: _Folder(target) for index, target in targets.items()}
+        _, contents = read_tasks(archive, targets, folders)
+        for index, folder in folders.items():
+            content = contents.get(index)
+            problem = content.finish() if content else "nothing of it is in the archive"
+            if content and not problem:
+                problem = _complete(folder, content, told.get(index, {}))
+            if problem:
+                refused[index] = problem
+        done = True
     finally:
-        for unpacker in unpackers.values():
-            shutil.rmtree(unpacker.folder, ignore_errors=True)
+        for index, target in targets.items():
+            if not done or index in refused:
+                shutil.rmtree(target, ignore_errors=True)
     return refused
 
 
-class _Unpacker:
-    """Takes the members of one task into a temporary folder beside its target."""
+def write_status(target: Path, told: Mapping[str, object]) -> None:
+    """Make the folder of a task of which nothing came back."""
+    try:
+        _write_status(_Folder(target), told, {}, {})
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
 
-    def __init__(self, archive: Path, index: int, target: Path) -> None:
-        self.archive = archive
-        self.index = index
-        self.target = target
-        self.folder = target.with_name(f".{target.name}.{os.getpid()}")
-        self.found: dict[str, str] = {}
-        self.links: list[tuple[str, str]] = []
-        self.listed: Mapping[str, str] | None = None
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
 
-    def finish(self) -> None:
-        """Compare the checksums and let the folder appear. Links come last: none can lie on the
-        way of a file."""
-        self._compare()
-        for name, to in self.links:
-            path = self._path(name)
-            if path.is_symlink() or path.exists():
-                raise self._refuse(f"{name!r} is there twice")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.symlink_to(to)
-        self.folder.rename(self.target)
+def _write_status(
+    folder: _Folder,
+    told: Mapping[str, object],
+    files: Mapping[str, str],
+    links: Mapping[str, str],
+) -> None:
+    text = json.dumps({**told, "files": files, "links": links}, indent=1) + "\n"
+    folder.file(STATUS, len(text), False, [text.encode()])
 
-    def _refuse(self, what: str) -> ResultError:
-        return ResultError(f"task {self.index}: {what}", where=str(self.archive))
 
-    def take(self, tar: tarfile.TarFile, member: tarfile.TarInfo, kind: str) -> None:
-        """Take one member; kind: what it is (`returned.member_kind`)."""
-        if kind == "sha256":
-            if not member.isreg() or member.size > 256 * MAX_RECORD:
-                raise self._refuse("its list of checksums is no such list")
-            stream = tar.extractfile(member)
-            assert stream is not None
-            self.listed = parse_checksums(stream.read())
-        elif kind in ("stdout", "stderr") and member.isreg():
-            self._write(tar, member, kind)
-        elif kind.startswith("data/"):
-            name = kind.removeprefix("data/")
-            _check_name(name, self)
-            if member.isdir():
-                self._path(name).mkdir(parents=True, exist_ok=True)
-            elif member.isreg():
-                self.found[name] = self._write(tar, member, name)
-            elif member.islnk() and (to := self._hard_link(member.linkname)):
-                self._link(name, to)
-            elif member.issym() and _stays_inside(name, member.linkname):
-                self.links.append((name, member.linkname))
-            else:
-                raise self._refuse(f"{name!r} is a link out of the results, or a special file")
+def _complete(folder: _Folder, content: Content, told: Mapping[str, object]) -> str:
+    """Write status.json, then the links, so that none can lie on the way of a file."""
+    try:
+        files = {**content.files, **content.streams}
+        _write_status(folder, told, files, content.links)
+        for name, to in content.links.items():
+            folder.link(name, to)
+        folder.check_links(content.links)
+    except ResultError as error:
+        return error.what
+    return ""
 
-    def _hard_link(self, to: str) -> str:
-        """The file that a hard link is another name of; empty when it is none of this task's."""
-        kind = member_kind(to)
-        name = kind[1].removeprefix("data/") if kind and kind[0] == self.index else ""
-        return name if name in self.found else ""
 
-    def _link(self, name: str, to: str) -> None:
-        path = self._path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+class _Folder:
+    """A new folder; what cannot be made in it for the archive's fault is a ResultError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._made = {""}
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+
+    def folder(self, name: str) -> None:
+        """Make a folder and those above it, the highest first."""
+        missing = []
+        while name not in self._made:
+            missing.append(name)
+            name = name.rpartition("/")[0]
+        for each in reversed(missing):
+            with self._refusing(each):
+                os.mkdir(f"{self.path}/{each}")
+            self._made.add(each)
+
+    def file(self, name: str, size: int, executable: bool, blocks: Iterable[bytes]) -> None:
+        """Write a new file, of this size or less."""
+        if size > shutil.disk_usage(self.path).free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{self.path}/{name}")
+        self.folder(name.rpartition("/")[0])
+        with self._refusing(name):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            out = os.open(f"{self.path}/{name}", flags, 0o755 if executable else 0o644)
         try:
-            os.link(self._path(to), path)
-        except FileExistsError:
-            raise self._refuse(f"{name!r} is there twice") from None
-        self.found[name] = self.found[to]
+            for block in blocks:
+                with self._refusing(name):
+                    _write(out, block)
+        finally:
+            # Some file systems say only now that a quota is used up.
+            with self._refusing(name):
+                os.close(out)
 
-    def _path(self, name: str) -> Path:
-        return self.folder / PurePosixPath(name)
+    def hard_link(self, name: str, to: str) -> None:
+        """Make another name of a file; a copy where the file system has no such thing."""
+        self.folder(name.rpartition("/")[0])
+        path, source = f"{self.path}/{name}", f"{self.path}/{to}"
+        with self._refusing(name):
+            try:
+                os.link(source, path)
+            except FileExistsError:
+                raise
+            except OSError:
+                shutil.copy(source, path)
 
-    def _write(self, tar: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> str:
-        """Write a member and give its sha256. Links are made last, so none can lie on the way."""
-        if member.size > shutil.disk_usage(self.folder).free:
-            raise self._refuse(f"{name!r} ({member.size} bytes) does not fit on this disk")
-        stream = tar.extractfile(member)
-        assert stream is not None
-        path = self._path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
-        mode = 0o755 if member.mode & 0o100 else 0o644
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    def link(self, name: str, to: str) -> None:
+        """Make a symbolic link."""
+        self.folder(name.rpartition("/")[0])
+        with self._refusing(name):
+            os.symlink(to, f"{self.path}/{name}")
+
+    def check_links(self, links: Iterable[str]) -> None:
+        """Refuse links that lead out, as this file system sees them, which may know no case."""
+        top = os.path.realpath(self.path)
+        for name in links:
+            with self._refusing(name):
+                real = os.path.realpath(f"{self.path}/{name}")
+            if real != top and not real.startswith(f"{top}/"):
+                raise ResultError(f"{name!r} is a link out of the results")
+
+    @contextmanager
+    def _refusing(self, name: str) -> Iterator[None]:
         try:
-            descriptor = os.open(path, flags, mode)
-        except FileExistsError:
-            raise self._refuse(f"{name!r} is there twice") from None
-        with os.fdopen(descriptor, "wb") as out:
-            while block := stream.read(_BLOCK):
-                digest.update(block)
-                out.write(block)
-        return digest.hexdigest()
-
-    def _compare(self) -> None:
-        if self.listed is None:
-            raise self._refuse("no checksums came back")
-        for name, digest in self.found.items():
-            expected = self.listed.get(name)
-            if expected is None:
-                raise self._refuse(f"{name!r} has no checksum")
-            if expected != digest:
-                raise self._refuse(f"{name!r} was damaged on the way: its checksum differs")
-        linked = {name for name, _ in self.links}
-        missing = [n for n in self.listed if n not in self.found and n not in linked]
-        if missing:
-            raise self._refuse(f"{missing[0]!r} did not come back")
+            yield
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in NOT_THE_ARCHIVES:
+                raise OSError(error.errno, error.strerror, f"{self.path}/{name}") from None
+            said = error.strerror if isinstance(error, OSError) else str(error)
+            shown = repr(name) if len(name) < 100 else f"{name[:80]!r}…"
+            raise ResultError(f"{shown} cannot be written here: {said}") from None
 
 
-def _check_name(name: str, unpacker: _Unpacker) -> None:
-    parts = name.split("/")
-    if name.startswith("/") or ".." in parts or "" in parts or "\0" in name:
-        raise unpacker._refuse(f"{name!r} would leave its folder")
-
-
-def _stays_inside(name: str, to: str) -> bool:
-    """Whether a relative link at `name` leads to a place below the task's folder."""
-    if not to or to.startswith("/"):
-        return False
-    depth = len(name.split("/")) - 1
-    for part in to.split("/"):
-        depth += -1 if part == ".." else 0 if part in ("", ".") else 1
-        if depth < 0:
-            return False
-    return True
-
-
-_LINE = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)", re.S)
-
-
-def parse_checksums(text: bytes) -> dict[str, str]:
-    """sha256sum's lines to name → hexadecimal digest; escaped names are undone.
-
-    Source: coreutils manual, "sha2 utilities": a line that starts with a backslash has its
-    name's newlines, CRs and backslashes escaped.
-    """
-    sums: dict[str, str] = {}
-    for line in text.split(b"\n"):
-        match = _LINE.fullmatch(line)
-        if match is None:
-            continue
-        name = match[3]
-        if match[1]:
-            name = re.sub(
-                rb"\\([nr\\])", lambda m: {b"n": b"\n", b"r": b"\r", b"\\": b"\\"}[m[1]], name
-            )
-        sums[name.decode("utf-8", "surrogateescape").removeprefix("./")] = match[2].decode()
-    return sums
+def _write(out: int, block: bytes) -> None:
+    rest = memoryview(block)
+    while rest:
+        rest = rest[os.write(out, rest) :]

@@ -25,6 +25,8 @@ START_LIMIT_S = 60.0
 """How long the runner may take until it has entered all jobs."""
 CANCEL_LIMIT_S = 60.0
 """How long a runner may take to end its jobs."""
+PATIENCE_S = 10.0
+"""How long after its grace time a runner that was told to cancel may go on before it is killed."""
 STRANGERS_LIMIT_S = 10.0
 TIDY_LIMIT_S = 5.0
 
@@ -116,16 +118,19 @@ def interrupted(round_: Round, cluster: int) -> bool:
 def cancel(round_: Round, cluster: int, limit_s: float = CANCEL_LIMIT_S) -> None:
     """Stop all jobs of the round that have not ended, and wait until none runs any more.
 
+    A loop that does not end within its grace time and PATIENCE_S is killed: it may be waiting for a
+    file system. Its guardian, or this process, cleans up then.
+    limit_s: beside the grace time.
     Raises BusyError when the runner is on another host, or does not end within the limit.
     """
     folder = round_.folder.resolve()
     if not (folder / names.EVENTS).exists():
         return
     why = f"via osgbatch cancel (by user {_user()})"
-    lock = _stop_runner(folder, why, time.monotonic() + limit_s)
+    lock = _stop_runner(folder, why, limit_s)
     if lock is None:
         raise BusyError(
-            f"the local runner has not ended its jobs within {limit_s:g} s",
+            f"the local runner has not ended its jobs within {limit_s:g} s after their grace time",
             where=str(folder),
             fix="Its log is local.log in this folder.",
         )
@@ -197,29 +202,40 @@ def _last_line(path: Path) -> str:
     return lines[-1] if lines else "it ended without a word"
 
 
-def _stop_runner(folder: Path, why: str, limit: float) -> int | None:
+def _stop_runner(folder: Path, why: str, limit_s: float) -> int | None:
     """Ask the runner to end, if there is one; the round's lock once it has, None when too late."""
-    told = False
+    limit = time.monotonic() + limit_s
+    found: Record | None = None
+    kill_at = 0.0
     while True:
         lock = processes.take_lock(folder / record.LOCK, 0.1)
         if lock is not None or time.monotonic() > limit:
             return lock
-        found = None if told else record.read_record(folder / record.RECORD)
         if found is None:
-            continue
-        if not _is_here(found):
-            raise BusyError(
-                f"the local runner of this round is on {found.host}",
-                where=str(folder),
-                fix="Run the same command there.",
-            )
-        (folder / record.CANCEL).write_text(why + "\n", encoding="utf-8")
-        if processes.boot_id() == found.boot_id and (
-            processes.start_time(found.pid) == found.start_time
-        ):
-            with suppress(ProcessLookupError):
-                os.kill(found.pid, signal.SIGTERM)
-        told = True
+            found = record.read_record(folder / record.RECORD)
+            if found is None:
+                continue
+            if not _is_here(found):
+                raise BusyError(
+                    f"the local runner of this round is on {found.host}",
+                    where=str(folder),
+                    fix="Run the same command there.",
+                )
+            (folder / record.CANCEL).write_text(why + "\n", encoding="utf-8")
+            _signal_loop(found, signal.SIGTERM)
+            kill_at = time.monotonic() + found.grace_s + PATIENCE_S
+            limit += found.grace_s
+        elif time.monotonic() > kill_at:
+            _signal_loop(found, signal.SIGKILL)
+
+
+def _signal_loop(found: Record, number: int) -> None:
+    """Send the loop a signal, unless its number belongs to another process by now."""
+    if processes.boot_id() == found.boot_id and (
+        processes.start_time(found.pid) == found.start_time
+    ):
+        with suppress(ProcessLookupError):
+            os.kill(found.pid, number)
 
 
 def _is_here(found: record.Record) -> bool:

@@ -99,6 +99,8 @@ class Loop:
 
     def _wait(self) -> int:
         """Wait for a signal or the next deadline; returns the signal, or 0."""
+        if not self._running and not self._waiting:  # the last job was held before it ran
+            return 0
         due = [job.deadline for job in self._running.values() if job.deadline]
         if self._may_start():
             due.append(self._not_before)

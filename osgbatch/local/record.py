@@ -26,7 +26,7 @@ class Record:
 
     start_time: of process pid, in clock ticks since boot; scratch: the folder of all jobs' scratch
     folders; group: the control group of all jobs, if any; memory_enforced, why: whether a job over
-    its memory is stopped, and why not.
+    its memory is stopped, and why not; grace_s: seconds between TERM and KILL for a job.
     """
 
     host: str
@@ -42,6 +42,7 @@ class Record:
     memory_enforced: bool
     why: str
     started: float
+    grace_s: float
     version: int = 1
 
 

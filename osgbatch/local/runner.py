@@ -182,6 +182,7 @@ def enter_jobs(
     """Write `local.json` and the submit events."""
     host = names.slug(socket.gethostname() or "localhost")
     count = slots(work, os.environ.get(SLOTS_VARIABLE))
+    grace_s = float(os.environ.get(GRACE_VARIABLE) or GRACE_S)
     (folder / record.CANCEL).unlink(missing_ok=True)
     record.write_record(
         record.Record(
@@ -198,6 +199,7 @@ def enter_jobs(
             memory_enforced=not limits.why,
             why=limits.why,
             started=time.time(),
+            grace_s=grace_s,
         ),
         folder / record.RECORD,
     )
@@ -210,6 +212,6 @@ def enter_jobs(
         count,
         host,
         scratch,
-        float(os.environ.get(GRACE_VARIABLE) or GRACE_S),
+        grace_s,
     )
     return Loop(setting, items, log, limits), log

@@ -53,22 +53,29 @@ def scratch_prefix(batch_id: str, round_folder: Path) -> str:
     return f"osgbatch-{names.slug(batch_id)}-{round_folder.name}-"
 
 
+LINKED_FOLDER = "Transfer of symlinks to directories is not supported."
+"""What HTCondor says of a link to a folder, before it holds the job (13.21, seen on 25.14)."""
+
+
 class TransferError(Exception):
     """A file cannot be brought in or home; `subcode` is that of HTCondor's holds 12 and 13."""
 
-    def __init__(self, path: str, subcode: int) -> None:
+    def __init__(self, path: str, subcode: int, more: str = "") -> None:
         super().__init__(path)
         self.path = path
         self.subcode = subcode
+        self.more = more
 
     def __str__(self) -> str:
-        return f"{self.path}: (errno {self.subcode}) {os.strerror(self.subcode)}"
+        more = f"; {self.more}" if self.more else ""
+        return f"{self.path}: (errno {self.subcode}) {os.strerror(self.subcode)}{more}"
 
 
 def bring_in(source: Path, scratch: Path, carried: str) -> int:
     """Copy a file or a folder to its place in the scratch folder; returns its bytes.
 
-    carried: relative to the scratch folder. Symbolic links are followed, as HTCondor does.
+    carried: relative to the scratch folder. As with HTCondor, links to files are followed, those to
+    folders are refused.
     Raises TransferError.
     """
     place = PurePosixPath(carried)
@@ -77,33 +84,48 @@ def bring_in(source: Path, scratch: Path, carried: str) -> int:
     target = scratch / place
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        return _copy_tree(source, target) if source.is_dir() else _copy(source, target)
+        return _bring(source, target)
     except OSError as problem:
         name = problem.filename if isinstance(problem.filename, str) else str(source)
         raise TransferError(name, problem.errno or errno.EIO) from problem
 
 
-def _copy_tree(source: Path, target: Path) -> int:
-    target.mkdir(exist_ok=True)
+def _bring(source: Path, target: Path) -> int:
     size = 0
-    with os.scandir(source) as entries:
-        for entry in entries:
-            copy = _copy_tree if entry.is_dir() else _copy
-            size += copy(Path(entry.path), target / entry.name)
+    todo = [(source, target)]
+    while todo:
+        source, target = todo.pop()
+        kind = source.stat().st_mode
+        if stat.S_ISREG(kind):
+            size += _copy(source, target)
+        elif not stat.S_ISDIR(kind):
+            raise _no_file(source)
+        elif source.is_symlink():  # a link to a folder above it would never end
+            raise TransferError(str(source), errno.EISDIR, LINKED_FOLDER)
+        else:
+            target.mkdir(exist_ok=True)
+            with os.scandir(source) as entries:
+                todo += [(Path(entry.path), target / entry.name) for entry in entries]
     return size
 
 
 def _copy(source: Path, target: Path) -> int:
-    with source.open("rb") as reader:
+    # O_NONBLOCK: were it a pipe by now, to open it would wait for somebody who writes.
+    descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as reader:
         status = os.fstat(reader.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(source))
+            raise _no_file(source)
         with target.open("wb") as writer:
             _copy_bytes(reader.fileno(), writer.fileno())
             os.fchmod(
                 writer.fileno(), stat.S_IMODE(status.st_mode) & 0o777 | stat.S_IRUSR | stat.S_IWUSR
             )
     return status.st_size
+
+
+def _no_file(path: Path) -> TransferError:
+    return TransferError(str(path), errno.EINVAL, "It is neither a file nor a folder.")
 
 
 def _copy_bytes(source: int, target: int) -> None:

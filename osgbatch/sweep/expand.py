@@ -2,124 +2,123 @@
 
 from __future__ import annotations
 
-import csv
-import glob
-import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from osgbatch.errors import OsgbatchError, SpecError
-from osgbatch.model import Cell, Column, ColumnSource, Place, Spec, Table
-from osgbatch.names import column_problem
+from osgbatch.errors import SpecError, SpecErrors
+from osgbatch.model import ColumnSource, Spec
+from osgbatch.sweep.cells import TextCells, typed
+from osgbatch.sweep.draws import random_column
+from osgbatch.sweep.files import matches, natural_key, read_lines
+from osgbatch.sweep.select import choose
+from osgbatch.sweep.series import linspace, logspace, number_range
+from osgbatch.sweep.tables import read_table
+from osgbatch.tables import Column, Table
+
+__all__ = ["expand", "natural_key", "typed"]
+
+MAX_ROWS = 100_000_000
+"""Tasks of a sweep: more are a slip of the finger."""
+_SERIES = {"range": number_range, "linspace": linspace, "logspace": logspace}
 
 
 def expand(spec: Spec) -> Table:
-    """Read every source of the spec and give the product of them.
+    """Read every source of the spec and give its rows.
 
-    Raises SpecError for a pattern without a match, a table that cannot be read, a column that is
-    given twice, and a sweep without a task.
+    The product of columns, tables and zips, in the order of the spec, the last varying fastest;
+    of it what `where:` and `exclude:` leave; of that a `sample:`; of that each row `repeat:` times.
+
+    Raises SpecError, or SpecErrors for several at once: a pattern without a match, a table that
+    cannot be read, a column that is given twice, columns of a zip that differ in length, a
+    condition that cannot be computed, and a sweep without a task.
     """
-    blocks = tuple(_block(source, spec.folder) for source in spec.sources)
+    errors: list[SpecError] = []
+    blocks: list[tuple[Column, ...]] = []
     seen: dict[str, ColumnSource] = {}
-    for source, block in zip(spec.sources, blocks, strict=True):
-        for column in block:
-            if column.name in seen:
-                raise SpecError(f'column "{column.name}" is given twice', source.place)
-            seen[column.name] = source
-    return Table(blocks)
+    rows = [s for s in spec.sources if s.kind in ("where", "exclude", "sample", "repeat", "count")]
+    for source in spec.sources:
+        if source in rows:
+            continue
+        try:
+            block = _block(source, spec.folder)
+            for column in block:
+                if column.name in seen:
+                    raise _twice(column.name, source, seen[column.name])
+                seen[column.name] = source
+            blocks.append(block)
+        except SpecError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0] if len(errors) == 1 else SpecErrors(errors)
+    table = _arranged(Table(tuple(blocks)), rows)
+    total = table.copies
+    for block in table.blocks:
+        total *= len(block[0].cells)
+    if total > MAX_ROWS:
+        raise SpecError(
+            f"{_count(total)} tasks are more than the {MAX_ROWS:,} that are possible",
+            spec.sources[-1].place,
+            fix="`sample: 1000` takes some of them at random.",
+        )
+    return table
+
+
+def _count(total: int) -> str:
+    return f"{total:,}" if total < 10**15 else f"{total:.1e}" if total < 10**300 else "too many"
+
+
+def _arranged(table: Table, rows: Sequence[ColumnSource]) -> Table:
+    """What is done to the rows of the product."""
+    last: dict[str, ColumnSource] = {source.kind: source for source in rows}
+    conditions = [source for source in rows if source.kind in ("where", "exclude")]
+    if conditions and not table.blocks:
+        raise SpecError(f"{conditions[0].kind}: the sweep has no columns", conditions[0].place)
+    if conditions or "sample" in last:
+        table = choose(table, conditions, last.get("sample"))
+    if "repeat" in last:
+        numbers = TextCells.of(map(str, range(last["repeat"].count)))
+        table = Table((*table.blocks, (Column("repeat", numbers),)))
+    if "count" in last:
+        table = Table(table.blocks, last["count"].count)
+    return table
 
 
 def _block(source: ColumnSource, folder: Path) -> tuple[Column, ...]:
+    """The columns of one source, all of the same length."""
     if source.kind == "list":
         return (Column(source.name, source.cells),)
     if source.kind == "files":
-        paths = _matches(source, folder)
-        return (Column(source.name, [Cell(path, path) for path in paths], is_file=True),)
-    return _read_csv(source, folder)
+        cells = TextCells.of(matches(source.paths, folder), "text")
+        return (Column(source.name, cells, is_file=True),)
+    if source.kind == "lines":
+        return (Column(source.name, read_lines(source.paths[0], folder)),)
+    if source.kind == "random":
+        return (random_column(source),)
+    if source.kind == "table":
+        return read_table(source.paths[0], folder)
+    if source.kind == "zip":
+        return _zipped(source, folder)
+    return (Column(source.name, _SERIES[source.kind](source.numbers)),)
 
 
-def _matches(source: ColumnSource, folder: Path) -> list[str]:
-    """The files of a pattern, relative to the spec's folder as the pattern is, in natural order."""
-    if os.path.isabs(source.pattern):
-        found = glob.glob(source.pattern, recursive=True)
-    else:
-        found = glob.glob(source.pattern, root_dir=folder, recursive=True)
-    paths = sorted((p for p in found if (folder / p).is_file()), key=natural_key)
-    if not paths:
-        raise SpecError(
-            f'no file matches "{source.pattern}"',
-            source.place,
-            fix=f"Paths start from the spec's folder, {folder}.",
-        )
-    return paths
+def _zipped(source: ColumnSource, folder: Path) -> tuple[Column, ...]:
+    parts = [_block(part, folder) for part in source.parts]
+    columns = [column for part in parts for column in part]
+    lengths = [len(column.cells) for column in columns]
+    if len(set(lengths)) > 1:
+        listed = [
+            f"{column.name} has {length}" for column, length in zip(columns, lengths, strict=True)
+        ]
+        what = f"the columns of a zip should have as many values each: {', '.join(listed)}"
+        fix = "To combine each with each, write them under sweep itself."
+        raise SpecError(what, source.place, fix=fix)
+    return tuple(columns)
 
 
-def natural_key(text: str) -> list[tuple[int, int, str]]:
-    """A key that sorts `2.npy` before `10.npy`."""
-    return [
-        (0, int(part), part) if part.isdigit() and part.isascii() else (1, 0, part)
-        for part in re.split(r"([0-9]+)", text)
-    ]
-
-
-def _read_csv(source: ColumnSource, folder: Path) -> tuple[Column, ...]:
-    path = folder / source.pattern
-    name = source.pattern
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            header = [cell.strip() for cell in next(reader, [])]
-            _check_header(header, name)
-            columns: list[list[Cell]] = [[] for _ in header]
-            for row in reader:
-                if not row:
-                    continue
-                if len(row) != len(header):
-                    raise SpecError(
-                        f"{len(row)} cells, but the header has {len(header)}",
-                        Place(name, reader.line_num, 1, ",".join(row)),
-                    )
-                for column, text in zip(columns, row, strict=True):
-                    if "\0" in text:
-                        raise SpecError("a NUL character", Place(name, reader.line_num, 1))
-                    column.append(Cell(typed(text), text))
-    except OSError as error:
-        raise SpecError(f'cannot read "{name}": {error.strerror}', source.place) from None
-    except UnicodeDecodeError as error:
-        raise OsgbatchError(
-            f"byte 0x{error.object[error.start]:02x} is not UTF-8",
-            where=name,
-            fix="Save the table as UTF-8.",
-        ) from None
-    except csv.Error as error:
-        raise SpecError(f"not CSV: {error}", Place(name, reader.line_num, 1)) from None
-    if not columns[0]:
-        raise SpecError(f'"{name}" has a header but no rows', source.place)
-    return tuple(Column(name, cells) for name, cells in zip(header, columns, strict=True))
-
-
-def _check_header(header: Sequence[str], name: str) -> None:
-    place = Place(name, 1, 1, ",".join(header))
-    if not header:
-        raise SpecError("the table is empty", place, fix="Its first line names the columns.")
-    for column in header:
-        if not column:
-            raise SpecError("a column has no name", place, fix="Name every column in line 1.")
-        if header.count(column) > 1:
-            raise SpecError(f'column "{column}" is there twice', place.at(column))
-        problem = column_problem(column)
-        if problem:
-            raise SpecError(problem, place.at(column))
-
-
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-
-
-def typed(text: str) -> Any:
-    """A cell of a CSV table as a number where it is written as JSON writes one, else as text."""
-    match = _NUMBER.fullmatch(text)
-    if match is None:
-        return text
-    return float(text) if match[2] or match[3] else int(text)
+def _twice(name: str, source: ColumnSource, other: ColumnSource) -> SpecError:
+    paths = [path.text for s in (other, source) for path in s.paths]
+    where = f": in {' and in '.join(dict.fromkeys(paths))}" if len(set(paths)) > 1 else ""
+    fix = ""
+    if source.kind == other.kind == "table":
+        fix = "Tables are combined each row with each; rows of one kind belong in one file."
+    return SpecError(f'column "{name}" is given twice{where}', source.place, fix=fix)

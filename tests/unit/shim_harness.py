@@ -1,4 +1,4 @@
-"""Runs the shim under each shell that an execution point may have, for test_shim.py."""
+"""Runs the shim under each shell that an execution point may have, for test_shim*.py."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import pytest
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 SHELLS = ("dash", "bash", "busybox")
@@ -145,11 +147,15 @@ class Slot:
         rows: Mapping[int, list[bytes]] | str,
         tasks: str | None = None,
         limit_kb: int = 0,
+        edit: Callable[[str], str] = str,
         **variables: Any,
     ) -> subprocess.Popen[str]:
-        """Start the shim as HTCondor does; TASKS is `0+1+...` unless given, rows may be encoded."""
+        """Start the shim as HTCondor does; TASKS is `0+1+...` unless given, rows may be encoded.
+
+        edit: changes the text of the shim.
+        """
         shim = self.root / "condor_exec.exe"
-        shim.write_text(render(**variables))
+        shim.write_text(edit(render(**variables)))
         word = rows if isinstance(rows, str) else encode(rows)
         names = tasks if tasks is not None else "+".join(map(str, rows))
         command = [str(self.bin / "sh"), str(shim), "12", "3", names, word]
@@ -189,3 +195,31 @@ class Slot:
 
     def run(self, rows: Mapping[int, list[bytes]] | str, **options: Any) -> Outcome:
         return self.finish(self.start(rows, **options))
+
+
+@pytest.fixture(params=SHELLS)
+def slot(request: pytest.FixtureRequest, tmp_path: Path) -> Slot:
+    """A slot under each of the shells."""
+    return Slot(request.param, tmp_path)
+
+
+def wait_for(condition: Callable[[], object], limit: float = 15) -> None:
+    """Wait, with a limit, for something that nothing announces."""
+    end = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def only(outcome: Outcome) -> tuple[str, str]:
+    """Reason and exit code of the only task."""
+    (task,) = outcome.tasks.values()
+    return task["reason"], task["exit_code"]
+
+
+def alive(pid: int) -> bool:
+    """Whether the process lives; a dead one that nobody has collected does not."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False

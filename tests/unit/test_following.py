@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import itertools
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,9 +11,8 @@ from hypothesis import strategies as st
 
 from osgbatch.batches.eventlog import fold, parse_events, summarize
 from osgbatch.batches.states import Attempt, RoundView, task_states
-from osgbatch.errors import ResultError
 from osgbatch.model import JobState
-from osgbatch.returned import Returned, parse_record, read_records
+from osgbatch.returned import Returned
 
 SUBMIT = "000 (7.{p}.000) 2026-11-20 10:00:0{t} Job submitted from host: <1.2.3.4>\n...\n"
 EXECUTE = (
@@ -168,45 +165,3 @@ def test_nothing_that_has_not_ended_has_succeeded(state: str) -> None:
 def test_a_success_with_an_exit_code_is_none() -> None:
     returned = Returned(Path("a"), {"reason": "ok"}, {0: {"state": "succeeded", "exit_code": "1"}})
     assert states(COMPLETED, Attempt(0, 0, returned)) == ["unknown"]
-
-
-# --- archives -----------------------------------------------------------------------------------
-
-
-def archive(folder: Path, members: dict[str, bytes]) -> Path:
-    path = folder / "7_0_0.tar.gz"
-    with tarfile.open(path, "w:gz") as tar:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return path
-
-
-def test_records_are_read_with_their_escapes(tmp_path: Path) -> None:
-    path = archive(tmp_path, {"job": b"shim=1\n", "tasks/3/status": b"detail=a\\nb\\\\n=c\n"})
-    returned = read_records(path)
-    assert returned.job == {"shim": "1"}
-    assert returned.tasks == {3: {"detail": "a\nb\\n=c"}}
-    assert parse_record("x") == {}
-
-
-@pytest.mark.parametrize("cut", [1, 9, 40, 100, 200])
-def test_an_archive_that_did_not_arrive_whole_is_refused(tmp_path: Path, cut: int) -> None:
-    path = archive(tmp_path, {"job": b"shim=1\n" * 50, "tasks/0/data/x": bytes(range(256)) * 99})
-    path.write_bytes(path.read_bytes()[:-cut])
-    with pytest.raises(ResultError, match="damaged"):
-        read_records(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"not gzip at all", b"\x1f\x8b" + b"\0" * 50])
-def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "x.tar.gz"
-    path.write_bytes(content)
-    with pytest.raises(ResultError):
-        read_records(path)
-
-
-def test_an_archive_without_a_job_record_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ResultError, match="no record of its job"):
-        read_records(archive(tmp_path, {"tasks/0/status": b"state=succeeded\n"}))

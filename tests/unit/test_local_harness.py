@@ -100,7 +100,8 @@ def wait_for_end(round_: Round) -> None:
 def run(round_: Round) -> list[dict[str, Any]]:
     """Submit, wait for the end, and read the log as HTCondor does."""
     backend.submit(round_)
-    wait_for_end(round_)
+    with no_runner_left(round_):
+        wait_for_end(round_)
     assert not Path(record_of(round_).scratch).exists()
     return read_events(round_)
 

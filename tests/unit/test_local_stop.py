@@ -117,6 +117,22 @@ def test_a_killed_runner_takes_its_jobs_with_it(tmp_path: Path, guardian_too: bo
         assert numbers(log_events, 3)[-1] == 9
 
 
+def test_a_loop_that_does_not_listen_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "PATIENCE_S", 0.5)
+    round_ = started(tmp_path, ["true", ESCAPED, STUBBORN, POLITE], ups=3)
+    with no_runner_left(round_):
+        wait_until(lambda: numbers(read_events(round_))[-1] == 5, "the end of job 0")
+        os.kill(record_of(round_).pid, signal.SIGSTOP)  # as if it waited for a file system
+        backend.cancel(round_, 1)
+        assert not backend.alive(round_, 1)
+        assert nothing_is_left(round_)
+        found = read_events(round_)
+        assert [numbers(found, proc)[-1] for proc in range(4)] == [5, 9, 9, 9]
+        assert not backend.interrupted(round_, 1)
+
+
 def test_a_runner_told_to_stop_by_the_system_leaves_its_jobs_waiting(tmp_path: Path) -> None:
     round_ = started(tmp_path, [POLITE, STUBBORN, POLITE, POLITE], ups=3)
     with no_runner_left(round_):

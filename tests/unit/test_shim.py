@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import shim_harness
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shim_harness import SHELLS, Outcome, Slot, encode, render, row, sh, tarball
+from shim_harness import SHELLS, Slot, encode, only, render, row, sh, tarball
 
-pytest.register_assert_rewrite("shim_outputs")
-from shim_outputs import *  # noqa: E402, F403  (its tests run as tests of this file)
+slot = shim_harness.slot
 
 VARIED = {
     "payload": [{"kind": "rows", "file": "rows 'x'", "sha256": "00"}],
@@ -27,24 +24,6 @@ VARIED = {
     "retry_codes": [3, 4],
     "retry_times": 2,
 }
-
-
-@pytest.fixture(params=SHELLS)
-def slot(request: pytest.FixtureRequest, tmp_path: Path) -> Slot:
-    return Slot(request.param, tmp_path)
-
-
-def wait_for(condition: Callable[[], object], limit: float = 15) -> None:
-    end = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
-
-
-def only(outcome: Outcome) -> tuple[str, str]:
-    """Reason and exit code of the only task."""
-    (task,) = outcome.tasks.values()
-    return task["reason"], task["exit_code"]
 
 
 @pytest.mark.parametrize("variables", [{}, VARIED])
@@ -140,44 +119,6 @@ def test_any_argument_arrives_unchanged(
     assert arguments_of(slot, words) == words
 
 
-def test_the_environment_of_a_task(slot: Slot) -> None:
-    slot.environ |= {"PYTHONPATH": "/evil", "PYTHONHOME": "/evil", "HOME": "/nowhere/at all"}
-    slot.environ |= {"LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "3", "LD_LIBRARY_PATH": "/x"}
-    library = tarball(slot.scratch / "library-1.tar.gz", {"mine.py": "x = 1\n"})
-    done = slot.run(
-        {4: sh('env; touch "$HOME/a" "$TMPDIR/b" "$MPLCONFIGDIR/c"; cat "$PYTHONPATH/mine.py"')},
-        payload=[{"kind": "library", **library}],
-        environment_variables=[{"name": "MINE", "value": "a 'b'\n$c"}],
-    )
-    assert done.code == 0, done.text(4, "stderr")
-    out = done.text(4, "stdout")
-    assert "MINE=a 'b'\n$c\n" in out and "OSGBATCH_TASK=4\n" in out and "x = 1" in out
-    assert "OMP_NUM_THREADS=3\n" in out and "LC_ALL=C.UTF-8\n" in out
-    assert "LD_LIBRARY_PATH=/x\n" in out and "PYTHONNOUSERSITE=1\n" in out
-    assert "evil" not in out and "PYTHONHOME" not in out
-
-
-def test_an_empty_environment_is_enough(slot: Slot) -> None:
-    slot.environ = {
-        "_CONDOR_SCRATCH_DIR": "-",
-        "PATH": slot.path if slot.shell == "busybox" else "-",
-    }
-    slot.scratch, slot.root = slot.root, slot.root  # the working folder is the scratch folder
-    done = slot.run({0: sh('echo "$HOME"; touch "$HOME/x"')})
-    assert done.code == 0 and done.text(0, "stdout").endswith(".osgbatch/home\n")
-
-
-def test_python_means_python3_where_only_that_exists(slot: Slot) -> None:
-    slot.bin.joinpath("python3").write_text('#!/bin/sh\necho three "$@"\n')
-    slot.bin.joinpath("python3").chmod(0o755)
-    for tool in () if slot.shell == "busybox" else os.listdir("/usr/bin"):
-        if not tool.startswith("python") and tool != "sh":
-            slot.bin.joinpath(tool).symlink_to(f"/usr/bin/{tool}")
-    slot.path = str(slot.bin)
-    done = slot.run({0: row("python", "a b")})
-    assert (done.code, done.text(0, "stdout")) == (0, "three a b\n")
-
-
 def test_all_tasks_run_after_one_has_failed(slot: Slot) -> None:
     done = slot.run(
         {0: sh("exit 0"), 1: sh("exit 7"), 2: sh("exit 8"), 5: sh("echo x >outputs/x")},
@@ -215,6 +156,8 @@ def test_a_signal_is_told_where_the_shell_knows(slot: Slot, number: int) -> None
     # No shell tells of INT and PIPE, and some builds of bash not of TERM.
     if number in (9, 11, 6) or (number == 15 and task["reason"] == "signal"):
         assert (task["reason"], task["signal"]) == ("signal", str(number))
+        assert task["exit_code"] == ""  # 128+N is a shell's word, not the command's
+        assert done.job["detail"] == f"task 0: signal {number}"
     else:
         assert (task["reason"], task["exit_code"]) == ("exit", str(128 + number))
         assert f"possibly signal {number}" in task["detail"]
@@ -332,6 +275,13 @@ def test_rows_that_cannot_be_read_are_109(slot: Slot, tasks: str, word: str) -> 
     assert done.job["exit_code"] == "109" and done.job["detail"] and not done.tasks
 
 
+@pytest.mark.parametrize(("codes", "tries"), [([137], "2"), ([9], "1"), ([], "1")])
+def test_a_try_that_was_killed_can_be_repeated(slot: Slot, codes: list[int], tries: str) -> None:
+    done = slot.run({0: sh("kill -9 $$")}, retry_codes=codes, retry_times=1)
+    assert (done.code, done.tasks[0]["tries"]) == (137, tries)
+    assert ("earlier tries ended with signal 9" in done.tasks[0]["detail"]) == (tries == "2")
+
+
 def test_a_failed_try_is_repeated_in_a_fresh_folder(slot: Slot) -> None:
     script = 'ls; n=../../n; echo x >>$n; touch left; [ "$(wc -l <$n)" -ge 3 ] || exit 3'
     done = slot.run({0: sh(script)}, retry_codes=[2, 3], retry_times=4)
@@ -353,63 +303,3 @@ def test_only_the_named_codes_are_repeated(
 ) -> None:
     done = slot.run({0: sh("exit 3")}, retry_times=2, **retries)
     assert (done.code, done.tasks[0]["tries"]) == (3, tries)
-
-
-def started_then(slot: Slot, process: subprocess.Popen[str], number: int) -> None:
-    wait_for((slot.scratch / "ready").exists)
-    os.kill(process.pid, number)
-
-
-def test_told_to_stop_it_passes_it_on_and_brings_home_what_there_is(slot: Slot) -> None:
-    script = "trap 'echo bye; exit 0' TERM; echo x >outputs/x; >../../ready"
-    script += "; while :; do sleep 0.05; done"
-    process = slot.start({0: row("true"), 1: sh(script), 2: row("true")})
-    started_then(slot, process, signal.SIGTERM)
-    done = slot.finish(process)
-    assert done.code == 113 and sorted(done.tasks) == [0, 1]
-    assert (done.tasks[1]["reason"], done.tasks[1]["exit_code"]) == ("stopped", "113")
-    assert done.text(1, "stdout") == "bye\n" and done.names(1) == {"outputs/x"}
-    assert (done.job["state"], done.job["reason"]) == ("finished", "stopped")
-
-
-def test_killed_it_leaves_an_archive_that_says_started(slot: Slot) -> None:
-    process = slot.start({0: sh("echo $$ >../../pid; >../../ready; exec sleep 60")})
-    started_then(slot, process, signal.SIGKILL)
-    os.kill(int((slot.scratch / "pid").read_text()), signal.SIGKILL)
-    process.wait()  # a zombie would still count as alive
-    process.communicate(timeout=15)  # the helpers of the shim end too
-    done = slot.outcome(-9)
-    assert (done.job["state"], done.job["tasks"], done.job["cluster"]) == ("started", "0", "12")
-    assert not done.tasks
-
-
-def alive(pid: int) -> bool:
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-
-
-@pytest.mark.parametrize("deaf", [False, True])
-def test_over_time_the_whole_group_ends_and_partial_outputs_come_home(
-    slot: Slot, deaf: bool
-) -> None:
-    slot.environ["OSGBATCH_KILL_AFTER"] = "1"
-    ignore = "trap '' TERM; " if deaf else ""
-    script = f"{ignore}echo part >outputs/x; sleep 60 & echo $!; wait; sleep 60"
-    begun = time.monotonic()
-    done = slot.run({0: sh(script, ["time_limit", "1"]), 1: row("true")}, time_limit=50)
-    assert time.monotonic() - begun < 6
-    assert done.code == 111 and only_first(done) == ("time", "111")
-    assert done.names(0) == {"outputs/x"} and done.tasks[1]["reason"] == "ok"
-    assert not alive(int(done.text(0, "stdout")))
-
-
-def only_first(done: Outcome) -> tuple[str, str]:
-    return done.tasks[0]["reason"], done.tasks[0]["exit_code"]
-
-
-def test_nothing_of_a_task_outlives_it(slot: Slot) -> None:
-    done = slot.run({0: sh("sleep 60 & echo $!")})
-    assert done.code == 0
-    wait_for(lambda: not alive(int(done.text(0, "stdout"))))

@@ -58,10 +58,10 @@ def test_a_table_is_crossed_with_a_list(tmp_path: Path) -> None:
     [
         (b"", "p.csv:1:1: the table is empty"),
         (b"a,b\n", "has a header but no rows"),
-        (b"a,a\n1,2\n", 'p.csv:1:1: column "a" is there twice'),
-        (b"a,\n1,2\n", "p.csv:1:1: a column has no name"),
+        (b"a,a\n1,2\n", 'p.csv:1:3: column "a" is there twice'),
+        (b"a,\n1,2\n", "p.csv:1:3: a column has no name"),
         (b"a,index\n1,2\n", 'p.csv:1:3: "index" is taken by osgbatch'),
-        (b"a,b\n1\n", "p.csv:2:1: 1 cells, but the header has 2"),
+        (b"a,b\n1\n", "p.csv:2:1: 1 cell, but the header has 2"),
         (b"a\n\xff\n", "byte 0xff is not UTF-8"),
         (b'a\n"x\n', "p.csv:2:1: not CSV"),
     ],

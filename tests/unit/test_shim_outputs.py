@@ -1,4 +1,4 @@
-"""More of test_shim.py: what the shim brings home, and where it cannot do the job."""
+"""The shim: what it brings home, and where it cannot do the job."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import shim_harness
 from shim_harness import Slot, render, sh, tarball
+
+slot = shim_harness.slot
 
 REQUIRED = {"pattern": "outputs/peaks.npy", "optional": False}
 OPTIONAL = {"pattern": "outputs/debug.log", "optional": True}
