@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -141,7 +142,8 @@ def render(
         ui.out_json({"id": batch.id, "folder": str(batch.folder)})
     else:
         ui.out(f"rendered {batch.folder}")
-        ui.out(f"to submit it by hand: condor_submit {batch.folder}/rounds/001/job.submit")
+        submit_file = shlex.quote(f"{batch.folder}/rounds/001/job.submit")
+        ui.out(f"to submit it by hand: condor_submit {submit_file}")
     return exits.OK
 
 
@@ -252,8 +254,8 @@ def logs(
 ) -> int:
     """Print what a task wrote to stdout and stderr."""
     from osgbatch.cli.reports import choose_task
+    from osgbatch.following import copy_log
     from osgbatch.following import status as read_status
-    from osgbatch.following import task_log
 
     if stream not in ("stdout", "stderr", "both"):
         raise OsgbatchError(
@@ -261,13 +263,9 @@ def logs(
         )
     state = choose_task(read_status(_find(name)), task)
     for which in ("stdout", "stderr") if stream == "both" else (stream,):
-        content = task_log(state, which)
         if stream == "both":
-            ui.out(f"=== task {state.index} ({state.state}): {which}, {len(content)} bytes")
-        sys.stdout.flush()
-        sys.stdout.buffer.write(content)
-        if stream == "both" and content and not content.endswith(b"\n"):
-            sys.stdout.buffer.write(b"\n")
+            ui.out(f"=== task {state.index} ({state.state}): {which}")
+        copy_log(state, which, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     return exits.OK
 
@@ -286,20 +284,23 @@ def collect(
 
 def _collect(batch: Any, *, as_json: bool, gather: bool) -> int:
     from osgbatch.cli.reports import collect_text, status_data
-    from osgbatch.following import collect_batch, exit_code
+    from osgbatch.finishing import collect_batch
+    from osgbatch.following import exit_code
 
-    now, collected = collect_batch(batch, ui.say, gather)
+    now, collected, failure = collect_batch(batch, ui.say, gather=gather, quiet=as_json)
     if as_json:
         ui.out_json({**status_data(now), "unpacked": collected.unpacked})
     else:
         ui.out(collect_text(now, collected.unpacked))
+    if failure is not None:
+        raise failure
     return exit_code(now.states)
 
 
 @app.command()
 def cancel(name: BatchName = None, as_json: Json = False) -> int:
     """Remove the jobs of one batch, and of no other."""
-    from osgbatch.following import cancel_batch
+    from osgbatch.finishing import cancel_batch
 
     batch = _find(name)
     count = cancel_batch(batch)

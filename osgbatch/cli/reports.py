@@ -54,13 +54,19 @@ def status_text(now: Status) -> str:
     endings = endings_text(now)
     if endings:
         lines.append(endings)
+    if now.stalled and now.counts.get("waiting"):
+        lines.append(f"note: {now.stalled}")
     lines += [f"note: {note}" for note in now.notes]
     return "\n".join(lines)
 
 
 def watch_line(now: Status) -> str:
-    """One line of `osgbatch watch`."""
-    return f"{time.strftime('%H:%M:%S')}  {ui.counts(now.counts)}"
+    """One line of `osgbatch watch`; of held jobs it gives the first reason at once."""
+    line = f"{time.strftime('%H:%M:%S')}  {ui.counts(now.counts)}"
+    held = next((state for state in now.states if state.state == "held"), None)
+    if now.stalled and now.counts.get("waiting"):
+        line += f"\n          {now.stalled}"
+    return f"{line}\n          held: {explain(held)}" if held else line
 
 
 def endings_text(now: Status) -> str:
