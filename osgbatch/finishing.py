@@ -14,7 +14,7 @@ from osgbatch.collecting.collect import Collected, collect, results_folder
 from osgbatch.collecting.gather import GatherError, run_gather
 from osgbatch.collecting.table import write_results
 from osgbatch.errors import OsgbatchError
-from osgbatch.following import RUNNER_DIED, Status, status
+from osgbatch.following import NOT_SUBMITTED, RUNNER_DIED, Status, status
 from osgbatch.model import Round
 
 Say = Callable[[str], None]
@@ -31,6 +31,8 @@ def collect_batch(
     """
     with folders.locked(batch.folder, wait=True):
         now = status(batch)
+        if now.stalled == NOT_SUBMITTED:
+            raise OsgbatchError("this batch was never submitted", where=str(batch.folder))
         results = results_folder(batch.folder)
         collected = collect(results, now.states)
         write_results(
@@ -79,6 +81,11 @@ def cancel_batch(batch: Batch) -> int:
     """
     with folders.locked(batch.folder, wait=True):
         before = status(batch)
+        if before.ended and not before.stalled and "held" not in before.counts:
+            raise OsgbatchError(
+                "all tasks of this batch have ended: there is nothing to cancel",
+                where=str(batch.folder),
+            )
         open_tasks = sum(
             s.state in ("waiting", "running", "held") or s.detail == RUNNER_DIED
             for s in before.states

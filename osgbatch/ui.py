@@ -72,3 +72,8 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TB"
+
+
+def work(tasks: int, jobs: int) -> str:
+    """`10 tasks in 1 job`."""
+    return f"{tasks} task{'s' * (tasks != 1)} in {jobs} job{'s' * (jobs != 1)}"

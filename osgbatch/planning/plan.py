@@ -48,7 +48,7 @@ def make_plan(spec: Spec, table: Table, batch_root: Path | None = None) -> Plan:
         initialdir=tasks.initialdir,
         archived_inputs=tuple(archived.values()),
         input_bytes=sum(sizes.values()),
-        warnings=tuple(_warnings(archived.values(), sizes)),
+        warnings=(*_left_at_home(spec), *_warnings(archived.values(), sizes)),
     )
 
 
@@ -210,6 +210,20 @@ def _size(source: Path) -> int:
     for folder, _, names in os.walk(source):
         total += sum(os.lstat(os.path.join(folder, name)).st_size for name in names)
     return total
+
+
+def _left_at_home(spec: Spec) -> Iterator[str]:
+    """The first mistake of everybody: a script beside the spec that no task is brought."""
+    brought = [Path(path.text) for path in spec.files]
+    for template in spec.command:
+        word = template.parts[0]
+        if template.names or word.startswith(("/", "-", "inputs/")) or "." not in word:
+            continue
+        path = Path(word)
+        if (spec.folder / path).is_file() and not any(
+            path.is_relative_to(b) or path.match(str(b)) for b in brought
+        ):
+            yield f"the command names {word}, which no task is brought: add it to files: [{word}]"
 
 
 def _warnings(archived: Iterable[InputFile], sizes: dict[Path, int]) -> Iterator[str]:

@@ -128,7 +128,13 @@ class _Loader:
                     return
             else:
                 message = _plain_message(detail)
-            self._fail(f"{_dotted(loc)}: {message}", self.document.place(loc))
+            value = self.document.texts.get(loc, "")
+            fix = ""
+            if detail["type"] == "list_type" and value:
+                fix = f"Write {_dotted(loc)}: [{value}]."
+            elif loc == ("sweep",) and value:
+                fix = f"Write sweep: {{table: {value}}}."
+            self._fail(f"{_dotted(loc)}: {message}", self.document.place(loc), fix)
 
     # --- the parts that need more than a type ----------------------------------------------
 
