@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "osgbatch"
 ROOMS = {p.name for p in PACKAGE.iterdir() if p.is_dir() and (p / "__init__.py").exists()} - {"cli"}
-COMMON = {"model", "errors", "exits", "names", "places", "returned", "task_ranges", "version"}
+COMMON = {"expressions", "expression_tree", "tables", "model", "errors", "exits", "names", "places", "returned", "task_ranges", "version"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
