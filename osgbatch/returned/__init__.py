@@ -1,0 +1,85 @@
+"""Reads the archive that an execution point returned, and trusts nothing in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from osgbatch.errors import ResultError
+from osgbatch.returned.content import read_tasks
+from osgbatch.returned.records import number, parse_record, whole
+from osgbatch.returned.stream import blocks, open_archive
+
+__all__ = [
+    "Expected", "Returned", "copy_member", "number", "open_archive", "parse_record",
+    "read_records", "read_tasks", "whole",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What an archive must be, by the round's own files.
+
+    tasks: those of its job; required: the patterns of the outputs that a task must have brought,
+    relative to its folder.
+    """
+
+    batch: str
+    round: int
+    cluster: int
+    proc: int
+    tasks: Collection[int]
+    required: Callable[[int], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Returned:
+    """The records of one returned archive: its job's, and its tasks' by index.
+
+    problems: why what it holds of a task (its success, its data) is not accepted.
+    """
+
+    path: Path
+    job: Mapping[str, str]
+    tasks: Mapping[int, Mapping[str, str]]
+    problems: Mapping[int, str] = field(default_factory=dict)
+
+
+def read_records(path: Path, expected: Expected) -> Returned:
+    """Read the records of an archive, and all of it to see that what it lists is there and whole.
+
+    Raises ResultError when it is damaged, is not what the shim writes or is of another job,
+    OSError when the file cannot be read. What is wrong with one task is told in `problems`.
+    """
+    job, contents = read_tasks(path, expected.tasks)
+    if job.get("batch") != expected.batch:
+        raise ResultError("the returned archive is of another batch", where=str(path))
+    for key in ("round", "cluster", "proc"):
+        if whole(job, key) != getattr(expected, key):
+            raise ResultError(
+                f"the returned archive is of another job: {key} {job.get(key, '')!r}, "
+                f"not {getattr(expected, key)}",
+                where=str(path),
+            )
+    problems: dict[int, str] = {}
+    for index, content in contents.items():
+        problem = content.finish() or content.unmatched(expected.required(index))
+        if problem:
+            problems[index] = problem
+    records = {index: content.record for index, content in contents.items() if content.record}
+    return Returned(path, job, records, problems)
+
+
+def copy_member(path: Path, name: str, out: BinaryIO) -> int:
+    """Copy a member of an archive to `out`, block by block; gives the number of bytes.
+
+    name: as the shim writes it, `tasks/3/stdout`. 0 when it is empty or not there.
+    Raises ResultError when the archive is damaged, also behind the member.
+    """
+    with open_archive(path) as tar:
+        for member in tar:
+            if member.name.removeprefix("./") == name and member.isreg():
+                return sum(map(out.write, blocks(tar, member)))
+    return 0

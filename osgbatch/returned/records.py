@@ -1,0 +1,60 @@
+"""The texts of records and lists of checksums, as the shim writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+
+def parse_record(text: str) -> dict[str, str]:
+    """The `key=value` lines of a record; `\\n`, `\\r` and `\\\\` in values are undone."""
+    record: dict[str, str] = {}
+    for line in text.split("\n"):
+        key, equals, value = line.partition("=")
+        if equals:
+            record[key] = _UNESCAPE.sub(_unescape, value)
+    return record
+
+
+_UNESCAPE = re.compile(r"\\([nr\\])")
+
+
+def _unescape(match: re.Match[str]) -> str:
+    return {"n": "\n", "r": "\r", "\\": "\\"}[match[1]]
+
+
+def number(record: Mapping[str, str], key: str) -> float | None:
+    """A number of a record; None when it is absent or no number."""
+    try:
+        return float(record[key])
+    except (KeyError, ValueError):
+        return None
+
+
+def whole(record: Mapping[str, str], key: str) -> int | None:
+    """A whole number of a record; None when it is absent or no whole number."""
+    text = record.get(key, "")
+    return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else None
+
+
+_LINE = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)", re.S)
+
+
+def parse_checksums(text: bytes) -> dict[str, str]:
+    """sha256sum's lines to name → hexadecimal digest; escaped names are undone.
+
+    Source: coreutils manual, "sha2 utilities": a line that starts with a backslash has its
+    name's newlines, CRs and backslashes escaped.
+    """
+    sums: dict[str, str] = {}
+    for line in text.split(b"\n"):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            continue
+        name = match[3]
+        if match[1]:
+            name = re.sub(
+                rb"\\([nr\\])", lambda m: {b"n": b"\n", b"r": b"\r", b"\\": b"\\"}[m[1]], name
+            )
+        sums[name.decode("utf-8", "surrogateescape").removeprefix("./")] = match[2].decode()
+    return sums

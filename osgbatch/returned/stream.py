@@ -1,0 +1,128 @@
+"""A returned archive as a stream of members: nothing in it makes osgbatch read or keep too much."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import struct
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from osgbatch.errors import ResultError
+
+MAX_MEMBERS = 1_000_000
+MAX_EXTENSION = 64 * 1024
+"""Bytes of a header that only extends the next one; tarfile reads it at once. A path has 4096."""
+MAX_EXTENSIONS = 8
+
+_BLOCK = 1 << 20
+_TASK_MEMBER = re.compile(
+    r"tasks/(0|[1-9][0-9]{0,8})/(status|stdout|stderr|sha256|data(?:/.*)?)", re.S
+)
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[tarfile.TarFile]:
+    """The archive as a stream of members; every way of being broken is a ResultError."""
+    try:
+        with (
+            _gzip().open(path, "rb") as stream,
+            _Archive.open(
+                fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape"
+            ) as tar,
+        ):
+            yield tar
+            # The rest of the stream is read so that its checksum is looked at.
+            while stream.read(_BLOCK):
+                pass
+    except (
+        tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, struct.error,
+        RecursionError, MemoryError, OverflowError,
+    ) as error:  # fmt: skip
+        raise ResultError(_damaged(error), where=str(path)) from None
+    except OSError as error:
+        if error.errno is None:  # isal and gzip raise bare OSErrors for bad data
+            raise ResultError(_damaged(error), where=str(path)) from None
+        raise
+
+
+def _damaged(error: BaseException) -> str:
+    return f"the returned archive is damaged: {str(error) or type(error).__name__}"
+
+
+def _gzip() -> Any:
+    try:
+        from isal import igzip
+    except ImportError:
+        return gzip
+    return igzip
+
+
+class _Member(tarfile.TarInfo):
+    """A header that is refused before tarfile reads at once what it says comes with it."""
+
+    def _proc_member(self, tar: _Archive) -> tarfile.TarInfo:
+        if self.size < 0:
+            raise tarfile.ReadError("a member of negative size")
+        if self.type in _EXTENSIONS:
+            tar.extensions += 1
+            if self.size > MAX_EXTENSION or tar.extensions > MAX_EXTENSIONS:
+                raise tarfile.ReadError(f"extended headers larger than any name ({self.size} B)")
+        elif self.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("a sparse member, which the shim does not write")
+        elif self.type != tarfile.XGLTYPE:
+            tar.extensions = 0
+        else:
+            # It would be kept, and copied for every member that follows.
+            raise tarfile.ReadError("a global header, which the shim does not write")
+        return super()._proc_member(tar)  # type: ignore[misc,no-any-return]
+
+    def _no_sparse(self, *_: object) -> None:
+        raise tarfile.ReadError("a sparse member, which the shim does not write")
+
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _no_sparse
+
+
+_EXTENSIONS = (
+    tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
+
+
+class _Archive(tarfile.TarFile):
+    """A tar stream that remembers no members and gives up when there are too many."""
+
+    tarinfo = _Member
+    members: list[tarfile.TarInfo]
+    extensions = 0
+    """Extension headers read for the member that comes next."""
+
+    def __iter__(self) -> Iterator[tarfile.TarInfo]:
+        count = 0
+        while (member := self.next()) is not None:
+            count += 1
+            if count > MAX_MEMBERS:
+                raise tarfile.ReadError("more members than any job makes")
+            if member.size < 0:  # a pax header may say so, too
+                raise tarfile.ReadError("a member of negative size")
+            self.members.clear()
+            yield member
+
+
+def member_kind(name: str) -> tuple[int, str] | None:
+    """(task index, kind) of a member's name, None for anything that the shim does not write.
+
+    kind: status, stdout, stderr, sha256, data, or data/<path below the task's folder>.
+    """
+    match = _TASK_MEMBER.fullmatch(name.removeprefix("./").rstrip("/"))
+    return (int(match[1]), match[2]) if match else None
+
+
+def blocks(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
+    """The content of a regular member, a megabyte at a time."""
+    stream = tar.extractfile(member)
+    while stream is not None and (block := stream.read(_BLOCK)):
+        yield block
