@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -57,6 +58,9 @@ def slug(text: str) -> str:
     return cleaned or "sweep"
 
 
+TAKEN_OUTPUTS = frozenset(["status.json", "stdout", "stderr"])
+"""Names in a task's results that are osgbatch's own."""
+
 RESULT_COLUMNS = (
     "state", "reason", "exit_code", "signal", "attempts", "start", "end", "wall_s",
     "memory_mb", "disk_mb", "host", "site", "detail",
@@ -79,3 +83,17 @@ def column_problem(name: str) -> str:
     if not _COLUMN.fullmatch(name):
         return f'"{name}" cannot name a column; use letters, digits and _'
     return ""
+
+
+def task_path(text: str) -> str:
+    """Where a task finds a path that the spec calls `text`, relative to the task's folder.
+
+    The tree is kept; a leading `/` or `../` is left out: `../data/a.npy` is `inputs/data/a.npy`.
+    """
+    parts = [part for part in os.path.normpath(text).split("/") if part not in ("", "..", ".")]
+    return "/".join(["inputs", *parts])
+
+
+def escape_glob(text: str) -> str:
+    """`text` as itself in a pattern: a parameter's `*` is no wildcard."""
+    return re.sub(r"([*?[])", r"[\1]", text)

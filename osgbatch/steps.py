@@ -13,9 +13,9 @@ from pathlib import Path
 from osgbatch import condor, local, names
 from osgbatch.batches import folder as folders
 from osgbatch.batches import registry
-from osgbatch.batches.eventlog import summarize
+from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch
-from osgbatch.errors import OsgbatchError, RefusedError
+from osgbatch.errors import CondorError, OsgbatchError, RefusedError
 from osgbatch.model import Payload, Plan, Resolved, Round, Submitted
 from osgbatch.packing.archive import Archive
 from osgbatch.packing.environment import (
@@ -144,7 +144,7 @@ def _render(
         round_.folder / names.SUBMIT_FILE, _encoded(submit_text(resolved, round_, items))
     )
     data = folders.resolved_data(
-        resolved, batch_id, execute_seconds(resolved), job_retries(plan.spec)
+        resolved, folder, batch_id, execute_seconds(resolved), job_retries(plan.spec)
     )
     folders.write_json(folder / names.RESOLVED, data)
     return Rendered(folder, round_, resolved)
@@ -198,8 +198,8 @@ def submit_sweep(path: Path, pool: str, say: Say) -> Batch:
         say(f"warning: {warning}")
     backend = choose_backend(pool)
     cut_short = folders.interrupted(plan.spec.folder / names.BATCHES, plan.spec.text)
-    if cut_short is not None:
-        return _continue(cut_short, say)
+    if cut_short is not None and _was_queued(cut_short, say):
+        return folders.load(cut_short.folder)
     environment = _pack_environment(plan, say)
     batch_id = folders.new_id()
     folder = _batch_folder(plan, batch_id)
@@ -207,14 +207,22 @@ def submit_sweep(path: Path, pool: str, say: Say) -> Batch:
     try:
         with folders.locked(folder) as lock:
             rendered = _render(plan, environment, folder, batch_id)
-            registry.register(batch_id, folder)
-            _give(backend, rendered.round, lock, say)
+            if cut_short is None or not folders.same_work(cut_short, folders.load(folder)):
+                if cut_short is not None:
+                    say("files have changed since then, so a new batch is made")
+                    folders.remove(cut_short.folder)
+                registry.register(batch_id, folder)
+                _give(backend, rendered.round, lock, say)
+                return folders.load(folder)
+        folders.remove(folder)
     except BaseException:
         # Ctrl-C can come after the queue has the jobs: then the folder must stay.
-        if not _may_have_jobs(names.round_folder(folder, 1)):
+        if not (names.round_folder(folder, 1) / names.SUBMITTED).exists():
             folders.remove(folder)
         raise
-    return folders.load(folder)
+    with folders.locked(cut_short.folder, wait=True) as lock:
+        _give(backend, cut_short.rounds()[-1], lock, say)
+    return cut_short
 
 
 def _give(backend: str, round_: Round, lock: int, say: Say) -> None:
@@ -230,44 +238,51 @@ def _give(backend: str, round_: Round, lock: int, say: Say) -> None:
                 say(f"the local runner cannot enforce memory limits: {runner.why}")
     except OsgbatchError as error:
         # Most likely it was refused; but a command can fail after its work is done.
-        if isinstance(error, RefusedError) or not _queued_cluster(backend, round_):
+        if isinstance(error, RefusedError) or not _queued_cluster(backend, round_, error):
             (round_.folder / names.SUBMITTED).unlink(missing_ok=True)
         raise
     folders.write_submitted(round_, submitted)
 
 
-def _queued_cluster(backend: str, round_: Round) -> int:
+def _queued_cluster(backend: str, round_: Round, because: OsgbatchError | None = None) -> int:
     """The cluster of a round by its event log, else by the queue; 0 when neither knows it.
 
-    Raises CondorError when the queue cannot be asked: then nothing is known.
+    Raises CondorError when the queue cannot be asked, so that nothing is known; because: the
+    error that made us ask, which is told with it.
     """
-    cluster = summarize(round_.folder / names.EVENTS).cluster
+    cluster = log_cluster(round_.folder / names.EVENTS)
     if not cluster and backend == "condor":
-        cluster = condor.find_cluster(round_) or 0
+        try:
+            cluster = condor.find_cluster(round_) or 0
+        except CondorError as later:
+            if because is None:
+                raise
+            raise CondorError(
+                f"{because.what}; and whether it is queued is not known: {later.what}",
+                where=str(round_.folder),
+                fix="When HTCondor answers, `osgbatch submit` of the same sweep continues.",
+            ) from None
     return cluster
 
 
-def _may_have_jobs(round_folder: Path) -> bool:
-    return (round_folder / names.SUBMITTED).exists()
+def _was_queued(batch: Batch, say: Say) -> bool:
+    """Whether a batch whose submission was cut short is in the queue after all.
 
-
-def _continue(batch: Batch, say: Say) -> Batch:
-    """Finish a submission that was cut short.
-
-    The batch's lock is held for as long as a condor_submit of it works, whatever became of its
-    osgbatch; then the event log tells, last the queue. Only a round that neither knows is given to
-    the backend, so that no job is ever submitted twice.
+    Its lock is held for as long as a condor_submit of it works, whatever became of its osgbatch;
+    then the event log tells, last the queue. Only a round that neither knows may be given to a
+    backend again, so that no job is ever submitted twice.
     """
     say(f"continuing batch {batch.id}, whose submission was interrupted: {batch.folder}")
-    with folders.locked(batch.folder, wait=True) as lock:
+    with folders.locked(batch.folder, wait=True):
         round_ = batch.rounds()[-1]
         noted = folders.read_submitted(round_)
-        if noted is None or noted.cluster:
-            return batch
+        if noted is None:  # the one who held the lock was refused, and has said so
+            return False
+        if noted.cluster:
+            return True
         cluster = _queued_cluster(noted.backend, round_)
         if cluster:
-            say(f"it had been submitted, as cluster {cluster}")
+            where = {"condor": "HTCondor", "local": "the local runner"}[noted.backend]
+            say(f"it had been submitted to {where}, as cluster {cluster}")
             folders.write_submitted(round_, replace(noted, cluster=cluster))
-        else:
-            _give(noted.backend, round_, lock, say)
-    return batch
+    return bool(cluster)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+MAX_TASKS = 10_000_000
+"""Tasks that one range may name; more is a damaged file."""
+
 
 def task_ranges(indices: Sequence[int]) -> str:
     """Task indices as `0-9+12`: no blank, comma or quote, which HTCondor 23.9 splits fields at."""
@@ -27,6 +30,8 @@ def parse_task_ranges(text: str) -> list[int]:
         match = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", part)
         if match is None:
             raise ValueError(f"not a list of tasks: {text!r}")
-        first = int(match[1])
-        indices.extend(range(first, int(match[2] or first) + 1))
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last - first > MAX_TASKS:
+            raise ValueError(f"not a list of tasks: {text!r}")
+        indices.extend(range(first, last + 1))
     return indices

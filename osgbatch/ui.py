@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,17 +43,26 @@ def counts(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{numbers[state]} {state}" for state in ORDER if numbers.get(state))
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of text, aligned, two blanks between."""
-    cells = [list(map(_one_line, row)) for row in [header, *rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:
+    """Columns of text, aligned, two blanks between; the last one is wrapped, never cut.
+
+    width: of the terminal in characters; 0 asks it.
+    """
+    width = width or shutil.get_terminal_size().columns
+    cells = [[_one_line(text) for text in row] for row in [header, *rows]]
+    before = [max(len(row[i]) for row in cells) for i in range(len(header) - 1)]
+    indent = sum(before) + 2 * len(before)
+    lines: list[str] = []
+    for row in cells:
+        start = "".join(c.ljust(w) + "  " for c, w in zip(row[:-1], before, strict=True))
+        wrapped = textwrap.wrap(row[-1], max(30, width - indent), break_on_hyphens=False)
+        lines += [(start if i == 0 else " " * indent) + t for i, t in enumerate(wrapped or [""])]
     return "\n".join(line.rstrip() for line in lines)
 
 
 def _one_line(text: str) -> str:
-    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
+    """`text` without line breaks and without what a terminal would take for a command."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def size(count: float) -> str:
@@ -61,3 +72,8 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TB"
+
+
+def work(tasks: int, jobs: int) -> str:
+    """`10 tasks in 1 job`."""
+    return f"{tasks} task{'s' * (tasks != 1)} in {jobs} job{'s' * (jobs != 1)}"

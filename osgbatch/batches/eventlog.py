@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from osgbatch.model import JobState
 
 SUBMIT, EXECUTE, EVICTED, TERMINATED, IMAGE_SIZE, SHADOW_EXCEPTION = 0, 1, 4, 5, 6, 7
-ABORTED, SUSPENDED, UNSUSPENDED, HELD, RELEASED = 9, 10, 11, 12, 13
+ABORTED, HELD, RELEASED = 9, 12, 13
 RECONNECT_FAILED = 24
 CLUSTER_SUBMIT, CLUSTER_REMOVE = 35, 36
 
@@ -35,35 +36,38 @@ _HEADER = re.compile(
 )
 
 
-def read_events(path: Path, year: int | None = None) -> Iterator[Event]:
-    """The complete events of a log; a last event that is still being written is left out.
-
-    A log that does not exist yet has no events. Raises OSError when it cannot be read.
-    """
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
-    except FileNotFoundError:
-        return
-    yield from parse_events(text, year or datetime.now().year)
-
-
 def parse_events(text: str, year: int) -> Iterator[Event]:
     """The complete events in a text; year: of dates that are written without one."""
     blocks = text.split("\n...\n")
     blocks.pop()  # what follows the last "..." is empty, or not complete
     for block in blocks:
-        match = _HEADER.match(block.lstrip("\n"))
+        block = block.lstrip("\n")
+        match = _HEADER.match(block)
         if match is None:
             continue
         kind, cluster, proc, date, clock, fraction, zulu, first = match.groups()
-        if "/" in date:
-            date = f"{year}-{date.replace('/', '-')}"
-        moment = datetime.fromisoformat(f"{date}T{clock}")
+        seconds = _time(date, clock, fraction, zulu, year)
+        if seconds is not None:
+            body = block[match.end() :]
+            yield Event(int(kind), int(cluster), int(proc), seconds, first, body)
+
+
+def _time(date: str, clock: str, fraction: str | None, zulu: str, year: int) -> float | None:
+    """Seconds since 1970; None for a date that there is not.
+
+    29 February without a year is of the last leap year, also when the log is read later.
+    """
+    years = [year] if "-" in date else range(year, year - 8, -1)
+    for candidate in years:
+        day = date if "-" in date else f"{candidate}-{date.replace('/', '-')}"
+        try:
+            moment = datetime.fromisoformat(f"{day}T{clock}")
+        except ValueError:
+            continue
         if zulu:
             moment = moment.replace(tzinfo=timezone.utc)
-        seconds = moment.timestamp() + float(fraction or 0)
-        body = block.lstrip("\n")[match.end() :]
-        yield Event(int(kind), int(cluster), int(proc), seconds, first, body)
+        return moment.timestamp() + float(fraction or 0)
+    return None
 
 
 _EXIT = re.compile(r"\(1\) Normal termination \(return value (-?\d+)\)")
@@ -73,22 +77,6 @@ _MEMORY = re.compile(r"(\d+)\s+-\s+MemoryUsage of job")
 _MEMORY_ROW = re.compile(r"Memory \(MB\)\s*:\s*(\d+)\s")
 _SLOT = re.compile(r"^\s*SlotName: (\S+)", re.M)
 _HOST = re.compile(r"Job executing on host: <?([^>?\s]+)")
-
-
-def fold(events: Iterable[Event], cluster: int) -> dict[int, JobState]:
-    """The state of every job of a cluster that the events speak of, by proc.
-
-    An event that is there twice changes nothing.
-    """
-    jobs: dict[int, JobState] = {}
-    seen: set[Event] = set()
-    for event in events:
-        if event.cluster != cluster or event.proc < 0 or event in seen:
-            continue
-        seen.add(event)
-        job = jobs.get(event.proc) or JobState(event.proc)
-        jobs[event.proc] = _apply(job, event)
-    return jobs
 
 
 _OVER = ("completed", "removed")
@@ -128,6 +116,8 @@ def _apply(job: JobState, event: Event) -> JobState:
         return replace(job, state="waiting", reason="", hold_code=0, hold_subcode=0)
     if kind == TERMINATED:
         exited, signalled = _EXIT.search(event.body), _SIGNAL.search(event.body)
+        if exited is None and signalled is None:
+            return job  # torn: what follows is another event's
         memory = _MEMORY_ROW.search(event.body)
         return replace(
             job,
@@ -153,23 +143,91 @@ def _hold_reason(body: str) -> str:
     return " ".join(line for line in lines if line and not _HOLD_CODE.match(line))
 
 
-@dataclass(frozen=True)
-class LogSummary:
-    """What a round's log tells: its cluster (0: not yet there) and its jobs by proc.
+class LogReader:
+    """Reads a round's log and keeps what it tells; a later `read` reads only what is new.
 
-    removed: the whole cluster has left the queue, so procs without an event will never come.
+    cluster: which one, 0 until it is known; jobs: the states of its jobs by proc; removed: the
+    whole cluster has left the queue, so procs without an event will never come.
     """
 
-    cluster: int
-    jobs: dict[int, JobState]
-    removed: bool = False
+    def __init__(self, path: Path, cluster: int = 0) -> None:
+        self.path = path
+        self.given = cluster
+        self._forget()
+
+    def _forget(self) -> None:
+        self.cluster = self.given
+        self.jobs: dict[int, JobState] = {}
+        self.removed = False
+        self._identity: tuple[int, int] | None = None
+        self._offset = 0
+        self._last: dict[int, Event] = {}
+
+    def read(self) -> bool:
+        """Read on; says whether there was anything new. A log that is not there has no events.
+
+        A log that was replaced or cut short is read from its start. Raises OSError when it cannot
+        be read.
+        """
+        try:
+            stream = self.path.open("rb")
+        except FileNotFoundError:
+            return False
+        with stream:
+            status = os.fstat(stream.fileno())
+            identity = (status.st_dev, status.st_ino)
+            if identity != self._identity or status.st_size < self._offset:
+                self._forget()
+                self._identity = identity
+            news = False
+            while self._read_block(stream):
+                news = True
+        return news
+
+    def _read_block(self, stream: BinaryIO) -> bool:
+        """Take the complete events of the next megabytes, so that memory stays flat."""
+        stream.seek(self._offset)
+        block = stream.read(_BLOCK)
+        size = _BLOCK
+        while (end := block.rfind(b"\n...")) < 0 or not (end := _line_end(block, end)):
+            more = stream.read(size)
+            if not more:
+                return False
+            block += more
+        self._offset += end
+        text = block[:end].decode("utf-8", "replace").replace("\r\n", "\n")
+        self.take(parse_events(text, datetime.now().year))
+        return True
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Fold events into the jobs' states. An event that is there twice in a row counts once."""
+        for event in events:
+            if not self.cluster and event.kind in (SUBMIT, CLUSTER_SUBMIT):
+                self.cluster = event.cluster
+            if event.cluster != self.cluster:
+                continue
+            if event.proc < 0:
+                self.removed = self.removed or event.kind == CLUSTER_REMOVE
+            elif self._last.get(event.proc) != event:
+                self._last[event.proc] = event
+                job = self.jobs.get(event.proc) or JobState(event.proc)
+                self.jobs[event.proc] = _apply(job, event)
 
 
-def summarize(path: Path, cluster: int = 0) -> LogSummary:
-    """Read a round's log. cluster: which one, when known; else the first that was submitted."""
-    events = list(read_events(path))
-    if not cluster:
-        submitted = (e.cluster for e in events if e.kind in (SUBMIT, CLUSTER_SUBMIT))
-        cluster = next(submitted, 0)
-    removed = any(e.kind == CLUSTER_REMOVE and e.cluster == cluster for e in events)
-    return LogSummary(cluster, fold(events, cluster), removed)
+_BLOCK = 8 * 1024 * 1024
+
+
+def _line_end(block: bytes, dots: int) -> int:
+    """Where the line of an event's end (`...`) at `dots` ends; 0 when it is not complete."""
+    for ending in (b"\n...\n", b"\n...\r\n"):
+        if block.startswith(ending, dots):
+            return dots + len(ending)
+    before = block.rfind(b"\n...", 0, dots)
+    return _line_end(block, before) if before >= 0 else 0
+
+
+def log_cluster(path: Path) -> int:
+    """The cluster that a round's log speaks of; 0 when there is none yet."""
+    reader = LogReader(path)
+    reader.read()
+    return reader.cluster

@@ -92,13 +92,16 @@ def remove(folder: Path) -> None:
         folder.parent.rmdir()
 
 
-def resolved_data(resolved: Resolved, batch_id: str, execute_s: int, retries: Retries) -> Any:
+def resolved_data(
+    resolved: Resolved, folder: Path, batch_id: str, execute_s: int, retries: Retries
+) -> Any:
     """What `resolved.json` holds (docs/architecture.md)."""
     plan = resolved.plan
     return {
         "version": 1,
         "batch_id": batch_id,
         "name": plan.spec.name,
+        "folder": str(folder),
         "spec_folder": str(plan.spec.folder),
         "initialdir": str(plan.initialdir),
         "tasks": len(plan.table),
@@ -114,6 +117,11 @@ def resolved_data(resolved: Resolved, batch_id: str, execute_s: int, retries: Re
         "environment": plan.spec.environment.kind,
         "gather": plan.spec.gather.text if plan.spec.gather else "",
         "columns": [column.name for column in plan.table.columns],
+        "file_columns": [column.name for column in plan.table.columns if column.is_file],
+        "outputs": [
+            {"parts": list(output.pattern.parts), "optional": output.optional}
+            for output in plan.spec.outputs
+        ],
     }
 
 
@@ -152,7 +160,8 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
 def write_tasks_csv(path: Path, plan: Plan) -> None:
     """The copy of the table for people: index and every column as it was written."""
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        # every text is quoted: Python 3.11's writer leaves a lone CR bare, and cannot read it back
+        writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(["index", *(column.name for column in plan.table.columns)])
         for index, row in enumerate(plan.table.rows()):
             writer.writerow([index, *(cell.text for cell in row)])
@@ -175,13 +184,38 @@ def load(folder: Path) -> Batch:
         data = json.loads(path.read_text())
         if data["version"] != 1:
             raise BatchError("made by another version of osgbatch", where=str(folder))
+        _check_data(data)
         return Batch(folder, data)
     except FileNotFoundError:
         raise BatchError(
             "this is no batch folder", where=str(folder), fix="`osgbatch status` lists none here."
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BatchError(f"cannot read {path.name}: {error}", where=str(folder)) from None
+
+
+_FIELDS: Mapping[str, type] = {
+    "batch_id": str,
+    "name": str,
+    "initialdir": str,
+    "spec_folder": str,
+    "gather": str,
+    "tasks": int,
+    "jobs": int,
+    "payload": list,
+    "columns": list,
+    "file_columns": list,
+    "outputs": list,
+}
+
+
+def _check_data(data: Any) -> None:
+    """Raises ValueError when `resolved.json` lacks what is read of it later."""
+    for name, kind in _FIELDS.items():
+        if not isinstance(data.get(name), kind):
+            raise ValueError(f'"{name}" is missing, or is not what it should be')
+    if data["tasks"] < 1 or data["jobs"] < 1:
+        raise ValueError("no tasks")
 
 
 def write_submitted(round_: Round, submitted: Submitted) -> None:
@@ -230,6 +264,15 @@ def interrupted(parent: Path, spec: bytes) -> Batch | None:
     return None
 
 
+def same_work(one: Batch, other: Batch) -> bool:
+    """Whether two batches would run the very same: equal archives, equal item files."""
+    payloads = [
+        sorted((p["kind"], p["sha256"]) for p in batch.data["payload"]) for batch in (one, other)
+    ]
+    items = [_read_or_none(batch.rounds()[0].folder / names.ITEMS) for batch in (one, other)]
+    return payloads[0] == payloads[1] and items[0] is not None and items[0] == items[1]
+
+
 def _read_or_none(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
@@ -243,7 +286,14 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[int]:
 
     Raises BusyError when another process holds it, unless told to wait.
     """
-    descriptor = os.open(folder / names.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(folder / names.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise BatchError(
+            f"this batch cannot be changed: {error.strerror}",
+            where=str(folder),
+            fix="Is it yours? Copy the folder to work on its results.",
+        ) from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

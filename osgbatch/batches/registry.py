@@ -71,7 +71,7 @@ def find(what: str | None, here: Path) -> Batch:
     path = here / what
     if (path / names.RESOLVED).is_file():
         return load(path.absolute())
-    batches = [load(p) for p in _unique([*_below(here), *_registered()])]
+    batches = list(_readable(_unique([*_below(here), *_registered()])))
     for batch in batches:
         if what in (batch.folder.name, batch.name):
             return batch
@@ -85,6 +85,15 @@ def find(what: str | None, here: Path) -> Batch:
         f'there is no batch "{what}"',
         fix="Name its folder, its name, or three or more characters of its id.",
     )
+
+
+def _readable(folders: list[Path]) -> Iterator[Batch]:
+    """The batches that can be read: one that is damaged does not hide the others."""
+    for folder in folders:
+        try:
+            yield load(folder)
+        except BatchError:
+            continue
 
 
 def _unique(folders: list[Path]) -> list[Path]:

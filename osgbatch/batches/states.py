@@ -9,7 +9,6 @@ from osgbatch.model import JobState, TaskState
 from osgbatch.returned import Returned, whole
 
 SUCCEEDED, FAILED = "succeeded", "failed"
-STATES = ("waiting", "running", "held", "succeeded", "failed", "removed", "unknown")
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,8 @@ def _task_state(
     starts = max(job.starts if job else 0, len(attempts))
     for attempt in attempts:
         record = attempt.returned.tasks.get(index)
+        if index in attempt.returned.problems:
+            continue
         if record and record.get("state") == SUCCEEDED and whole(record, "exit_code") == 0:
             return _from_record(SUCCEEDED, index, record, attempt, job, starts)
     if job is None:
@@ -80,35 +81,36 @@ def _ended(
     starts: int,
 ) -> TaskState:
     """The state of a task that has not succeeded, and whose job has ended."""
-    damaged = (view.damaged or {}).get(proc, "")
+    latest = attempts[-1] if attempts else None
+    # The archive of the last start is the one that tells; attempts are counted from 0.
+    last_came = latest is not None and latest.number >= job.starts - 1
+    record = latest.returned.tasks.get(index) if latest and last_came else None
+    if latest and record and record.get("state") == FAILED:
+        return _from_record(FAILED, index, record, latest, job, starts)
     if job.signal is not None:
         detail = f"the shim was killed by signal {job.signal}; what the task did is not known"
         return TaskState(
             index, FAILED, "shim-killed", detail, signal=job.signal, attempts=starts, job=job
         )
-    latest = attempts[-1] if attempts else None
-    if latest is None:
+    damaged = (view.damaged or {}).get(proc, "")
+    if latest is None or not last_came:
         detail = damaged or "the job ended, but its archive did not come back"
         return TaskState(
             index, "unknown", "no-archive", detail, job.exit_code, attempts=starts, job=job
         )
-    record = latest.returned.tasks.get(index)
-    whole_job = latest.returned.job
-    if record and record.get("state") == FAILED:
-        return _from_record(FAILED, index, record, latest, job, starts)
-    if whole_job.get("reason") not in (None, "", "ok"):
-        return _from_record(FAILED, index, whole_job, latest, job, starts)
-    detail = damaged or "the job ended without a record of this task"
+    problem = latest.returned.problems.get(index)
+    job_record = latest.returned.job
+    if problem is None and job_record.get("reason") not in (None, "", "ok"):
+        return _from_record(FAILED, index, job_record, latest, job, starts)
     return TaskState(
         index,
         "unknown",
-        "no-record",
-        detail,
+        "damaged" if problem else "no-record",
+        problem or damaged or "the job ended without a record of this task",
         job.exit_code,
         attempts=starts,
         job=job,
-        archive=latest.returned.path,
-        job_record=whole_job,
+        job_record=job_record,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -66,8 +67,15 @@ def run() -> int:
 
 def _usage(error: Any) -> int:
     """What typer says of wrong arguments."""
-    if type(error).__name__ in ("Abort", "Exit"):
-        return int(getattr(error, "exit_code", exits.INTERRUPTED))
+    name = type(error).__name__
+    if name == "Abort":
+        ui.error("interrupted")
+        return exits.INTERRUPTED
+    if name == "Exit":
+        return int(error.exit_code)
+    if name == "NoArgsIsHelpError":
+        ui.out(error.format_message())
+        return exits.OK
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     ui.error(f"{message}\n  Try `osgbatch --help`, or `osgbatch COMMAND --help`.")
     return exits.BAD_INPUT
@@ -100,7 +108,9 @@ def check(spec: SpecPath, as_json: Json = False) -> int:
     if as_json:
         ui.out_json({"ok": True, "tasks": len(plan.table), "jobs": len(plan.jobs)})
     else:
-        ui.out(f"{spec}: ok, {_work(len(plan.table), len(plan.jobs))}")
+        for warning in plan.warnings:
+            ui.say(f"warning: {warning}")
+        ui.out(f"{spec}: ok, {ui.work(len(plan.table), len(plan.jobs))}")
     return exits.OK
 
 
@@ -141,7 +151,8 @@ def render(
         ui.out_json({"id": batch.id, "folder": str(batch.folder)})
     else:
         ui.out(f"rendered {batch.folder}")
-        ui.out(f"to submit it by hand: condor_submit {batch.folder}/rounds/001/job.submit")
+        submit_file = shlex.quote(f"{batch.folder}/rounds/001/job.submit")
+        ui.out(f"to submit it by hand: condor_submit {submit_file}")
     return exits.OK
 
 
@@ -165,6 +176,11 @@ def submit(
     if dry_run:
         return _show_plan(spec, as_json)
     _check_pool(pool)
+    if as_json and watch_it:
+        raise OsgbatchError(
+            "--json and --watch do not go together",
+            fix="Submit with --json, then `osgbatch watch` and `osgbatch collect --json`.",
+        )
     from osgbatch.steps import submit_sweep
 
     batch = submit_sweep(spec, pool, ui.say)
@@ -186,8 +202,8 @@ def submit(
     else:
         where = "to HTCondor" if submitted.backend == "condor" else "to the local runner"
         ui.out(
-            f"submitted {_work(batch.tasks, submitted.jobs)} {where}, cluster {submitted.cluster}\n"
-            f"batch {batch.id}: {batch.folder}"
+            f"submitted {ui.work(batch.tasks, submitted.jobs)} {where}, "
+            f"cluster {submitted.cluster}\nbatch {batch.id}: {batch.folder}"
         )
     follow = sys.stdout.isatty() if watch_it is None else watch_it
     if not follow or as_json:
@@ -222,22 +238,29 @@ def status(name: BatchName = None, as_json: Json = False) -> int:
 @app.command()
 def watch(name: BatchName = None) -> int:
     """Follow a batch until nothing changes any more; one line whenever the counts change."""
+    from osgbatch.cli.reports import endings_text
     from osgbatch.following import exit_code
 
-    return exit_code(_watch(_find(name)).states)
-
-
-def _watch(batch: Any) -> Any:
-    from osgbatch.cli.reports import endings_text, watch_line
-    from osgbatch.following import watch as follow
-
-    now = None
-    for now in follow(batch):
-        ui.out(watch_line(now))
-    assert now is not None
+    now = _watch(_find(name))
     text = endings_text(now)
     if text:
         ui.out(text)
+    return exit_code(now.states)
+
+
+def _watch(batch: Any) -> Any:
+    from osgbatch.cli.reports import watch_line
+    from osgbatch.following import watch as follow
+
+    now = None
+    try:
+        for now in follow(batch):
+            ui.out(watch_line(now))
+    except KeyboardInterrupt:
+        name = batch.folder.name
+        ui.say(f"\nstopped watching; the jobs go on: osgbatch watch {name}, osgbatch cancel {name}")
+        raise typer.Exit(exits.INTERRUPTED) from None
+    assert now is not None
     return now
 
 
@@ -251,9 +274,9 @@ def logs(
     stream: Annotated[str, typer.Option(help="stdout, stderr or both.")] = "both",
 ) -> int:
     """Print what a task wrote to stdout and stderr."""
-    from osgbatch.cli.reports import choose_task
+    from osgbatch.cli.reports import choose_task, explain
+    from osgbatch.following import copy_log
     from osgbatch.following import status as read_status
-    from osgbatch.following import task_log
 
     if stream not in ("stdout", "stderr", "both"):
         raise OsgbatchError(
@@ -261,13 +284,12 @@ def logs(
         )
     state = choose_task(read_status(_find(name)), task)
     for which in ("stdout", "stderr") if stream == "both" else (stream,):
-        content = task_log(state, which)
         if stream == "both":
-            ui.out(f"=== task {state.index} ({state.state}): {which}, {len(content)} bytes")
-        sys.stdout.flush()
-        sys.stdout.buffer.write(content)
-        if stream == "both" and content and not content.endswith(b"\n"):
-            sys.stdout.buffer.write(b"\n")
+            why = f": {explain(state)}" if explain(state) else ""
+            if which == "stdout":
+                ui.out(f"=== task {state.index}, {state.state}{why}")
+            ui.out(f"=== {which}")
+        copy_log(state, which, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     return exits.OK
 
@@ -286,20 +308,23 @@ def collect(
 
 def _collect(batch: Any, *, as_json: bool, gather: bool) -> int:
     from osgbatch.cli.reports import collect_text, status_data
-    from osgbatch.following import collect_batch, exit_code
+    from osgbatch.finishing import collect_batch
+    from osgbatch.following import exit_code
 
-    now, collected = collect_batch(batch, ui.say, gather)
+    now, collected, failure = collect_batch(batch, ui.say, gather=gather, quiet=as_json)
     if as_json:
         ui.out_json({**status_data(now), "unpacked": collected.unpacked})
     else:
         ui.out(collect_text(now, collected.unpacked))
+    if failure is not None:
+        raise failure
     return exit_code(now.states)
 
 
 @app.command()
 def cancel(name: BatchName = None, as_json: Json = False) -> int:
     """Remove the jobs of one batch, and of no other."""
-    from osgbatch.following import cancel_batch
+    from osgbatch.finishing import cancel_batch
 
     batch = _find(name)
     count = cancel_batch(batch)
@@ -314,7 +339,3 @@ def _find(name: str | None) -> Any:
     from osgbatch.batches.registry import find
 
     return find(name, Path(os.getcwd()))
-
-
-def _work(tasks: int, jobs: int) -> str:
-    return f"{tasks} task{'s' * (tasks != 1)} in {jobs} job{'s' * (jobs != 1)}"

@@ -32,7 +32,7 @@ def plan_text(plan: Plan, environment_size: int | None) -> str:
         )
         environment = f"{spec.environment.path.text} ({packed})"
     facts = [
-        ("sweep", f"{spec.name}: {len(plan.table)} tasks in {len(plan.jobs)} jobs"),
+        ("sweep", f"{spec.name}: {ui.work(len(plan.table), len(plan.jobs))}"),
         ("environment", environment),
         ("libraries", ", ".join(p.text for p in spec.libraries) or "none"),
         ("files", ", ".join(p.text for p in spec.files) or "none"),

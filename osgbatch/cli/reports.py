@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from osgbatch import names, ui
+from osgbatch.batches.folder import read_tasks_csv
 from osgbatch.errors import OsgbatchError
 from osgbatch.following import Status
 from osgbatch.model import TaskState
@@ -46,21 +47,28 @@ def _task_data(state: TaskState) -> dict[str, Any]:
 def status_text(now: Status) -> str:
     """What `osgbatch status` prints."""
     where = {"condor": "HTCondor", "local": "local runner"}.get(now.backend, "not submitted")
+    cluster = f", cluster {now.cluster}" if now.cluster else ""
     lines = [
-        f"{now.batch.name}  batch {now.batch.id}  {where}, cluster {now.cluster}",
+        f"{now.batch.name}  batch {now.batch.id}  {where}{cluster}",
         f"{now.batch.folder}",
         f"{len(now.states)} tasks: {ui.counts(now.counts)}",
     ]
     endings = endings_text(now)
     if endings:
         lines.append(endings)
+    if now.stalled and now.counts.get("waiting"):
+        lines.append(f"note: {now.stalled}")
     lines += [f"note: {note}" for note in now.notes]
     return "\n".join(lines)
 
 
 def watch_line(now: Status) -> str:
-    """One line of `osgbatch watch`."""
-    return f"{time.strftime('%H:%M:%S')}  {ui.counts(now.counts)}"
+    """One line of `osgbatch watch`; of held jobs it gives the first reason at once."""
+    line = f"{time.strftime('%H:%M:%S')}  {ui.counts(now.counts)}"
+    held = next((state for state in now.states if state.state == "held"), None)
+    if now.stalled and now.counts.get("waiting"):
+        line += f"\n          {now.stalled}"
+    return f"{line}\n          held: {explain(held)}" if held else line
 
 
 def endings_text(now: Status) -> str:
@@ -68,8 +76,9 @@ def endings_text(now: Status) -> str:
     wrong = [s for s in now.states if s.state in ("failed", "held", "removed", "unknown")]
     if not wrong:
         return ""
-    rows = [(str(s.index), s.state, explain(s)) for s in wrong[:SHOWN]]
-    text = ui.table(("task", "state", "why"), rows)
+    parameters = dict(_parameters(now, {s.index for s in wrong[:SHOWN]}))
+    rows = [(str(s.index), parameters.get(s.index, ""), s.state, explain(s)) for s in wrong[:SHOWN]]
+    text = ui.table(("task", "parameters", "state", "why"), rows)
     if len(wrong) > SHOWN:
         text += f"\nand {len(wrong) - SHOWN} more"
     if any(s.archive for s in wrong):
@@ -78,12 +87,23 @@ def endings_text(now: Status) -> str:
     return text
 
 
+def _parameters(now: Status, wanted: set[int]) -> Iterator[tuple[int, str]]:
+    """(index, `x=1 y=b`) of tasks, from the batch's copy of the table."""
+    columns = now.batch.data["columns"]
+    for index, row in enumerate(read_tasks_csv(now.batch)):
+        if index in wanted:
+            text = " ".join(f"{name}={cell}" for name, cell in zip(columns, row, strict=True))
+            yield index, text if len(text) <= 40 else text[:37] + "..."
+        if index >= max(wanted):
+            return
+
+
 def explain(state: TaskState) -> str:
     """Why a task is as it is, in one line."""
     reasons = {
         "exit": f"exit code {state.exit_code}",
         "signal": f"killed by signal {state.signal}",
-        "time": "ran over its time",
+        "time": "stopped",
         "missing-output": "a required output is missing",
         "command-not-found": "the command was not found",
         "infrastructure": f"the execution point failed (code {state.exit_code})",
@@ -120,5 +140,7 @@ def choose_task(now: Status, index: int | None) -> TaskState:
         return now.states[index]
     returned: Sequence[TaskState] = [s for s in now.states if s.archive]
     if not returned:
-        raise OsgbatchError("nothing has come back yet", fix="Try `osgbatch watch`.")
+        raise OsgbatchError(
+            "nothing has come back yet", fix=f"{now.stalled or 'Try `osgbatch watch`'}."
+        )
     return next((s for s in returned if s.state != "succeeded"), returned[0])

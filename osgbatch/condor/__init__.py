@@ -1,6 +1,6 @@
 """The only room that runs condor commands or imports htcondor2."""
 
 from osgbatch.condor.commands import check_alive, configured
-from osgbatch.condor.submit import alive, cancel, find_cluster, submit
+from osgbatch.condor.submit import cancel, find_cluster, submit
 
-__all__ = ["alive", "cancel", "check_alive", "configured", "find_cluster", "submit"]
+__all__ = ["cancel", "check_alive", "configured", "find_cluster", "submit"]

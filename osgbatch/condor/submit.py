@@ -46,13 +46,11 @@ def find_cluster(round_: Round) -> int | None:
 
     Factories that have no procs yet are found by their cluster ad.
     """
-    import htcondor2
-
     found = _schedd_call(
-        lambda schedd: schedd.query(
+        lambda htcondor: htcondor.Schedd().query(
             constraint=_constraint(round_),
             projection=["ClusterId"],
-            opts=htcondor2.QueryOpt.IncludeClusterAd,
+            opts=htcondor.QueryOpt.IncludeClusterAd,
         )
     )
     clusters = sorted({int(ad["ClusterId"]) for ad in found})
@@ -60,20 +58,22 @@ def find_cluster(round_: Round) -> int | None:
 
 
 def cancel(round_: Round, cluster: int) -> None:
-    """Remove all jobs of a round, those that are not yet in the queue too."""
-    import htcondor2
+    """Remove all jobs of a round, those that are not yet in the queue too.
 
+    Raises CondorError when the schedd does not let us.
+    """
     constraint = f"ClusterId == {cluster} && {_constraint(round_)}"
-    _schedd_call(
-        lambda schedd: schedd.act(
-            htcondor2.JobAction.Remove, constraint, ("removed by osgbatch cancel", 1)
+    result = _schedd_call(
+        lambda htcondor: htcondor.Schedd().act(
+            htcondor.JobAction.Remove, constraint, ("removed by osgbatch cancel", 1)
         )
     )
-
-
-def alive(round_: Round, cluster: int) -> bool:
-    """Whether any job of the round is still in the queue."""
-    return find_cluster(round_) == cluster
+    denied = int(result.get("TotalPermissionDenied", 0))
+    if denied:
+        raise CondorError(
+            f"{denied} jobs of cluster {cluster} may not be removed by you",
+            fix="Is the batch another user's?",
+        )
 
 
 def _constraint(round_: Round) -> str:
@@ -81,6 +81,7 @@ def _constraint(round_: Round) -> str:
 
 
 def _schedd_call(call: Callable[[Any], Any]) -> Any:
+    """Call a function with the htcondor2 module; whatever fails is a CondorError."""
     try:
         import htcondor2
     except ImportError:
@@ -88,7 +89,7 @@ def _schedd_call(call: Callable[[Any], Any]) -> Any:
             "the Python package htcondor is not installed", fix="pip install htcondor"
         ) from None
     try:
-        return call(htcondor2.Schedd())
+        return call(htcondor2)
     except (htcondor2.HTCondorException, RuntimeError, OSError) as error:
         raise CondorError(
             f"the schedd did not answer: {error}", fix="Try again, or see `condor_q`."

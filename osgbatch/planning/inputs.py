@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from osgbatch.model import InputFile
+from osgbatch.names import task_path
 
 # HTCondor's item file, transfer lists and submit language give these characters a meaning, and
 # there is no way to quote them there: blanks travel, commas do not (hold 13.2), "$" is expanded.
@@ -33,15 +35,6 @@ def travels_plainly(carried: str) -> bool:
     return all(part == part.strip() for part in carried.split("/"))
 
 
-def task_path(text: str) -> str:
-    """Where a task finds a path that the spec calls `text`, relative to the task's folder.
-
-    The tree is kept; a leading `/` or `../` is left out: `../data/a.npy` is `inputs/data/a.npy`.
-    """
-    parts = [part for part in os.path.normpath(text).split("/") if part not in ("", "..", ".")]
-    return "/".join(["inputs", *parts])
-
-
 def common_folder(folder: Path, sources: Iterable[Path]) -> Path:
     """The deepest folder that holds the spec's folder and all sources."""
     top = str(folder)
@@ -51,15 +44,36 @@ def common_folder(folder: Path, sources: Iterable[Path]) -> Path:
     return Path(top)
 
 
+def real_path(text: str, folder: Path) -> Path:
+    """Where the path that the spec calls `text` really lies; folder: the spec's.
+
+    Links are followed here, one by one as the file system does, because HTCondor refuses to
+    transfer through a linked folder (hold 13.21, seen on 25.14.1), and a `..` behind a link leads
+    elsewhere than it looks.
+    """
+    return Path(os.path.realpath(folder / text))
+
+
 def place_input(text: str, folder: Path, initialdir: Path) -> InputFile:
     """How the file that the spec calls `text` travels.
 
     folder: the spec's; initialdir: where transferred paths start from, a parent of `folder` or
     `folder` itself.
     """
-    source = Path(os.path.normpath(folder / text))
-    if source.is_relative_to(initialdir):
+    source = real_path(text, folder)
+    if source.is_relative_to(initialdir) and source != initialdir:
         carried = str(source.relative_to(initialdir))
-        if travels_plainly(carried):
+        if travels_plainly(carried) and not holds_folder_link(source):
             return InputFile(source, task_path(text), carried, archived=False)
     return InputFile(source, task_path(text), f"{ARCHIVED}/{task_path(text)}", archived=True)
+
+
+@cache
+def holds_folder_link(source: Path) -> bool:
+    """Whether a folder holds a link to a folder, which HTCondor does not transfer."""
+    if not source.is_dir():
+        return False
+    for folder, names, _ in os.walk(source):
+        if any(os.path.islink(os.path.join(folder, name)) for name in names):
+            return True
+    return False

@@ -11,8 +11,9 @@ from typing import overload
 
 from osgbatch.errors import OsgbatchError, SpecError
 from osgbatch.model import InputFile, Place, Plan, Spec, Table, TaskPlan, Template, UserPath
+from osgbatch.names import escape_glob, task_path
 from osgbatch.planning.chunks import Chunks
-from osgbatch.planning.inputs import common_folder, place_input, task_path, travels_plainly
+from osgbatch.planning.inputs import common_folder, place_input, real_path, travels_plainly
 
 LARGE_INPUT = 1024**3
 """Bytes of one input above which the OSPool asks for the stash (reference 1.2)."""
@@ -47,7 +48,7 @@ def make_plan(spec: Spec, table: Table, batch_root: Path | None = None) -> Plan:
         initialdir=tasks.initialdir,
         archived_inputs=tuple(archived.values()),
         input_bytes=sum(sizes.values()),
-        warnings=tuple(_warnings(archived.values(), sizes)),
+        warnings=(*_left_at_home(spec), *_warnings(archived.values(), sizes)),
     )
 
 
@@ -80,6 +81,7 @@ class Tasks(Sequence[TaskPlan]):
         for column, cell in zip(self.columns, row, strict=True):
             written[column.name] = cell.text
             seen[column.name] = task_path(cell.text) if column.is_file else cell.text
+        escaped = {name: escape_glob(text) for name, text in seen.items()}
         return TaskPlan(
             index=index,
             row=row,
@@ -90,7 +92,7 @@ class Tasks(Sequence[TaskPlan]):
             argv=tuple(template.fill(seen) for template in self.spec.command),
             inputs=tuple(self._inputs(written)),
             outputs=tuple(
-                (output.pattern.fill(seen), output.optional)
+                (output.pattern.fill(escaped), output.optional)
                 for output in self.spec.outputs
                 if output.pattern.names
             ),
@@ -106,9 +108,10 @@ class Tasks(Sequence[TaskPlan]):
             file = place_input(text, spec.folder, self.initialdir)
             other = places.get(file.task_path)
             if other is None:
-                if not file.source.exists():
+                problem = _input_problem(file.source)
+                if problem:
                     raise SpecError(
-                        f'input "{text}" does not exist',
+                        f'input "{text}" {problem}',
                         place,
                         fix=f"Paths start from the spec's folder, {spec.folder}.",
                     )
@@ -120,6 +123,16 @@ class Tasks(Sequence[TaskPlan]):
                     place,
                     fix="Rename one of them, or bring their common folder.",
                 )
+
+
+def _input_problem(source: Path) -> str:
+    """Why a file or folder cannot be brought; empty when it can."""
+    if not source.exists():
+        return "does not exist"
+    if not (source.is_file() or source.is_dir()):
+        return "is neither a file nor a folder"
+    readable = os.access(source, os.R_OK | (os.X_OK if source.is_dir() else 0))
+    return "" if readable else "cannot be read: permission denied"
 
 
 def _no_place(spec: Spec) -> Place:
@@ -135,10 +148,10 @@ def _initial_folder(spec: Spec, table: Table, batch_root: Path | None) -> Path:
     sources: set[Path] = set()
     for column in table.columns:
         if column.is_file:
-            sources.update(_absolute(spec.folder, cell.text) for cell in column.cells)
+            sources.update(real_path(cell.text, spec.folder) for cell in column.cells)
     for template in spec.inputs:
         if not template.names:
-            sources.add(_absolute(spec.folder, template.fill({})))
+            sources.add(real_path(template.fill({}), spec.folder))
     root = batch_root or spec.folder
     nearest = common_folder(spec.folder, [root])
     top = common_folder(nearest, sources)
@@ -153,10 +166,6 @@ def _initial_folder(spec: Spec, table: Table, batch_root: Path | None) -> Path:
         where=str(root),
         fix="Choose a folder inside the spec's own, or one with a plainer name.",
     )
-
-
-def _absolute(folder: Path, text: str) -> Path:
-    return Path(os.path.normpath(folder / text))
 
 
 def _check_names(spec: Spec, table: Table) -> None:
@@ -201,6 +210,20 @@ def _size(source: Path) -> int:
     for folder, _, names in os.walk(source):
         total += sum(os.lstat(os.path.join(folder, name)).st_size for name in names)
     return total
+
+
+def _left_at_home(spec: Spec) -> Iterator[str]:
+    """The first mistake of everybody: a script beside the spec that no task is brought."""
+    brought = [Path(path.text) for path in spec.files]
+    for template in spec.command:
+        word = template.parts[0]
+        if template.names or word.startswith(("/", "-", "inputs/")) or "." not in word:
+            continue
+        path = Path(word)
+        if (spec.folder / path).is_file() and not any(
+            path.is_relative_to(b) or path.match(str(b)) for b in brought
+        ):
+            yield f"the command names {word}, which no task is brought: add it to files: [{word}]"
 
 
 def _warnings(archived: Iterable[InputFile], sizes: dict[Path, int]) -> Iterator[str]:

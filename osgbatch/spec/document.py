@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,8 @@ def parse_document(raw: bytes, file: str) -> Document:
         data = builder.build(node, ())
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error, file, lines) from None
+    except RecursionError:
+        raise SpecError("nested too deeply", Place(file, 1, 1)) from None
     except yaml.reader.ReaderError as error:
         raise SpecError(f"not YAML: {error.reason}", Place(file, 1, 1)) from None
     finally:
@@ -110,7 +113,7 @@ def _syntax_error(error: yaml.MarkedYAMLError, file: str, lines: list[str]) -> S
     return SpecError(f"not YAML: {problem}", Place(file, line + 1, column + 1, source), fix=fix)
 
 
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,300})")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
 
 
@@ -129,7 +132,9 @@ def _scalar(node: yaml.ScalarNode) -> Any:
         return None
     if _INTEGER.fullmatch(text):
         return int(text)
-    return float(text) if _FLOAT.fullmatch(text) else text
+    if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
+        return float(text)
+    return text
 
 
 class _Builder:

@@ -20,7 +20,7 @@ from osgbatch.model import (
     Template,
     UserPath,
 )
-from osgbatch.names import slug
+from osgbatch.names import TAKEN_OUTPUTS, slug
 from osgbatch.spec import schema
 from osgbatch.spec.document import Document, Loc, read_document
 from osgbatch.spec.sweeps import read_sources, suggest
@@ -39,7 +39,9 @@ def load_spec(path: Path) -> Spec:
     Raises SpecErrors with every mistake that can be told without reading other files,
     OsgbatchError when the file cannot be read.
     """
-    return _Loader(path.absolute(), read_document(path)).load()
+    # The real folder: a `..` in a path must lead where the file system says, not where it looks.
+    whole = path.absolute()
+    return _Loader(whole.parent.resolve() / whole.name, read_document(path)).load()
 
 
 class _Loader:
@@ -126,7 +128,13 @@ class _Loader:
                     return
             else:
                 message = _plain_message(detail)
-            self._fail(f"{_dotted(loc)}: {message}", self.document.place(loc))
+            value = self.document.texts.get(loc, "")
+            fix = ""
+            if detail["type"] == "list_type" and value:
+                fix = f"Write {_dotted(loc)}: [{value}]."
+            elif loc == ("sweep",) and value:
+                fix = f"Write sweep: {{table: {value}}}."
+            self._fail(f"{_dotted(loc)}: {message}", self.document.place(loc), fix)
 
     # --- the parts that need more than a type ----------------------------------------------
 
@@ -196,6 +204,13 @@ class _Loader:
                     "an output must lie in the task's own folder",
                     place,
                     "Write it relative to the task's folder, such as outputs/result.csv.",
+                )
+                continue
+            if text.split("/")[0] in TAKEN_OUTPUTS:
+                self._fail(
+                    f'"{text}" would meet what osgbatch itself keeps of a task',
+                    place,
+                    "Write it into outputs/, such as outputs/status.json.",
                 )
                 continue
             if "**" in text:

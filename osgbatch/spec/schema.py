@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from osgbatch.spec import units
 
@@ -55,25 +55,10 @@ NonEmpty = Annotated[str, BeforeValidator(_nonempty)]
 Memory = Annotated[int, BeforeValidator(_size(units.memory_mb))]
 Disk = Annotated[int, BeforeValidator(_size(units.disk_kb))]
 Seconds = Annotated[int, BeforeValidator(_time)]
-Number = Annotated[Any, BeforeValidator(lambda value: _plain(value))]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (dict, list)):
-        raise ValueError("a value of a list should be a number, a text or true/false")
-    if isinstance(value, str) and "\0" in value:
-        raise ValueError("must not hold a NUL character")
-    return value
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class FilesModel(_Model):
-    """`{files: data/*.npy}`: one value per file, brought to the task."""
-
-    files: NonEmpty
 
 
 class ResourcesModel(_Model):
@@ -87,7 +72,12 @@ class ResourcesModel(_Model):
 
 
 class RetriesModel(_Model):
-    """How often and when a failure is tried again."""
+    """How often and when a failure is tried again; `retries: 3` says only how often."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _times(cls, value: Any) -> Any:
+        return {"times": value} if isinstance(value, int) else value
 
     times: Annotated[int, _number(0, 100)] = 2
     on: Literal["infrastructure", "any"] | list[Annotated[int, _number(1, 255)]] = "infrastructure"

@@ -38,6 +38,8 @@ def size_bytes(text: str) -> int:
     exact = float(number) * 1024 ** _POWERS.index((known[1] or "").upper())
     if exact <= 0:
         raise UnitError("a size must be more than 0")
+    if exact > 1024**6:
+        raise UnitError("a size of more than 1 EB")
     return -int(-exact // 1)
 
 

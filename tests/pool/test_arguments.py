@@ -161,3 +161,30 @@ def test_files_of_any_name_reach_their_task(
         assert ran.result(index, f"outputs/back/{Path(name).name}") == expected[name]
     assert not sums
     ended_truly(ran, pool, 0)
+
+
+@pytest.mark.parametrize("backend", ["condor", "local"])
+def test_linked_files_and_folders_reach_the_task(pool: Pool, tmp_path: Path, backend: str) -> None:
+    disk = tmp_path / "disk"
+    for name in ("data/x.dat", "ref/one", "ref/sub/two"):
+        (disk / name).parent.mkdir(parents=True, exist_ok=True)
+        (disk / name).write_text(name)
+    folder = tmp_path / "sweep"
+    (folder / "tree").mkdir(parents=True)
+    (folder / "data").symlink_to("../disk/data")  # data kept on another disk: everyday practice
+    (folder / "ref").symlink_to(disk / "ref")
+    (folder / "tree/linked").symlink_to(disk / "ref/sub")
+    (folder / "named").symlink_to("../disk/data/x.dat")
+    spec = write_sweep(
+        folder,
+        'command: [sh, -c, "cat {f} inputs/ref/one inputs/ref/sub/two inputs/tree/linked/two'
+        ' inputs/named"]\n'
+        "sweep: {f: {files: data/*.dat}}\n"
+        "inputs: [ref, tree, named]\n"
+        "resources: {memory: 100 MB, disk: 50 MB}\n",
+        {},
+    )
+    ran = run_sweep(backend, spec)
+    assert ran.status["counts"] == {"succeeded": 1}
+    assert ran.result(0, "stdout") == b"data/x.datref/oneref/sub/tworef/sub/twodata/x.dat"
+    ended_truly(ran, pool, 0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osgbatch.batches.eventlog import fold, parse_events, summarize
+from osgbatch.batches.eventlog import LogReader, log_cluster, parse_events
 from osgbatch.batches.states import Attempt, RoundView, task_states
 from osgbatch.model import JobState
 from osgbatch.returned import Returned
@@ -40,9 +40,14 @@ RELEASED = "013 (7.{p}.000) 2026-11-20 10:00:0{t} Job was released.\n\tvia condo
 ABORTED = "009 (7.{p}.000) 2026-11-20 10:00:0{t} Job was aborted.\n\tvia condor_rm\n...\n"
 
 
+def fold(text: str) -> dict[int, JobState]:
+    reader = LogReader(Path("no-such-log"), 7)
+    reader.take(parse_events(text, 2026))
+    return reader.jobs
+
+
 def job(*events: str) -> JobState:
-    text = "".join(event.format(p=0, t=t) for t, event in enumerate(events))
-    return fold(parse_events(text, 2026), 7)[0]
+    return fold("".join(event.format(p=0, t=t) for t, event in enumerate(events)))[0]
 
 
 @pytest.mark.parametrize(
@@ -76,13 +81,13 @@ def test_an_event_tells_its_details() -> None:
 def test_an_event_that_is_there_twice_changes_nothing() -> None:
     text = "".join(e.format(p=0, t=t) for t, e in enumerate([SUBMIT, EXECUTE, EXECUTE, EXITED]))
     twice = "".join(block + "\n...\n" for block in text.split("\n...\n")[:-1] for _ in range(2))
-    assert fold(parse_events(twice, 2026), 7) == fold(parse_events(text, 2026), 7)
+    assert fold(twice) == fold(text)
 
 
 @pytest.mark.parametrize("cut", range(1, 60))
 def test_an_event_that_is_still_being_written_is_left_out(cut: int) -> None:
     text = SUBMIT.format(p=0, t=0) + EXITED.format(p=0, t=1)
-    assert fold(parse_events(text[:-cut], 2026), 7)[0].state == "waiting"
+    assert fold(text[:-cut])[0].state == "waiting"
 
 
 @pytest.mark.parametrize(
@@ -96,12 +101,65 @@ def test_every_form_of_date_is_read(date: str) -> None:
 
 def test_other_clusters_and_other_text_are_passed_over(tmp_path: Path) -> None:
     log = tmp_path / "events.log"
-    assert summarize(log).cluster == 0
+    assert log_cluster(log) == 0
     log.write_text("nonsense\n...\n" + SUBMIT.format(p=0, t=0).replace("(7.", "(8."))
-    assert summarize(log, 7).jobs == {}
-    assert summarize(log).cluster == 8
+    reader = LogReader(log, 7)
+    assert reader.read()
+    assert reader.jobs == {}
+    assert log_cluster(log) == 8
     log.write_text("035 (7.-1.000) 2026-11-20 10:00:00 Cluster submitted from host: <x>\n...\n")
-    assert summarize(log).cluster == 7
+    assert log_cluster(log) == 7
+
+
+def test_a_log_is_read_on_from_where_the_last_look_ended(tmp_path: Path) -> None:
+    log = tmp_path / "events.log"
+    whole = "".join(e.format(p=0, t=t) for t, e in enumerate([SUBMIT, EXECUTE, EXITED]))
+    reader = LogReader(log)
+    assert not reader.read()
+    for end in range(len(whole) + 1):
+        log.write_text(whole[:end])
+        reader.read()
+        assert reader.jobs == ({} if end < len(SUBMIT.format(p=0, t=0)) else fold(whole[:end]))
+    assert reader.jobs[0].state == "completed"
+    assert not reader.read()
+
+
+def test_a_log_that_was_replaced_is_read_from_its_start(tmp_path: Path) -> None:
+    log = tmp_path / "events.log"
+    log.write_text(SUBMIT.format(p=0, t=0) + EXITED.format(p=0, t=1))
+    reader = LogReader(log)
+    reader.read()
+    log.write_text(SUBMIT.format(p=0, t=0))
+    reader.read()
+    assert reader.jobs[0].state == "waiting"
+
+
+def test_a_log_longer_than_a_block_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("osgbatch.batches.eventlog._BLOCK", 64)
+    log = tmp_path / "events.log"
+    log.write_text("".join(SUBMIT.format(p=p, t=0) + EXITED.format(p=p, t=1) for p in range(50)))
+    reader = LogReader(log)
+    reader.read()
+    assert {j.state for j in reader.jobs.values()} == {"completed"}
+    assert len(reader.jobs) == 50
+
+
+def test_a_second_hold_within_a_second_is_a_hold() -> None:
+    events = [SUBMIT, HELD, RELEASED, HELD]
+    assert fold("".join(e.format(p=0, t=1) for e in events))[0].state == "held"
+
+
+def test_a_29_february_without_a_year_is_read_later_too() -> None:
+    text = SUBMIT.format(p=0, t=0).replace("2026-11-20", "02/29")
+    assert len(list(parse_events(text, 2027))) == 1
+    assert list(parse_events(text.replace("02/29", "02/31"), 2027)) == []
+
+
+def test_a_torn_terminate_event_does_not_end_a_job() -> None:
+    torn = "005 (7.{p}.000) 2026-11-20 10:00:0{t} Job terminated.\n\t(1) Nor\n...\n"
+    assert job(SUBMIT, EXECUTE, torn).state == "running"
 
 
 # --- tasks --------------------------------------------------------------------------------------
@@ -144,7 +202,7 @@ def test_the_first_success_stays_whatever_comes_later() -> None:
 
 
 def test_a_killed_shim_fails_its_open_tasks_only() -> None:
-    job = JobState(0, "completed", signal=9, starts=2)
+    job = JobState(0, "completed", signal=9, starts=1)
     assert states(job, attempt(0, {0: "succeeded", 1: "started"}), count=2) == [
         "succeeded",
         "failed",
@@ -165,3 +223,25 @@ def test_nothing_that_has_not_ended_has_succeeded(state: str) -> None:
 def test_a_success_with_an_exit_code_is_none() -> None:
     returned = Returned(Path("a"), {"reason": "ok"}, {0: {"state": "succeeded", "exit_code": "1"}})
     assert states(COMPLETED, Attempt(0, 0, returned)) == ["unknown"]
+
+
+def test_a_success_with_a_problem_is_none() -> None:
+    good = attempt(0, {0: "succeeded"}).returned
+    bad = Returned(good.path, good.job, good.tasks, {0: "its checksum differs"})
+    view = RoundView([[0]], {0: COMPLETED}, [Attempt(0, 0, bad)])
+    state = task_states(1, [view])[0]
+    assert (state.state, state.reason) == ("unknown", "damaged")
+    again = RoundView([[0]], {0: COMPLETED}, [Attempt(0, 0, bad), attempt(1, {0: "succeeded"})])
+    assert task_states(1, [again])[0].state == "succeeded"
+
+
+def test_an_older_attempt_does_not_tell_of_the_last() -> None:
+    job = JobState(0, "completed", exit_code=0, starts=2)
+    assert states(job, attempt(0, {0: "failed"}, "infrastructure")) == ["unknown"]
+
+
+def test_a_finished_record_counts_though_the_shim_was_killed_after_it() -> None:
+    job = JobState(0, "completed", signal=9, starts=1)
+    view = RoundView([[0]], {0: job}, [attempt(0, {0: "failed"})])
+    state = task_states(1, [view])[0]
+    assert (state.reason, state.exit_code) == ("exit", 3)

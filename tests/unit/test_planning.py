@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,42 @@ def test_disk_is_the_tasks_sum_and_what_is_brought(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["line\nbreak", "car\rriage", "blank at the end "])
 def test_a_folder_that_no_submit_file_can_name_is_refused(tmp_path: Path, name: str) -> None:
     assert "characters that HTCondor cannot be given" in refusal(tmp_path / name, "command: echo\n")
+
+
+def test_a_way_back_behind_a_link_leads_where_the_file_system_says(tmp_path: Path) -> None:
+    for name in ("real/proj", "real/data", "home/data"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "real/data/x").write_text("right")
+    (tmp_path / "home/data/x").write_text("wrong")
+    (tmp_path / "home/proj").symlink_to("../real/proj")
+    (tmp_path / "real/proj/sweep.yaml").write_text(
+        "command: echo\nsweep: {f: {files: ../data/*}}\n"
+    )
+    spec = load_spec(tmp_path / "home/proj/sweep.yaml")
+    task = make_plan(spec, expand(spec)).tasks[0]
+    assert task.inputs[0].source.read_text() == "right"
+    assert task.inputs[0].task_path == "inputs/data/x"
+
+
+def test_a_folder_with_a_linked_folder_travels_in_the_archive(tmp_path: Path) -> None:
+    (tmp_path / "ref/sub").mkdir(parents=True)
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "ref/again").symlink_to("sub")
+    made = plan(tmp_path, "command: echo\ninputs: [ref, plain]\n")
+    assert [f.archived for f in made.tasks[0].inputs] == [True, False]
+
+
+def test_a_pipe_is_no_input(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    said = refusal(tmp_path, "command: echo\ninputs: [pipe]\n")
+    assert 'input "pipe" is neither a file nor a folder' in said
+
+
+def test_a_parameters_wildcard_is_no_wildcard_in_an_output(tmp_path: Path) -> None:
+    made = plan(
+        tmp_path, "command: echo\nsweep: {a: ['*', '[x]']}\noutputs: ['outputs/{a}/*.txt']\n"
+    )
+    assert [t.outputs for t in made.tasks] == [
+        (("outputs/[*]/*.txt", False),),
+        (("outputs/[[]x]/*.txt", False),),
+    ]

@@ -70,6 +70,7 @@ ONE_LINE = [
     ("sweep: {a-b: [1]}", '"a-b" cannot name a column', 9),
     ("sweep: {x: [[1]]}", "a value should be text, a number or true/false", 13),
     ("outputs: [/etc/passwd]", "an output must lie in the task's own folder", 11),
+    ("outputs: [stdout]", '"stdout" would meet what osgbatch itself keeps', 11),
     ("outputs: [../x]", "an output must lie in the task's own folder", 11),
     (
         "outputs: [{path: a, optinal: 1}]",
@@ -148,6 +149,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         (b"sweep: {x: [1]}\n", '"command" is missing'),
         (b"command: a\0b\n", "not YAML"),
         (b"command: &a [*a]\n", "an alias (*) leads back into itself"),
+        (b"command: [" + b"[" * 3000 + b"]" * 3000 + b"]\n", "nested too deeply"),
         (b"? [a]\n: b\n", "a key must be a plain word"),
     ],
 )
@@ -194,7 +196,8 @@ def test_a_size_that_cannot_be_read_is_refused(text: str) -> None:
         ("1", 1), ("-2.5", -2.5), ("1e3", 1000.0), ("1.", 1.0), (".5", 0.5), ("true", True),
         ("False", False), ("no", "no"), ("on", "on"), ("010", "010"), ("1:30", "1:30"),
         ("0x1F", "0x1F"), ("1_000", "1_000"), ("2026-02-31", "2026-02-31"), ("'1'", "1"),
-        ('"true"', "true"), ("1e", "1e"), ("e3", "e3"), (".", "."),
+        ('"true"', "true"), ("1e", "1e"), ("e3", "e3"), ("1e999", "1e999"),
+        ("1" * 5000, "1" * 5000), (".", "."),
     ],
 )  # fmt: skip
 def test_values_follow_the_plain_rules_of_yaml_1_2(

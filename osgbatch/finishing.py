@@ -1,0 +1,109 @@
+"""Ends a batch: collect and gather its results, or cancel it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from osgbatch import condor, local, names
+from osgbatch.batches import folder as folders
+from osgbatch.batches.eventlog import log_cluster
+from osgbatch.batches.folder import Batch
+from osgbatch.collecting.collect import Collected, collect, results_folder
+from osgbatch.collecting.gather import GatherError, run_gather
+from osgbatch.collecting.table import write_results
+from osgbatch.errors import OsgbatchError
+from osgbatch.following import NOT_SUBMITTED, RUNNER_DIED, Status, status
+from osgbatch.model import Round
+
+Say = Callable[[str], None]
+
+
+def collect_batch(
+    batch: Batch, say: Say, *, gather: bool = True, quiet: bool = False
+) -> tuple[Status, Collected, GatherError | None]:
+    """Unpack and verify what came back, write `results.csv`, gather when all succeeded.
+
+    quiet: what the gather script prints goes to stderr. The lock is held to the end, so that two
+    collections do not gather into each other. The gather script's error is given back, not raised:
+    the results are in place all the same.
+    """
+    with folders.locked(batch.folder, wait=True):
+        now = status(batch)
+        if now.stalled == NOT_SUBMITTED:
+            raise OsgbatchError("this batch was never submitted", where=str(batch.folder))
+        results = results_folder(batch.folder)
+        collected = collect(results, now.states)
+        write_results(
+            results / names.RESULTS_TABLE,
+            batch.data["columns"],
+            folders.read_tasks_csv(batch),
+            collected.states,
+        )
+        now = replace(now, states=collected.states)
+        failure = None
+        script = str(batch.data["gather"])
+        if script and gather:
+            if all(state.state == "succeeded" for state in now.states):
+                try:
+                    _gather(batch, script, results, say, quiet)
+                except GatherError as error:
+                    failure = error
+            elif now.ended:
+                say("gather: left out, since some task did not succeed")
+    return now, collected, failure
+
+
+def _gather(batch: Batch, script: str, results: Path, say: Say, quiet: bool) -> None:
+    spec_folder = Path(str(batch.data["spec_folder"]))
+    payload = {
+        kind: [batch.folder / p["file"] for p in batch.data["payload"] if p["kind"] == kind]
+        for kind in ("environment", "library")
+    }
+    say(f"gather: {script}")
+    run_gather(
+        spec_folder / script,
+        results,
+        spec_folder=spec_folder,
+        batch_folder=batch.folder,
+        environment=next(iter(payload["environment"]), None),
+        libraries=payload["library"],
+        stdout_to_stderr=quiet,
+    )
+
+
+def cancel_batch(batch: Batch) -> int:
+    """Remove the batch's jobs, and only those; gives how many tasks had not ended.
+
+    Waits for a submission of the batch that is under way. A batch that was submitted by hand is
+    found by the id that its jobs carry.
+    """
+    with folders.locked(batch.folder, wait=True):
+        before = status(batch)
+        if before.ended and not before.stalled and "held" not in before.counts:
+            raise OsgbatchError(
+                "all tasks of this batch have ended: there is nothing to cancel",
+                where=str(batch.folder),
+            )
+        open_tasks = sum(
+            s.state in ("waiting", "running", "held") or s.detail == RUNNER_DIED
+            for s in before.states
+        )
+        acted = [_cancel_round(round_) for round_ in batch.rounds()]
+    if not any(acted):
+        raise OsgbatchError("this batch was never submitted", where=str(batch.folder))
+    return open_tasks
+
+
+def _cancel_round(round_: Round) -> bool:
+    submitted = folders.read_submitted(round_)
+    cluster = (submitted.cluster if submitted else 0) or log_cluster(round_.folder / names.EVENTS)
+    if submitted is not None and submitted.backend == "local":
+        local.cancel(round_, cluster or round_.number)
+        return True
+    if not cluster and (submitted is not None or condor.configured()):
+        cluster = condor.find_cluster(round_) or 0
+    if cluster:
+        condor.cancel(round_, cluster)
+    return bool(cluster)
