@@ -316,6 +316,8 @@ def _collect(batch: Any, *, as_json: bool, gather: bool) -> int:
         ui.out_json({**status_data(now), "unpacked": collected.unpacked})
     else:
         ui.out(collect_text(now, collected.unpacked))
+    for note in collected.notes:
+        ui.say(f"note: {note}")
     if failure is not None:
         raise failure
     return exit_code(now.states)

@@ -25,7 +25,7 @@ def osgbatch(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=120,
         check=False,
     )
     if check is not None:

@@ -57,7 +57,7 @@ def test_killed_during_condor_submit_it_is_continued_and_not_submitted_twice(
     victim.wait()
     again = osgbatch("submit", "--pool", "condor", "--json", "sweep.yaml", cwd=spec.parent)
     assert "continuing batch" in again.stderr
-    assert "it had been submitted, as cluster" in again.stderr
+    assert "it had been submitted to HTCondor, as cluster" in again.stderr
     told = json.loads(again.stdout)
     assert [Path(told["folder"])] == list((spec.parent / "batches").iterdir())
     log = Path(told["folder"]) / "rounds/001/events.log"
@@ -83,6 +83,62 @@ def test_killed_before_condor_submit_it_is_continued(pool: Pool, tmp_path: Path)
     log = Path(told["folder"]) / "rounds/001/events.log"
     assert pool.terminate_event(log, told["cluster"], 0).exit_code == 0
     assert pool.history_ad(told["cluster"], 0)["OSGBatchID"] == made["id"]
+
+
+def test_what_changed_since_a_cut_short_submission_is_not_run_as_it_was(
+    pool: Pool, tmp_path: Path
+) -> None:
+    spec = write_sweep(
+        tmp_path / "sweep", "command: sh job.sh\nfiles: [job.sh]\n", {"job.sh": "echo old\n"}
+    )
+    made = json.loads(osgbatch("render", "--json", "sweep.yaml", cwd=spec.parent).stdout)
+    noted = {"backend": "condor", "cluster": 0, "jobs": 1, "time": time.time()}
+    (Path(made["folder"]) / "rounds/001/submitted.json").write_text(json.dumps(noted))
+    status = json.loads(osgbatch("status", "--json", cwd=spec.parent).stdout)
+    assert status["ended"]
+    (spec.parent / "job.sh").write_text("echo new\n")
+    said = osgbatch("submit", "--pool", "condor", "--watch", "sweep.yaml", cwd=spec.parent)
+    assert "files have changed since then" in said.stderr
+    (folder,) = (spec.parent / "batches").iterdir()
+    assert folder != Path(made["folder"])
+    assert (folder / "results/0/stdout").read_text() == "new\n"
+    cluster = json.loads((folder / "rounds/001/submitted.json").read_text())["cluster"]
+    assert pool.history_ad(cluster, 0)["ExitCode"] == 0
+
+
+def test_cancel_waits_for_a_submission_that_is_under_way(pool: Pool, tmp_path: Path) -> None:
+    spec = write_sweep(tmp_path / "sweep", SPEC % "600", {})
+    path = slow_condor_submit(tmp_path / "bin", 2, 0)
+    submitting = subprocess.Popen(
+        [sys.executable, "-m", "osgbatch", "submit", "--pool", "condor", "sweep.yaml"],
+        cwd=spec.parent,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.DEVNULL,
+    )
+    pool.wait_for((tmp_path / "bin/begun").exists, 30, "condor_submit to begin")
+    osgbatch("cancel", cwd=spec.parent)
+    assert submitting.wait() == 0
+    (folder,) = (spec.parent / "batches").iterdir()
+    cluster = json.loads((folder / "rounds/001/submitted.json").read_text())["cluster"]
+    pool.event(9, folder / "rounds/001/events.log", cluster, 0)
+    assert pool.history_ad(cluster, 0)["JobStatus"] == 3
+
+
+def test_a_batch_that_was_submitted_by_hand_is_followed_and_cancelled(
+    pool: Pool, tmp_path: Path
+) -> None:
+    spec = write_sweep(tmp_path / "sweep", SPEC % "600", {})
+    made = json.loads(osgbatch("render", "--json", "sweep.yaml", cwd=spec.parent).stdout)
+    said = osgbatch("watch", cwd=spec.parent, check=1)
+    assert "it was rendered, not submitted" in said.stdout
+    assert "was never submitted" in osgbatch("collect", cwd=spec.parent, check=2).stderr
+    submit_file = f"{made['folder']}/rounds/001/job.submit"
+    cluster = int(pool.run("condor_submit", "-terse", submit_file, cwd=tmp_path).split(".")[0])
+    status = json.loads(osgbatch("status", "--json", cwd=spec.parent).stdout)
+    assert status["cluster"] == cluster
+    osgbatch("cancel", cwd=spec.parent)
+    pool.event(9, Path(made["folder"]) / "rounds/001/events.log", cluster, 0)
+    assert pool.history_ad(cluster, 0)["JobStatus"] == 3
 
 
 def test_a_refused_submission_leaves_nothing(pool: Pool, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from test_local_harness import last, read_events, wait_for_end
 
 from osgbatch import local, names, steps
-from osgbatch.batches.eventlog import summarize
+from osgbatch.batches.eventlog import LogReader
 
 SPEC = """\
 command: sh work.sh {value} {file}
@@ -43,8 +43,9 @@ def test_a_rendered_sweep_runs_as_on_htcondor(
     wait_for_end(round_)
     events = read_events(round_)
     assert [last(events, proc)["ReturnValue"] for proc in range(2)] == [0, 4]
-    states = summarize(round_.folder / names.EVENTS, submitted.cluster).jobs
-    assert [(job.state, job.exit_code, job.starts) for job in states.values()] == [
+    reader = LogReader(round_.folder / names.EVENTS, submitted.cluster)
+    reader.read()
+    assert [(job.state, job.exit_code, job.starts) for job in reader.jobs.values()] == [
         ("completed", 0, 1),
         ("completed", 4, 1),
     ]

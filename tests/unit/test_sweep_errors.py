@@ -43,7 +43,7 @@ x: {range: true}
 x: {range: [0, 1e9, 1]}
            ^^^^^^^^^^^ the range of "x" has 1,000,000,000 values
 x: {range: [0, 1e400]}
-               ^^^^^ the number is too large or too small
+               ^^^^^ should be a number
 x: {range: [0, 1, 1e-400]}
                   ^^^^^^ the number is too large or too small
 x: {linspace: [0, 1]}
