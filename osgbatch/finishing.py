@@ -81,15 +81,12 @@ def cancel_batch(batch: Batch) -> int:
     """
     with folders.locked(batch.folder, wait=True):
         before = status(batch)
-        if before.ended and not before.stalled and "held" not in before.counts:
-            raise OsgbatchError(
-                "all tasks of this batch have ended: there is nothing to cancel",
-                where=str(batch.folder),
-            )
         open_tasks = sum(
             s.state in ("waiting", "running", "held") or s.detail == RUNNER_DIED
             for s in before.states
         )
+        if not open_tasks:
+            return 0
         acted = [_cancel_round(round_) for round_ in batch.rounds()]
     if not any(acted):
         raise OsgbatchError("this batch was never submitted", where=str(batch.folder))

@@ -76,4 +76,9 @@ def size(count: float) -> str:
 
 def work(tasks: int, jobs: int) -> str:
     """`10 tasks in 1 job`."""
-    return f"{tasks} task{'s' * (tasks != 1)} in {jobs} job{'s' * (jobs != 1)}"
+    return f"{number_of(tasks, 'task')} in {number_of(jobs, 'job')}"
+
+
+def number_of(count: int, noun: str) -> str:
+    """`1 task`, `2 tasks`."""
+    return f"{count} {noun}{'s' * (count != 1)}"

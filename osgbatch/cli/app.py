@@ -99,7 +99,7 @@ def _root(
 # --- before submission ----------------------------------------------------------------------------
 
 
-@app.command()
+@app.command(short_help="Check a sweep.yaml and all it names.")
 def check(spec: SpecPath, as_json: Json = False) -> int:
     """Read a sweep.yaml and all it names; say what is wrong with it."""
     from osgbatch.steps import plan_sweep
@@ -114,7 +114,7 @@ def check(spec: SpecPath, as_json: Json = False) -> int:
     return exits.OK
 
 
-@app.command()
+@app.command(short_help="Show what submit would do; change nothing.")
 def plan(spec: SpecPath, as_json: Json = False) -> int:
     """Show what a submission would do, without doing it."""
     return _show_plan(spec, as_json)
@@ -134,7 +134,7 @@ def _show_plan(spec: Path, as_json: bool) -> int:
     return exits.OK
 
 
-@app.command()
+@app.command(short_help="Write the batch folder; submit nothing.")
 def render(
     spec: SpecPath,
     out: Annotated[
@@ -159,7 +159,7 @@ def render(
 # --- submission and after ---------------------------------------------------------------------
 
 
-@app.command()
+@app.command(short_help="Pack, write and submit a sweep.")
 def submit(
     spec: SpecPath,
     pool: Pool = "auto",
@@ -219,7 +219,7 @@ def _check_pool(pool: str) -> None:
         )
 
 
-@app.command()
+@app.command(short_help="Count tasks by state; say why they failed.")
 def status(name: BatchName = None, as_json: Json = False) -> int:
     """Show how many tasks of a batch are in which state, and why those that failed did."""
     from osgbatch.cli.reports import status_data, status_text
@@ -235,7 +235,7 @@ def status(name: BatchName = None, as_json: Json = False) -> int:
     return exit_code([s for s in now.states if s.state not in ("waiting", "running")])
 
 
-@app.command()
+@app.command(short_help="Follow a batch until it has ended.")
 def watch(name: BatchName = None) -> int:
     """Follow a batch until nothing changes any more; one line whenever the counts change."""
     from osgbatch.cli.reports import endings_text
@@ -258,13 +258,14 @@ def _watch(batch: Any) -> Any:
             ui.out(watch_line(now))
     except KeyboardInterrupt:
         name = batch.folder.name
-        ui.say(f"\nstopped watching; the jobs go on: osgbatch watch {name}, osgbatch cancel {name}")
+        ui.say("\nstopped watching; the jobs go on. To come back, or to end them:")
+        ui.say(f"  osgbatch watch {name}\n  osgbatch cancel {name}")
         raise typer.Exit(exits.INTERRUPTED) from None
     assert now is not None
     return now
 
 
-@app.command()
+@app.command(short_help="Print what a task wrote.")
 def logs(
     name: BatchName = None,
     task: Annotated[
@@ -294,7 +295,7 @@ def logs(
     return exits.OK
 
 
-@app.command()
+@app.command(short_help="Unpack and verify results; gather.")
 def collect(
     name: BatchName = None,
     gather: Annotated[
@@ -323,7 +324,7 @@ def _collect(batch: Any, *, as_json: bool, gather: bool) -> int:
     return exit_code(now.states)
 
 
-@app.command()
+@app.command(short_help="Remove the jobs of one batch.")
 def cancel(name: BatchName = None, as_json: Json = False) -> int:
     """Remove the jobs of one batch, and of no other."""
     from osgbatch.finishing import cancel_batch
@@ -332,8 +333,11 @@ def cancel(name: BatchName = None, as_json: Json = False) -> int:
     count = cancel_batch(batch)
     if as_json:
         ui.out_json({"id": batch.id, "cancelled": count})
+    elif count:
+        tasks = ui.number_of(count, "task")
+        ui.out(f"cancelled batch {batch.id} ({batch.name}): {tasks} had not ended")
     else:
-        ui.out(f"cancelled batch {batch.id} ({batch.name}): {count} tasks had not ended")
+        ui.out(f"nothing to cancel: all tasks of batch {batch.id} ({batch.name}) have ended")
     return exits.OK
 
 
