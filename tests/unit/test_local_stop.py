@@ -174,7 +174,10 @@ def test_jobs_do_not_inherit_what_the_parent_ignores(tmp_path: Path) -> None:
             signal.signal(number, handler)
     wait_for_end(round_)
     out = returned(round_)["0/1_0.out"].split()
-    assert [int(mask, 16) for mask in out[1::2]] == [0, 0]
+    # signals 32 and 33 are glibc's own: nobody can set them, and some library of this process did
+    # what makes the kernel show 32 as ignored
+    ours = ~(0b11 << 31)
+    assert [int(mask, 16) & ours for mask in out[1::2]] == [0, 0]
 
 
 def test_a_recycled_pid_is_not_signalled(tmp_path: Path) -> None:
