@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -175,24 +176,43 @@ def test_jobs_of_a_submission_that_condor_submit_complained_of_are_removed(
     pool.wait_for(lambda: not pool.queue_ads('JobBatchName == "sweep"'), 30, "removal")
 
 
-def test_a_schedd_that_is_silent_is_an_error_and_changes_nothing(
-    pool: Pool, tmp_path: Path
+@pytest.mark.parametrize("pool_name", ["auto", "condor"])
+@pytest.mark.parametrize("listens", [True, False])
+def test_an_htcondor_that_is_silent_is_an_error_and_changes_nothing(
+    pool: Pool, tmp_path: Path, pool_name: str, listens: bool
 ) -> None:
     spec = write_sweep(tmp_path / "sweep", SPEC % "0", {})
-    # an address where nobody listens, as after the daemons have died
-    config = tmp_path / "condor_config"
-    config.write_text(
-        "LOCAL_DIR = /nowhere\nCOLLECTOR_HOST = 127.0.0.1:9\nCONDOR_HOST = 127.0.0.1\n"
-        "SEC_CLIENT_AUTHENTICATION_METHODS = FS\nuse security:recommended_v9_0\n"
-    )
-    for pool_name in ("auto", "condor"):
+    # daemons that have died, or that hang: nobody listens, or nobody ever answers
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        if not listens:
+            server.close()
+        config = tmp_path / "condor_config"
+        config.write_text(
+            f"LOCAL_DIR = /nowhere\nCONDOR_HOST = 127.0.0.1\nCOLLECTOR_HOST = 127.0.0.1:{port}\n"
+            f"SCHEDD_HOST = 127.0.0.1\nTOOL_TIMEOUT_MULTIPLIER = 1\nQUERY_TIMEOUT = 5\n"
+            "SEC_CLIENT_AUTHENTICATION_METHODS = FS\nuse security:recommended_v9_0\n"
+        )
         done = osgbatch(
             "submit", "--pool", pool_name, "sweep.yaml", cwd=spec.parent, check=5,
             env={"CONDOR_CONFIG": str(config)},
         )  # fmt: skip
-        assert done.stderr.startswith("osgbatch: condor_q failed")
-        assert "--pool local" in done.stderr
+    assert "condor_q" in done.stderr
+    assert "--pool local" in done.stderr
     assert [p.name for p in spec.parent.iterdir()] == ["sweep.yaml"]
+
+
+def test_an_unreadable_library_is_an_error_and_changes_nothing(pool: Pool, tmp_path: Path) -> None:
+    spec = write_sweep(
+        tmp_path / "sweep", "command: echo\nlibraries: [lib/]\n", {"lib/__init__.py": ""}
+    )
+    for path, code in ((spec.parent / "lib/__init__.py", 3), (spec.parent / "lib", 2)):
+        path.chmod(0)  # pool tests never run as root, who reads everything
+        done = osgbatch("submit", "--pool", "condor", "sweep.yaml", cwd=spec.parent, check=code)
+        assert "ermission denied" in done.stderr
+        assert "lib" in done.stderr
+        assert sorted(p.name for p in spec.parent.iterdir()) == ["lib", "sweep.yaml"]
+    (spec.parent / "lib").chmod(0o755)
 
 
 def test_cancel_removes_this_batch_and_no_other(pool: Pool, tmp_path: Path) -> None:
