@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common import ToolError, last_lines, say
@@ -89,6 +89,34 @@ def master_pid(folder: Path) -> int | None:
     return pid if b"condor_master" in command else None
 
 
+def _plain(path: Path) -> bool:
+    return not any(c in str(path) for c in " \t\n$#,\"'")
+
+
+def _through_plain_path(htcondor: Installation, folder: Path) -> Installation:
+    """The same HTCondor, seen through a link in the pool's folder where its own path is odd.
+
+    The startd of 25.14.1 splits the path of its GPU discovery at blanks and then gives up.
+    """
+    if _plain(htcondor.release):
+        return htcondor
+    link = folder / "htcondor"
+    link.unlink(missing_ok=True)
+    link.symlink_to(htcondor.release)
+
+    def seen(path: Path) -> Path:
+        return link / path.relative_to(htcondor.release)
+
+    return replace(
+        htcondor,
+        release=link,
+        bin=seen(htcondor.bin),
+        sbin=seen(htcondor.sbin),
+        libexec=seen(htcondor.libexec),
+        lib=seen(htcondor.lib),
+    )
+
+
 def start(
     htcondor: Installation, folder: Path, extra: Sequence[str] = (), limit: float = START_LIMIT
 ) -> Pool:
@@ -100,7 +128,7 @@ def start(
     folder = folder.resolve()
     if len(os.fsencode(folder)) > MAX_FOLDER:
         raise ToolError(f"The path of a pool's folder may have {MAX_FOLDER} bytes: {folder}")
-    if any(c in str(folder) for c in " \t\n$#,\"'"):
+    if not _plain(folder):
         raise ToolError(f"The path of a pool's folder must be plain: {folder}")
     if os.getuid() == 0:
         raise ToolError(
@@ -111,6 +139,7 @@ def start(
     for part in ("log", "spool", "execute", "lock", "run", "tmp", "sock", "etc/tokens.d"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / "etc/passwords.d").mkdir(mode=0o700, exist_ok=True)
+    htcondor = _through_plain_path(htcondor, folder)
     pool = Pool(folder, htcondor)
     deadline = time.monotonic() + limit
     for attempt in (1, 2, 3):
