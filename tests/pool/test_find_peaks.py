@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,6 @@ POOL = ROOT / "tools" / "htcondor" / "pool.py"
 # HTCondor starts every job through this: the job sees only an old, small system, with its scratch
 # folder at /srv and an empty environment, as in a pilot's container.
 WRAPPER = """\
-#!{python}
 import os, sys
 sys.path.insert(0, {tools!r})
 import bareroot
@@ -80,16 +80,20 @@ def test_the_example_runs_where_there_is_no_python_and_an_older_glibc(
     import bareroot
 
     root = bareroot.provide()
+    program = tmp_path / "wrapper.py"
+    program.write_text(WRAPPER.format(tools=str(ROOT / "tools"), root=str(root)))
+    python = shlex.quote(sys.executable)
     wrapper = tmp_path / "wrapper"
-    wrapper.write_text(
-        WRAPPER.format(python=sys.executable, tools=str(ROOT / "tools"), root=str(root))
-    )
+    wrapper.write_text(f'#!/bin/sh\nexec {python} {shlex.quote(str(program))} "$@"\n')
     wrapper.chmod(0o755)
-    told = "osgbatch submit --pool condor --watch sweep.yaml && condor_history -json > history.json"
+    told = (
+        f"{python} -m osgbatch submit --pool condor --watch sweep.yaml"
+        " && condor_history -json > history.json"
+    )
     done = subprocess.run(
         [
             *(sys.executable, str(POOL), "run", "--config", f"USER_JOB_WRAPPER = {wrapper}", "--"),
-            *("sh", "-c", told.replace("osgbatch", f"'{sys.executable}' -m osgbatch")),
+            *("sh", "-c", told),
         ],
         cwd=folder,
         stdin=subprocess.DEVNULL,
