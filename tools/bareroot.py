@@ -22,7 +22,7 @@ PACKAGES = (
 """What an execution point has at the least; /bin/sh is dash's postinst's work, and so is ours."""
 LINKS = {"bin/sh": "dash", "usr/bin/awk": "mawk"}
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-FOLDERS = ("dev/shm", "proc", "sys", "tmp", "root", "work", "run", "var/tmp", "etc")
+FOLDERS = ("dev/shm", "proc", "sys", "tmp", "root", "job", "run", "var/tmp", "etc")
 VERSION = "1"
 """Raise it when a root made before will not do."""
 

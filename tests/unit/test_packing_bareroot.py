@@ -20,7 +20,7 @@ import numpy
 def square(x): return x * x
 if __name__ == "__main__":
     os.chdir("/")
-    assert sys.prefix == "/work/another place/env", sys.prefix
+    assert sys.prefix == "/job/another place/env", sys.prefix
     assert sys.stdout.encoding == sys.getfilesystemencoding() == "utf-8"
     assert numpy.linalg.inv(numpy.eye(3) * 2)[0, 0] == 0.5
     assert ssl.create_default_context() and ssl.OPENSSL_VERSION
@@ -33,7 +33,7 @@ if __name__ == "__main__":
             assert pool.map(square, [1, 2]) == [1, 4]
     maps = open("/proc/self/maps").read().splitlines()
     libraries = {line.split(None, 5)[5] for line in maps if ".so" in line}
-    print(sorted(name for name in libraries if not name.startswith("/work/")))
+    print(sorted(name for name in libraries if not name.startswith("/job/")))
     print("héllo", old)
 """
 
@@ -69,9 +69,9 @@ def test_an_environment_with_numpy_runs_in_the_bare_root(
     work.mkdir()
     (work / "task.py").write_text(TASK)
     unpack(packed.path, tmp_path / "unpacked").rename(work / "env")
-    python = "/work/another place/env/bin/python"
-    binds = [(work, "/work/another place")]
-    done = bareroot.run(["env", "-i", python, "/work/another place/task.py"], binds)
+    python = "/job/another place/env/bin/python"
+    binds = [(work, "/job/another place")]
+    done = bareroot.run(["env", "-i", python, "/job/another place/task.py"], binds)
     assert done.returncode == 0, done.stderr
     nothing_of_the_system, last = done.stdout.splitlines()
     assert nothing_of_the_system == "[]"
@@ -79,5 +79,5 @@ def test_an_environment_with_numpy_runs_in_the_bare_root(
     code = "import sys; print('héllo', sys.stdout.encoding)"
     done = bareroot.run(["env", "-i", "LANG=de_DE.UTF-8", python, "-c", code], binds)
     assert done.stdout == "héllo utf-8\n"
-    done = bareroot.run(["/work/another place/env/bin/f2py", "-v"], binds)
+    done = bareroot.run(["/job/another place/env/bin/f2py", "-v"], binds)
     assert done.returncode == 0, done.stderr
