@@ -207,10 +207,7 @@ def submit_sweep(path: Path, pool: str, say: Say) -> Batch:
     try:
         with folders.locked(folder) as lock:
             rendered = _render(plan, environment, folder, batch_id)
-            if cut_short is None or not folders.same_work(cut_short, folders.load(folder)):
-                if cut_short is not None:
-                    say("files have changed since then, so a new batch is made")
-                    folders.remove(cut_short.folder)
+            if cut_short is None or _replaced(cut_short, folders.load(folder), say):
                 registry.register(batch_id, folder)
                 _give(backend, rendered.round, lock, say)
                 return folders.load(folder)
@@ -221,8 +218,34 @@ def submit_sweep(path: Path, pool: str, say: Say) -> Batch:
             folders.remove(folder)
         raise
     with folders.locked(cut_short.folder, wait=True) as lock:
-        _give(backend, cut_short.rounds()[-1], lock, say)
+        # Looked at again under the lock: another osgbatch may have continued it meanwhile.
+        if not _has_jobs(cut_short):
+            _give(backend, cut_short.rounds()[-1], lock, say)
     return cut_short
+
+
+def _replaced(cut_short: Batch, fresh: Batch, say: Say) -> bool:
+    """Remove a cut short batch that would run something else than is there now.
+
+    False when it is to be continued: it is the same work, or somebody has submitted it meanwhile.
+    """
+    if folders.same_work(cut_short, fresh):
+        return False
+    with folders.locked(cut_short.folder, wait=True):
+        if _has_jobs(cut_short):
+            return False
+        say("files have changed since then, so a new batch is made")
+        folders.remove(cut_short.folder)
+    return True
+
+
+def _has_jobs(batch: Batch) -> bool:
+    """Whether a batch whose lock we hold was submitted, as its notes and the queue tell."""
+    round_ = batch.rounds()[-1]
+    noted = folders.read_submitted(round_)
+    if noted is None:
+        return False
+    return bool(noted.cluster or _queued_cluster(noted.backend, round_))
 
 
 def _give(backend: str, round_: Round, lock: int, say: Say) -> None:

@@ -86,6 +86,32 @@ def test_killed_before_condor_submit_it_is_continued(pool: Pool, tmp_path: Path)
     assert pool.history_ad(told["cluster"], 0)["OSGBatchID"] == made["id"]
 
 
+def test_two_that_continue_one_submission_submit_it_once(pool: Pool, tmp_path: Path) -> None:
+    spec = write_sweep(tmp_path / "sweep", SPEC % "0, 0", {})
+    made = json.loads(osgbatch("render", "--json", "sweep.yaml", cwd=spec.parent).stdout)
+    noted = {"backend": "condor", "cluster": 0, "jobs": 2, "time": time.time()}
+    (Path(made["folder"]) / "rounds/001/submitted.json").write_text(json.dumps(noted))
+    # condor_submit takes its time, so that both have found the batch cut short before either ends
+    path = slow_condor_submit(tmp_path / "bin", 2, 0)
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "osgbatch", "submit", "--pool", "condor", "sweep.yaml"],
+            cwd=spec.parent,
+            env={**os.environ, "PATH": path},
+            stdout=subprocess.DEVNULL,
+        )
+        for _ in range(2)
+    ]
+    assert [process.wait() for process in both] == [0, 0]
+    assert list((spec.parent / "batches").iterdir()) == [Path(made["folder"])]
+    log = Path(made["folder"]) / "rounds/001/events.log"
+    assert log.read_text().count("Job submitted from host") == 2
+    cluster = json.loads((log.parent / "submitted.json").read_text())["cluster"]
+    for proc in range(2):
+        assert pool.terminate_event(log, cluster, proc).exit_code == 0
+        assert pool.history_ad(cluster, proc)["OSGBatchID"] == made["id"]
+
+
 def test_what_changed_since_a_cut_short_submission_is_not_run_as_it_was(
     pool: Pool, tmp_path: Path
 ) -> None:
