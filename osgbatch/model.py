@@ -94,6 +94,44 @@ class UserPath:
 
 
 @dataclass(frozen=True)
+class Script:
+    """A `script:` for bash, its placeholders made into references to environment variables.
+
+    text: what bash is given; names: the placeholders in it, each once; a reference to column x is
+    ${OSGBATCH_PARAM_x}, so that no value is ever read as code.
+    """
+
+    text: str
+    names: tuple[str, ...]
+    place: Place
+
+
+@dataclass(frozen=True)
+class Function:
+    """A Python function that is called with the row: `function: module:name`."""
+
+    module: str
+    name: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class Input:
+    """One entry of `inputs:` or `related:`.
+
+    source: a path or a URL; is_list: it is a file beside the spec that lists some, one per line.
+    target: where the task finds it, relative to `folder`; None: at the same path as in the spec.
+    A target that ends in "/" is a folder in which the source keeps its base name.
+    folder: "inputs" or "related", in the task's folder.
+    """
+
+    source: Template
+    target: Template | None = None
+    folder: str = "inputs"
+    is_list: bool = False
+
+
+@dataclass(frozen=True)
 class Environment:
     """What a task's Python comes from: kind "none" or "requirements"."""
 
@@ -121,6 +159,81 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class ResourceExpression:
+    """A resource that depends on the row: `memory: {expr: "2 GB * n_cells"}`.
+
+    resource: cpus, memory, disk, gpus or time; its value is in bytes for memory and disk, in
+    seconds for time.
+    """
+
+    resource: str
+    text: str
+    place: Place
+
+    def inside(self, offset: int, width: int) -> Place:
+        """The place of a part of `text`, where the line shows the text as it is."""
+        found = self.place.source.find(self.text, self.place.column - 1)
+        if found < 0:
+            return self.place
+        column = found + offset + 1
+        return Place(self.place.file, self.place.line, column, self.place.source, max(1, width))
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """Which GPUs will do; how many stands in the resources. min_memory_mb: MiB, 0 for any."""
+
+    min_memory_mb: int = 0
+    min_capability: str = ""
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What an execution point must be like.
+
+    os: names such as "el9", any of which will do; arch: "x86_64", "aarch64"; microarch: the least
+    level, "x86_64-v3"; cvmfs: repositories; sites: names of which to use only, or to avoid;
+    expr: a ClassAd expression, joined to the rest by `&&`.
+    """
+
+    os: tuple[str, ...] = ()
+    arch: tuple[str, ...] = ()
+    microarch: str = ""
+    cvmfs: tuple[str, ...] = ()
+    only_sites: tuple[str, ...] = ()
+    avoid_sites: tuple[str, ...] = ()
+    expr: str = ""
+
+
+@dataclass(frozen=True)
+class Notify:
+    """Who gets a mail from HTCondor when a job ends, and when: "complete", "error" or "always"."""
+
+    email: str
+    when: str = "complete"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is known of a pool; sizes in bytes, times in seconds, 0 for no limit.
+
+    input_bytes: what a job should at most be brought; stash_bytes: one file above this belongs
+    into the stash; many_jobs: queued jobs above which max_idle is needed; longest_s: a job that
+    takes longer needs checkpoints; home: the folder that submissions should be made from;
+    glideins: free slots follow demand, so that counting them says nothing.
+    """
+
+    name: str = "generic"
+    input_bytes: int = 500 * 1024**2
+    stash_bytes: int = 1024**3
+    many_jobs: int = 10_000
+    max_idle: int = 2_000
+    longest_s: int = 0
+    home: str = ""
+    glideins: bool = False
+
+
+@dataclass(frozen=True)
 class Retries:
     """How often and when a failure is tried again.
 
@@ -134,21 +247,38 @@ class Retries:
 
 @dataclass(frozen=True)
 class Spec:
-    """`sweep.yaml` as the user wrote it, checked. `text` holds its very bytes."""
+    """`sweep.yaml` as the user wrote it, checked.
+
+    text: its very bytes, or what it comes to with all that it extends and the defaults.
+    command, script, function: what a task runs, one of them; none: the container's own run script.
+    tasks_per_job: 0 for auto. max_running: 0 for no limit.
+    submit: commands for the submit file, as they were written.
+    """
 
     path: Path
     text: bytes
     name: str
-    command: tuple[Template, ...]
+    command: tuple[Template, ...] = ()
+    script: Script | None = None
+    function: Function | None = None
     sources: tuple[ColumnSource, ...] = ()
     files: tuple[UserPath, ...] = ()
     libraries: tuple[UserPath, ...] = ()
-    inputs: tuple[Template, ...] = ()
+    inputs: tuple[Input, ...] = ()
     outputs: tuple[Output, ...] = ()
     environment: Environment = Environment()
-    environment_variables: tuple[tuple[str, str], ...] = ()
+    environment_variables: tuple[tuple[str, Template], ...] = ()
     resources: Resources = Resources()
+    expressions: tuple[ResourceExpression, ...] = ()
+    gpus: Gpus = Gpus()
+    requirements: Requirements = Requirements()
     retries: Retries = Retries()
+    project: str = ""
+    max_running: int = 0
+    tags: tuple[str, ...] = ()
+    notify: Notify | None = None
+    submit: tuple[tuple[str, str], ...] = ()
+    profile: Profile = Profile()
     tasks_per_job: int = 1
     gather: UserPath | None = None
 

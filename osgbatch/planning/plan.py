@@ -103,7 +103,7 @@ class Tasks(Sequence[TaskPlan]):
         spec = self.spec
         places: dict[str, tuple[Path, str]] = {}
         named = [(written[c.name], _no_place(spec)) for c in self.columns if c.is_file]
-        named += [(t.fill(written), t.place or _no_place(spec)) for t in spec.inputs]
+        named += [(i.source.fill(written), i.source.place or _no_place(spec)) for i in spec.inputs]
         for text, place in named:
             file = place_input(text, spec.folder, self.initialdir)
             other = places.get(file.task_path)
@@ -149,9 +149,9 @@ def _initial_folder(spec: Spec, table: Table, batch_root: Path | None) -> Path:
     for column in table.columns:
         if column.is_file:
             sources.update(real_path(cell.text, spec.folder) for cell in column.cells)
-    for template in spec.inputs:
-        if not template.names:
-            sources.add(real_path(template.fill({}), spec.folder))
+    for entry in spec.inputs:
+        if not entry.source.names:
+            sources.add(real_path(entry.source.fill({}), spec.folder))
     root = batch_root or spec.folder
     nearest = common_folder(spec.folder, [root])
     top = common_folder(nearest, sources)
@@ -170,7 +170,11 @@ def _initial_folder(spec: Spec, table: Table, batch_root: Path | None) -> Path:
 
 def _check_names(spec: Spec, table: Table) -> None:
     known = [*(column.name for column in table.columns), "index"]
-    templates: list[Template] = [*spec.command, *spec.inputs, *(o.pattern for o in spec.outputs)]
+    templates: list[Template] = [
+        *spec.command,
+        *(i.source for i in spec.inputs),
+        *(o.pattern for o in spec.outputs),
+    ]
     for template in templates:
         for name in template.names:
             if name in known:

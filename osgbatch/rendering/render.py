@@ -102,7 +102,8 @@ def shim_text(resolved: Resolved, round_: Round) -> str:
             "disk_needed_kb": _disk_needed(resolved),
             "has_environment": any(p.kind == "environment" for p in resolved.payload),
             "environment_variables": [
-                {"name": name, "value": value} for name, value in spec.environment_variables
+                {"name": name, "value": value.fill({})}
+                for name, value in spec.environment_variables
             ],
             "retry_codes": spec.retries.codes,
             "retry_any": False,

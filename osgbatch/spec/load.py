@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from osgbatch.errors import SpecError, SpecErrors
 from osgbatch.model import (
     Environment,
+    Input,
     Output,
     Place,
     Resources,
@@ -58,7 +59,7 @@ class _Loader:
         environment = self._environment(self.document.data.get("environment"))
         variables = tuple(self._variables(self._raw("environment_variables", dict) or {}))
         inputs = tuple(
-            template
+            Input(template)
             for i, text in enumerate(self._raw("inputs", list) or [])
             if isinstance(text, str) and (template := self._template(text, ("inputs", i)))
         )
@@ -243,7 +244,7 @@ class _Loader:
         )
         return Environment()
 
-    def _variables(self, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def _variables(self, values: dict[str, Any]) -> Iterator[tuple[str, Template]]:
         for name, value in values.items():
             loc: Loc = ("environment_variables", name)
             if not name.isidentifier() or not name.isascii():
@@ -253,8 +254,8 @@ class _Loader:
                 )
             elif isinstance(value, (dict, list)) or value is None or "\0" in str(value):
                 self._fail("should be text or a number", self.document.place(loc))
-            else:
-                yield name, self.document.texts[loc]
+            elif template := self._template(self.document.texts[loc], loc):
+                yield name, template
 
     def _path(self, loc: Loc, text: str) -> UserPath:
         return UserPath(text, self.document.place(loc))
