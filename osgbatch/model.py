@@ -2,305 +2,53 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from osgbatch.spec_model import ColumnSource as ColumnSource
+from osgbatch.spec_model import Environment as Environment
+from osgbatch.spec_model import Function as Function
+from osgbatch.spec_model import Gpus as Gpus
+from osgbatch.spec_model import Input as Input
+from osgbatch.spec_model import Notify as Notify
+from osgbatch.spec_model import Output as Output
+from osgbatch.spec_model import Place as Place
+from osgbatch.spec_model import Profile as Profile
+from osgbatch.spec_model import Requirements as Requirements
+from osgbatch.spec_model import ResourceExpression as ResourceExpression
+from osgbatch.spec_model import Resources as Resources
+from osgbatch.spec_model import Retries as Retries
+from osgbatch.spec_model import Script as Script
+from osgbatch.spec_model import Spec as Spec
+from osgbatch.spec_model import Template as Template
+from osgbatch.spec_model import UserPath as UserPath
 from osgbatch.tables import Cell as Cell
 from osgbatch.tables import Column as Column
 from osgbatch.tables import Table as Table
 
 
 @dataclass(frozen=True)
-class Place:
-    """A place in a file that the user wrote, for errors that point at it.
-
-    line, column: 1-based; width: characters under the caret; source: the line's text.
-    """
-
-    file: str
-    line: int
-    column: int
-    source: str = ""
-    width: int = 1
-
-    def at(self, token: str) -> Place:
-        """The place of `token` inside this one, where it can be found on the same line."""
-        found = self.source.find(token, self.column - 1)
-        if found < 0:
-            return self
-        return Place(self.file, self.line, found + 1, self.source, len(token))
-
-
-@dataclass(frozen=True)
-class Template:
-    """Text with placeholders: literals at even positions, column names at odd ones."""
-
-    parts: tuple[str, ...]
-    place: Place | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The placeholders' names, in order."""
-        return self.parts[1::2]
-
-    def fill(self, values: Mapping[str, str]) -> str:
-        """The text with every placeholder replaced once; values are never expanded again."""
-        if len(self.parts) == 1:
-            return self.parts[0]
-        return "".join(
-            values[part] if position % 2 else part for position, part in enumerate(self.parts)
-        )
-
-
-@dataclass(frozen=True)
-class ColumnSource:
-    """One entry of the `sweep:` section: where columns come from, or what is done to the rows.
-
-    kind: "list" (cells), "range", "linspace", "logspace" (numbers), "files", "lines", "table"
-    (paths), "random" (text: the distribution, with numbers or cells; count, seed) or "zip" (parts);
-    "where", "exclude" (text), "sample" (count, seed), "repeat" or "count" (count).
-    name: the column's; empty for what makes several, or none.
-    """
-
-    kind: str
-    name: str
-    place: Place
-    cells: tuple[Cell, ...] = ()
-    paths: tuple[UserPath, ...] = ()
-    text: str = ""
-    numbers: tuple[int | Fraction, ...] = ()
-    count: int = 0
-    seed: int = 0
-    parts: tuple[ColumnSource, ...] = ()
-
-    def inside(self, offset: int, width: int) -> Place:
-        """The place of a part of `text`, where the line shows the text as it is."""
-        found = self.place.source.find(self.text, self.place.column - 1)
-        if found < 0:
-            return self.place
-        column = found + offset + 1
-        return Place(self.place.file, self.place.line, column, self.place.source, max(1, width))
-
-
-@dataclass(frozen=True)
-class UserPath:
-    """A path as the spec has it, and where it says so."""
-
-    text: str
-    place: Place
-
-
-@dataclass(frozen=True)
-class Script:
-    """A `script:` for bash, its placeholders made into references to environment variables.
-
-    text: what bash is given; names: the placeholders in it, each once; a reference to column x is
-    ${OSGBATCH_PARAM_x}, so that no value is ever read as code.
-    """
-
-    text: str
-    names: tuple[str, ...]
-    place: Place
-
-
-@dataclass(frozen=True)
-class Function:
-    """A Python function that is called with the row: `function: module:name`."""
-
-    module: str
-    name: str
-    place: Place
-
-
-@dataclass(frozen=True)
-class Input:
-    """One entry of `inputs:` or `related:`.
-
-    source: a path or a URL; is_list: it is a file beside the spec that lists some, one per line.
-    target: where the task finds it, relative to `folder`; None: at the same path as in the spec.
-    A target that ends in "/" is a folder in which the source keeps its base name.
-    folder: "inputs" or "related", in the task's folder.
-    """
-
-    source: Template
-    target: Template | None = None
-    folder: str = "inputs"
-    is_list: bool = False
-
-
-@dataclass(frozen=True)
-class Environment:
-    """What a task's Python comes from: kind "none" or "requirements"."""
-
-    kind: str = "none"
-    path: UserPath | None = None
-
-
-@dataclass(frozen=True)
-class Output:
-    """What must, or may, come back: a path or glob relative to the task's folder."""
-
-    pattern: Template
-    optional: bool = False
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a job asks for. memory in MiB, disk in KiB, time in seconds per task (0: none)."""
-
-    cpus: int = 1
-    memory_mb: int = 1024
-    disk_kb: int = 2 * 1024 * 1024
-    time_s: int = 0
-    gpus: int = 0
-
-
-@dataclass(frozen=True)
-class ResourceExpression:
-    """A resource that depends on the row: `memory: {expr: "2 GB * n_cells"}`.
-
-    resource: cpus, memory, disk, gpus or time; its value is in bytes for memory and disk, in
-    seconds for time.
-    """
-
-    resource: str
-    text: str
-    place: Place
-
-    def inside(self, offset: int, width: int) -> Place:
-        """The place of a part of `text`, where the line shows the text as it is."""
-        found = self.place.source.find(self.text, self.place.column - 1)
-        if found < 0:
-            return self.place
-        column = found + offset + 1
-        return Place(self.place.file, self.place.line, column, self.place.source, max(1, width))
-
-
-@dataclass(frozen=True)
-class Gpus:
-    """Which GPUs will do; how many stands in the resources. min_memory_mb: MiB, 0 for any."""
-
-    min_memory_mb: int = 0
-    min_capability: str = ""
-
-
-@dataclass(frozen=True)
-class Requirements:
-    """What an execution point must be like.
-
-    os: names such as "el9", any of which will do; arch: "x86_64", "aarch64"; microarch: the least
-    level, "x86_64-v3"; cvmfs: repositories; sites: names of which to use only, or to avoid;
-    expr: a ClassAd expression, joined to the rest by `&&`.
-    """
-
-    os: tuple[str, ...] = ()
-    arch: tuple[str, ...] = ()
-    microarch: str = ""
-    cvmfs: tuple[str, ...] = ()
-    only_sites: tuple[str, ...] = ()
-    avoid_sites: tuple[str, ...] = ()
-    expr: str = ""
-
-
-@dataclass(frozen=True)
-class Notify:
-    """Who gets a mail from HTCondor when a job ends, and when: "complete", "error" or "always"."""
-
-    email: str
-    when: str = "complete"
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What is known of a pool; sizes in bytes, times in seconds, 0 for no limit.
-
-    input_bytes: what a job should at most be brought; stash_bytes: one file above this belongs
-    into the stash; many_jobs: queued jobs above which max_idle is needed; longest_s: a job that
-    takes longer needs checkpoints; home: the folder that submissions should be made from;
-    glideins: free slots follow demand, so that counting them says nothing.
-    """
-
-    name: str = "generic"
-    input_bytes: int = 500 * 1024**2
-    stash_bytes: int = 1024**3
-    many_jobs: int = 10_000
-    max_idle: int = 2_000
-    longest_s: int = 0
-    home: str = ""
-    glideins: bool = False
-
-
-@dataclass(frozen=True)
-class Retries:
-    """How often and when a failure is tried again.
-
-    on: "infrastructure", "any", or "codes" (then `codes` says which, per task, by the shim).
-    """
-
-    times: int = 2
-    on: str = "infrastructure"
-    codes: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Spec:
-    """`sweep.yaml` as the user wrote it, checked.
-
-    text: its very bytes, or what it comes to with all that it extends and the defaults.
-    command, script, function: what a task runs, one of them; none: the container's own run script.
-    tasks_per_job: 0 for auto. max_running: 0 for no limit.
-    submit: commands for the submit file, as they were written.
-    """
-
-    path: Path
-    text: bytes
-    name: str
-    command: tuple[Template, ...] = ()
-    script: Script | None = None
-    function: Function | None = None
-    sources: tuple[ColumnSource, ...] = ()
-    files: tuple[UserPath, ...] = ()
-    libraries: tuple[UserPath, ...] = ()
-    inputs: tuple[Input, ...] = ()
-    outputs: tuple[Output, ...] = ()
-    environment: Environment = Environment()
-    environment_variables: tuple[tuple[str, Template], ...] = ()
-    resources: Resources = Resources()
-    expressions: tuple[ResourceExpression, ...] = ()
-    gpus: Gpus = Gpus()
-    requirements: Requirements = Requirements()
-    retries: Retries = Retries()
-    project: str = ""
-    max_running: int = 0
-    tags: tuple[str, ...] = ()
-    notify: Notify | None = None
-    submit: tuple[tuple[str, str], ...] = ()
-    profile: Profile = Profile()
-    tasks_per_job: int = 1
-    gather: UserPath | None = None
-
-    @property
-    def folder(self) -> Path:
-        """The folder that relative paths of the spec start from."""
-        return self.path.parent
-
-
-@dataclass(frozen=True)
 class InputFile:
     """One file or folder brought to a task.
 
-    source: where it lies on the access point; task_path: where the task finds it, relative to its
-    folder; carried: relative to the scratch folder, where it arrives; archived: it travels inside
-    an archive, because HTCondor cannot transfer a file of that name as it is.
+    source: where it lies on the access point (of a URL: nowhere); task_path: where the task finds
+    it, relative to its folder; carried: relative to the scratch folder, where it arrives; archived:
+    it travels inside an archive, because HTCondor cannot transfer a file of that name as it is.
     """
 
     source: Path
     task_path: str
     carried: str
     archived: bool
+    url: str = ""
+
+    @property
+    def transferred(self) -> str:
+        """What stands in transfer_input_files: a path from the initial directory, or a URL."""
+        return self.url or self.carried
 
 
 @dataclass(frozen=True)
@@ -318,28 +66,89 @@ class TaskPlan:
     outputs: tuple[tuple[str, bool], ...] = ()
 
 
+class TaskRows(Sequence[TaskPlan], ABC):
+    """The tasks of a sweep, each worked out when it is asked for, and read many at a time.
+
+    shared: the inputs that every task is brought.
+    """
+
+    shared: tuple[InputFile, ...]
+
+    @abstractmethod
+    def texts(self, name: str, start: int, stop: int) -> list[str]:
+        """A column as the tasks from `start` up to `stop` see it: of a file its path there."""
+
+    @abstractmethod
+    def inputs(self, start: int, stop: int) -> list[tuple[InputFile, ...]] | None:
+        """What each of these tasks is brought beside the shared inputs; None when none is."""
+
+    @abstractmethod
+    def seconds(self, start: int, stop: int) -> list[int] | None:
+        """The time limits of these tasks, in seconds; None when all have that of the spec."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What each job asks for, for what differs between jobs; else empty.
+
+    memory in MiB (the largest of its tasks), disk in KiB (their sum), time in seconds (their sum).
+    """
+
+    cpus: Sequence[int] = ()
+    memory_mb: Sequence[int] = ()
+    disk_kb: Sequence[int] = ()
+    gpus: Sequence[int] = ()
+    time_s: Sequence[int] = ()
+
+
 @dataclass(frozen=True)
 class Plan:
     """What follows from the spec alone: tasks, jobs, what must be packed.
 
     jobs: the tasks of each job, in order; initialdir: the folder that carried paths start from.
+    outputs: those of the spec, and what a function's result is kept in.
+    demand: the largest that any job asks for, disk and time summed over its tasks; each: what
+    differs between jobs. grouping: why there are so many jobs. job_bytes: the largest input of a
+    job, without archives.
     """
 
     spec: Spec
     table: Table
-    tasks: Sequence[TaskPlan]
+    tasks: TaskRows
     jobs: Sequence[Sequence[int]]
     initialdir: Path
     archived_inputs: tuple[InputFile, ...]
     input_bytes: int
+    outputs: tuple[Output, ...] = ()
+    demand: Resources = field(default_factory=Resources)
+    each: Demand = Demand()
+    grouping: tuple[str, ...] = ()
+    job_bytes: int = 0
     warnings: tuple[str, ...] = ()
+
+    @property
+    def job_s(self) -> int:
+        """Seconds that the longest job's tasks may take together; 0 when no time is given."""
+        return self.demand.time_s
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """The resources that differ between jobs."""
+        return tuple(name for name, values in vars(self.each).items() if values)
+
+    @property
+    def program(self) -> str:
+        """What a task runs: "command", "script" or "function"."""
+        if self.spec.script:
+            return "script"
+        return "function" if self.spec.function else "command"
 
 
 @dataclass(frozen=True)
 class Payload:
     """An archive (or file of rows) that travels with the jobs.
 
-    kind: environment, library, files, inputs or rows; sizes in bytes.
+    kind: environment, library, files, inputs, rows or program; sizes in bytes.
     """
 
     kind: str
@@ -361,6 +170,7 @@ class Resolved:
     plan: Plan
     payload: tuple[Payload, ...]
     resources: Resources
+    each: Demand = Demand()
     max_idle: int = 0
 
 

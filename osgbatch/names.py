@@ -85,13 +85,22 @@ def column_problem(name: str) -> str:
     return ""
 
 
-def task_path(text: str) -> str:
+def task_path(text: str, folder: str = "inputs") -> str:
     """Where a task finds a path that the spec calls `text`, relative to the task's folder.
 
-    The tree is kept; a leading `/` or `../` is left out: `../data/a.npy` is `inputs/data/a.npy`.
+    folder: "inputs" or "related". The tree is kept; a leading `/` or `../` is left out:
+    `../data/a.npy` is `inputs/data/a.npy`.
     """
     parts = [part for part in os.path.normpath(text).split("/") if part not in ("", "..", ".")]
-    return "/".join(["inputs", *parts])
+    return "/".join([folder, *parts])
+
+
+SCRIPT_VARIABLE = "OSGBATCH_PARAM_"
+"""What a column is called, with its name after it, in the environment of a `script:`."""
+RESULT_FILE = "outputs/result.json"
+"""Where what a `function:` returned is kept, in the task's folder."""
+RESULT_ARRAYS = "outputs/result*.npy"
+"""Where the NumPy arrays in it are."""
 
 
 def escape_glob(text: str) -> str:

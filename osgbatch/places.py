@@ -1,4 +1,4 @@
-"""Where osgbatch keeps what is not a batch: the user's cache and state folders."""
+"""Where osgbatch keeps what is not a batch: the user's cache, state and settings."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def cache_folder() -> Path:
 def state_folder() -> Path:
     """`$XDG_STATE_HOME/osgbatch`: the registry of batches."""
     return _base("XDG_STATE_HOME", ".local/state") / "osgbatch"
+
+
+def config_folder() -> Path:
+    """`$XDG_CONFIG_HOME/osgbatch`: the user's own defaults."""
+    return _base("XDG_CONFIG_HOME", ".config") / "osgbatch"
 
 
 def _base(variable: str, below_home: str) -> Path:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from osgbatch.batches import folder as folders
 from osgbatch.batches import registry
 from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch
-from osgbatch.errors import CondorError, OsgbatchError, RefusedError
-from osgbatch.model import Payload, Plan, Resolved, Round, Submitted
+from osgbatch.errors import CondorError, OsgbatchError, RefusedError, SpecError, SpecErrors
+from osgbatch.model import Payload, Plan, Resolved, Resources, Round, Spec, Submitted
 from osgbatch.packing.archive import Archive
 from osgbatch.packing.environment import (
     EnvironmentArchive,
@@ -28,17 +28,22 @@ from osgbatch.packing.files import files_archive
 from osgbatch.packing.inputs import inputs_archive
 from osgbatch.packing.libraries import libraries_archive
 from osgbatch.places import cache_folder
+from osgbatch.planning.checks import missing_files
 from osgbatch.planning.plan import make_plan
 from osgbatch.planning.resolve import resolve
 from osgbatch.planning.summary import plan_data
-from osgbatch.rendering.render import (
+from osgbatch.rendering.items import (
     ROWS_FILE,
-    execute_seconds,
-    item_files,
-    job_retries,
-    shim_text,
-    submit_text,
+    RowsTooLongError,
+    item_lines,
+    item_names,
+    rows_lines,
 )
+from osgbatch.rendering.program import program_file
+from osgbatch.rendering.render import ItemFiles
+from osgbatch.rendering.requirements import requirements_expression
+from osgbatch.rendering.shim import shim_text
+from osgbatch.rendering.submit import execute_seconds, job_retries, submit_text
 from osgbatch.spec.load import load_spec
 from osgbatch.sweep.expand import expand
 
@@ -48,10 +53,45 @@ Say = Callable[[str], None]
 # --- up to the plan: nothing is written -------------------------------------------------------
 
 
-def plan_sweep(path: Path, batch_root: Path | None = None) -> Plan:
-    """load → expand → plan."""
-    spec = load_spec(path)
-    return make_plan(spec, expand(spec), batch_root)
+@dataclass(frozen=True)
+class Choices:
+    """What the command line says about a sweep.
+
+    settings: what wins over the spec, `resources.memory=4GB`; fit_pool: group the tasks so that
+    the jobs fill the pool's free slots.
+    """
+
+    settings: Sequence[str] = ()
+    fit_pool: bool = False
+
+
+def plan_sweep(path: Path, batch_root: Path | None = None, choices: Choices = Choices()) -> Plan:
+    """load → expand → plan. Raises SpecErrors with all that is wrong in the table and the files."""
+    spec = load_spec(path, choices.settings)
+    try:
+        table = expand(spec)
+    except (SpecError, SpecErrors) as error:
+        errors = error.errors if isinstance(error, SpecErrors) else (error,)
+        raise SpecErrors([*errors, *missing_files(spec)]) from None
+    return make_plan(spec, table, batch_root, _slots_counter(spec) if choices.fit_pool else None)
+
+
+def _slots_counter(spec: Spec) -> Callable[[Resources], int]:
+    """Counts the slots that match a job of this sweep, with one question to the collector."""
+
+    def count(wanted: Resources) -> int:
+        if spec.profile.glideins:
+            return 0  # free slots follow demand: what is there now says nothing
+        condor.check_alive()
+        return condor.matching_slots(
+            wanted.cpus,
+            wanted.memory_mb,
+            wanted.disk_kb,
+            wanted.gpus,
+            requirements_expression(spec.requirements) or "true",
+        )
+
+    return count
 
 
 def packed_environment_size(plan: Plan) -> int | None:
@@ -88,11 +128,19 @@ def _pack(plan: Plan, environment: EnvironmentArchive | None, payload: Path) -> 
             environment.path, payload / f"environment-{environment.sha256[:16]}.tar.gz"
         )
         packed.insert(0, ("environment", replace(environment, path=placed)))
-    return [
+    made = [
         Payload(kind, item.path, item.sha256, item.size, item.unpacked_size)
         for kind, item in packed
         if item is not None
     ]
+    program = program_file(plan)
+    if program:
+        suffix, content = program
+        digest = hashlib.sha256(content).hexdigest()
+        path = payload / f"program-{digest[:16]}{suffix}"
+        folders.write_bytes(path, content)
+        made.append(Payload("program", path, digest, len(content), 0))
+    return made
 
 
 def _link_or_copy(source: Path, target: Path) -> Path:
@@ -128,23 +176,25 @@ def _render(
     (round_.folder / names.RETURNED).mkdir(parents=True)
     payload_folder = folder / names.PAYLOAD
     resolved = resolve(plan, _pack(plan, environment, payload_folder))
-    items = item_files(resolved)
-    if items.rows:
+    items_path = round_.folder / names.ITEMS
+    try:
+        folders.write_stream(items_path, item_lines(resolved, rows_file=False))
+    except RowsTooLongError:
         rows_path = payload_folder / ROWS_FILE
-        folders.write_bytes(rows_path, items.rows)
-        digest = hashlib.sha256(items.rows).hexdigest()
-        rows = Payload("rows", rows_path, digest, len(items.rows), len(items.rows))
+        digest, size = folders.write_stream(rows_path, rows_lines(resolved))
+        rows = Payload("rows", rows_path, digest, size, size)
         resolved = resolve(plan, [*resolved.payload, rows])
+        folders.write_stream(items_path, item_lines(resolved, rows_file=True))
+    items = ItemFiles(item_names(resolved))
     folders.write_bytes(folder / names.SPEC, plan.spec.text)
     folders.write_json(folder / names.PLAN, plan_data(plan))
-    folders.write_tasks_csv(folder / names.TASKS, plan)
-    folders.write_bytes(round_.folder / names.ITEMS, items.items)
+    folders.write_stream(folder / names.TASKS, folders.tasks_csv(plan.table))
     folders.write_bytes(round_.folder / names.SHIM, _encoded(shim_text(resolved, round_)), 0o755)
     folders.write_bytes(
         round_.folder / names.SUBMIT_FILE, _encoded(submit_text(resolved, round_, items))
     )
     data = folders.resolved_data(
-        resolved, folder, batch_id, execute_seconds(resolved), job_retries(plan.spec)
+        resolved, folder, batch_id, execute_seconds(resolved), job_retries(plan.spec), items.names
     )
     folders.write_json(folder / names.RESOLVED, data)
     return Rendered(folder, round_, resolved)
@@ -162,10 +212,10 @@ def _batch_folder(plan: Plan, batch_id: str) -> Path:
     )
 
 
-def render_sweep(path: Path, out: Path | None, say: Say) -> Batch:
+def render_sweep(path: Path, out: Path | None, say: Say, choices: Choices = Choices()) -> Batch:
     """Make a batch folder and submit nothing. Whatever fails, no folder is left behind."""
     out = out.absolute() if out else None
-    plan = plan_sweep(path, out.parent if out else None)
+    plan = plan_sweep(path, out.parent if out else None, choices)
     environment = _pack_environment(plan, say)
     batch_id = folders.new_id()
     folder = out or _batch_folder(plan, batch_id)
@@ -187,13 +237,13 @@ def choose_backend(pool: str) -> str:
     return pool
 
 
-def submit_sweep(path: Path, pool: str, say: Say) -> Batch:
+def submit_sweep(path: Path, pool: str, say: Say, choices: Choices = Choices()) -> Batch:
     """load → expand → plan → pack → resolve → render → submit.
 
     Whatever fails before a backend has the jobs leaves nothing on disk or in the queue. A batch of
     this very spec whose submission was cut short is continued instead of made a second time.
     """
-    plan = plan_sweep(path)
+    plan = plan_sweep(path, choices=choices)
     for warning in plan.warnings:
         say(f"warning: {warning}")
     backend = choose_backend(pool)

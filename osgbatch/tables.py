@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -26,6 +27,28 @@ class Cells(Sequence[Cell]):
     def values(self, start: int, stop: int) -> list[Any]:
         """Their typed values."""
         raise NotImplementedError
+
+    def kind(self, start: int, stop: int) -> str:
+        """What these cells are: "number" (each text is the value as JSON writes it), "text", "".
+
+        "" when they are mixed, or when to know costs more than to look at each.
+        """
+        return cells_kind(self.values(start, stop), self.texts(start, stop))
+
+
+_JSON_WORD = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false")
+
+
+def is_json(value: Any, text: str) -> bool:
+    """Whether a cell's text is its value as JSON can write it: a number, true or false."""
+    return not isinstance(value, str) and _JSON_WORD.fullmatch(text) is not None
+
+
+def cells_kind(values: Sequence[Any], texts: Sequence[str]) -> str:
+    """`Cells.kind` by looking at each cell."""
+    if all(isinstance(value, str) for value in values):
+        return "text"
+    return "number" if all(map(is_json, values, texts)) else ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +75,12 @@ class Column:
         if isinstance(cells, Cells):
             return cells.values(start, stop)
         return [cell.value for cell in cells[start:stop]]
+
+    def kind(self, start: int, stop: int) -> str:
+        """What these cells are, as `Cells.kind` says it."""
+        if isinstance(self.cells, Cells):
+            return self.cells.kind(start, stop)
+        return cells_kind(self.values(start, stop), self.texts(start, stop))
 
 
 @dataclass(frozen=True)
@@ -102,6 +131,15 @@ class Table:
         """The same, typed."""
         column, inner = self._column(name)
         return _cycle(column.values, len(column.cells), inner, start, min(stop, len(self)))
+
+    def kind(self, name: str, start: int, stop: int) -> str:
+        """What one column's cells in these rows are: "number", "text" or "", as `Cells.kind`."""
+        column, inner = self._column(name)
+        length = len(column.cells)
+        first, last = start // inner, (min(stop, len(self)) - 1) // inner + 1
+        if last - first >= length or first // length != (last - 1) // length:
+            first, last = 0, length
+        return column.kind(first % length, first % length + last - first)
 
     def _column(self, name: str) -> tuple[Column, int]:
         """A column, and how many rows in a row each of its cells stands for."""

@@ -1,4 +1,4 @@
-"""What all tests share: they leave the user's own registry and state alone."""
+"""What all tests share: they leave the user's own registry and settings alone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_state_folder() -> Iterator[None]:
-    """Batches that tests make are not entered in the user's registry."""
+def own_folders() -> Iterator[None]:
+    """Tests enter no batch in the registry of who runs them, and see none of their defaults."""
     with tempfile.TemporaryDirectory(prefix="osgbatch-state-") as folder:
         os.environ["XDG_STATE_HOME"] = folder
+        os.environ["XDG_CONFIG_HOME"] = f"{folder}/config"
+        os.environ["OSGBATCH_PROFILE"] = "generic"
+        os.environ.pop("OSGBATCH_DEFAULTS", None)
         yield

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import hashlib
 import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from osgbatch import names
 from osgbatch.errors import BatchError, BusyError
-from osgbatch.model import Payload, Plan, Resolved, Retries, Round, Submitted
+from osgbatch.model import Payload, Plan, Resolved, Retries, Round, Submitted, Table
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,12 @@ def remove(folder: Path) -> None:
 
 
 def resolved_data(
-    resolved: Resolved, folder: Path, batch_id: str, execute_s: int, retries: Retries
+    resolved: Resolved,
+    folder: Path,
+    batch_id: str,
+    execute_s: int,
+    retries: Retries,
+    item_names: Sequence[str],
 ) -> Any:
     """What `resolved.json` holds (docs/architecture.md)."""
     plan = resolved.plan
@@ -108,6 +114,8 @@ def resolved_data(
         "jobs": len(plan.jobs),
         "max_idle": resolved.max_idle,
         "payload": [_payload_data(item, plan) for item in resolved.payload],
+        "item_names": list(item_names),
+        "shared_inputs": [f.transferred for f in plan.tasks.shared if not f.archived],
         "resources": {**asdict(resolved.resources), "execute_s": execute_s},
         "retries": {
             "times": retries.times,
@@ -120,7 +128,7 @@ def resolved_data(
         "file_columns": [column.name for column in plan.table.columns if column.is_file],
         "outputs": [
             {"parts": list(output.pattern.parts), "optional": output.optional}
-            for output in plan.spec.outputs
+            for output in plan.outputs
         ],
     }
 
@@ -157,14 +165,36 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
         raise
 
 
-def write_tasks_csv(path: Path, plan: Plan) -> None:
-    """The copy of the table for people: index and every column as it was written."""
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        # every text is quoted: Python 3.11's writer leaves a lone CR bare, and cannot read it back
-        writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        writer.writerow(["index", *(column.name for column in plan.table.columns)])
-        for index, row in enumerate(plan.table.rows()):
-            writer.writerow([index, *(cell.text for cell in row)])
+def write_stream(path: Path, parts: Iterable[bytes]) -> tuple[str, int]:
+    """Write what comes in parts, and flush it to the disk. Returns its SHA-256 and its size."""
+    digest = hashlib.sha256()
+    with path.open("wb") as stream:
+        for part in parts:
+            digest.update(part)
+            stream.write(part)
+        stream.flush()
+        os.fsync(stream.fileno())
+        return digest.hexdigest(), stream.tell()
+
+
+def tasks_csv(table: Table) -> Iterator[bytes]:
+    """The copy of the table for people: index and every column as it was written.
+
+    Every text is quoted: Python 3.11's writer leaves a lone CR bare, and cannot read it back.
+    """
+    names_ = [column.name for column in table.columns]
+    yield (",".join(f'"{name}"' for name in ("index", *names_)) + "\n").encode()
+    form = ",".join(["%d", *('"%s"' for _ in names_)]) + "\n"
+    for start in range(0, len(table), 4096):
+        stop = min(start + 4096, len(table))
+        columns = []
+        for name in names_:
+            texts = table.texts(name, start, stop)
+            if '"' in "".join(texts):
+                texts = [text.replace('"', '""') for text in texts]
+            columns.append(texts)
+        rows = zip(range(start, stop), *columns, strict=True)
+        yield "".join(map(form.__mod__, rows)).encode("utf-8", "surrogateescape")
 
 
 def read_tasks_csv(batch: Batch) -> Iterator[list[str]]:

@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from osgbatch import exits, ui
+from osgbatch.cli import spec_commands
+from osgbatch.cli.spec_commands import Json, Settings, SpecPath
 from osgbatch.errors import OsgbatchError
 from osgbatch.version import VERSION
 
@@ -26,7 +28,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-SpecPath = Annotated[Path, typer.Argument(help="The sweep.yaml.", show_default=False)]
 BatchName = Annotated[
     str | None,
     typer.Argument(
@@ -34,10 +35,13 @@ BatchName = Annotated[
         show_default=False,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 Pool = Annotated[
     str,
     typer.Option(help="condor, local, or auto: HTCondor where it is configured, else local."),
+]
+FitPool = Annotated[
+    bool,
+    typer.Option("--fit-pool", help="As many jobs as the pool has free slots for (asked once)."),
 ]
 
 
@@ -96,15 +100,23 @@ def _root(
     del version
 
 
+def _choices(settings: list[str] | None, fit_pool: bool) -> Any:
+    from osgbatch.steps import Choices
+
+    return Choices(settings or (), fit_pool)
+
+
 # --- before submission ----------------------------------------------------------------------------
 
 
 @app.command(short_help="Check a sweep.yaml and all it names.")
-def check(spec: SpecPath, as_json: Json = False) -> int:
+def check(
+    spec: SpecPath, settings: Settings = None, fit_pool: FitPool = False, as_json: Json = False
+) -> int:
     """Read a sweep.yaml and all it names; say what is wrong with it."""
     from osgbatch.steps import plan_sweep
 
-    plan = plan_sweep(spec)
+    plan = plan_sweep(spec, choices=_choices(settings, fit_pool))
     if as_json:
         ui.out_json({"ok": True, "tasks": len(plan.table), "jobs": len(plan.jobs)})
     else:
@@ -115,17 +127,19 @@ def check(spec: SpecPath, as_json: Json = False) -> int:
 
 
 @app.command(short_help="Show what submit would do; change nothing.")
-def plan(spec: SpecPath, as_json: Json = False) -> int:
+def plan(
+    spec: SpecPath, settings: Settings = None, fit_pool: FitPool = False, as_json: Json = False
+) -> int:
     """Show what a submission would do, without doing it."""
-    return _show_plan(spec, as_json)
+    return _show_plan(spec, _choices(settings, fit_pool), as_json)
 
 
-def _show_plan(spec: Path, as_json: bool) -> int:
+def _show_plan(spec: Path, choices: Any, as_json: bool) -> int:
     from osgbatch.cli.plans import plan_text
     from osgbatch.planning.summary import plan_data
     from osgbatch.steps import packed_environment_size, plan_sweep
 
-    made = plan_sweep(spec)
+    made = plan_sweep(spec, choices=choices)
     size = packed_environment_size(made)
     if as_json:
         ui.out_json({**plan_data(made), "environment_bytes": size})
@@ -141,12 +155,14 @@ def render(
         Path | None,
         typer.Option(help="The batch folder to make. Default: one in batches/ beside the spec."),
     ] = None,
+    settings: Settings = None,
+    fit_pool: FitPool = False,
     as_json: Json = False,
 ) -> int:
     """Make a batch folder with everything in it, and submit nothing."""
     from osgbatch.steps import render_sweep
 
-    batch = render_sweep(spec, out, ui.say)
+    batch = render_sweep(spec, out, ui.say, _choices(settings, fit_pool))
     if as_json:
         ui.out_json({"id": batch.id, "folder": str(batch.folder)})
     else:
@@ -154,6 +170,9 @@ def render(
         submit_file = shlex.quote(f"{batch.folder}/rounds/001/job.submit")
         ui.out(f"to submit it by hand: condor_submit {submit_file}")
     return exits.OK
+
+
+spec_commands.register(app)
 
 
 # --- submission and after ---------------------------------------------------------------------
@@ -170,11 +189,13 @@ def submit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="The same as `osgbatch plan`.")
     ] = False,
+    settings: Settings = None,
+    fit_pool: FitPool = False,
     as_json: Json = False,
 ) -> int:
     """Pack, render and submit a sweep; on a terminal also follow, collect and gather it."""
     if dry_run:
-        return _show_plan(spec, as_json)
+        return _show_plan(spec, _choices(settings, fit_pool), as_json)
     _check_pool(pool)
     if as_json and watch_it:
         raise OsgbatchError(
@@ -183,7 +204,7 @@ def submit(
         )
     from osgbatch.steps import submit_sweep
 
-    batch = submit_sweep(spec, pool, ui.say)
+    batch = submit_sweep(spec, pool, ui.say, _choices(settings, fit_pool))
     from osgbatch.batches.folder import read_submitted
 
     submitted = read_submitted(batch.rounds()[0])

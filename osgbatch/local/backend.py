@@ -16,7 +16,7 @@ from pathlib import Path
 
 from osgbatch import names
 from osgbatch.errors import BatchError, BusyError, OsgbatchError
-from osgbatch.local import cgroups, events, processes, record, sandbox
+from osgbatch.local import cgroups, events, fetch, processes, record, sandbox
 from osgbatch.local.record import Record
 from osgbatch.model import Round, Submitted
 
@@ -146,13 +146,32 @@ def _check(folder: Path, round_: Round) -> None:
     for name in (names.ITEMS, names.SHIM):
         if not (folder / name).is_file():
             raise BatchError(f"{name} is missing in this round", where=str(folder))
-    with closing(record.Items(folder / names.ITEMS)) as items:
-        jobs = len(items)
-    if jobs != round_.jobs:
-        raise BatchError(
-            f"{names.ITEMS} has {jobs} jobs, the round has {round_.jobs}", where=str(folder)
+    work = record.read_work(record.resolved_path(folder))
+    for text in work.shared_inputs:
+        _check_scheme(text)
+    with closing(record.Items(folder / names.ITEMS, work)) as items:
+        if len(items) != round_.jobs:
+            raise BatchError(
+                f"{names.ITEMS} has {len(items)} jobs, the round has {round_.jobs}",
+                where=str(folder),
+            )
+        for item in items:
+            for text in item.inputs:
+                _check_scheme(text)
+
+
+def _check_scheme(text: str) -> None:
+    """Refuse, before anything runs, an input that only HTCondor's plugins can fetch."""
+    scheme = fetch.scheme(text)
+    if scheme and scheme not in fetch.SCHEMES:
+        raise OsgbatchError(
+            f"this machine's local runner cannot fetch {text}",
+            fix=f"Use --pool condor, where jobs fetch {scheme}:// themselves.",
         )
-    record.read_work(record.resolved_path(folder))
+    if scheme and fetch.name_of(text) in ("", ".", ".."):
+        raise OsgbatchError(
+            f"{text} ends in no file name", fix="A URL among the inputs names one file."
+        )
 
 
 def _read_answer(reader: int, limit_s: float) -> dict[str, object] | None:

@@ -8,6 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+PROBE_MB = 64
+"""The limit of a group that is only made to see whether one can be."""
+
 
 class Limits(Protocol):
     """A way to keep jobs to their memory."""
@@ -19,7 +22,7 @@ class Limits(Protocol):
     def group(self) -> Path | None:
         """The round's group."""
 
-    def open(self, name: str) -> Path | None:
+    def open(self, name: str, memory_mb: int) -> Path | None:
         """Make the group of a job; what is started into it writes "0" to its `cgroup.procs`."""
 
     def close(self, group: Path | None) -> bool:
@@ -37,7 +40,7 @@ class NoLimits:
     def __init__(self, why: str) -> None:
         self.why = why
 
-    def open(self, name: str) -> Path | None:
+    def open(self, name: str, memory_mb: int) -> Path | None:
         return None
 
     def close(self, group: Path | None) -> bool:
@@ -53,36 +56,36 @@ class GroupLimits:
     why = ""
     group: Path
 
-    def __init__(self, group: Path, version: int, memory_mb: int) -> None:
+    def __init__(self, group: Path, version: int) -> None:
         self.group = group
         self._version = version
-        self._bytes = memory_mb << 20
         group.mkdir()
         try:
             if version == 2:
                 _write(group / "cgroup.subtree_control", "+memory")
-            _remove_one(self._make("probe"))
+            _remove_one(self._make("probe", PROBE_MB))
         except OSError:
             self.remove()
             raise
 
-    def _make(self, name: str) -> Path:
+    def _make(self, name: str, memory_mb: int) -> Path:
         group = self.group / name
+        limit = str(memory_mb << 20)
         group.mkdir()
         if self._version == 2:
-            _write(group / "memory.max", str(self._bytes))
+            _write(group / "memory.max", limit)
             with suppress(OSError):
                 _write(group / "memory.swap.max", "0")
             with suppress(OSError):
                 _write(group / "memory.oom.group", "1")
         else:
-            _write(group / "memory.limit_in_bytes", str(self._bytes))
+            _write(group / "memory.limit_in_bytes", limit)
             with suppress(OSError):
-                _write(group / "memory.memsw.limit_in_bytes", str(self._bytes))
+                _write(group / "memory.memsw.limit_in_bytes", limit)
         return group
 
-    def open(self, name: str) -> Path | None:
-        return self._make(name)
+    def open(self, name: str, memory_mb: int) -> Path | None:
+        return self._make(name, memory_mb)
 
     def close(self, group: Path | None) -> bool:
         if group is None:
@@ -126,8 +129,8 @@ def _remove_one(group: Path) -> None:
     return None
 
 
-def memory_limits(name: str, memory_mb: int) -> Limits:
-    """The best way to keep jobs to `memory_mb` MiB that this user has here.
+def memory_limits(name: str) -> Limits:
+    """The best way to keep jobs to their memory that this user has here.
 
     name: of the round's group.
     """
@@ -140,7 +143,7 @@ def memory_limits(name: str, memory_mb: int) -> Limits:
     try:
         if version == 2 and "memory" not in (folder / "cgroup.subtree_control").read_text().split():
             _write(folder / "cgroup.subtree_control", "+memory")
-        return GroupLimits(folder / name, version, memory_mb)
+        return GroupLimits(folder / name, version)
     except OSError as problem:
         return NoLimits(f"no memory control group can be made in {folder}: {problem.strerror}")
 

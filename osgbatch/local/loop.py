@@ -7,64 +7,24 @@ import heapq
 import os
 import resource
 import signal
-import subprocess
+import sys
+import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from osgbatch import names
-from osgbatch.local import events, processes, sandbox
+from osgbatch.local import events, fetch, processes, sandbox, starting
 from osgbatch.local.cgroups import Limits
 from osgbatch.local.events import EventLog, Usage
-from osgbatch.local.record import CANCEL, Items, Work
+from osgbatch.local.jobs import FIRST_ATTEMPT, WATCHED, History, Running, Setting, duration
+from osgbatch.local.record import CANCEL, Item, Items, Need
 
-FIRST_ATTEMPT = 0
-"""The number of a job's first start in the names of returned archives ($$([NumJobStarts]))."""
 LEFTOVERS_LIMIT_S = 10.0
 """How long the processes that a job left behind may take to go once they are killed."""
 FORK_PAUSE_S = 1.0
 """How long to wait when the system has no room for another process."""
-WATCHED = (signal.SIGCHLD, signal.SIGTERM)
-BLOCKED = (*WATCHED, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 STOPPED = "the local runner was told to stop (SIGTERM)"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What the loop works with, all of a round. scratch: the folder of the scratch folders."""
-
-    round_folder: Path
-    work: Work
-    cluster: int
-    slots: int
-    host: str
-    scratch: Path
-    grace_s: float
-
-
-@dataclass
-class Running:
-    """A job that runs. deadline: when something is due, in monotonic seconds; 0 for never."""
-
-    proc: int
-    attempt: int
-    slot: int
-    scratch: Path
-    group: Path | None
-    process: subprocess.Popen[bytes]
-    received: int
-    started: float
-    deadline: float = 0.0
-    ending: str = ""
-    killed: bool = False
-
-
-@dataclass
-class History:
-    """What the earlier starts of a job add up to."""
-
-    starts: int = 0
-    total: Usage = field(default_factory=Usage)
 
 
 class Loop:
@@ -76,7 +36,6 @@ class Loop:
         self._log = log
         self._limits = limits
         self._waiting = list(range(len(items)))
-        self._free = list(range(1, setting.slots + 1))
         self._running: dict[int, Running] = {}
         self._history: dict[int, History] = {}
         self._held: list[int] = []
@@ -86,7 +45,7 @@ class Loop:
     def run(self) -> None:
         """Start, watch and end jobs until none is left, or the runner is told to stop."""
         while self._running or (self._waiting and not self._stop):
-            if self._may_start() and time.monotonic() >= self._not_before:
+            if time.monotonic() >= self._not_before and self._may_start():
                 self._start(heapq.heappop(self._waiting))
             found = self._wait()
             self._reap()
@@ -95,7 +54,10 @@ class Loop:
             self._meet_deadlines()
 
     def _may_start(self) -> bool:
-        return bool(self._waiting and self._free and not self._stop)
+        """Whether the next job may start: in their order, so that a large one is not passed by."""
+        if not self._waiting or self._stop:
+            return False
+        return self._set.room.fits(self._items[self._waiting[0]].need)
 
     def _wait(self) -> int:
         """Wait for a signal or the next deadline; returns the signal, or 0."""
@@ -112,131 +74,107 @@ class Loop:
     # -- starting ------------------------------------------------------------------------------
 
     def _start(self, proc: int) -> None:
-        setting, work = self._set, self._set.work
+        """Bring in what a job needs; then it runs, or what it names by URL is fetched first."""
+        setting = self._set
         item = self._items[proc]
         starts = self._history[proc].starts if proc in self._history else 0
-        slot = self._free[0]
-        slot_name = f"slot1_{slot}"
+        slot = setting.room.take(item.need)
         scratch = setting.scratch / f"{proc}_{starts}"
+        inputs = (*setting.work.shared_inputs, *item.inputs)
+        urls = [text for text in inputs if fetch.scheme(text)]
         try:
-            received = self._bring_in(scratch, proc, item.tasks, slot_name, item.inputs)
+            received = starting.fill(setting, scratch, proc, item, _slot(slot))
         except sandbox.TransferError as problem:
-            sandbox.remove(scratch)
+            self._give_up(slot, scratch)
             self._hold(
                 proc,
                 13,
                 problem.subcode,
                 f"Transfer input files failure at access point {setting.host} while sending files "
-                f"to execution point {slot_name}@{setting.host}. "
+                f"to execution point {_slot(slot)}@{setting.host}. "
                 f"Details: reading from file {problem}",
             )
             return
-        group = self._open_group(f"job_{proc}_{starts}")
-        try:
-            process = self._spawn(scratch, group, slot_name, [b"%d" % proc, item.tasks, item.rows])
-        except OSError as problem:
-            self._limits.close(group)
-            sandbox.remove(scratch)
-            if problem.errno in (errno.EAGAIN, errno.ENOMEM):
-                heapq.heappush(self._waiting, proc)
-                self._not_before = time.monotonic() + FORK_PAUSE_S
-            else:
-                number = problem.errno or errno.EIO
-                self._hold(
-                    proc,
-                    6,
-                    number,
-                    f"Error from {slot_name}@{setting.host}: Failed to execute "
-                    f"'{scratch / sandbox.EXECUTABLE}': (errno={number}: '{os.strerror(number)}')",
-                )
+        if not urls:
+            self._launch(proc, item, FIRST_ATTEMPT + starts, slot, scratch, received)
             return
-        heapq.heappop(self._free)
-        now = time.monotonic()
+        answer = tempfile.TemporaryFile(dir=setting.scratch)  # noqa: SIM115 - its process writes
+        try:
+            process = fetch.start(urls, scratch, answer, starting.preparation())
+        except OSError as problem:
+            answer.close()
+            self._give_up(slot, scratch)
+            self._not_started(proc, slot, problem, sys.executable)
+            return
         self._running[process.pid] = Running(
             proc,
+            item,
             FIRST_ATTEMPT + starts,
             slot,
             scratch,
-            group,
+            process,
+            received,
+            time.monotonic(),
+            answer=answer,
+        )
+
+    def _launch(
+        self, proc: int, item: Item, attempt: int, slot: int, scratch: Path, received: int
+    ) -> None:
+        """Start a job whose scratch folder is full."""
+        setting, need = self._set, item.need
+        group = self._open_group(scratch.name, need)
+        try:
+            process = starting.spawn(setting, scratch, group, _slot(slot), proc, item)
+        except OSError as problem:
+            self._limits.close(group)
+            self._give_up(slot, scratch)
+            self._not_started(proc, slot, problem, str(scratch / sandbox.EXECUTABLE))
+            return
+        now = time.monotonic()
+        self._running[process.pid] = Running(
+            proc,
+            item,
+            attempt,
+            slot,
+            scratch,
             process,
             received,
             now,
-            now + work.execute_s if work.execute_s else 0.0,
+            group,
+            deadline=now + need.execute_s if need.execute_s else 0.0,
         )
         self._log.write(
             events.execute_event(
-                setting.cluster, proc, setting.host, slot_name, str(scratch), work.request
+                setting.cluster, proc, setting.host, _slot(slot), str(scratch), need.request
             )
         )
 
-    def _bring_in(
-        self, scratch: Path, proc: int, tasks: bytes, slot: str, inputs: tuple[str, ...]
-    ) -> int:
-        """Fill a new scratch folder; returns the bytes that were copied."""
-        setting, work = self._set, self._set.work
-        batch = setting.round_folder.parent.parent
-        try:
-            scratch.mkdir(0o700)
-            sandbox.write_ads(
-                scratch,
-                {
-                    "ClusterId": setting.cluster,
-                    "ProcId": proc,
-                    names.BATCH_ATTRIBUTE: work.batch_id,
-                    "RequestCpus": work.request.cpus,
-                    "RequestMemory": work.request.memory_mb,
-                    "RequestDisk": work.request.disk_kb,
-                    "Tasks": os.fsdecode(tasks),
-                },
-                slot,
-                setting.host,
-            )
-        except OSError as problem:
-            raise sandbox.TransferError(str(scratch), problem.errno or errno.EIO) from problem
-        size = sandbox.bring_in(setting.round_folder / names.SHIM, scratch, sandbox.EXECUTABLE)
-        (scratch / sandbox.EXECUTABLE).chmod(0o755)
-        for file, carried in work.payload:
-            size += sandbox.bring_in(batch / file, scratch, carried)
-        for path in inputs:
-            size += sandbox.bring_in(Path(work.initialdir, path), scratch, path)
-        return size
+    def _give_up(self, slot: int, scratch: Path) -> None:
+        self._set.room.give_back(slot)
+        sandbox.remove(scratch)
 
-    def _open_group(self, name: str) -> Path | None:
+    def _not_started(self, proc: int, slot: int, problem: OSError, program: str) -> None:
+        """The system has no room for a process, then the job waits; or the program is no good."""
+        if problem.errno in (errno.EAGAIN, errno.ENOMEM):
+            heapq.heappush(self._waiting, proc)
+            self._not_before = time.monotonic() + FORK_PAUSE_S
+            return
+        number = problem.errno or errno.EIO
+        self._hold(
+            proc,
+            6,
+            number,
+            f"Error from {_slot(slot)}@{self._set.host}: Failed to execute "
+            f"'{program}': (errno={number}: '{os.strerror(number)}')",
+        )
+
+    def _open_group(self, name: str, need: Need) -> Path | None:
         try:
-            return self._limits.open(name)
+            return self._limits.open(f"job_{name}", need.request.memory_mb)
         except OSError as problem:
-            print(f"{name}: its memory is not limited: {problem}", flush=True)
+            print(f"job_{name}: its memory is not limited: {problem}", flush=True)
             return None
-
-    def _spawn(
-        self, scratch: Path, group: Path | None, slot: str, arguments: list[bytes]
-    ) -> subprocess.Popen[bytes]:
-        runner = os.getpid()
-
-        def prepare() -> None:
-            processes.die_with_parent(runner)
-            if group is not None:
-                (group / "cgroup.procs").write_text("0")
-            os.umask(0o022)
-            resource.setrlimit(
-                resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1])
-            )
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-        with (
-            (scratch / sandbox.STDOUT).open("wb") as out,
-            (scratch / sandbox.STDERR).open("wb") as err,
-        ):
-            return subprocess.Popen(
-                [str(scratch / sandbox.EXECUTABLE), b"%d" % self._set.cluster, *arguments],
-                cwd=scratch,
-                env=sandbox.environment(scratch, slot, self._set.work.request.cpus),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-                preexec_fn=prepare,
-            )
 
     # -- ending --------------------------------------------------------------------------------
 
@@ -251,7 +189,38 @@ class Loop:
             job = self._running.pop(pid, None)
             if job is not None:  # others are orphans that jobs left behind
                 job.process.returncode = os.waitstatus_to_exitcode(status)
-                self._end(job, used)
+                if job.answer is None:
+                    self._end(job, used)
+                else:
+                    self._end_fetch(job, job.answer)
+
+    def _end_fetch(self, job: Running, answer: BinaryIO) -> None:
+        """A job's URLs have been fetched, or not: it runs, is held, or has been stopped."""
+        setting, proc = self._set, job.proc
+        try:
+            size = fetch.read_answer(answer, job.process.returncode)
+        except fetch.FetchError as problem:
+            self._give_up(job.slot, job.scratch)
+            if not job.ending:
+                point = f"{_slot(job.slot)}@{setting.host}"
+                self._hold(
+                    proc,
+                    13,
+                    fetch.SUBCODE,
+                    f"Transfer input files failure at execution point {point} while fetching a "
+                    f"URL. Details: {problem}",
+                )
+        else:
+            if not job.ending:
+                self._launch(
+                    proc, job.item, job.attempt, job.slot, job.scratch, job.received + size
+                )
+            else:
+                self._give_up(job.slot, job.scratch)
+        finally:
+            answer.close()
+        if job.ending == "cancel":
+            self._log.write(events.aborted_event(setting.cluster, proc, self._stop))
 
     def _end(self, job: Running, used: resource.struct_rusage) -> None:
         code = job.process.returncode
@@ -262,7 +231,7 @@ class Loop:
         ):
             print(f"job {job.proc}: a process that it left behind cannot be ended", flush=True)
         over_memory = self._limits.close(job.group)
-        heapq.heappush(self._free, job.slot)
+        self._set.room.give_back(job.slot)
         sent, problem = 0, None
         if not job.ending and not over_memory:
             try:
@@ -274,8 +243,7 @@ class Loop:
             used.ru_utime, used.ru_stime, wall, used.ru_maxrss >> 10, disk, sent, job.received
         )
         history = self._history.setdefault(job.proc, History())
-        history.starts += 1
-        history.total = _sum(history.total, run)
+        history.add(run)
         self._write_end(job, code, over_memory, problem, run, history)
 
     def _write_end(
@@ -288,16 +256,17 @@ class Loop:
         history: History,
     ) -> None:
         work, cluster, proc = self._set.work, self._set.cluster, job.proc
-        point = f"slot1_{job.slot}@{self._set.host}"
+        request = job.item.need.request
+        point = f"{_slot(job.slot)}@{self._set.host}"
         if job.ending == "cancel":
             self._log.write(events.aborted_event(cluster, proc, self._stop))
         elif job.ending == "evict":
-            self._log.write(events.evicted_event(cluster, proc, run, work.request, self._stop))
+            self._log.write(events.evicted_event(cluster, proc, run, request, self._stop))
         elif job.ending == "time":
-            limit = duration(work.execute_s)
+            limit = duration(job.item.need.execute_s)
             self._hold(proc, 47, 0, f"The job exceeded allowed execute duration of {limit}")
         elif over_memory:
-            limit = f"{work.request.memory_mb} megabytes"
+            limit = f"{request.memory_mb} megabytes"
             self._hold(
                 proc,
                 34,
@@ -317,11 +286,11 @@ class Loop:
         elif work.retries(code) and history.starts <= work.retry_times:
             how = f"exit code {code}" if code >= 0 else f"signal {-code}"
             why = f"{how}: start {history.starts} of at most {work.retry_times + 1}"
-            self._log.write(events.requeued_event(cluster, proc, code, run, work.request, why))
+            self._log.write(events.requeued_event(cluster, proc, code, run, request, why))
             heapq.heappush(self._waiting, proc)
         else:
             self._log.write(
-                events.terminated_event(cluster, proc, code, history.total, run, work.request)
+                events.terminated_event(cluster, proc, code, history.total, run, request)
             )
             self._history.pop(proc, None)
 
@@ -376,20 +345,5 @@ class Loop:
                 self._terminate(job)
 
 
-def _sum(one: Usage, two: Usage) -> Usage:
-    return Usage(
-        one.user_s + two.user_s,
-        one.system_s + two.system_s,
-        one.wall_s + two.wall_s,
-        max(one.memory_mb, two.memory_mb),
-        max(one.disk_kb, two.disk_kb),
-        one.sent_bytes + two.sent_bytes,
-        one.received_bytes + two.received_bytes,
-    )
-
-
-def duration(seconds: int) -> str:
-    """Seconds as HTCondor prints an allowed duration: 20:00:00, 3+00:00:00."""
-    days, rest = divmod(seconds, 86400)
-    clock = f"{rest // 3600}:{rest // 60 % 60:02d}:{rest % 60:02d}"
-    return f"{days}+{clock.rjust(8, '0')}" if days else clock
+def _slot(number: int) -> str:
+    return f"slot1_{number}"

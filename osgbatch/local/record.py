@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from array import array
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -67,22 +68,36 @@ def read_record(path: Path) -> Record | None:
 
 
 @dataclass(frozen=True)
+class Need:
+    """What one job asks for. execute_s: 0 or allowed_execute_duration in seconds."""
+
+    request: Request
+    gpus: int = 0
+    execute_s: int = 0
+
+
+NEEDS = ("cpus", "memory_mb", "disk_kb", "gpus", "execute_s")
+"""The fields of an item that hold for its job instead of the round's resources."""
+
+
+@dataclass(frozen=True)
 class Work:
     """What resolved.json says to a backend (docs/architecture.md).
 
     payload: (file relative to the batch folder, path relative to the scratch folder) of each;
-    execute_s: 0 or allowed_execute_duration in seconds.
+    item_names: of the fields of an item, in order; empty: `tasks rows [inputs]`.
+    shared_inputs: URLs, and paths relative to the initial directory, that every job is brought.
     """
 
     batch_id: str
     initialdir: str
     payload: tuple[tuple[str, str], ...]
-    request: Request
-    gpus: int
-    execute_s: int
+    need: Need
     retry_times: int
     retry_any: bool
     retry_codes: frozenset[int]
+    item_names: tuple[str, ...] = ()
+    shared_inputs: tuple[str, ...] = ()
 
     def retries(self, code: int) -> bool:
         """Whether a job that ended so (code: minus the signal) is started again, if it may be."""
@@ -98,14 +113,18 @@ def read_work(path: Path) -> Work:
             batch_id=str(found["batch_id"]),
             initialdir=str(found["initialdir"]),
             payload=tuple((str(p["file"]), str(p["carried"])) for p in found["payload"]),
-            request=Request(
-                int(resources["cpus"]), int(resources["memory_mb"]), int(resources["disk_kb"])
+            need=Need(
+                Request(
+                    int(resources["cpus"]), int(resources["memory_mb"]), int(resources["disk_kb"])
+                ),
+                int(resources.get("gpus", 0)),
+                int(resources.get("execute_s", 0)),
             ),
-            gpus=int(resources.get("gpus", 0)),
-            execute_s=int(resources.get("execute_s", 0)),
             retry_times=int(retries["times"]),
             retry_any=bool(retries["any"]),
             retry_codes=frozenset(int(code) for code in retries["codes"]),
+            item_names=_item_names(found.get("item_names", [])),
+            shared_inputs=tuple(str(text) for text in found.get("shared_inputs", [])),
         )
     except OSError as problem:
         raise BatchError(f"cannot be read: {problem.strerror}", where=str(path)) from problem
@@ -117,19 +136,35 @@ def read_work(path: Path) -> Work:
         ) from problem
 
 
+def _item_names(found: list[str]) -> tuple[str, ...]:
+    """The names of an item's fields. Raises ValueError when jobs cannot be told from them."""
+    names_ = tuple(str(name) for name in found)
+    known = {"tasks", "rows", "inputs", *NEEDS}
+    if names_ and (
+        not {"tasks", "rows"} <= set(names_) <= known
+        or len(set(names_)) != len(names_)
+        or "inputs" in names_[:-1]
+    ):
+        raise ValueError(f"item_names: {found}")
+    return names_
+
+
 @dataclass(frozen=True)
 class Item:
-    """One line of `jobs.items`; inputs are paths relative to the initial directory."""
+    """One line of `jobs.items`; inputs: what its job is brought beside the shared ones."""
 
     tasks: bytes
     rows: bytes
     inputs: tuple[str, ...]
+    need: Need
 
 
 class Items:
     """The lines of `jobs.items`, found by number; only their places are kept in memory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, work: Work) -> None:
+        self._path = path
+        self._work = work
         self._file = path.open("rb")
         self._places = array("Q")
         place = 0
@@ -147,9 +182,51 @@ class Items:
 
     def __getitem__(self, proc: int) -> Item:
         self._file.seek(self._places[proc])
-        tasks, _, rest = self._file.readline().rstrip(b"\r\n").partition(b" ")
-        rows, _, inputs = rest.partition(b" ")
-        return Item(tasks, rows, tuple(os.fsdecode(i) for i in inputs.split(b",") if i))
+        return self._read(self._file.readline(), proc)
+
+    def __iter__(self) -> Iterator[Item]:
+        self._file.seek(0)
+        lines = (line for line in self._file if line.strip())
+        for proc, line in enumerate(lines):
+            yield self._read(line, proc)
+
+    def _read(self, line: bytes, proc: int) -> Item:
+        """Raises BatchError when the line does not hold what its names say."""
+        names_ = self._work.item_names or ("tasks", "rows", "inputs")
+        values = dict(zip(names_, line.rstrip(b"\r\n").split(b" ", len(names_) - 1), strict=False))
+        if self._work.item_names and len(values) < len(names_) - ("inputs" in names_):
+            raise self._damaged(proc)
+        need = self._work.need
+        if any(name in values for name in NEEDS):
+            try:
+                own = {name: int(values[name]) for name in NEEDS if name in values}
+            except ValueError:
+                raise self._damaged(proc) from None
+            request = need.request
+            need = Need(
+                Request(
+                    own.get("cpus", request.cpus),
+                    own.get("memory_mb", request.memory_mb),
+                    own.get("disk_kb", request.disk_kb),
+                ),
+                own.get("gpus", need.gpus),
+                own.get("execute_s", need.execute_s),
+            )
+        inputs = values.get("inputs", b"").split(b",")
+        return Item(
+            values.get("tasks", b""),
+            values.get("rows", b""),
+            tuple(os.fsdecode(i) for i in inputs if i),
+            need,
+        )
+
+    def _damaged(self, proc: int) -> BatchError:
+        names_ = ", ".join(self._work.item_names)
+        return BatchError(
+            f"job {proc} has not the fields {names_}",
+            where=str(self._path),
+            fix="Submit the spec again: osgbatch then makes a new batch.",
+        )
 
 
 def resolved_path(round_folder: Path) -> Path:

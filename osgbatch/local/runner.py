@@ -19,8 +19,9 @@ from pathlib import Path
 from osgbatch import names
 from osgbatch.errors import BatchError, BusyError, OsgbatchError
 from osgbatch.local import cgroups, events, processes, record, sandbox
-from osgbatch.local.loop import BLOCKED, Loop, Setting
-from osgbatch.local.slots import SLOTS_VARIABLE, slots
+from osgbatch.local.jobs import BLOCKED, Setting
+from osgbatch.local.loop import Loop
+from osgbatch.local.slots import SLOTS_VARIABLE, room
 
 GRACE_VARIABLE = "OSGBATCH_LOCAL_GRACE"
 GRACE_S = 10.0
@@ -82,7 +83,7 @@ def guard(folder: Path, cluster: int, pipe: int) -> int:
     scratch = make_scratch(work, folder)
     os.chdir("/")
     processes.become_subreaper()
-    limits = cgroups.memory_limits(scratch.name, work.request.memory_mb)
+    limits = cgroups.memory_limits(scratch.name)
     try:
         child = os.fork()
     except OSError as problem:
@@ -148,7 +149,7 @@ def run(
     status = 1
     try:
         processes.become_subreaper()
-        items = record.Items(folder / names.ITEMS)
+        items = record.Items(folder / names.ITEMS, work)
         try:
             loop, log = enter_jobs(folder, cluster, work, items, scratch, limits)
         except BaseException as problem:
@@ -181,7 +182,7 @@ def enter_jobs(
 ) -> tuple[Loop, events.EventLog]:
     """Write `local.json` and the submit events."""
     host = names.slug(socket.gethostname() or "localhost")
-    count = slots(work, os.environ.get(SLOTS_VARIABLE))
+    space = room(work, os.environ.get(SLOTS_VARIABLE))
     grace_s = float(os.environ.get(GRACE_VARIABLE) or GRACE_S)
     (folder / record.CANCEL).unlink(missing_ok=True)
     record.write_record(
@@ -193,7 +194,7 @@ def enter_jobs(
             guardian=os.getppid(),
             cluster=cluster,
             jobs=len(items),
-            slots=count,
+            slots=space.count,
             scratch=str(scratch),
             group=str(limits.group or ""),
             memory_enforced=not limits.why,
@@ -205,13 +206,5 @@ def enter_jobs(
     )
     log = events.EventLog(folder / names.EVENTS)
     log.write(events.submit_events(cluster, range(len(items)), host))
-    setting = Setting(
-        folder,
-        work,
-        cluster,
-        count,
-        host,
-        scratch,
-        grace_s,
-    )
+    setting = Setting(folder, work, cluster, space, host, scratch, grace_s)
     return Loop(setting, items, log, limits), log

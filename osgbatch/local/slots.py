@@ -7,15 +7,54 @@ from contextlib import suppress
 from pathlib import Path
 
 from osgbatch.errors import OsgbatchError
-from osgbatch.local.record import Work
+from osgbatch.local.record import Need, Work
 
 SLOTS_VARIABLE = "OSGBATCH_LOCAL_SLOTS"
 MEMORY_SHARE = 0.8
 """Share of the available memory that jobs may ask for together."""
 
 
-def slots(work: Work, override: str | None) -> int:
-    """The number of jobs that run at a time: by processors and memory, or as the user says.
+class Room:
+    """What the jobs that run at the same time may ask for together.
+
+    count: how many they may be at most. cpus, memory_mb (MiB): None where only their number counts,
+    because the user says so.
+    """
+
+    def __init__(self, count: int, cpus: int | None = None, memory_mb: int | None = None) -> None:
+        self.count = count
+        self._cpus = cpus
+        self._memory_mb = memory_mb
+        self._taken: dict[int, Need] = {}
+
+    def fits(self, need: Need) -> bool:
+        """Whether a job may start now; one alone always may. With GPUs it must be alone."""
+        if not self._taken:
+            return True
+        if len(self._taken) >= self.count:
+            return False
+        if self._cpus is None or self._memory_mb is None:
+            return True
+        all_ = [need, *self._taken.values()]
+        return (
+            not any(n.gpus for n in all_)
+            and sum(n.request.cpus for n in all_) <= self._cpus
+            and sum(n.request.memory_mb for n in all_) <= self._memory_mb
+        )
+
+    def take(self, need: Need) -> int:
+        """A job starts; returns the number of its slot, from 1."""
+        slot = next(n for n in range(1, len(self._taken) + 2) if n not in self._taken)
+        self._taken[slot] = need
+        return slot
+
+    def give_back(self, slot: int) -> None:
+        """The job in `slot` has ended."""
+        del self._taken[slot]
+
+
+def room(work: Work, override: str | None) -> Room:
+    """How many jobs run at a time: by processors and memory, or as the user says.
 
     override: the value of OSGBATCH_LOCAL_SLOTS. Raises OsgbatchError when it is no number.
     """
@@ -26,12 +65,16 @@ def slots(work: Work, override: str | None) -> int:
                 where=SLOTS_VARIABLE,
                 fix=f"Write how many jobs may run at a time, for example {SLOTS_VARIABLE}=2.",
             )
-        return int(override)
-    if work.gpus:
-        return 1
-    by_cpus = usable_cpus() // max(1, work.request.cpus)
-    by_memory = int(MEMORY_SHARE * available_memory_mb() / max(1, work.request.memory_mb))
-    return max(1, min(by_cpus, by_memory))
+        return Room(int(override))
+    cpus, memory_mb = usable_cpus(), int(MEMORY_SHARE * available_memory_mb())
+    need = work.need
+    least_cpus = 1 if "cpus" in work.item_names else max(1, need.request.cpus)
+    count = cpus // least_cpus
+    if "memory_mb" not in work.item_names:
+        count = min(count, memory_mb // max(1, need.request.memory_mb))
+    if need.gpus and "gpus" not in work.item_names:
+        count = 1
+    return Room(max(1, count), cpus, memory_mb)
 
 
 def usable_cpus() -> int:

@@ -2,144 +2,176 @@
 
 from __future__ import annotations
 
-import glob
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import overload
+from typing import TypeVar
 
-from osgbatch.errors import OsgbatchError, SpecError
-from osgbatch.model import InputFile, Place, Plan, Spec, Table, TaskPlan, Template, UserPath
-from osgbatch.names import escape_glob, task_path
+from osgbatch.errors import OsgbatchError, SpecError, SpecErrors
+from osgbatch.model import (
+    Input,
+    InputFile,
+    Output,
+    Place,
+    Plan,
+    Resources,
+    Spec,
+    Table,
+    Template,
+)
+from osgbatch.names import RESULT_ARRAYS, RESULT_FILE
+from osgbatch.planning.advice import advise, table_notes
+from osgbatch.planning.brought import Brought, check_job, read_entries
+from osgbatch.planning.checks import missing_files, unknown_names
 from osgbatch.planning.chunks import Chunks
-from osgbatch.planning.inputs import common_folder, place_input, real_path, travels_plainly
+from osgbatch.planning.demand import job_demand, row_resources
+from osgbatch.planning.grouping import group
+from osgbatch.planning.inputs import common_folder, is_url, real_path, travels_plainly
+from osgbatch.planning.tasks import Tasks
 
-LARGE_INPUT = 1024**3
-"""Bytes of one input above which the OSPool asks for the stash (reference 1.2)."""
+_CHUNK = 4096
+
+_T = TypeVar("_T")
+CountSlots = Callable[[Resources], int]
+"""How many jobs that ask for this the pool could start now."""
 
 
-def make_plan(spec: Spec, table: Table, batch_root: Path | None = None) -> Plan:
+def make_plan(
+    spec: Spec,
+    table: Table,
+    batch_root: Path | None = None,
+    count_slots: CountSlots | None = None,
+) -> Plan:
     """Work out what follows from the spec alone; nothing is written.
 
     batch_root: the folder in which the batch folder will be, when it is not the spec's own.
-    Raises SpecError for an unknown placeholder and for a file that is not there.
+    count_slots: asked where the number of jobs is to fit the pool (`--fit-pool`).
+    Raises SpecError, or SpecErrors for several at once: unknown names in braces, files that are not
+    there, resources that cannot be asked for.
     """
-    _check_names(spec, table)
-    for path in (*spec.files, *spec.libraries):
-        _check_exists(path, spec.folder)
-    for optional in (spec.environment.path, spec.gather):
-        if optional:
-            _check_exists(optional, spec.folder, want_file=True)
-    tasks = Tasks(spec, table, _initial_folder(spec, table, batch_root))
-    archived: dict[Path, InputFile] = {}
-    sizes: dict[Path, int] = {}
-    for task in tasks:
-        for file in task.inputs:
-            if file.source not in sizes:
-                sizes[file.source] = _size(file.source)
-            if file.archived:
-                archived[file.source] = file
+    errors = [*unknown_names(spec, table), *missing_files(spec)]
+    resources = _noting(errors, lambda: row_resources(spec, table)) or {}
+    entries = read_entries(spec, errors.append)
+    _raise(errors)
+    initialdir = _initial_folder(spec, table, entries, batch_root)
+    brought = Brought(spec, table, entries, initialdir)
+    outputs = _outputs(spec)
+    tasks = Tasks(spec, table, outputs, brought, resources)
+    check_job(brought.shared, spec)
+    shared_bytes = _bytes(brought.shared, brought)
+    row_bytes = sum(_bytes(files, brought) for files in _row_inputs(tasks))
+    wanted, _ = job_demand(spec.resources, resources, [range(len(table))])
+    one = replace(wanted, disk_kb=spec.resources.disk_kb, time_s=spec.resources.time_s)
+    if "time" in resources:
+        one = replace(one, time_s=-(-sum(resources["time"]) // len(table)))
+    grouping = group(
+        len(table),
+        spec.tasks_per_job,
+        task_s=one.time_s,
+        shared_bytes=shared_bytes,
+        task_bytes=-(-row_bytes // len(table)),
+        profile=spec.profile,
+        slots=count_slots(one) if count_slots else None,
+    )
+    jobs = Chunks(len(table), grouping.jobs)
+    demand, each = job_demand(spec.resources, resources, jobs)
+    row_bytes_of_job = _largest_job(tasks, jobs, brought)
+    archived = tuple(brought.archived.values())
+    advice = advise(
+        spec,
+        jobs=len(jobs),
+        job_s=demand.time_s,
+        job_bytes=shared_bytes + row_bytes_of_job + sum(brought.sizes[f.source] for f in archived),
+        largest_input=_largest_input(brought),
+        demand=demand,
+    )
+    nowhere = Place(str(spec.path), 1, 1)
+    _raise([SpecError(found.text, found.place or nowhere) for found in advice if found.error])
     return Plan(
         spec=spec,
         table=table,
         tasks=tasks,
-        jobs=Chunks.of_size(len(table), spec.tasks_per_job),
-        initialdir=tasks.initialdir,
-        archived_inputs=tuple(archived.values()),
-        input_bytes=sum(sizes.values()),
-        warnings=(*_left_at_home(spec), *_warnings(archived.values(), sizes)),
+        jobs=jobs,
+        initialdir=initialdir,
+        archived_inputs=archived,
+        input_bytes=sum(brought.sizes.values()),
+        outputs=outputs,
+        demand=demand,
+        each=each,
+        grouping=grouping.lines,
+        job_bytes=shared_bytes + row_bytes_of_job,
+        warnings=(
+            *_left_at_home(spec),
+            *_odd_names(brought),
+            *(found.text for found in advice),
+            *table_notes(spec, table),
+        ),
     )
 
 
-class Tasks(Sequence[TaskPlan]):
-    """The tasks of a sweep, each worked out when it is asked for, so that memory stays flat."""
-
-    def __init__(self, spec: Spec, table: Table, initialdir: Path) -> None:
-        self.spec = spec
-        self.table = table
-        self.columns = table.columns
-        self.initialdir = initialdir
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    @overload
-    def __getitem__(self, index: int) -> TaskPlan: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[TaskPlan]: ...
-
-    def __getitem__(self, index: int | slice) -> TaskPlan | Sequence[TaskPlan]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        row = self.table.row(index)
-        written = {"index": str(index)}
-        seen = {"index": str(index)}
-        for column, cell in zip(self.columns, row, strict=True):
-            written[column.name] = cell.text
-            seen[column.name] = task_path(cell.text) if column.is_file else cell.text
-        escaped = {name: escape_glob(text) for name, text in seen.items()}
-        return TaskPlan(
-            index=index,
-            row=row,
-            params=tuple(
-                (column.name, seen[column.name] if column.is_file else cell.value)
-                for column, cell in zip(self.columns, row, strict=True)
-            ),
-            argv=tuple(template.fill(seen) for template in self.spec.command),
-            inputs=tuple(self._inputs(written)),
-            outputs=tuple(
-                (output.pattern.fill(escaped), output.optional)
-                for output in self.spec.outputs
-                if output.pattern.names
-            ),
-        )
-
-    def _inputs(self, written: dict[str, str]) -> Iterator[InputFile]:
-        """The inputs of one task: shared ones, and those that its row names."""
-        spec = self.spec
-        places: dict[str, tuple[Path, str]] = {}
-        named = [(written[c.name], _no_place(spec)) for c in self.columns if c.is_file]
-        named += [(i.source.fill(written), i.source.place or _no_place(spec)) for i in spec.inputs]
-        for text, place in named:
-            file = place_input(text, spec.folder, self.initialdir)
-            other = places.get(file.task_path)
-            if other is None:
-                problem = _input_problem(file.source)
-                if problem:
-                    raise SpecError(
-                        f'input "{text}" {problem}',
-                        place,
-                        fix=f"Paths start from the spec's folder, {spec.folder}.",
-                    )
-                places[file.task_path] = (file.source, text)
-                yield file
-            elif other[0] != file.source:
-                raise SpecError(
-                    f'"{other[1]}" and "{text}" would both be {file.task_path} in the task',
-                    place,
-                    fix="Rename one of them, or bring their common folder.",
-                )
+def _raise(errors: Sequence[SpecError]) -> None:
+    if errors:
+        raise errors[0] if len(errors) == 1 else SpecErrors(errors)
 
 
-def _input_problem(source: Path) -> str:
-    """Why a file or folder cannot be brought; empty when it can."""
-    if not source.exists():
-        return "does not exist"
-    if not (source.is_file() or source.is_dir()):
-        return "is neither a file nor a folder"
-    readable = os.access(source, os.R_OK | (os.X_OK if source.is_dir() else 0))
-    return "" if readable else "cannot be read: permission denied"
+def _noting(errors: list[SpecError], work: Callable[[], _T]) -> _T | None:
+    try:
+        return work()
+    except SpecErrors as several:
+        errors += several.errors
+    except SpecError as error:
+        errors.append(error)
+    return None
 
 
-def _no_place(spec: Spec) -> Place:
-    return Place(str(spec.path), 1, 1)
+def _outputs(spec: Spec) -> tuple[Output, ...]:
+    """What must come back; of a function also its result, where the spec names outputs."""
+    if not (spec.function and spec.outputs):
+        return spec.outputs
+    return (
+        *spec.outputs,
+        Output(Template((RESULT_FILE,))),
+        Output(Template((RESULT_ARRAYS,)), optional=True),
+    )
 
 
-def _initial_folder(spec: Spec, table: Table, batch_root: Path | None) -> Path:
+def _row_inputs(tasks: Tasks) -> Iterator[tuple[InputFile, ...]]:
+    """What each task is brought of its own, for all tasks in order; nothing where none is."""
+    if not tasks.brought.by_row:
+        return
+    for start in range(0, len(tasks), _CHUNK):
+        yield from tasks.brought.rows(start, min(start + _CHUNK, len(tasks)))
+
+
+def _bytes(files: Iterable[InputFile], brought: Brought) -> int:
+    """Bytes of those that travel as they are; what a URL leads to is not known."""
+    return sum(brought.sizes[f.source] for f in files if not (f.url or f.archived))
+
+
+def _largest_input(brought: Brought) -> tuple[str, int] | None:
+    """Name and bytes of the largest input."""
+    if not brought.sizes:
+        return None
+    source = max(brought.sizes, key=brought.sizes.__getitem__)
+    return source.name, brought.sizes[source]
+
+
+def _largest_job(tasks: Tasks, jobs: Sequence[Sequence[int]], brought: Brought) -> int:
+    """The most bytes that a job is brought for its own tasks; checks that nothing meets there."""
+    rows = _row_inputs(tasks)
+    largest = 0
+    for job in jobs if tasks.brought.by_row else ():
+        files = {file.carried: file for _ in job for file in next(rows)}
+        urls = [file for file in files.values() if file.url]
+        largest = max(largest, _bytes(files.values(), brought))
+        if urls or any(file.url for file in tasks.shared):
+            check_job((*tasks.shared, *files.values()), tasks.spec)
+    return largest
+
+
+def _initial_folder(
+    spec: Spec, table: Table, entries: Sequence[Input], batch_root: Path | None
+) -> Path:
     """Where transferred paths start from: the spec's folder, or the parent of all that travels.
 
     The way from there to the batch folder stands in submit commands, so it must be plain; if it
@@ -148,10 +180,11 @@ def _initial_folder(spec: Spec, table: Table, batch_root: Path | None) -> Path:
     sources: set[Path] = set()
     for column in table.columns:
         if column.is_file:
-            sources.update(real_path(cell.text, spec.folder) for cell in column.cells)
-    for entry in spec.inputs:
-        if not entry.source.names:
-            sources.add(real_path(entry.source.fill({}), spec.folder))
+            texts = set(column.texts(0, len(column.cells)))
+            sources.update(real_path(text, spec.folder) for text in texts)
+    for entry in entries:
+        if not entry.source.names and not is_url(text := entry.source.fill({})):
+            sources.add(real_path(text, spec.folder))
     root = batch_root or spec.folder
     nearest = common_folder(spec.folder, [root])
     top = common_folder(nearest, sources)
@@ -168,54 +201,6 @@ def _initial_folder(spec: Spec, table: Table, batch_root: Path | None) -> Path:
     )
 
 
-def _check_names(spec: Spec, table: Table) -> None:
-    known = [*(column.name for column in table.columns), "index"]
-    templates: list[Template] = [
-        *spec.command,
-        *(i.source for i in spec.inputs),
-        *(o.pattern for o in spec.outputs),
-    ]
-    for template in templates:
-        for name in template.names:
-            if name in known:
-                continue
-            place = template.place or _no_place(spec)
-            near = get_close_matches(name, known, n=1)
-            raise SpecError(
-                f'unknown name "{name}" in braces'
-                + (f'; did you mean "{near[0]}"?' if near else ""),
-                place.at("{" + name + "}"),
-                fix="" if near else f"Known are {', '.join(known)}. Write {{{{ for a brace.",
-            )
-
-
-def _check_exists(path: UserPath, folder: Path, *, want_file: bool = False) -> None:
-    source = folder / path.text
-    if not source.exists():
-        if not want_file and glob.glob(path.text, root_dir=folder, recursive=True):
-            return
-        raise SpecError(
-            f'"{path.text}" does not exist',
-            path.place.at(path.text),
-            fix=f"Paths start from the spec's folder, {folder}.",
-        )
-    if want_file and not source.is_file():
-        raise SpecError(f'"{path.text}" is not a file', path.place.at(path.text))
-    if not os.access(source, os.R_OK | (os.X_OK if source.is_dir() else 0)):
-        raise SpecError(
-            f'"{path.text}" cannot be read: permission denied', path.place.at(path.text)
-        )
-
-
-def _size(source: Path) -> int:
-    if not source.is_dir():
-        return source.stat().st_size
-    total = 0
-    for folder, _, names in os.walk(source):
-        total += sum(os.lstat(os.path.join(folder, name)).st_size for name in names)
-    return total
-
-
 def _left_at_home(spec: Spec) -> Iterator[str]:
     """The first mistake of everybody: a script beside the spec that no task is brought."""
     brought = [Path(path.text) for path in spec.files]
@@ -230,17 +215,13 @@ def _left_at_home(spec: Spec) -> Iterator[str]:
             yield f"the command names {word}, which no task is brought: add it to files: [{word}]"
 
 
-def _warnings(archived: Iterable[InputFile], sizes: dict[Path, int]) -> Iterator[str]:
-    names = [file.source.name for file in archived]
-    if names:
-        size = sum(sizes[file.source] for file in archived)
+def _odd_names(brought: Brought) -> Iterator[str]:
+    """Inputs whose names HTCondor cannot transfer."""
+    archived = list(brought.archived.values())
+    if archived:
+        size = sum(brought.sizes[file.source] for file in archived)
         yield (
-            f"{len(names)} input(s) such as {names[0]!r} have names that HTCondor cannot transfer; "
-            f"they travel in one archive ({size} bytes unpacked) with every job"
-        )
-    large = [source for source, size in sizes.items() if size > LARGE_INPUT]
-    if large:
-        yield (
-            f"{len(large)} input(s) such as {large[0].name!r} are over 1 GB: "
-            "the OSPool wants such files in the stash"
+            f"{len(archived)} input(s) such as {archived[0].source.name!r} have names that "
+            f"HTCondor cannot transfer; they travel in one archive ({size} bytes unpacked) "
+            "with every job"
         )

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 
 from osgbatch.model import Payload, Plan, Resolved
 
-LARGE_SWEEP = 10_000
-"""Jobs above which the OSPool asks for max_idle (reference 1.4)."""
-MAX_IDLE = 2_000
-"""What the OSPool's documentation recommends."""
-
 
 def resolve(plan: Plan, payload: Sequence[Payload]) -> Resolved:
-    """Decide what a job requests: disk is the tasks' sum plus what is brought and unpacked."""
-    wanted = plan.spec.resources
-    most_tasks = max(len(tasks) for tasks in plan.jobs)
-    brought = sum(item.size + item.unpacked_size for item in payload)
-    disk_kb = wanted.disk_kb * most_tasks + -(-brought // 1024)
+    """Decide what a job requests: disk is the tasks' sum plus what is brought and unpacked.
+
+    A sweep of more jobs than the pool takes at once is put into the queue little by little.
+    """
+    brought = -(-sum(item.size + item.unpacked_size for item in payload) // 1024)
+    each = plan.each
+    if each.disk_kb:
+        each = replace(each, disk_kb=array("q", (kb + brought for kb in each.disk_kb)))
+    profile = plan.spec.profile
+    many = bool(profile.many_jobs) and len(plan.jobs) > profile.many_jobs
     return Resolved(
         plan=plan,
         payload=tuple(payload),
-        resources=replace(wanted, disk_kb=disk_kb),
-        max_idle=MAX_IDLE if len(plan.jobs) > LARGE_SWEEP else 0,
+        resources=replace(plan.demand, disk_kb=plan.demand.disk_kb + brought),
+        each=each,
+        max_idle=profile.max_idle if many else 0,
     )

@@ -4,28 +4,77 @@ from __future__ import annotations
 
 from typing import Any
 
-from osgbatch.model import Plan, TaskPlan
+from osgbatch.model import Plan, Requirements, Resources, TaskPlan
+from osgbatch.planning.resolve import resolve
 
 
 def plan_data(plan: Plan) -> dict[str, Any]:
     """The plan for programs. Sizes in bytes, memory in MiB, disk in KiB, time in seconds."""
-    resources = plan.spec.resources
+    spec = plan.spec
     return {
-        "name": plan.spec.name,
+        "name": spec.name,
+        "source": str(spec.path),
         "tasks": len(plan.table),
         "jobs": len(plan.jobs),
-        "environment": plan.spec.environment.kind,
+        "grouping": list(plan.grouping),
+        "columns": [column.name for column in plan.table.columns],
+        "program": plan.program,
+        "environment": spec.environment.kind,
         "input_bytes": plan.input_bytes,
-        "resources": {
-            "cpus": resources.cpus,
-            "memory_mb": resources.memory_mb,
-            "disk_kb": resources.disk_kb,
-            "gpus": resources.gpus,
-            "time_s": resources.time_s,
-        },
+        "job_input_bytes": plan.job_bytes,
+        "resources": _resources_data(spec.resources),
+        "job_resources": _resources_data(plan.demand),
+        "varying": list(plan.varying),
+        "core_hours": core_hours(plan),
+        "requirements": requirement_words(spec.requirements),
+        "profile": spec.profile.name,
+        "max_idle": resolve(plan, ()).max_idle,
+        "max_running": spec.max_running,
         "first": _task_data(plan.tasks[0]),
         "last": _task_data(plan.tasks[len(plan.tasks) - 1]),
         "warnings": list(plan.warnings),
+    }
+
+
+def core_hours(plan: Plan) -> float | None:
+    """The most that the tasks can take: their time limits times their cores; None without them.
+
+    A task tried again, and what a job does besides its tasks, come on top.
+    """
+    each, cpus = plan.each, plan.demand.cpus
+    if each.time_s:
+        cores = each.cpus or [cpus] * len(each.time_s)
+        return sum(s * c for s, c in zip(each.time_s, cores, strict=True)) / 3600
+    if not plan.demand.time_s:
+        return None
+    seconds = plan.spec.resources.time_s
+    if each.cpus:
+        counts = zip(plan.jobs, each.cpus, strict=True)
+        return sum(len(tasks) * c for tasks, c in counts) * seconds / 3600
+    return len(plan.table) * cpus * seconds / 3600
+
+
+def requirement_words(wanted: Requirements) -> list[str]:
+    """What an execution point must be like, in the words of the spec."""
+    named = {
+        "os": " or ".join(wanted.os),
+        "arch": " or ".join(wanted.arch),
+        "microarch": wanted.microarch and f"{wanted.microarch} or newer",
+        "cvmfs": ", ".join(wanted.cvmfs),
+        "sites": ", ".join(wanted.only_sites) and f"only {', '.join(wanted.only_sites)}",
+        "not at": ", ".join(wanted.avoid_sites),
+        "expr": wanted.expr,
+    }
+    return [f"{name}: {text}" for name, text in named.items() if text]
+
+
+def _resources_data(resources: Resources) -> dict[str, int]:
+    return {
+        "cpus": resources.cpus,
+        "memory_mb": resources.memory_mb,
+        "disk_kb": resources.disk_kb,
+        "gpus": resources.gpus,
+        "time_s": resources.time_s,
     }
 
 

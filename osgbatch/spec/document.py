@@ -63,8 +63,11 @@ def read_document(path: Path) -> Document:
     return parse_document(raw, str(path))
 
 
-def parse_document(raw: bytes, file: str) -> Document:
-    """Parse the bytes of a YAML document; `file` is its name in errors."""
+def parse_document(raw: bytes, file: str, *, may_be_empty: bool = False) -> Document:
+    """Parse the bytes of a YAML document; `file` is its name in errors.
+
+    may_be_empty: a file without anything in it holds no settings, instead of being an error.
+    """
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -74,15 +77,60 @@ def parse_document(raw: bytes, file: str) -> Document:
             f"byte 0x{raw[error.start]:02x} is not UTF-8", Place(file, line, column),
             fix="Save the file as UTF-8.",
         ) from None  # fmt: skip
-    lines = text.splitlines()
+    read = _read(text, _Builder(file, text.splitlines()), ())
+    if read is None:
+        if not may_be_empty:
+            raise SpecError("the file is empty", Place(file, 1, 1), fix='It needs "command".')
+        return Document(file, raw, {}, {}, {(): Place(file, 1, 1)}, {})
+    data, builder = read
+    if not isinstance(data, dict):
+        raise SpecError(
+            "the file should be keys and values, such as `command: python job.py`",
+            builder.values[()],
+        )
+    return Document(file, raw, data, builder.keys, builder.values, builder.texts)
+
+
+def parse_setting(text: str, start: int, path: tuple[str, ...], file: str) -> Document:
+    """Parse one setting of the command line, `a.b=value`, as the document {a: {b: value}}.
+
+    text: the whole setting, start: where in it the value begins; path: the keys in front of it.
+    Raises SpecError, with the place in the setting, when the value is not YAML, or none.
+    """
+    builder = _Builder(file, text.splitlines())
+    try:
+        # Blanks in place of the keys, so that columns are those of the setting as it was typed.
+        read = _read(" " * start + text[start:], builder, path)
+    except SpecError as error:
+        if error.place.source:
+            raise
+        end = Place(file, 1, len(text), text)  # the value stops too early
+        raise SpecError(error.what, end, fix=error.fix) from None
+    if read is None:
+        what = f"no value for {'.'.join(path)}, only a comment"
+        raise SpecError(what, Place(file, 1, start + 1, text), fix="Put it in quotes.")
+    data: Any = read[0]
+    column = 0
+    for i, key in enumerate(path, 1):
+        column = max(column, text.find(key, column, start))
+        place = Place(file, 1, column + 1, text, max(1, len(key)))
+        builder.keys[path[:i]] = place
+        builder.values.setdefault(path[:i], place)
+        column += len(key)
+    builder.values[()] = Place(file, 1, 1, text, max(1, len(text)))
+    for key in reversed(path):
+        data = {key: data}
+    return Document(file, text.encode(), data, builder.keys, builder.values, builder.texts)
+
+
+def _read(text: str, builder: _Builder, loc: Loc) -> tuple[Any, _Builder] | None:
+    """The values of a YAML text, noted by `builder` below `loc`; None when there are none."""
+    file, lines = builder.file, builder.lines
     loader: Any = None
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
-        if node is None:
-            raise SpecError("the file is empty", Place(file, 1, 1), fix='It needs "command".')
-        builder = _Builder(file, lines)
-        data = builder.build(node, ())
+        return None if node is None else (builder.build(node, loc), builder)
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error, file, lines) from None
     except RecursionError:
@@ -92,12 +140,6 @@ def parse_document(raw: bytes, file: str) -> Document:
     finally:
         if loader is not None:
             loader.dispose()
-    if not isinstance(data, dict):
-        raise SpecError(
-            "the file should be keys and values, such as `command: python job.py`",
-            builder.values[()],
-        )
-    return Document(file, raw, data, builder.keys, builder.values, builder.texts)
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, file: str, lines: list[str]) -> SpecError:
@@ -117,15 +159,12 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,300})")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
 
 
-def _scalar(node: yaml.ScalarNode) -> Any:
-    """A scalar's value, by the plain rules of YAML 1.2.
+def plain_value(text: str) -> Any:
+    """What a scalar without quotes stands for, by the plain rules of YAML 1.2.
 
     PyYAML follows 1.1, where `no` is false, `010` is 8 and `1:30` is 90: none is what a researcher
-    meant. Quoted text stays text.
+    meant.
     """
-    text: str = node.value
-    if node.style:
-        return text
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     if text in ("", "~", "null", "Null", "NULL"):
@@ -161,7 +200,7 @@ class _Builder:
             return self._collection(node, loc)
         assert isinstance(node, yaml.ScalarNode)
         self.texts[loc] = node.value
-        return _scalar(node)
+        return node.value if node.style else plain_value(node.value)
 
     def _collection(self, node: yaml.CollectionNode, loc: Loc) -> Any:
         if id(node) in self.inside:

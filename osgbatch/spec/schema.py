@@ -1,125 +1,329 @@
-"""What a sweep.yaml may hold: the pydantic models that check it."""
+"""What a sweep.yaml may hold: the pydantic models are the one list of its keys."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
-from osgbatch.spec import units
+from osgbatch.spec import units, values
+from osgbatch.spec.values import SCALAR, TEXT, Check, OneOrMore
 
+_BY_KEYS = Discriminator(values.keys_or_value)
+_BY_LIST = Discriminator(values.list_or_value)
 
-def _text(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str):
-        raise ValueError("should be text")
-    if "\0" in value:
-        raise ValueError("must not hold a NUL character")
-    return value
-
-
-def _nonempty(value: Any) -> str:
-    text = _text(value)
-    if not text.strip():
-        raise ValueError("is empty")
-    return text
-
-
-def _size(parse: Any) -> Any:
-    def read(value: Any) -> int:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            raise ValueError(f"a size needs a unit: write {value} GB or {value} MB")
-        return int(parse(_nonempty(value)))
-
-    return read
+Text = Annotated[str, Check(values.nonempty, TEXT)]
+Scalar = Annotated[Any, Check(values.scalar(), SCALAR)]
+Memory = Annotated[int, Check(values.size(units.memory_mb), {**TEXT, "examples": ["2 GB"]})]
+Disk = Annotated[int, Check(values.size(units.disk_kb), {**TEXT, "examples": ["4 GB"]})]
+Seconds = Annotated[int, Check(values.time, {**TEXT, "examples": ["20 min", "1.5 h"]})]
+Gpus = Annotated[int, Check(values.whole(0, 64), values.number_json(0, 64))]
+Cpus = Annotated[int, Check(values.whole(1, 4096), values.number_json(1, 4096))]
+Texts = Annotated[list[Text], OneOrMore()]
 
 
-def _time(value: Any) -> int:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        raise ValueError(f"a time needs a unit: write {value} min or {value} h")
-    return units.seconds(_nonempty(value))
-
-
-def _number(low: int, high: int) -> Any:
-    def read(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError("should be a whole number")
-        if not low <= value <= high:
-            raise ValueError(f"should be between {low} and {high}")
-        return value
-
-    return BeforeValidator(read)
-
-
-Text = Annotated[str, BeforeValidator(_text)]
-NonEmpty = Annotated[str, BeforeValidator(_nonempty)]
-Memory = Annotated[int, BeforeValidator(_size(units.memory_mb))]
-Disk = Annotated[int, BeforeValidator(_size(units.disk_kb))]
-Seconds = Annotated[int, BeforeValidator(_time)]
+def _without_empty_defaults(schema: dict[str, Any]) -> None:
+    """Leave out of the JSON Schema the defaults that could not be written in a spec."""
+    for described in schema.get("properties", {}).values():
+        if described.get("default") in (None, "", 0):
+            described.pop("default", None)
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra=_without_empty_defaults
+    )
 
 
-class ResourcesModel(_Model):
-    """What a job asks for."""
-
-    cpus: Annotated[int, _number(1, 4096)] = 1
-    memory: Memory = 1024
-    disk: Disk = 2 * 1024 * 1024
-    gpus: Annotated[int, _number(0, 64)] = 0
-    time: Seconds = 0
-
-
-class RetriesModel(_Model):
-    """How often and when a failure is tried again; `retries: 3` says only how often."""
+class ExpressionModel(_Model):
+    """A value that is computed for each row: `{expr: "2 GB * n_cells"}`."""
 
     @model_validator(mode="before")
     @classmethod
-    def _times(cls, value: Any) -> Any:
-        return {"times": value} if isinstance(value, int) else value
+    def _not_braces(cls, value: Any) -> Any:
+        """`cpus: {n}` is, for YAML, a mapping whose key n has no value."""
+        if isinstance(value, dict) and len(value) == 1 and None in value.values():
+            (name, *_) = value
+            if name != "expr":
+                fix = f'Write {{expr: "{name}"}}.'
+                raise values.Advice("placeholders are not known here", fix)
+        return value
 
-    times: Annotated[int, _number(0, 100)] = 2
-    on: Literal["infrastructure", "any"] | list[Annotated[int, _number(1, 255)]] = "infrastructure"
+    expr: Text = Field(
+        description="An expression over the columns, with units.", examples=["2 GB * n_cells"]
+    )
+
+
+_Expr = Annotated[ExpressionModel, Tag("[keys]")]
+CpusOrExpr = Annotated[Annotated[Cpus, Tag("[value]")] | _Expr, _BY_KEYS]
+MemoryOrExpr = Annotated[Annotated[Memory, Tag("[value]")] | _Expr, _BY_KEYS]
+DiskOrExpr = Annotated[Annotated[Disk, Tag("[value]")] | _Expr, _BY_KEYS]
+GpusOrExpr = Annotated[Annotated[Gpus, Tag("[value]")] | _Expr, _BY_KEYS]
+TimeOrExpr = Annotated[Annotated[Seconds, Tag("[value]")] | _Expr, _BY_KEYS]
+
+
+class ResourcesModel(_Model):
+    """What one task needs. Sizes and times have units."""
+
+    cpus: CpusOrExpr = Field(default=1, description="CPU cores.")
+    memory: MemoryOrExpr = Field(
+        default=1024, description="Memory.", json_schema_extra={"default": "1 GB"}
+    )
+    disk: DiskOrExpr = Field(
+        default=2 * 1024 * 1024,
+        description="Disk for what a task writes.",
+        json_schema_extra={"default": "2 GB"},
+    )
+    gpus: GpusOrExpr = Field(default=0, description="How many GPUs.")
+    time: TimeOrExpr = Field(default=0, description="A task that takes longer is stopped.")
+
+
+class GpusModel(_Model):
+    """How many GPUs, and which will do."""
+
+    count: GpusOrExpr = Field(default=1, description="How many.")
+    min_memory: Memory = Field(default=0, description="The least memory of each.")
+    min_capability: Annotated[
+        Any, Check(values.capability, {"type": ["number", "string"], "examples": [7.0, 8.6]})
+    ] = Field(default="", description="The least compute capability.")
+
+
+class SitesModel(_Model):
+    """The sites to use only, or to avoid."""
+
+    only: Annotated[list[Annotated[str, Check(values.label("a site"), TEXT)]], OneOrMore()] = Field(
+        default_factory=list, description="Run at these sites only."
+    )
+    avoid: Annotated[list[Annotated[str, Check(values.label("a site"), TEXT)]], OneOrMore()] = (
+        Field(default_factory=list, description="Do not run at these sites.")
+    )
+
+
+_OS = {"type": "string", "examples": ["el8", "el9"]}
+_ARCH = {"enum": ["x86_64", "aarch64"]}
+_LEVEL = {"enum": ["x86_64-v1", "x86_64-v2", "x86_64-v3", "x86_64-v4"]}
+_CVMFS = {"type": "string", "examples": ["oasis.opensciencegrid.org"]}
+
+
+class RequirementsModel(_Model):
+    """What an execution point must be like."""
+
+    os: Annotated[list[Annotated[str, Check(values.operating_system, _OS)]], OneOrMore()] = Field(
+        default_factory=list, description="Operating systems, any of which will do."
+    )
+    arch: Annotated[list[Annotated[str, Check(values.architecture, _ARCH)]], OneOrMore()] = Field(
+        default_factory=list, description="CPU architectures, any of which will do."
+    )
+    microarch: Annotated[str, Check(values.microarchitecture, _LEVEL)] = Field(
+        default="", description="The least level of the CPU."
+    )
+    cvmfs: Annotated[list[Annotated[str, Check(values.repository, _CVMFS)]], OneOrMore()] = Field(
+        default_factory=list, description="CVMFS repositories that must be there."
+    )
+    sites: SitesModel = Field(default_factory=SitesModel, description="Sites to use or to avoid.")
+    expr: Annotated[str, Check(values.one_line, TEXT)] = Field(
+        default="", description="A ClassAd expression.", examples=["HAS_AVX2 =?= true"]
+    )
+
+
+_Code = Annotated[int, Check(values.whole(1, 255), values.number_json(1, 255))]
+_When = {"enum": ["infrastructure", "any"]}
+
+
+class RetriesModel(_Model):
+    """How often and when a failure is tried again."""
+
+    times: Annotated[int, Check(values.whole(0, 100), values.number_json(0, 100))] = Field(
+        default=2, description="At most so many times."
+    )
+    on: Annotated[
+        Annotated[str, Check(values.retries_on, _When), Tag("[value]")]
+        | Annotated[list[_Code], Tag("[list]")],
+        _BY_LIST,
+    ] = Field(
+        default="infrastructure", description="Which failures: infrastructure, any, or exit codes."
+    )
 
 
 class OutputModel(_Model):
-    """`{path: outputs/debug.log, optional: true}`."""
+    """An output that need not be there."""
 
-    path: NonEmpty
-    optional: bool = False
+    path: Text = Field(description="A path, pattern or folder in the task's folder.")
+    optional: bool = Field(default=False, description="A task without it may succeed.")
+
+
+class InputModel(_Model):
+    """An input with another name in the task."""
+
+    path: Text = Field(description="A file, folder or URL; @list.txt names a list of them.")
+    target: Text | None = Field(
+        default=None,
+        alias="as",
+        description="Where the task finds it, below inputs/; a/ is a folder.",
+    )
 
 
 class EnvironmentModel(_Model):
     """`{requirements: requirements.txt}`."""
 
-    requirements: NonEmpty
+    requirements: Text = Field(description="A requirements file for pip.")
+
+
+class NotifyModel(_Model):
+    """Who gets a mail, and when."""
+
+    email: Annotated[str, Check(values.email, TEXT)] = Field(description="A mail address.")
+    when: Annotated[
+        str,
+        Check(
+            values.choice("complete", "error", "always"), {"enum": ["complete", "error", "always"]}
+        ),
+    ] = Field(default="complete", description="When a job ends, when it fails, or at every event.")
+
+
+_PAIR = {
+    "type": "object",
+    "minProperties": 1,
+    "maxProperties": 1,
+    "propertyNames": {"not": {"enum": ["path", "as"]}},
+    "additionalProperties": SCALAR,
+}
+InputEntry = Annotated[
+    Annotated[str, Check(values.nonempty, TEXT), Tag("[value]")]
+    | Annotated[dict[str, Any], Check(values.pair, _PAIR), Tag("[pair]")]
+    | Annotated[InputModel, Tag("[keys]")],
+    Discriminator(values.input_form),
+]
+OutputEntry = Annotated[
+    Annotated[Text, Tag("[value]")] | Annotated[OutputModel, Tag("[keys]")],
+    Discriminator(values.output_form),
+]
+Argument = Annotated[Any, Check(values.scalar("an argument should be text or a number"), SCALAR)]
+Arguments = Annotated[list[Argument], BeforeValidator(values.arguments)]
+Tag_ = Annotated[Any, Check(values.label("a tag"), SCALAR)]
+Submit = Annotated[
+    Any,
+    Check(values.scalar("a submit command should be text, a number, or true or false"), SCALAR),
+]
 
 
 class SpecModel(_Model):
-    """The whole of a sweep.yaml."""
+    """A sweep: the tasks to run, and what they need."""
 
-    name: NonEmpty | None = None
-    command: Any
-    sweep: dict[str, Any] = Field(default_factory=dict)
-    files: list[NonEmpty] = Field(default_factory=list)
-    libraries: list[NonEmpty] = Field(default_factory=list)
-    environment: Any = "none"
-    inputs: list[NonEmpty] = Field(default_factory=list)
-    outputs: list[Any] = Field(default_factory=list)
-    environment_variables: dict[str, Any] = Field(default_factory=dict)
-    resources: ResourcesModel = Field(default_factory=ResourcesModel)
-    retries: RetriesModel = Field(default_factory=RetriesModel)
-    tasks_per_job: Annotated[int, _number(1, 1_000_000)] = 1
-    gather: NonEmpty | None = None
+    name: Text | None = Field(
+        default=None, description="The sweep's name; default: the name of the file or folder."
+    )
+    extends: Texts | None = Field(
+        default=None, description="Files whose keys hold where this one says nothing."
+    )
+    profile: Text | None = Field(default=None, description="What is known of the pool.")
+    command: (
+        Annotated[
+            Annotated[str, Check(values.command, TEXT), Tag("[value]")]
+            | Annotated[Arguments, Tag("[list]")],
+            _BY_LIST,
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="What a task runs. {x} is a column, {index} the task.",
+        examples=["python job.py {x}"],
+    )
+    script: Text | None = Field(
+        default=None, description="Lines for bash, in place of a command; {x} is a column."
+    )
+    function: Text | None = Field(
+        default=None,
+        description="A Python function that is called with the row, in place of a command.",
+        examples=["analysis:run"],
+    )
+    sweep: dict[str, Any] = Field(
+        default_factory=dict, description="The columns: all their combinations are tasks."
+    )
+    files: Texts = Field(default_factory=list, description="Your scripts and other small files.")
+    libraries: Texts = Field(
+        default_factory=list, description="Python packages of yours that a task imports."
+    )
+    environment: Annotated[
+        Annotated[str, Check(values.environment, {"type": ["string", "null"]}), Tag("[value]")]
+        | Annotated[EnvironmentModel, Tag("[keys]")],
+        _BY_KEYS,
+    ] = Field(
+        default="", description="A requirements file, or none.", examples=["requirements.txt"]
+    )
+    inputs: Annotated[list[InputEntry], OneOrMore()] = Field(
+        default_factory=list, description="Data for the tasks, brought to inputs/."
+    )
+    related: Annotated[list[InputEntry], OneOrMore()] = Field(
+        default_factory=list, description="More data for the tasks, brought to related/."
+    )
+    outputs: Annotated[list[OutputEntry], OneOrMore()] = Field(
+        default_factory=list, description="What must come back; default: all of outputs/."
+    )
+    environment_variables: dict[str, Scalar] = Field(
+        default_factory=dict, description="Set for each task.", examples=[{"LEVEL": 3}]
+    )
+    resources: ResourcesModel = Field(
+        default_factory=ResourcesModel, description="What one task needs."
+    )
+    gpus: Annotated[
+        Annotated[Gpus, Tag("[value]")] | Annotated[GpusModel, Tag("[keys]")], _BY_KEYS
+    ] = Field(default=0, description="How many GPUs, and which will do.")
+    requirements: Annotated[
+        Annotated[str, Check(values.one_line, TEXT), Tag("[value]")]
+        | Annotated[RequirementsModel, Tag("[keys]")],
+        _BY_KEYS,
+    ] = Field(
+        default_factory=RequirementsModel, description="What an execution point must be like."
+    )
+    retries: Annotated[
+        Annotated[int, Check(values.times, values.number_json(0, 100)), Tag("[value]")]
+        | Annotated[RetriesModel, Tag("[keys]")],
+        _BY_KEYS,
+    ] = Field(default=2, description="How often and when a failure is tried again.")
+    tasks_per_job: Annotated[
+        int,
+        Check(
+            values.tasks_per_job,
+            {"anyOf": [values.number_json(1, 1_000_000), {"const": "auto"}]},
+        ),
+    ] = Field(default=1, description="How many tasks a job runs, one after the other; or auto.")
+    max_running: Annotated[
+        int, Check(values.whole(1, 1_000_000), values.number_json(1, 1_000_000))
+    ] = Field(default=0, description="At most so many jobs in the queue at a time.")
+    project: Annotated[str, Check(values.project, {**TEXT, "pattern": "^[A-Za-z0-9._-]+$"})] = (
+        Field(default="", description="The project that the work is accounted to.")
+    )
+    tags: Annotated[list[Tag_], OneOrMore()] = Field(
+        default_factory=list, description="Words to find the batch by."
+    )
+    notify: (
+        Annotated[
+            Annotated[str, Check(values.email, TEXT), Tag("[value]")]
+            | Annotated[NotifyModel, Tag("[keys]")],
+            _BY_KEYS,
+        ]
+        | None
+    ) = Field(
+        default=None, description="Who gets a mail from HTCondor.", examples=["me@example.org"]
+    )
+    gather: Text | None = Field(
+        default=None, description="A Python script that runs once over all results."
+    )
+    submit: dict[str, Submit] = Field(
+        default_factory=dict,
+        description="Any other command of HTCondor's submit language.",
+        examples=[{"+JobDurationCategory": '"Long"'}],
+    )
 
-    @field_validator("command", mode="before")
-    @classmethod
-    def _command(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return _nonempty(value)
-        if isinstance(value, list):
-            if not value:
-                raise ValueError("is empty; write the program and its arguments")
-            return value
-        raise ValueError("should be text, or a list of the program and its arguments")
+
+LATER = frozenset(["stash", "outputs_to", "checkpoint", "steps", "retries.memory", "inputs.shared"])
+"""Keys that a later version will know, dotted."""

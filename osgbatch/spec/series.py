@@ -33,7 +33,7 @@ _NUMBERS = {
     "linspace": _Form(3, 3, "linspace: [0, 1, 11] (from, to, how many)", True),
     "logspace": _Form(3, 3, "logspace: [-3, 3, 7] (exponents of 10: from, to, how many)", True),
 }
-_DISTRIBUTIONS = {
+DISTRIBUTIONS = {
     "uniform": _Form(2, 2, "uniform: [0, 1] (from, to)"),
     "loguniform": _Form(2, 2, "loguniform: [0.001, 1] (from, to, both above 0)"),
     "normal": _Form(2, 2, "normal: [0, 1] (mean, standard deviation)"),
@@ -147,8 +147,8 @@ class ValueReader:
         if not isinstance(value, dict):
             self.fail("random: should say which numbers, how many, and a seed", place, _RANDOM)
             return
-        known = [*_DISTRIBUTIONS, "n", "seed"]
-        kinds = [key for key in value if key in _DISTRIBUTIONS]
+        known = [*DISTRIBUTIONS, "n", "seed"]
+        kinds = [key for key in value if key in DISTRIBUTIONS]
         for key in value:
             if key not in known:
                 what = f'unknown key "{key}" in random{suggest(key, known)}'
@@ -157,7 +157,7 @@ class ValueReader:
         if len(kinds) != 1:
             if kinds or set(value) <= set(known):
                 what = f"random: should have one distribution, not {' and '.join(kinds) or 'none'}"
-                self.fail(what, place, f"Known are {', '.join(_DISTRIBUTIONS)}.")
+                self.fail(what, place, f"Known are {', '.join(DISTRIBUTIONS)}.")
             return
         kind = kinds[0]
         numbers, cells = self._distribution(kind, value[kind], (*loc, kind))
@@ -187,7 +187,7 @@ class ValueReader:
         self, kind: str, value: Any, loc: Loc
     ) -> tuple[tuple[int | Fraction, ...], tuple[Cell, ...]]:
         """The parameters of a distribution: numbers, or the cells to choose from."""
-        form = _DISTRIBUTIONS[kind]
+        form = DISTRIBUTIONS[kind]
         if kind == "choice":
             if isinstance(value, list) and value:
                 return (), self._cells(value, loc)

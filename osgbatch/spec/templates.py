@@ -8,12 +8,13 @@ from osgbatch.errors import SpecError
 from osgbatch.model import Place, Template
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|\{|\}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def parse_template(text: str, place: Place) -> Template:
-    """Parse text with placeholders; whether their names are known is for the planner to say.
+    """Parse text with placeholders; whether there is a column of that name, the planner says.
 
-    Raises SpecError, pointing at it, for a single brace.
+    Raises SpecError, pointing at it, for a single brace, and for what no column can be called.
     """
     parts = [""]
     position = 0
@@ -30,6 +31,10 @@ def parse_template(text: str, place: Place) -> Template:
                 fix=f'Write "{token}{token}" for a brace, {{name}} for a column.',
             )
         else:
-            parts += [match[1].strip(), ""]
+            name = match[1].strip()
+            if not _NAME.fullmatch(name):
+                said = f'no column can be called "{name}"' if name else "no column between braces"
+                raise SpecError(said, place.at(token), fix=f"Write {{{token}}} for braces.")
+            parts += [name, ""]
     parts[-1] += text[position:]
     return Template(tuple(parts), place)

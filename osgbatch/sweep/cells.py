@@ -19,6 +19,8 @@ _DECIMAL = _INTEGER + r"(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)"
 _NUMBER = re.compile(rf"({_DECIMAL})|{_INTEGER}")
 _INTEGERS = re.compile(rf"{_INTEGER}(?:\0{_INTEGER})*".encode())
 _DECIMALS = re.compile(rf"{_DECIMAL}(?:\0{_DECIMAL})*".encode())
+_EXPONENT = re.compile(rb"[eE]|[0-9]{300}")
+_PERHAPS_TYPED = re.compile(rb"(?:^|\0)(?:-?[0-9]|(?i:true|false)(?:\0|$))")
 _TRUTH = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
@@ -104,6 +106,18 @@ class TextCells(Cells):
         """Their typed values."""
         return self._read(start, stop, self._texts if self._rule == "text" else self._values)
 
+    def kind(self, start: int, stop: int) -> str:
+        """What these cells are: "number", "text" or "", by the blocks that they lie in."""
+        if self._rule == "text":
+            return "text"
+        if self._rule == "json" or start >= stop:
+            return super().kind(start, stop)
+        kinds = {
+            _block_kind(self._blocks[number])
+            for number in range(start // BLOCK, (stop - 1) // BLOCK + 1)
+        }
+        return kinds.pop() if len(kinds) == 1 else super().kind(start, stop)
+
     def _read(self, start: int, stop: int, read: Callable[[int], list[Any]]) -> list[Any]:
         start, stop, _ = slice(start, stop).indices(self._length)
         if start >= stop:
@@ -142,6 +156,16 @@ class TextCells(Cells):
             if all(map(math.isfinite, numbers)):
                 return numbers
         return list(map(typed, self._block(number)))
+
+
+def _block_kind(block: bytes) -> str:
+    """The kind of a block of typed cells, where a glance tells."""
+    if _INTEGERS.fullmatch(block):
+        return "number"
+    # Not one with an exponent or as long as that: it could be too large for a float, so text.
+    if _DECIMALS.fullmatch(block) and not _EXPONENT.search(block):
+        return "number"
+    return "" if _PERHAPS_TYPED.search(block) else "text"
 
 
 def pack(texts: Sequence[str]) -> bytes:
@@ -195,6 +219,15 @@ class PickedCells(Cells):
     def values(self, start: int, stop: int) -> list[Any]:
         """Their typed values."""
         return self._read(start, stop, self._column.values)
+
+    def kind(self, start: int, stop: int) -> str:
+        """What these cells are: "number" or "text" where all around them are, else by each."""
+        rows = self._rows[start:stop]
+        length = len(self._column.cells)
+        positions = [row // self._inner % length for row in (min(rows), max(rows))] if rows else []
+        if positions and positions[0] <= positions[1] and rows[-1] - rows[0] < length:
+            return self._column.kind(positions[0], positions[1] + 1) or super().kind(start, stop)
+        return self._column.kind(0, length) if length <= BLOCK else super().kind(start, stop)
 
     def _read(self, start: int, stop: int, read: Callable[[int, int], list[Any]]) -> list[Any]:
         length, inner = len(self._column.cells), self._inner

@@ -54,6 +54,8 @@ def render(**changes: Any) -> str:
         "retry_codes": [],
         "retry_any": False,
         "retry_times": 0,
+        "row_body": '[ -n "$row_has_params" ] || params "$1"\nescape_pattern "$1"\n'
+        'output "$escaped" required\nrun_with 1 A="$1" "$program_file"',
     }
     return environment.get_template("shim.sh.j2").render(variables | changes)
 

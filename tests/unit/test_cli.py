@@ -134,8 +134,8 @@ def test_a_plan_writes_nothing_and_has_a_machine_form(tmp_path: Path) -> None:
     (tmp_path / "ok.yaml").write_text("command: echo {x}\nsweep: {x: [1, 2]}\n")
     before = tree(tmp_path)
     text = osgbatch("plan", "ok.yaml", cwd=tmp_path).stdout
-    assert "2 tasks in 2 jobs" in text
-    assert text.splitlines()[-1].split() == ["task", "1", "echo", "2"]
+    assert "2 jobs of 1 task" in text
+    assert "task 0 runs  echo 1" in text
     data = json.loads(osgbatch("submit", "--dry-run", "--json", "ok.yaml", cwd=tmp_path).stdout)
     assert data["tasks"] == 2
     assert data["first"]["command"] == ["echo", "1"]

@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ def make_round(
     jobs: Sequence[str],
     *,
     inputs: Sequence[Sequence[str]] = (),
+    own: Sequence[Mapping[str, int]] = (),
+    shared: Sequence[str] = (),
     payload: Sequence[str] = (),
     shim: str = SHIM,
     execute_s: int = 0,
@@ -40,7 +42,10 @@ def make_round(
     cpus: int = 1,
     retries: dict[str, Any] | None = None,
 ) -> Round:
-    """A batch in `folder`, which is also the initial directory, with one shell fragment per job."""
+    """A batch in `folder`, which is also the initial directory, with one shell fragment per job.
+
+    own: what each job asks for itself, by the name of the item's field.
+    """
     batch = folder / "batches" / "test-20261120-4a80"
     round_folder = names.round_folder(batch, 1)
     round_folder.mkdir(parents=True)
@@ -67,10 +72,17 @@ def make_round(
         },
         "retries": retries or {"times": 2, "any": False, "codes": [101, 102]},
     }
+    if own:
+        last_name = ["inputs"] if inputs else []
+        resolved["item_names"] = ["tasks", "rows", *own[0], *last_name]
+    if shared:
+        resolved["shared_inputs"] = list(shared)
     (batch / names.RESOLVED).write_text(json.dumps(resolved))
     lines = []
     for index, job in enumerate(jobs):
         fields = [str(index).encode(), base64.b64encode(job.encode())]
+        if own:
+            fields += [str(value).encode() for value in own[index].values()]
         if inputs:
             fields.append(os.fsencode(",".join(inputs[index])))
         lines.append(b" ".join(fields) + b"\n")

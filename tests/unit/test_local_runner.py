@@ -331,9 +331,11 @@ def test_a_submission_that_fails_leaves_nothing(
 
 def test_a_folder_that_is_no_round_is_refused(tmp_path: Path) -> None:
     round_ = make_round(tmp_path, ["true"])
+    resolved = (round_.folder.parent.parent / names.RESOLVED).read_text()
     (round_.folder.parent.parent / names.RESOLVED).write_text('{"version": 1}')
     with pytest.raises(BatchError, match="says something else"):
         backend.submit(round_)
+    (round_.folder.parent.parent / names.RESOLVED).write_text(resolved)
     (round_.folder / names.ITEMS).write_text("")
     with pytest.raises(BatchError, match="has 0 jobs, the round has 1"):
         backend.submit(round_)

@@ -10,6 +10,7 @@ from test_local_harness import last, read_events, wait_for_end
 
 from osgbatch import local, names, steps
 from osgbatch.batches.eventlog import LogReader
+from osgbatch.model import Round
 
 SPEC = """\
 command: sh work.sh {value} {file}
@@ -60,3 +61,49 @@ def test_a_rendered_sweep_runs_as_on_htcondor(
                     results[member.name.removeprefix("./").split("/")[1]] = stream.read().decode()
     assert [path.name for path in archives] == ["1_0_0.tar.gz", "1_1_0.tar.gz"]
     assert results == {"0": "one:a", "1": "one:b c", "2": "it's two:a", "3": "it's two:b c"}
+
+
+NEEDS = """\
+script: |
+  grep -h '^RequestMemory' ../../.job.ad > outputs/memory
+  cat inputs/ref.txt related/{n}.txt > outputs/brought
+sweep: {n: [1, 2]}
+inputs: {"URL": ref.txt}
+related: {"data/{n}.txt": "{n}.txt"}
+resources: {memory: {expr: "100 MB * n"}, time: {expr: "1 min * n"}}
+"""
+
+
+def test_jobs_have_their_own_memory_and_fetch_their_urls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OSGBATCH_LOCAL_SLOTS", "2")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "ref-v1.txt").write_text("reference ")
+    folder = tmp_path / "sweep"
+    (folder / "data").mkdir(parents=True)
+    for n in (1, 2):
+        (folder / "data" / f"{n}.txt").write_text(f"of {n}")
+    url = (tmp_path / "web" / "ref-v1.txt").as_uri()
+    (folder / "sweep.yaml").write_text(NEEDS.replace("URL", url))
+    round_ = steps.render_sweep(folder / "sweep.yaml", None, print).rounds()[-1]
+    local.submit(round_)
+    wait_for_end(round_)
+    events = read_events(round_)
+    assert [last(events, proc)["ReturnValue"] for proc in range(2)] == [0, 0]
+    assert [last(events, proc)["RequestMemory"] for proc in range(2)] == [100, 200]
+    assert outputs(round_, 0, "memory") == "RequestMemory = 100\n"
+    assert outputs(round_, 1, "memory") == "RequestMemory = 200\n"
+    assert [outputs(round_, n, "brought") for n in range(2)] == ["reference of 1", "reference of 2"]
+
+
+def outputs(round_: Round, index: int, name: str) -> str:
+    """The text of a file that task `index`, alone in its job, wrote into outputs/."""
+    with tarfile.open(round_.folder / "returned" / "0" / f"1_{index}_0.tar.gz") as archive:
+        for member in archive.getmembers():
+            if member.name.endswith(f"tasks/{index}/data/outputs/{name}"):
+                stream = archive.extractfile(member)
+                assert stream is not None
+                return stream.read().decode()
+    raise AssertionError(f"no {name} of task {index}")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from osgbatch.errors import OsgbatchError
 from osgbatch.model import Payload, Plan
 from osgbatch.planning.chunks import Chunks
-from osgbatch.planning.inputs import task_path, travels_plainly
+from osgbatch.names import task_path
+from osgbatch.planning.inputs import travels_plainly
 from osgbatch.planning.plan import make_plan
 from osgbatch.planning.resolve import resolve
 from osgbatch.spec.load import load_spec
@@ -65,8 +66,8 @@ def test_rows_become_arguments_parameters_and_inputs(tmp_path: Path) -> None:
     assert task.argv == ("run", "inputs/d/b.npy", "1.50", "1", "{n}")
     assert dict(task.params) == {"f": "inputs/d/b.npy", "n": 1.5}
     assert [(f.carried, f.task_path, f.archived) for f in task.inputs] == [
-        ("d/b.npy", "inputs/d/b.npy", False),
         ("model.h5", "inputs/model.h5", False),
+        ("d/b.npy", "inputs/d/b.npy", False),
     ]
     assert made.input_bytes == 3
 

@@ -11,24 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osgbatch import steps
-from osgbatch.model import TaskPlan
-from osgbatch.rendering.rows import decode_rows, encode_rows, rows_fragment, shell_word
-
-
-def task(index: int, *argv: str) -> TaskPlan:
-    return TaskPlan(index, (), (("x", "é"), ("n", 1.5)), ("prog", *argv), ())
+from osgbatch.rendering.rows import decode_rows, encode_rows, shell_word
 
 
 def test_rows_read_back_and_are_ascii_for_htcondor() -> None:
-    fragment = rows_fragment([task(3, "it's", "a\nb", "\udcff"), task(7)])
-    word = encode_rows(fragment)
-    assert decode_rows(word) == fragment
-    assert word.isascii()
-    assert not set(word) & set(" ,\"'$")
-    assert encode_rows(fragment) == word
-    assert b"row_3() {\n" in fragment
-    assert b"""run 'prog' 'it'\\''s' 'a\nb' '\xff'\n""" in fragment
-    assert rb"""params '{"x": "\u00e9", "n": 1.5}'""" in fragment
+    for functions in ("row_3(){ row 'it'\\''s' 'a\nb' '\udcff';}\n", "x" * 1000):
+        word = encode_rows(functions)
+        assert decode_rows(word) == functions.encode("utf-8", "surrogateescape")
+        assert word.isascii()
+        assert not set(word) & set(" ,\"'$")
+        assert encode_rows(functions) == word
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
@@ -83,7 +75,9 @@ def test_the_item_file_has_a_line_per_job(rendered: Path) -> None:
     fields = [line.split(" ", 2) for line in lines]
     assert [f[0] for f in fields] == ["0-1", "2-3"]
     assert [f[2] for f in fields] == ["data/b c,data/d"] * 2
-    assert b"run 'echo' '2' 'inputs/data/d'\n" in decode_rows(fields[1][1])
+    assert b"row_3(){ input 'data/d' 'inputs/data/d';row '2' 'inputs/data/d';}" in decode_rows(
+        fields[1][1]
+    )
 
 
 def test_the_shim_starts_at_byte_0_and_parses(rendered: Path) -> None:
@@ -101,10 +95,11 @@ def test_few_files_whatever_the_number_of_tasks(rendered: Path) -> None:
 
 def test_long_rows_travel_as_a_file(tmp_path: Path) -> None:
     noise = "".join(str(hash((i, "x")) % 10**9) for i in range(8000))
-    (tmp_path / "sweep.yaml").write_text(f"command: [echo, '{noise}']\n")
-    batch = steps.render_sweep(tmp_path / "sweep.yaml", None, lambda text: None)
-    line = (batch.folder / "rounds/001/jobs.items").read_text().strip()
-    assert line == "0 @"
-    assert noise.encode() in decode_rows(
-        (batch.folder / "payload/rows.items").read_text().split(" ")[1]
+    (tmp_path / "sweep.yaml").write_text(
+        f"command: [echo, '{{x}}']\nsweep: {{x: [short, 'n{noise}']}}\n"
     )
+    batch = steps.render_sweep(tmp_path / "sweep.yaml", None, lambda text: None)
+    assert (batch.folder / "rounds/001/jobs.items").read_text() == "0 @\n1 @\n"
+    rows = (batch.folder / "payload/rows.items").read_text().splitlines()
+    assert [line.split(" ")[0] for line in rows] == ["0", "1"]
+    assert noise.encode() in decode_rows(rows[1].split(" ")[1])

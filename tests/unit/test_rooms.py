@@ -16,11 +16,13 @@ COMMON = {
     "expression_tree",
     "tables",
     "model",
+    "spec_model",
     "errors",
     "exits",
     "names",
     "places",
     "returned",
+    "submit_language",
     "task_ranges",
     "version",
 }

@@ -45,7 +45,7 @@ def test_a_whole_spec_is_read(tmp_path: Path) -> None:
     assert spec.resources.disk_kb == 10240
     assert spec.resources.time_s == 1200
     assert spec.retries.codes == (3, 4)
-    assert spec.environment_variables == (("LEVEL", "1.50"),)
+    assert [(n, t.parts) for n, t in spec.environment_variables] == [("LEVEL", ("1.50",))]
     assert [o.optional for o in spec.outputs] == [False, True]
 
 
@@ -53,7 +53,7 @@ ONE_LINE = [
     ("resources: {memroy: 2 GB}", 'unknown key "memroy" in resources; did you mean "memory"?', 13),
     ("comand: x", 'unknown key "comand"; did you mean "command"?', 1),
     ("table: a.csv", 'unknown key "table"', 1),
-    ("extends: base.yaml", '"extends" is not supported by this version of osgbatch', 1),
+    ("stash: osdf", '"stash" is not supported by this version of osgbatch', 1),
     ("resources: {memory: 1}", "resources.memory: a size needs a unit: write 1 GB or 1 MB", 21),
     ("resources: {memory: 1 XB}", 'resources.memory: unknown unit "XB"; use KB, MB, GB or TB', 21),
     ("resources: {disk: lots}", 'resources.disk: "lots" is not a size', 19),
@@ -78,7 +78,7 @@ ONE_LINE = [
         21,
     ),
     ("environment: conda.zip", "environment: should be a requirements file, or none", 14),
-    ("files: a.py", "files: should be a list", 8),
+    ("files: 5", "files: should be text", 8),
     ("tasks_per_job: 0", "tasks_per_job: should be between 1 and", 16),
     ("environment_variables: {a b: 1}", '"a b" cannot name an environment variable', 25),
     ("command: other", '"command" is given twice, first in line 1', 1),

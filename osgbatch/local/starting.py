@@ -1,0 +1,97 @@
+"""How the local runner starts a job: its scratch folder is filled, its processes are made."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from osgbatch import names
+from osgbatch.local import fetch, processes, sandbox
+from osgbatch.local.jobs import Setting
+from osgbatch.local.record import Item
+
+
+def fill(setting: Setting, scratch: Path, proc: int, item: Item, slot: str) -> int:
+    """Make a job's scratch folder, with all that is not fetched; returns the bytes copied.
+
+    Raises TransferError.
+    """
+    work, request = setting.work, item.need.request
+    batch = setting.round_folder.parent.parent
+    try:
+        scratch.mkdir(0o700)
+        sandbox.write_ads(
+            scratch,
+            {
+                "ClusterId": setting.cluster,
+                "ProcId": proc,
+                names.BATCH_ATTRIBUTE: work.batch_id,
+                "RequestCpus": request.cpus,
+                "RequestMemory": request.memory_mb,
+                "RequestDisk": request.disk_kb,
+                "Tasks": os.fsdecode(item.tasks),
+            },
+            slot,
+            setting.host,
+        )
+    except OSError as problem:
+        raise sandbox.TransferError(str(scratch), problem.errno or errno.EIO) from problem
+    size = sandbox.bring_in(setting.round_folder / names.SHIM, scratch, sandbox.EXECUTABLE)
+    (scratch / sandbox.EXECUTABLE).chmod(0o755)
+    for file, carried in work.payload:
+        size += sandbox.bring_in(batch / file, scratch, carried)
+    for path in (*work.shared_inputs, *item.inputs):
+        if not fetch.scheme(path):
+            size += sandbox.bring_in(Path(work.initialdir, path), scratch, path)
+    return size
+
+
+def spawn(
+    setting: Setting, scratch: Path, group: Path | None, slot: str, proc: int, item: Item
+) -> subprocess.Popen[bytes]:
+    """Start a job's shim in its scratch folder. Raises OSError."""
+    prepare = preparation()
+
+    def prepare_job() -> None:
+        prepare()
+        if group is not None:
+            (group / "cgroup.procs").write_text("0")
+
+    with (
+        (scratch / sandbox.STDOUT).open("wb") as out,
+        (scratch / sandbox.STDERR).open("wb") as err,
+    ):
+        return subprocess.Popen(
+            [
+                str(scratch / sandbox.EXECUTABLE),
+                str(setting.cluster),
+                str(proc),
+                item.tasks,
+                item.rows,
+            ],
+            cwd=scratch,
+            env=sandbox.environment(scratch, slot, item.need.request.cpus),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+            preexec_fn=prepare_job,
+        )
+
+
+def preparation() -> Callable[[], None]:
+    """What a new process of a job does before anything else: it dies with this one."""
+    runner = os.getpid()
+
+    def prepare() -> None:
+        processes.die_with_parent(runner)
+        os.umask(0o022)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+    return prepare

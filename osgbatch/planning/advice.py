@@ -1,0 +1,259 @@
+"""What a plan's sizes, times and places will cost: warnings, and what the pool would not run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from osgbatch.expressions import ExpressionError, parse_expression
+from osgbatch.model import Column, ColumnSource, Place, Resources, Spec, Table
+from osgbatch.planning.checks import used_names
+from osgbatch.planning.grouping import duration, size
+
+MEDIUM_S = 10 * 3600
+"""Seconds of a job above which the OSPool's JobDurationCategory is Long (reference 1.3)."""
+SHORT_JOB_S = 600
+"""A job of less than this spends much of its life on being started and brought its files."""
+MANY_SHORT_JOBS = 100
+"""Fewer short jobs than this are not worth a word."""
+LARGE_MEMORY_MB = 40 * 1024
+MANY_CPUS = 8
+"""The OSPool has few slots of so much memory, or of so many cores (reference 1.3)."""
+MAX_COMPARED = 200_000
+"""Rows above which nobody looks for equal ones: a million would take a second."""
+_CHUNK = 16_384
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Something to know before submitting; error: it would not run, so it must not be submitted.
+
+    place: of what the text is about, when it is one place in the spec.
+    """
+
+    text: str
+    error: bool = False
+    place: Place | None = None
+
+
+def advise(
+    spec: Spec,
+    *,
+    jobs: int,
+    job_s: int,
+    job_bytes: int,
+    largest_input: tuple[str, int] | None,
+    demand: Resources | None = None,
+) -> list[Advice]:
+    """What the pool's profile has to say about the jobs, errors first.
+
+    job_s: seconds of the longest job's tasks together, 0 when not known; job_bytes: the largest
+    input of a job; largest_input: name and bytes of the largest single file; demand: the largest
+    that a job asks for, the spec's resources when not given.
+    """
+    found = [
+        *_long(spec, job_s),
+        *_elsewhere(spec),
+        *_large_inputs(spec, job_bytes, largest_input),
+        *_rare_slots(spec, demand or spec.resources),
+        *_short(spec, jobs, job_s),
+        *_many(spec, jobs),
+    ]
+    return sorted(found, key=lambda advice: not advice.error)
+
+
+def duration_category(seconds: int) -> str:
+    """The OSPool's JobDurationCategory of jobs that may take this long."""
+    return "Long" if seconds > MEDIUM_S else "Medium"
+
+
+def _long(spec: Spec, job_s: int) -> Iterator[Advice]:
+    profile = spec.profile
+    place = next((e.place for e in spec.expressions if e.resource == "time"), None)
+    one_is_fine = 0 < spec.resources.time_s <= profile.longest_s and place is None
+    if 0 < profile.longest_s < job_s and not _checkpoints(spec):
+        yield Advice(
+            f"a job may take {duration(job_s)}, over the {duration(profile.longest_s)} after which "
+            f"{profile.name} wants checkpoints: "
+            + ("let a job run fewer tasks (tasks_per_job)" if one_is_fine else "make tasks shorter")
+            + ", or lower resources.time",
+            error=True,
+            place=place,
+        )
+    elif duration_category(job_s) == "Long" and (profile.longest_s or profile.glideins):
+        yield Advice(
+            f"a job may take {duration(job_s)}: JobDurationCategory is Long, which far fewer slots "
+            f"take than Medium (up to {duration(MEDIUM_S)})",
+            place=place,
+        )
+
+
+def _checkpoints(spec: Spec) -> bool:
+    return any(name.lower() == "checkpoint_exit_code" for name, _ in spec.submit)
+
+
+def _elsewhere(spec: Spec) -> Iterator[Advice]:
+    home = spec.profile.home
+    if not home:
+        return
+    top = os.path.realpath(os.path.expanduser(home))
+    if not Path(os.path.realpath(spec.folder)).is_relative_to(top):
+        yield Advice(
+            f"{spec.folder} is not below {home}, and {spec.profile.name} wants jobs to be "
+            "submitted from there: move the sweep's folder"
+        )
+
+
+def _large_inputs(
+    spec: Spec, job_bytes: int, largest_input: tuple[str, int] | None
+) -> Iterator[Advice]:
+    profile = spec.profile
+    if largest_input is not None and 0 < profile.stash_bytes < largest_input[1]:
+        name, count = largest_input
+        yield Advice(
+            f"{name} has {size(count)}: a file over {size(profile.stash_bytes)} is better put into "
+            "the pool's data store, and its URL (osdf://...) under inputs"
+        )
+    if 0 < profile.input_bytes < job_bytes:
+        fewer = "" if spec.tasks_per_job == 1 else "let a job run fewer tasks, or "
+        yield Advice(
+            f"a job is brought up to {size(job_bytes)} of inputs, over the "
+            f"{size(profile.input_bytes)} that are good for a job: {fewer}put what is large or "
+            "shared into the pool's data store (osdf://...)"
+        )
+
+
+def _rare_slots(spec: Spec, demand: Resources) -> Iterator[Advice]:
+    if not spec.profile.glideins:
+        return
+    wanted: list[str] = []
+    if demand.cpus >= MANY_CPUS:
+        wanted.append(f"{demand.cpus} cpus")
+    if demand.memory_mb > LARGE_MEMORY_MB:
+        wanted.append(f"{size(demand.memory_mb * 1024**2)} of memory")
+    if wanted:
+        places = [e.place for e in spec.expressions if e.resource in ("cpus", "memory")]
+        yield Advice(
+            f"few slots of {spec.profile.name} have {' and '.join(wanted)}: jobs may wait long",
+            place=places[0] if places else None,
+        )
+
+
+def _short(spec: Spec, jobs: int, job_s: int) -> Iterator[Advice]:
+    if spec.tasks_per_job and 0 < job_s < SHORT_JOB_S and jobs >= MANY_SHORT_JOBS:
+        yield Advice(
+            f"{jobs:,} jobs of at most {duration(job_s)}: starting a job takes about as long; "
+            "raise tasks_per_job, or write `tasks_per_job: auto`"
+        )
+
+
+def _many(spec: Spec, jobs: int) -> Iterator[Advice]:
+    profile = spec.profile
+    if 0 < profile.many_jobs < jobs:
+        yield Advice(
+            f"{jobs:,} jobs are over {profile.many_jobs:,}: max_idle = {profile.max_idle:,} is "
+            "set, so condor_q shows only part of them at a time"
+        )
+
+
+def table_notes(spec: Spec, table: Table) -> list[str]:
+    """What looks like a slip in the table: columns that nothing uses, rows that are there twice."""
+    return [*_unused(spec, table), *_twice(spec, table)]
+
+
+def _unused(spec: Spec, table: Table) -> Iterator[str]:
+    """Columns that nothing names, where others are named: a task then does not read its row."""
+    if spec.function or not (spec.command or spec.script):
+        return  # a function is given the whole row, a container's run script has params.json
+    used = _used(spec)
+    columns = [column.name for column in table.columns]
+    if used is None or not used.intersection(columns):
+        return
+    unused = [
+        column.name
+        for column in table.columns
+        if column.name not in used and not column.is_file and column.name != "repeat"
+    ]
+    if unused:
+        shown = ", ".join(unused[:5]) + (f" and {len(unused) - 5:,} more" if unused[5:] else "")
+        yield (
+            f"nothing uses {'column' if len(unused) == 1 else 'the columns'} {shown}: "
+            "a task can read them only in params.json"
+        )
+
+
+def _used(spec: Spec) -> set[str] | None:
+    """The names that stand anywhere in the spec; None when that is not known."""
+    used = used_names(spec)
+    expressions = [(e.text, True) for e in spec.expressions]
+    expressions += [(s.text, False) for s in spec.sources if s.kind in ("where", "exclude")]
+    try:
+        for text, units in expressions:
+            used.update(parse_expression(text, units=units).names)
+    except ExpressionError:
+        return None
+    return used
+
+
+def _twice(spec: Spec, table: Table) -> Iterator[str]:
+    """Equal rows: of a product there are some when one of its blocks has some.
+
+    Random numbers may be drawn twice, and tasks that use their index are told apart by it.
+    """
+    used = _used(spec)
+    if used is None or "index" in used or spec.script or table.copies > 1:
+        return
+    drawn = {name for source in spec.sources for name in _drawn(source)}
+    inner = 1
+    for block in reversed(table.blocks):
+        length = len(block[0].cells)
+        if length <= MAX_COMPARED and not drawn.intersection(column.name for column in block):
+            found = _repeated(block)
+            if found is not None:
+                times, first, second = found
+                rows = "row is" if times == 1 else "rows are"
+                yield (
+                    f"{times:,} {rows} there already, such as that of task {second * inner:,}, "
+                    f"which is task {first * inner:,} again (`repeat:` would do so on purpose)"
+                )
+                return
+        inner *= length
+
+
+def _drawn(source: ColumnSource) -> Iterator[str]:
+    """The columns of a source that are drawn at random, those in a zip too."""
+    if source.kind == "random":
+        yield source.name
+    for part in source.parts:
+        yield from _drawn(part)
+
+
+def _repeated(block: Sequence[Column]) -> tuple[int, int, int] | None:
+    """How many rows of a block repeat an earlier one, and the first such pair; None for none."""
+    length = len(block[0].cells)
+    hashes: set[int] = set()
+    for rows in _rows(block, length):
+        hashes.update(map(hash, rows))
+    if len(hashes) == length:
+        return None
+    seen: dict[tuple[str, ...], int] = {}
+    times, pair = 0, (0, 0)
+    number = 0
+    for rows in _rows(block, length):
+        for row in rows:
+            earlier = seen.setdefault(row, number)
+            if earlier != number:
+                times += 1
+                pair = pair if times > 1 else (earlier, number)
+            number += 1
+    return (times, *pair) if times else None
+
+
+def _rows(block: Sequence[Column], length: int) -> Iterator[list[tuple[str, ...]]]:
+    """The texts of a block's rows, a chunk at a time."""
+    for start in range(0, length, _CHUNK):
+        stop = min(start + _CHUNK, length)
+        columns = [column.texts(start, stop) for column in block]
+        yield list(zip(*columns, strict=True))

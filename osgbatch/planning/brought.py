@@ -1,0 +1,221 @@
+"""What each task is brought, each input looked up once, and where two may not meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from glob import glob, has_magic
+from pathlib import Path
+
+from osgbatch.errors import SpecError, SpecErrors
+from osgbatch.model import Input, InputFile, Place, Spec, Table, Template
+from osgbatch.names import task_path
+from osgbatch.planning import inputs as placing
+
+Problems = Callable[[SpecError], None]
+"""Is told what is wrong."""
+Wanted = tuple[str, str, str, Place | None]
+"""An input as the spec has it: source, target or nothing, folder, and the place that says so."""
+MAX_PROBLEMS = 10
+"""Of missing files and the like, so many are told one by one."""
+
+
+def read_entries(spec: Spec, problem: Problems) -> tuple[Input, ...]:
+    """The inputs of a spec with its `@lists` read and its patterns spread out."""
+    found: list[Input] = []
+    for entry in spec.inputs:
+        if entry.is_list:
+            found += _listed(entry, spec.folder, problem)
+        elif not entry.source.names and not placing.is_url(text := entry.source.fill({})):
+            found += _matching(entry, text, spec.folder)
+        else:
+            found.append(entry)
+    return tuple(found)
+
+
+def _listed(entry: Input, folder: Path, problem: Problems) -> Iterator[Input]:
+    """What a file of paths and URLs names: one per line; blank lines and `#` lines are none."""
+    name = entry.source.fill({})
+    try:
+        text = (folder / name).read_text("utf-8-sig", "surrogateescape")
+    except OSError as error:
+        place = entry.source.place or _no_place(folder)
+        fix = f"Paths start from the spec's folder, {folder}."
+        problem(SpecError(f'cannot read the list "{name}": {error.strerror}', place, fix=fix))
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.startswith("#"):
+            place = Place(name, number, 1, line, len(line))
+            source = Template((line.strip(),), place)
+            yield replace(entry, source=source, is_list=False)
+
+
+def _matching(entry: Input, text: str, folder: Path) -> list[Input]:
+    """The entry, or one for each file that matches where it is a pattern."""
+    if (folder / text).exists() or not has_magic(text):
+        return [entry]
+    names = sorted(glob(text, root_dir=folder, recursive=True))
+    return [replace(entry, source=Template((n,), entry.source.place)) for n in names] or [entry]
+
+
+class Brought:
+    """The inputs of the tasks of a sweep.
+
+    shared: what every task is brought; sizes: bytes of all that was looked at, by source.
+    """
+
+    def __init__(
+        self, spec: Spec, table: Table, entries: Sequence[Input], initialdir: Path
+    ) -> None:
+        self.spec = spec
+        self.table = table
+        self.initialdir = initialdir
+        self.sizes: dict[Path, int] = {}
+        self.archived: dict[str, InputFile] = {}
+        self._placed: dict[tuple[str, str], InputFile] = {}
+        self._problems: list[SpecError] = []
+        self._columns = [column.name for column in table.columns if column.is_file]
+        self._entries = [e for e in entries if e.source.names or (e.target and e.target.names)]
+        fixed = [e for e in entries if e not in self._entries]
+        self.shared = tuple(self._row(self._filled(fixed, {})))
+        self.raise_problems()
+
+    @property
+    def by_row(self) -> bool:
+        """Whether tasks are brought anything of their own."""
+        return bool(self._columns or self._entries)
+
+    def raise_problems(self) -> None:
+        """Raise what was found wrong since the last time. Raises SpecErrors."""
+        if self._problems:
+            problems, self._problems = self._problems, []
+            raise SpecErrors(problems)
+
+    def rows(self, start: int, stop: int) -> list[tuple[InputFile, ...]]:
+        """What each of these tasks is brought beside the shared inputs.
+
+        Raises SpecErrors for what is not there, and for two things that want one place.
+        """
+        names = list(
+            dict.fromkeys([*self._columns, *(n for e in self._entries for n in _names(e))])
+        )
+        columns = [
+            list(map(str, range(start, stop)))
+            if name == "index"
+            else self.table.texts(name, start, stop)
+            for name in names
+        ]
+        found = []
+        for values in zip(*columns, strict=True):
+            row = dict(zip(names, values, strict=True))
+            wanted: list[Wanted] = [(row[name], "", "inputs", None) for name in self._columns]
+            found.append(tuple(self._row([*wanted, *self._filled(self._entries, row)])))
+            if len(self._problems) >= MAX_PROBLEMS:
+                break
+        self.raise_problems()
+        return found
+
+    def _filled(self, entries: Iterable[Input], row: Mapping[str, str]) -> Iterator[Wanted]:
+        """Source, target, folder and place of entries with the values of a row."""
+        for entry in entries:
+            target = entry.target.fill(row) if entry.target else ""
+            yield entry.source.fill(row), target, entry.folder, entry.source.place
+
+    def _row(self, wanted: Iterable[Wanted]) -> Iterator[InputFile]:
+        """The inputs of one task, each once; no two in one place, nor one inside another."""
+        files = [(file, w) for w in wanted if (file := self._place(w))]
+        files.sort(key=lambda pair: pair[0].task_path.count("/"))  # folders before what is in them
+        taken = {file.task_path: file for file in getattr(self, "shared", ())}
+        for file, (text, _, _, place) in files:
+            other = taken.get(file.task_path) or _holder(file, taken)
+            if other is None:
+                taken[file.task_path] = file
+                yield file
+            elif not _same(file, other):
+                self._clash(other, text, file.task_path, place)
+
+    def _clash(self, other: InputFile, text: str, where: str, place: Place | None) -> None:
+        name = other.url or str(other.source)
+        if other.source.is_relative_to(self.spec.folder):
+            name = str(other.source.relative_to(self.spec.folder))
+        what = f'"{name}" and "{text}" would both be {where} in the task'
+        fix = "Give one of them another name: {path: ..., as: ...}, or bring their common folder."
+        self._problems.append(SpecError(what, place or _no_place(self.spec.path), fix=fix))
+
+    def _place(self, wanted: Wanted) -> InputFile | None:
+        """How one input travels; None when something is wrong with it, which is noted."""
+        text, target, folder, place = wanted
+        url = placing.is_url(text)
+        name = placing.url_name(text) if url else text
+        if target.endswith("/"):
+            there = task_path(f"{target}/{Path(name).name}", folder)
+        else:
+            there = task_path(target or name, folder)
+        placed = self._placed.get((text, there))
+        if placed is not None:
+            return placed
+        if url:
+            file = placing.place_url(text, there)
+            what = placing.url_problem(text)
+            fix = "Write blanks and the like as %20, or bring the file to the access point."
+        else:
+            file = placing.place_input(text, self.spec.folder, self.initialdir, there)
+            what = placing.input_problem(file.source)
+            fix = f"Paths start from the spec's folder, {self.spec.folder}."
+        if not what and there == folder:
+            what = "has no name of its own in the task"
+            fix = "Name what is in it, or say where it goes: {path: ..., as: ...}."
+        if what:
+            where = place or _no_place(self.spec.path)
+            self._problems.append(SpecError(f'input "{text}" {what}', where, fix=fix))
+            return None
+        if not url and file.source not in self.sizes:
+            self.sizes[file.source] = placing.size_of(file.source)
+        if file.archived:
+            self.archived[file.carried] = file
+        self._placed[(text, there)] = file
+        return file
+
+
+def _holder(file: InputFile, taken: Mapping[str, InputFile]) -> InputFile | None:
+    """The folder among the inputs in which this one would lie."""
+    parts = file.task_path.split("/")
+    return next((f for i in range(1, len(parts)) if (f := taken.get("/".join(parts[:i])))), None)
+
+
+def _same(file: InputFile, other: InputFile) -> bool:
+    """Whether `file` is what already lies in that place as `other`, or as a part of it."""
+    if file.task_path == other.task_path:
+        return (file.source, file.url) == (other.source, other.url)
+    inside = file.task_path[len(other.task_path) + 1 :]
+    return not (file.url or other.url) and file.source == other.source / inside
+
+
+def _names(entry: Input) -> tuple[str, ...]:
+    return (*entry.source.names, *(entry.target.names if entry.target else ()))
+
+
+def _no_place(path: Path) -> Place:
+    return Place(str(path), 1, 1)
+
+
+def check_job(files: Iterable[InputFile], spec: Spec) -> None:
+    """Raise SpecError when two things would meet in the scratch folder of one job.
+
+    files: all that the job is brought. HTCondor keeps the tree of what it brings from the access
+    point, but puts a URL's file right into the scratch folder.
+    """
+    arriving: dict[str, InputFile] = {}
+    for file in files:
+        if file.archived:
+            continue
+        key = file.carried if file.url else file.carried.split("/", 1)[0]
+        other = arriving.setdefault(key, file)
+        if (other.url or file.url) and other.url != file.url:
+            names = " and ".join(f"{f.url or f.carried}" for f in (other, file))
+            raise SpecError(
+                f"{names} would both arrive as {key} in the folder of one job",
+                _no_place(spec.path),
+                fix="Rename one of them; if they belong to different tasks, tasks_per_job: 1 keeps "
+                "them apart.",
+            )

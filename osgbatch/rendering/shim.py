@@ -1,0 +1,56 @@
+"""Resolved to the shim of a round, `shim.sh`."""
+
+from __future__ import annotations
+
+import os
+
+from osgbatch.model import Resolved, Round
+from osgbatch.rendering.program import row_body
+from osgbatch.rendering.rows import RowWriter
+from osgbatch.rendering.templates import fill
+from osgbatch.version import VERSION
+
+
+def shim_text(resolved: Resolved, round_: Round) -> str:
+    """The text of the round's shim."""
+    plan = resolved.plan
+    spec = plan.spec
+    by_row = any(output.pattern.names for output in plan.outputs)
+    return fill(
+        "shim.sh.j2",
+        {
+            "version": VERSION,
+            "batch_id": round_.batch_id,
+            "round": round_.number,
+            "payload": [
+                {
+                    "file": os.path.relpath(item.path, round_.initialdir),
+                    "sha256": item.sha256,
+                    "kind": item.kind,
+                }
+                for item in resolved.payload
+            ],
+            "row_body": row_body(plan, RowWriter(plan.table, plan.tasks)),
+            "outputs": [
+                {"pattern": output.pattern.fill({}), "optional": output.optional}
+                for output in plan.outputs
+                if not by_row
+            ],
+            "time_limit": spec.resources.time_s,
+            "disk_needed_kb": _disk_needed(resolved),
+            "has_environment": any(p.kind == "environment" for p in resolved.payload),
+            "environment_variables": [
+                {"name": name, "value": value.fill({})}
+                for name, value in spec.environment_variables
+                if not value.names
+            ],
+            "retry_codes": spec.retries.codes,
+            "retry_any": False,
+            "retry_times": spec.retries.times if spec.retries.on == "codes" else 0,
+        },
+    )
+
+
+def _disk_needed(resolved: Resolved) -> int:
+    """KiB that unpacking takes: what the self-test wants to see free before it starts."""
+    return -(-sum(payload.unpacked_size for payload in resolved.payload) // 1024)

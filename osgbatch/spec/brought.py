@@ -1,0 +1,151 @@
+"""What a task is brought and what it brings back: inputs, related, outputs, its variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from osgbatch.model import Input, Output, Place, Template
+from osgbatch.names import TAKEN_OUTPUTS
+from osgbatch.spec.document import Loc
+from osgbatch.spec.reading import Reading
+from osgbatch.spec.schema import InputModel, OutputModel, SpecModel
+from osgbatch.spec.sweeps import suggest
+
+SCHEMES = ("osdf", "http", "https", "s3", "file", "pelican")
+"""URLs that execution points can fetch."""
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+
+
+def read_inputs(reading: Reading, key: str, entries: Sequence[Any]) -> Iterator[Input]:
+    """The entries of `inputs:` or `related:` (key)."""
+    for loc, entry in reading.entries(key, entries):
+        target, target_loc = None, loc
+        if isinstance(entry, InputModel):
+            source, source_loc = entry.path, (*loc, "path")
+            target, target_loc = entry.target, (*loc, "as")
+        elif isinstance(entry, dict):
+            ((source, value),) = entry.items()
+            source_loc = target_loc = (*loc, source)
+            target = reading.text(target_loc, value)
+        else:
+            source, source_loc = entry, loc
+        at_key = source_loc == target_loc and isinstance(entry, dict)
+        place = reading.key(source_loc) if at_key else reading.place(source_loc)
+        yield from _input(reading, key, (source, place), (target, target_loc))
+
+
+def _input(
+    reading: Reading, key: str, source: tuple[str, Place], target: tuple[str | None, Loc]
+) -> Iterator[Input]:
+    text, place = source
+    is_list = text.startswith("@")
+    problem, fix = _source_problem(text.removeprefix("@"), is_list)
+    if problem:
+        reading.fail(problem, place, fix)
+    where: Template | None = None
+    if target[0] is not None:
+        where = _target(reading, key, target[0], target[1])
+        if where and is_list and not target[0].endswith("/"):
+            what = f'a list is brought to a folder, and "{target[0]}" is none'
+            reading.fail(what, reading.place(target[1]), f"Write {target[0]}/.")
+    template = reading.template(text.removeprefix("@"), place)
+    if template and not problem and (where or target[0] is None):
+        yield Input(template, where, key, is_list)
+
+
+def _source_problem(text: str, is_list: bool) -> tuple[str, str]:
+    """What is wrong with a source, and what to write; empty when nothing is."""
+    url = _URL.match(text)
+    if is_list:
+        if not text.strip():
+            return "@ should be followed by the name of a list", "Write @list.txt."
+        if url:
+            return "a list is a file beside the spec, not a URL", "Bring it here first."
+        return "", ""
+    if not url and text.startswith("~"):
+        return '"~" is not your home folder here', "Write the whole path, or ./~ for its own sake."
+    if not url:
+        return "", ""
+    scheme, rest = url[1], url[2]
+    if scheme not in SCHEMES:
+        near = "osdf" if scheme.lower() == "stash" else ""
+        did_you = f'; did you mean "{near}"?' if near else suggest(scheme.lower(), [*SCHEMES])
+        fix = f"Known are {', '.join(f'{known}://' for known in SCHEMES)}."
+        return f'unknown kind of URL "{scheme}://"{did_you}', fix
+    if not rest.strip("/"):
+        return f'"{text}" names nothing', "Write the whole URL."
+    odd = re.search(r'[\s,"$]', rest)
+    if odd:
+        fix = f"Write %{ord(odd[0]):02X} for it."
+        return f"a URL cannot hold {odd[0]!r}: HTCondor would not see it whole", fix
+    return "", ""
+
+
+def _target(reading: Reading, key: str, text: str, loc: Loc) -> Template | None:
+    """Where the task finds an input, relative to the folder `key`; None (noted) if nowhere."""
+    place = reading.place(loc)
+    example = "Write it relative to the task's folder, such as weights/model.h5."
+    if "\0" in text:
+        reading.fail("a path cannot hold a NUL character", place)
+    elif text.startswith(("/", "~")) or ".." in text.split("/"):
+        what = f'"{text}": an input must lie in the task\'s own {key}/'
+        reading.fail(what, place, example)
+    elif _URL.match(text):
+        fix = "The source stands first: {source: target}."
+        reading.fail("a target is a path in the task's folder, not a URL", place, fix)
+    else:
+        while text.startswith("./"):
+            text = text[2:].lstrip("/")
+        if text in (key, "."):
+            text += "/"
+        text = text.removeprefix(f"{key}/").lstrip("/") if text != "./" else ""
+        return reading.template(text or "./", place)
+    return None
+
+
+def read_outputs(reading: Reading, outputs: Sequence[str | OutputModel]) -> Iterator[Output]:
+    """The entries of `outputs:`."""
+    for loc, entry in reading.entries("outputs", outputs):
+        optional = False
+        text = entry
+        if isinstance(entry, OutputModel):
+            text, optional, loc = entry.path, entry.optional, (*loc, "path")
+        assert isinstance(text, str)
+        problem, fix = _output_problem(text)
+        if problem:
+            reading.fail(problem, reading.place(loc), fix)
+        elif template := reading.template(text, reading.place(loc)):
+            yield Output(template, optional)
+
+
+def _output_problem(text: str) -> tuple[str, str]:
+    if text.startswith("/") or ".." in text.split("/"):
+        fix = "Write it relative to the task's folder, such as outputs/result.csv."
+        return "an output must lie in the task's own folder", fix
+    if text.split("/")[0] in TAKEN_OUTPUTS:
+        fix = "Write it into outputs/, such as outputs/status.json."
+        return f'"{text}" would meet what osgbatch itself keeps of a task', fix
+    if "**" in text:
+        return '"**" is not known in outputs', "Name the folder instead."
+    return "", ""
+
+
+def read_variables(reading: Reading, model: SpecModel) -> Iterator[tuple[str, Template]]:
+    """`environment_variables:`, in order."""
+    for name, value in model.environment_variables.items():
+        loc: Loc = ("environment_variables", name)
+        template = reading.template(reading.text(loc, value), reading.place(loc))
+        if not name.isidentifier() or not name.isascii():
+            reading.fail(f'"{name}" cannot name an environment variable', reading.key(loc))
+        elif name.startswith("OSGBATCH_"):
+            what = f'"{name}" is taken by osgbatch; give the variable another name'
+            reading.fail(what, reading.key(loc))
+        elif template and name == "PATH" and template.names:
+            what = "PATH should be the same for all tasks, and this one is not"
+            place = reading.place(loc).at(f"{{{template.names[0]}}}")
+            reading.fail(what, place, "Name the program by its path in the command instead.")
+        elif template:
+            yield name, template

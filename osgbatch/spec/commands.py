@@ -1,0 +1,115 @@
+"""What a task runs: `command:`, `script:` or `function:`, one of them."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import shlex
+
+from osgbatch.errors import SpecError, SpecErrors
+from osgbatch.model import Function, Script, Template
+from osgbatch.spec.document import Loc
+from osgbatch.spec.reading import Reading
+from osgbatch.spec.schema import SpecModel
+from osgbatch.spec.scripts import parse_script
+
+KINDS = ("command", "script", "function")
+_SHELL_WORDS = {"|", "||", "&&", "&", ";", ">", ">>", "<", "2>", "2>&1", "&>"}
+
+
+def read_command(reading: Reading, model: SpecModel) -> tuple[Template, ...]:
+    """The words of `command:`; also says so when there is none of the kinds, or two."""
+    _check_one(reading)
+    words: list[tuple[str, Loc]] = []
+    if isinstance(model.command, str):
+        words = [(word, ("command",)) for word in _split(reading, model.command)]
+    elif model.command:
+        entries = reading.entries("command", model.command)
+        words = [(reading.text(loc, word), loc) for loc, word in entries]
+    for word, loc in words:
+        if "\0" in word:
+            reading.fail("an argument cannot hold a NUL character", reading.place(loc))
+    templates = tuple(t for word, loc in words if (t := reading.template(word, reading.place(loc))))
+    if words and not words[0][0]:
+        reading.fail("the program's name is empty", reading.place(("command",)))
+    return templates
+
+
+def _check_one(reading: Reading) -> None:
+    given = sorted(
+        (kind for kind in KINDS if reading.given(kind)),
+        key=lambda kind: (reading.key((kind,)).line, reading.key((kind,)).column),
+    )
+    if not given:
+        reading.fail(
+            '"command" is missing',
+            reading.place(()),
+            "Every sweep needs a command: `command: python job.py {x}`; or `script:` with lines "
+            "for bash; or `function: module:name` for a Python function.",
+        )
+    for second in given[1:]:
+        what = f'"{second}" beside "{given[0]}": a task runs one of them'
+        reading.fail(what, reading.key((second,)), "Leave one of them out.")
+
+
+def _split(reading: Reading, command: str) -> list[str]:
+    """The words of a command, as a shell would split it."""
+    place = reading.place(("command",))
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        reading.fail(f"the command cannot be split: {error}", place, "Close the quotes.")
+        return []
+    for word in words:
+        if word in _SHELL_WORDS:
+            reading.fail(
+                f'no shell runs the command: "{word}" would reach the program as text',
+                place.at(word),
+                "Write `script:` for lines that a shell runs; stdout and stderr are kept anyway.",
+            )
+            break
+    return words
+
+
+def read_script(reading: Reading, model: SpecModel) -> Script | None:
+    """`script:`, when there is one and nothing is wrong with it."""
+    if model.script is None:
+        return None
+    try:
+        return parse_script(model.script, reading.key(("script",)))
+    except (SpecError, SpecErrors) as error:
+        reading.add(error)
+        return None
+
+
+def read_function(reading: Reading, model: SpecModel) -> Function | None:
+    """`function: module:name`, when there is one and nothing is wrong with it."""
+    if model.function is None:
+        return None
+    place = reading.place(("function",))
+    module, _, name = model.function.strip().partition(":")
+    if not module.endswith(".py") and all(_is_name(part) for part in (*module.split("."), name)):
+        return Function(module, name, place)
+    what = "function: should be a module and a function in it"
+    reading.fail(what, place, f"Write {_meant(model.function.strip())}.")
+    return None
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text)
+
+
+def _meant(text: str) -> str:
+    """`job.py:run`, `job.run` and `lib/job:run(x)` as they should be written."""
+    path, _, name = re.sub(r"\(.*\)$", "", text).partition(":")
+    name = name.strip()
+    module = path.strip().removesuffix(".py").strip("./").replace("/", ".")
+    if not name and "." in module and not path.endswith(".py"):
+        module, name = module.rsplit(".", 1)
+    if (
+        not module.endswith(".py")
+        and all(_is_name(part) for part in module.split("."))
+        and (_is_name(name) or not name)
+    ):
+        return f"{module}:{name or 'run'}"
+    return "module:name, such as analysis:run for the function run of analysis.py"

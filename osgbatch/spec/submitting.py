@@ -1,0 +1,170 @@
+"""What goes into the submit file besides the tasks: tags, notify, and `submit:`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from osgbatch.model import Notify
+from osgbatch.spec.document import Loc
+from osgbatch.spec.reading import Reading
+from osgbatch.spec.schema import NotifyModel, SpecModel
+from osgbatch.submit_language import KNOWN_COMMANDS, custom_attribute, known_command
+
+
+def _joined(name: str) -> str:
+    """HTCondor knows a command as job_max_retries and as JobMaxRetries."""
+    return name.lower().replace("_", "")
+
+
+_COMES_BACK = "What a task writes comes back by itself; name it in `outputs:`."
+_BROUGHT = "Name what a task is brought in `files:`, `inputs:` or `libraries:`."
+_RUNS = "Write `command:`, `script:` or `function:`."
+_RETRIED = "Write `retries: {times: 2, on: any}`."
+_VARIABLES = "Write `environment_variables: {NAME: value}`."
+_NO_CONTAINERS = "Containers are not supported by this version of osgbatch."
+_NO_CHECKPOINTS = "Checkpoints are not supported by this version of osgbatch."
+_MAX_IDLE = "Write `max_running: 100`; for large sweeps osgbatch sets max_idle."
+_GPUS = "Write `gpus: {count: 1, min_memory: 8 GB, min_capability: 7.0}`."
+
+_OWNED = {
+    "queue": "Write `sweep:`; osgbatch makes the jobs from it.",
+    "executable cmd arguments arguments2 args shell": _RUNS,
+    "universe job_universe": "osgbatch's jobs are in the vanilla universe.",
+    "should_transfer_files": "osgbatch always transfers files.",
+    "when_to_transfer_output": "osgbatch always brings back what there is.",
+    "preserve_relative_paths": "osgbatch always keeps the tree of the inputs.",
+    "transfer_output_files transfer_output transfer_out transfer_output_remaps": _COMES_BACK,
+    "output_destination output_directory file_remaps": _COMES_BACK,
+    "public_input_files common_input_files": _BROUGHT,
+    "checkpoint_exit_code transfer_checkpoint_files": _NO_CHECKPOINTS,
+    "log user_log": "The event log is rounds/001/events.log of the batch folder.",
+    "log_xml user_log_use_xml": "osgbatch reads the event log as text.",
+    "output stdout": "What a task printed comes back with its results, in stdout.",
+    "error stderr": "What a task printed comes back with its results, in stderr.",
+    "initialdir iwd job_iwd": "Paths start from the spec's folder.",
+    "batch_name job_batch_name": "Write `name: find-peaks`.",
+    "request_cpus": "Write `resources: {cpus: 2}`.",
+    "request_memory": "Write `resources: {memory: 2 GB}`.",
+    "request_disk": "Write `resources: {disk: 4 GB}`.",
+    "request_gpus": "Write `gpus: 1`.",
+    "gpus_minimum_memory gpus_minimum_capability": _GPUS,
+    "requirements": "Write `requirements: {expr: ...}`.",
+    "environment environment2 env": _VARIABLES,
+    "getenv": f"What is set on the access point does not reach a task. {_VARIABLES}",
+    "max_retries job_max_retries retry_until": _RETRIED,
+    "success_exit_code job_success_exit_code": _RETRIED,
+    "max_idle materialize_max_idle job_materialize_max_idle": _MAX_IDLE,
+    "max_materialize job_materialize_limit": "Write `max_running: 100`.",
+    "notification job_notification": "Write `notify: {email: me@example.org, when: error}`.",
+    "notify_user": "Write `notify: me@example.org`.",
+    "allowed_execute_duration": "Write `resources: {time: 20 min}`, for each task.",
+    "container_image docker_image": _NO_CONTAINERS,
+    "project_name +project_name": "Write `project: name`.",
+    "+OSGBatchID +OSGBatchRound": "osgbatch finds its jobs by it.",
+}
+"""Commands that osgbatch writes itself, and what to write in the spec instead."""
+
+_INSTEAD = {_joined(name): fix for names, fix in _OWNED.items() for name in names.split()}
+_INSTEAD_OF_ALL = {"transfer": _BROUGHT, "onexit": _RETRIED}
+_REQUESTS = ["request_cpus", "request_memory", "request_disk", "request_gpus"]
+
+_WORDS = re.compile(r"[A-Za-z_][\w.]*(?:(?:\s*,\s*|\s+)[\w.]+)*")
+_LITERALS = {"true", "false", "undefined", "error"}
+
+
+def read_submit(reading: Reading, model: SpecModel) -> Iterator[tuple[str, str]]:
+    """`submit:`, each command as it was written."""
+    seen: dict[str, str] = {}
+    for key, written in model.submit.items():
+        loc: Loc = ("submit", key)
+        name = re.sub(r"^my\.", "+", key.lower())
+        problem, fix = _key_problem(key, name)
+        if not problem and name in seen:
+            problem, fix = f'"{key}" is "{seen[name]}" again', "Leave one of them out."
+        seen.setdefault(name, key)
+        if problem:
+            reading.fail(problem, reading.key(loc), fix)
+            continue
+        value = reading.text(loc, written).strip()
+        problem, fix = _value_problem(key, name, value)
+        if problem:
+            reading.fail(problem, reading.place(loc), fix)
+        else:
+            yield key, value
+
+
+def _key_problem(key: str, name: str) -> tuple[str, str]:
+    """What is wrong with a command's name, and what to write; empty when nothing is.
+
+    name: in lower case, with + for my.
+    """
+    fix = _instead(name)
+    if fix:
+        return f'"{key}" is written by osgbatch itself', fix
+    if name.startswith(("+", "my.")):
+        if custom_attribute(key):
+            return "", ""
+        return f'"{key}" cannot name an attribute', "Use letters, digits and _ after the +."
+    known = name in KNOWN_COMMANDS
+    near = [] if known else get_close_matches(name, _REQUESTS, n=1, cutoff=0.85)
+    if known or (known_command(name) and not near):
+        return "", ""
+    near = near or get_close_matches(name, sorted(KNOWN_COMMANDS), n=1)
+    if near:
+        return f'"{key}" is no submit command; did you mean "{near[0]}"?', _instead(near[0])
+    attribute = re.sub(r"[^A-Za-z0-9_]", "", key)
+    return f'"{key}" is no submit command', f"An attribute of the job is written +{attribute}."
+
+
+def _instead(name: str) -> str:
+    """What to write in place of a command of osgbatch's own; empty when it is not."""
+    joined = _joined(name)
+    starts = (fix for start, fix in _INSTEAD_OF_ALL.items() if joined.startswith(start))
+    return _INSTEAD.get(joined) or next(starts, "")
+
+
+def _value_problem(key: str, name: str, value: str) -> tuple[str, str]:
+    """What is wrong with a command's value, and what to write; empty when nothing is."""
+    if not value:
+        return f"{key} is empty", "Give it a value, or leave it out."
+    if re.search(r"[\n\r\v\f]", value):
+        return f"{key}: should be in one line", "Write `>-` and not `|` to fold lines into one."
+    if value.endswith("\\"):
+        return f"{key}: a backslash at the end would join the next line to it", "Leave it out."
+    curly = re.search(r"[“”‘’]", value)
+    if curly:
+        what = f"{key}: {curly[0]} is a curly quote, which HTCondor does not know"
+        return what, 'Write straight ones, ".'
+    placeholder = re.search(r"(?<![\w{])\{[A-Za-z_]\w*\}", value)
+    if placeholder:
+        what = f"{key}: placeholders such as {placeholder[0]} are not known in submit"
+        return what, "A submit command is the same for all jobs."
+    bare = _WORDS.fullmatch(value)
+    if name.startswith("+") and bare and not _is_expression(value):
+        return f"{key}: {value} without quotes names an attribute", f"Write '\"{value}\"' for text."
+    return "", ""
+
+
+def _is_expression(words: str) -> bool:
+    """Whether words are one to HTCondor: a literal, my.Attribute, x is undefined."""
+    low = words.lower()
+    return (
+        low in _LITERALS
+        or low.startswith(("my.", "target."))
+        or bool(re.search(r"\s(is|isnt)\s", low))
+    )
+
+
+def read_tags(reading: Reading, model: SpecModel) -> tuple[str, ...]:
+    """`tags:`, each once."""
+    entries = reading.entries("tags", model.tags)
+    return tuple(dict.fromkeys(reading.text(loc, tag).strip() for loc, tag in entries))
+
+
+def read_notify(model: SpecModel) -> Notify | None:
+    """`notify:`, when there is one."""
+    if isinstance(model.notify, NotifyModel):
+        return Notify(model.notify.email, model.notify.when)
+    return Notify(model.notify) if model.notify else None

@@ -1,0 +1,284 @@
+"""The frozen dataclasses of a spec: what a sweep.yaml says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from osgbatch.tables import Cell
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a file that the user wrote, for errors that point at it.
+
+    line, column: 1-based; width: characters under the caret; source: the line's text.
+    """
+
+    file: str
+    line: int
+    column: int
+    source: str = ""
+    width: int = 1
+
+    def at(self, token: str) -> Place:
+        """The place of `token` inside this one, where it can be found on the same line."""
+        found = self.source.find(token, self.column - 1)
+        if found < 0:
+            return self
+        return Place(self.file, self.line, found + 1, self.source, len(token))
+
+    def inside(self, text: str, offset: int, width: int) -> Place:
+        """The place of a part of `text`, where the line shows the text as it is."""
+        found = self.source.find(text, self.column - 1)
+        if found < 0:
+            return self
+        return Place(self.file, self.line, found + offset + 1, self.source, max(1, width))
+
+
+@dataclass(frozen=True)
+class Template:
+    """Text with placeholders: literals at even positions, column names at odd ones."""
+
+    parts: tuple[str, ...]
+    place: Place | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The placeholders' names, in order."""
+        return self.parts[1::2]
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        """The text with every placeholder replaced once; values are never expanded again."""
+        if len(self.parts) == 1:
+            return self.parts[0]
+        return "".join(
+            values[part] if position % 2 else part for position, part in enumerate(self.parts)
+        )
+
+
+@dataclass(frozen=True)
+class ColumnSource:
+    """One entry of the `sweep:` section: where columns come from, or what is done to the rows.
+
+    kind: "list" (cells), "range", "linspace", "logspace" (numbers), "files", "lines", "table"
+    (paths), "random" (text: the distribution, with numbers or cells; count, seed) or "zip" (parts);
+    "where", "exclude" (text), "sample" (count, seed), "repeat" or "count" (count).
+    name: the column's; empty for what makes several, or none.
+    """
+
+    kind: str
+    name: str
+    place: Place
+    cells: tuple[Cell, ...] = ()
+    paths: tuple[UserPath, ...] = ()
+    text: str = ""
+    numbers: tuple[int | Fraction, ...] = ()
+    count: int = 0
+    seed: int = 0
+    parts: tuple[ColumnSource, ...] = ()
+
+    def inside(self, offset: int, width: int) -> Place:
+        """The place of a part of `text`, where the line shows the text as it is."""
+        return self.place.inside(self.text, offset, width)
+
+
+@dataclass(frozen=True)
+class UserPath:
+    """A path as the spec has it, and where it says so."""
+
+    text: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class Script:
+    """A `script:` for bash, its placeholders made into references to environment variables.
+
+    text: what bash is given; names: the placeholders in it, each once; a reference to column x is
+    ${OSGBATCH_PARAM_x}, so that no value is ever read as code.
+    """
+
+    text: str
+    names: tuple[str, ...]
+    place: Place
+
+
+@dataclass(frozen=True)
+class Function:
+    """A Python function that is called with the row: `function: module:name`."""
+
+    module: str
+    name: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class Input:
+    """One entry of `inputs:` or `related:`.
+
+    source: a path or a URL; is_list: it is a file beside the spec that lists some, one per line.
+    target: where the task finds it, relative to `folder`; None: at the same path as in the spec.
+    A target that ends in "/" is a folder in which the source keeps its base name.
+    folder: "inputs" or "related", in the task's folder.
+    """
+
+    source: Template
+    target: Template | None = None
+    folder: str = "inputs"
+    is_list: bool = False
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a task's Python comes from: kind "none" or "requirements"."""
+
+    kind: str = "none"
+    path: UserPath | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """What must, or may, come back: a path or glob relative to the task's folder."""
+
+    pattern: Template
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a job asks for. memory in MiB, disk in KiB, time in seconds per task (0: none)."""
+
+    cpus: int = 1
+    memory_mb: int = 1024
+    disk_kb: int = 2 * 1024 * 1024
+    time_s: int = 0
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
+class ResourceExpression:
+    """A resource that depends on the row: `memory: {expr: "2 GB * n_cells"}`.
+
+    resource: cpus, memory, disk, gpus or time; its value is in bytes for memory and disk, in
+    seconds for time.
+    """
+
+    resource: str
+    text: str
+    place: Place
+
+    def inside(self, offset: int, width: int) -> Place:
+        """The place of a part of `text`, where the line shows the text as it is."""
+        return self.place.inside(self.text, offset, width)
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """Which GPUs will do; how many stands in the resources. min_memory_mb: MiB, 0 for any."""
+
+    min_memory_mb: int = 0
+    min_capability: str = ""
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What an execution point must be like.
+
+    os: names such as "el9", any of which will do; arch: "x86_64", "aarch64"; microarch: the least
+    level, "x86_64-v3"; cvmfs: repositories; sites: names of which to use only, or to avoid;
+    expr: a ClassAd expression, joined to the rest by `&&`.
+    """
+
+    os: tuple[str, ...] = ()
+    arch: tuple[str, ...] = ()
+    microarch: str = ""
+    cvmfs: tuple[str, ...] = ()
+    only_sites: tuple[str, ...] = ()
+    avoid_sites: tuple[str, ...] = ()
+    expr: str = ""
+
+
+@dataclass(frozen=True)
+class Notify:
+    """Who gets a mail from HTCondor when a job ends, and when: "complete", "error" or "always"."""
+
+    email: str
+    when: str = "complete"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is known of a pool; sizes in bytes, times in seconds, 0 for no limit.
+
+    input_bytes: what a job should at most be brought; stash_bytes: one file above this belongs
+    into the stash; many_jobs: queued jobs above which max_idle is needed; longest_s: a job that
+    takes longer needs checkpoints; home: the folder that submissions should be made from;
+    glideins: free slots follow demand, so that counting them says nothing.
+    """
+
+    name: str = "generic"
+    input_bytes: int = 500 * 1024**2
+    stash_bytes: int = 1024**3
+    many_jobs: int = 10_000
+    max_idle: int = 2_000
+    longest_s: int = 0
+    home: str = ""
+    glideins: bool = False
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often and when a failure is tried again.
+
+    on: "infrastructure", "any", or "codes" (then `codes` says which, per task, by the shim).
+    """
+
+    times: int = 2
+    on: str = "infrastructure"
+    codes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Spec:
+    """`sweep.yaml` as the user wrote it, checked.
+
+    text: its very bytes, or what it comes to with all that it extends and the defaults.
+    command, script, function: what a task runs, one of them; none: the container's own run script.
+    tasks_per_job: 0 for auto. max_running: 0 for no limit.
+    submit: commands for the submit file, as they were written.
+    """
+
+    path: Path
+    text: bytes
+    name: str
+    command: tuple[Template, ...] = ()
+    script: Script | None = None
+    function: Function | None = None
+    sources: tuple[ColumnSource, ...] = ()
+    files: tuple[UserPath, ...] = ()
+    libraries: tuple[UserPath, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    environment: Environment = Environment()
+    environment_variables: tuple[tuple[str, Template], ...] = ()
+    resources: Resources = Resources()
+    expressions: tuple[ResourceExpression, ...] = ()
+    gpus: Gpus = Gpus()
+    requirements: Requirements = Requirements()
+    retries: Retries = Retries()
+    project: str = ""
+    max_running: int = 0
+    tags: tuple[str, ...] = ()
+    notify: Notify | None = None
+    submit: tuple[tuple[str, str], ...] = ()
+    profile: Profile = Profile()
+    tasks_per_job: int = 1
+    gather: UserPath | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths of the spec start from."""
+        return self.path.parent

@@ -1,0 +1,380 @@
+"""What `osgbatch plan` prints and warns."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from osgbatch.cli.plans import plan_text
+from osgbatch.model import (
+    Column,
+    Place,
+    Plan,
+    Profile,
+    ResourceExpression,
+    Resources,
+    Spec,
+    Table,
+    Template,
+)
+from osgbatch.planning.advice import Advice, advise, duration_category, table_notes
+from osgbatch.planning.plan import make_plan
+from osgbatch.planning.summary import core_hours, plan_data
+from osgbatch.spec.load import load_spec
+from osgbatch.sweep.expand import expand
+from osgbatch.tables import Cell
+
+GB = 1024**3
+HOUR = 3600
+DEFAULTS = Resources()
+OSPOOL = Profile(name="ospool", longest_s=20 * HOUR, home="/home", glideins=True)
+
+
+def made(folder: Path, text: str, **files: str) -> Plan:
+    """The plan of a sweep.yaml with these files beside it."""
+    for name, content in {"sweep.yaml": dedent(text), **files}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    spec = load_spec(folder / "sweep.yaml")
+    return make_plan(spec, expand(spec))
+
+
+SWEEP = """\
+name: scan
+command: [sh, run.sh, "{mass}", "{file}"]
+sweep:
+  mass: {linspace: [0, 1, 30]}
+  file: {files: data/*.txt}
+files: [run.sh]
+outputs: [outputs/x.npy, {path: "outputs/{mass}.log", optional: true}]
+resources: {cpus: 2, memory: 1 GB, disk: 1 GB, time: 20 min}
+tasks_per_job: auto
+"""
+
+
+def test_the_whole_page_at_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"run.sh": "true\n" * 400, "data/a.txt": "x" * 2048, "data/b.txt": "x" * 1024}
+    plan = made(tmp_path, SWEEP, **files)
+    monkeypatch.chdir(tmp_path)
+    page = plan_text(replace(plan, warnings=("mind " + "the gap " * 12,)), None, 80)
+    assert page == dedent(
+        """\
+        sweep        scan, from sweep.yaml
+        tasks        60 = 30 mass x 2 file
+        jobs         60 tasks; 1 h / 20 min = 3 tasks per job
+                     20 jobs of 3 tasks
+        rows         task  mass                  file
+                     0     0.0                   inputs/data/a.txt
+                     1     0.0                   inputs/data/b.txt
+                     2     0.034482758620689655  inputs/data/a.txt
+                     ...
+                     59    1.0                   inputs/data/b.txt
+        task 0 runs  sh run.sh 0.0 inputs/data/a.txt
+
+        environment  none: what the execution point has
+        files        run.sh (1 file, 2 KB)
+        inputs       3 KB of different files
+        to a job     at most 5 KB, 99.1 KB for 20 jobs
+        comes back   outputs/x.npy, outputs/{mass}.log (optional)
+
+        each job     2 cpus, 1 GB memory, 3 GB disk
+        time         at most 1 h for a job, 20 min for a task (category Medium)
+        core hours   at most 40
+        profile      generic (inputs up to 500 MB for a job, max_idle above 10,000 jobs)
+
+        warning      mind the gap the gap the gap the gap the gap the gap the gap the
+                     gap the gap the gap the gap the gap"""
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_line_is_wider_than_the_terminal(tmp_path: Path, width: int) -> None:
+    columns = "".join(f"  column_{n}: [{'v' * (3 * n + 1)}]\n" for n in range(20))
+    text = (
+        f"command: echo {'word ' * 300}\nsweep:\n{columns}  n: {{range: 50}}\n"
+        "resources: {time: 1 min}\nrequirements: {os: [el8, el9], sites: {avoid: [A, B]}}\n"
+        "tasks_per_job: auto\n"
+    )
+    page = plan_text(made(tmp_path, text), 12345, width)
+    assert max(map(len, page.splitlines())) <= width
+    assert " more)" in page
+    assert "... (1,504 characters in all)" in page
+
+
+def test_a_terminal_is_never_given_a_users_escape_sequences(tmp_path: Path) -> None:
+    text = 'command: [echo, "a\\e[2Jb", "{x}"]\nsweep: {x: ["\\e]0;title\\a"]}\n'
+    page = plan_text(made(tmp_path, text), None, 80)
+    assert "\x1b" not in page
+    assert "\\x1b[2J" in page
+
+
+def test_a_script_is_shown_as_it_is_with_its_first_lines(tmp_path: Path) -> None:
+    lines = "".join(f"  echo {n}\n" for n in range(9))
+    page = plan_text(made(tmp_path, f"script: |\n  cd {{d}}\n{lines}sweep: {{d: [x]}}\n"), None, 80)
+    assert (
+        'task 0 runs  bash, with the parameters as variables:\n             cd "${OSGBATCH' in page
+    )
+    assert "             ... (10 lines in all)" in page
+
+
+def test_a_function_is_shown_as_the_call_that_is_made(tmp_path: Path) -> None:
+    text = "function: sim:main\nsweep: {n: [3], name: [ab]}\nfiles: [sim.py]\n"
+    plan = made(tmp_path, text, **{"sim.py": ""})
+    assert "task 0 runs  sim:main(n=3, name='ab')" in plan_text(plan, None, 80)
+    assert plan_data(plan)["program"] == "function"
+
+
+def test_what_differs_between_jobs_is_told_with_the_largest(tmp_path: Path) -> None:
+    text = """\
+        command: run {n}
+        sweep: {n: {range: [1, 5]}}
+        resources: {cpus: 2, memory: {expr: "2 GB * n"}, time: {expr: "1 h * n"}}
+        """
+    plan = made(tmp_path, text)
+    page = plan_text(plan, None, 80)
+    assert "2 cpus, 8 GB memory, 2 GB disk (the largest; memory and time differ" in page
+    assert "at most 4 h for a job (category Medium)" in page
+    assert core_hours(plan) == (1 + 2 + 3 + 4) * 2
+    assert "core hours   at most 20" in page
+
+
+def test_core_hours_are_only_known_with_a_time(tmp_path: Path) -> None:
+    assert core_hours(made(tmp_path, "command: run\nsweep: {count: 7}\n")) is None
+    timed = "command: run\nsweep: {count: 7}\nresources: {time: 30 min, cpus: 4}\n"
+    assert core_hours(made(tmp_path, timed)) == 7 * 4 * 0.5
+    text = """\
+        command: run {n}
+        sweep: {n: [1, 2, 3]}
+        resources: {cpus: {expr: n}, time: 1 h}
+        """
+    assert core_hours(made(tmp_path, text)) == 6
+
+
+def test_an_environment_is_told_packed_or_not(tmp_path: Path) -> None:
+    plan = made(tmp_path, "command: run\nenvironment: r.txt\n", **{"r.txt": "numpy\n"})
+    unpacked, packed = plan_text(plan, None, 80), plan_text(plan, 30 * 1024**2, 80)
+    assert "environment  r.txt (not packed yet, submit does it)" in unpacked
+    assert "to a job     the environment" in unpacked
+    assert "environment  r.txt (packed before, 30 MB)" in packed
+    assert "to a job     at most 30 MB" in packed
+
+
+def test_plan_json_is_json_and_says_what_the_page_says(tmp_path: Path) -> None:
+    files = {"run.sh": "", "data/a.txt": "x", "data/b.txt": "y"}
+    data = json.loads(json.dumps(plan_data(made(tmp_path, SWEEP, **files))))
+    assert data["tasks"] == 60
+    assert data["jobs"] == 20
+    assert data["grouping"][-1] == "20 jobs of 3 tasks"
+    assert data["job_resources"] == {
+        "cpus": 2, "memory_mb": 1024, "disk_kb": 3 * 1024**2, "gpus": 0, "time_s": HOUR
+    }  # fmt: skip
+    assert data["core_hours"] == 40
+    assert data["columns"] == ["mass", "file"]
+    assert data["first"]["parameters"] == {"mass": 0.0, "file": "inputs/data/a.txt"}
+
+
+# --- advice ---------------------------------------------------------------------------------------
+
+
+def spec_with(
+    profile: Profile = OSPOOL,
+    resources: Resources = DEFAULTS,
+    tasks_per_job: int = 1,
+    submit: tuple[tuple[str, str], ...] = (),
+    expressions: tuple[ResourceExpression, ...] = (),
+) -> Spec:
+    return Spec(
+        Path("/home/alice/sweep/sweep.yaml"),
+        b"",
+        "sweep",
+        command=(Template(("run",)),),
+        resources=resources,
+        profile=profile,
+        tasks_per_job=tasks_per_job,
+        submit=submit,
+        expressions=expressions,
+    )
+
+
+def advice(
+    spec: Spec,
+    jobs: int = 10,
+    job_s: int = 0,
+    job_bytes: int = 0,
+    largest_input: tuple[str, int] | None = None,
+    demand: Resources | None = None,
+) -> list[Advice]:
+    return advise(
+        spec,
+        jobs=jobs,
+        job_s=job_s,
+        job_bytes=job_bytes,
+        largest_input=largest_input,
+        demand=demand,
+    )
+
+
+def test_an_ordinary_sweep_gets_no_advice() -> None:
+    assert advice(spec_with(), job_s=HOUR, job_bytes=1000, largest_input=("a", 1000)) == []
+
+
+def test_a_job_over_the_pools_longest_is_an_error() -> None:
+    (found,) = advice(spec_with(resources=Resources(time_s=25 * HOUR)), job_s=25 * HOUR)
+    assert found.error
+    assert "a job may take 1 day 1 h, over the 20 h after which ospool wants checkpoints" in (
+        found.text
+    )
+    assert "make tasks shorter" in found.text
+
+
+def test_where_many_tasks_make_a_job_too_long_fewer_of_them_are_advised() -> None:
+    spec = spec_with(resources=Resources(time_s=HOUR), tasks_per_job=25)
+    (found,) = advice(spec, job_s=25 * HOUR)
+    assert found.error
+    assert "tasks_per_job" in found.text
+
+
+def test_an_error_points_at_the_expression_that_makes_it() -> None:
+    place = Place("sweep.yaml", 3, 7)
+    spec = spec_with(expressions=(ResourceExpression("time", "30 h * n", place),))
+    assert advice(spec, job_s=30 * HOUR)[0].place == place
+
+
+def test_checkpoints_lift_the_limit() -> None:
+    spec = spec_with(submit=(("Checkpoint_exit_code", "85"),))
+    (found,) = advice(spec, job_s=30 * HOUR)
+    assert not found.error
+    assert "JobDurationCategory is Long" in found.text
+
+
+def test_a_pool_without_a_limit_takes_any_length() -> None:
+    assert advice(spec_with(Profile()), job_s=900 * HOUR) == []
+
+
+@pytest.mark.parametrize(
+    ("job_s", "category"), [(0, "Medium"), (10 * HOUR, "Medium"), (10 * HOUR + 1, "Long")]
+)
+def test_over_ten_hours_the_category_is_long(job_s: int, category: str) -> None:
+    assert duration_category(job_s) == category
+    said = [found.text for found in advice(spec_with(), job_s=job_s)]
+    assert bool(said) == (category == "Long")
+
+
+def test_a_folder_elsewhere_than_home_is_told(tmp_path: Path) -> None:
+    here = replace(spec_with(), path=tmp_path / "sweep.yaml")
+    away = replace(here, profile=replace(OSPOOL, home=str(tmp_path / "home")))
+    (found,) = advice(away)
+    assert str(tmp_path) in found.text
+    assert "move the sweep's folder" in found.text
+    (tmp_path / "home").symlink_to(tmp_path)
+    assert advice(away) == []
+
+
+def test_large_inputs_are_told() -> None:
+    said = advice(spec_with(), job_bytes=3 * GB, largest_input=("ref.fa", 2 * GB))
+    assert [found.error for found in said] == [False, False]
+    assert said[0].text.startswith("ref.fa has 2 GB: a file over 1 GB")
+    assert "brought up to 3 GB of inputs, over the 500 MB" in said[1].text
+    assert "fewer tasks" not in said[1].text
+    assert "fewer tasks" in advice(spec_with(tasks_per_job=9), job_bytes=3 * GB)[0].text
+    unlimited = Profile(input_bytes=0, stash_bytes=0)
+    assert advice(spec_with(unlimited), job_bytes=3 * GB, largest_input=("a", 2 * GB)) == []
+
+
+def test_what_few_slots_have_is_told_where_slots_are_glideins() -> None:
+    large = Resources(cpus=8, memory_mb=41 * 1024)
+    (found,) = advice(spec_with(), demand=large)
+    assert "few slots of ospool have 8 cpus and 41 GB of memory" in found.text
+    assert advice(spec_with(Profile()), demand=large) == []
+    assert advice(spec_with(), demand=Resources(cpus=7, memory_mb=40 * 1024)) == []
+
+
+def test_many_short_jobs_are_told_but_not_those_that_auto_made() -> None:
+    assert "100 jobs of at most 1 min" in advice(spec_with(), jobs=100, job_s=60)[0].text
+    assert advice(spec_with(), jobs=99, job_s=60) == []
+    assert advice(spec_with(), jobs=100, job_s=600) == []
+    assert advice(spec_with(tasks_per_job=0), jobs=100, job_s=60) == []
+    assert advice(spec_with(), jobs=100, job_s=0) == []
+
+
+def test_more_jobs_than_the_pool_takes_get_max_idle() -> None:
+    (found,) = advice(spec_with(), jobs=10_001)
+    assert "max_idle = 2,000 is set" in found.text
+    assert advice(spec_with(), jobs=10_000) == []
+
+
+# --- notes on the table ---------------------------------------------------------------------------
+
+
+def notes(folder: Path, text: str, **files: str) -> list[str]:
+    plan = made(folder, text, **files)
+    return table_notes(plan.spec, plan.table)
+
+
+def test_a_column_that_nothing_uses_is_named(tmp_path: Path) -> None:
+    assert notes(tmp_path, "command: run {a}\nsweep: {a: [1], b: [2], c: [3]}\n") == [
+        "nothing uses the columns b, c: a task can read them only in params.json"
+    ]
+    many = ", ".join(f"c{n}: [1]" for n in range(9))
+    (said,) = notes(tmp_path, f"command: run {{a}}\nsweep: {{a: [1], {many}}}\n")
+    assert "c0, c1, c2, c3, c4 and 4 more" in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "command: run\nsweep: {a: [1], b: [2]}\n",  # reads params.json, or it would use one
+        "command: run {a} {b}\nsweep: {a: [1], b: [2]}\n",
+        "command: run {a}\nsweep: {a: [1], b: [2]}\nenvironment_variables: {B: '{b}'}\n",
+        "command: run {a}\nsweep: {a: [1], b: [2]}\noutputs: ['outputs/{b}']\n",
+        "command: run {a}\nsweep: {a: [1], b: [2], where: 'b > 1'}\n",
+        "command: run {a}\nsweep: {a: [1], b: [2]}\nresources: {memory: {expr: '1 GB * b'}}\n",
+        "command: run {a}\nsweep: {a: [1], b: {files: '*.yaml'}}\n",
+        "command: run {a}\nsweep: {a: [1, 2], repeat: 3}\n",
+        "function: m:f\nsweep: {a: [1], b: [2]}\n",
+    ],
+)
+def test_columns_that_something_uses_are_not(tmp_path: Path, text: str) -> None:
+    assert notes(tmp_path, text) == []
+
+
+def test_equal_rows_are_told_with_the_first_pair(tmp_path: Path) -> None:
+    text = "command: run {x} {n}\nsweep: {table: t.csv, n: [1, 2]}\n"
+    (said,) = notes(tmp_path, text, **{"t.csv": "x\na\nb\na\na\n"})
+    assert said.startswith(
+        "2 rows are there already, such as that of task 4, which is task 0 again"
+    )
+    assert made(tmp_path, text).table.row(4) == made(tmp_path, text).table.row(0)
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        "{x: [1, 1.0, '1 ']}",
+        "{x: [1, 2], repeat: 3}",
+        "{x: {random: {choice: [a, b], n: 50, seed: 1}}}",
+        "{zip: {x: {random: {choice: [a, b], n: 9, seed: 1}}}}",
+        "{x: [1, 2], y: [1, 2]}",
+    ],
+)
+def test_rows_that_differ_or_are_meant_to_be_equal_are_not(tmp_path: Path, sweep: str) -> None:
+    assert notes(tmp_path, f"command: run {{x}}{' {y}' * ('y:' in sweep)}\nsweep: {sweep}\n") == []
+
+
+def test_the_index_tells_equal_rows_apart(tmp_path: Path) -> None:
+    assert notes(tmp_path, "command: run {x} {index}\nsweep: {x: [1, 1]}\n") == []
+    assert len(notes(tmp_path, "command: run {x}\nsweep: {x: [1, 1]}\n")) == 1
+
+
+def test_notes_on_a_million_rows_take_no_second() -> None:
+    cells = [Cell(n, str(n)) for n in range(1_000_000)]
+    table = Table(((Column("x", cells), Column("y", cells)),))
+    spec = replace(spec_with(), command=(Template(("run ", "x", " ", "y", "")),))
+    began = time.monotonic()
+    assert table_notes(spec, table) == []
+    assert time.monotonic() - began < 1
