@@ -40,7 +40,6 @@ from osgbatch.rendering.items import (
     rows_lines,
 )
 from osgbatch.rendering.program import program_file
-from osgbatch.rendering.render import ItemFiles
 from osgbatch.rendering.requirements import requirements_expression
 from osgbatch.rendering.shim import shim_text
 from osgbatch.rendering.submit import execute_seconds, job_retries, submit_text
@@ -185,16 +184,16 @@ def _render(
         rows = Payload("rows", rows_path, digest, size, size)
         resolved = resolve(plan, [*resolved.payload, rows])
         folders.write_stream(items_path, item_lines(resolved, rows_file=True))
-    items = ItemFiles(item_names(resolved))
+    fields = item_names(resolved)
     folders.write_bytes(folder / names.SPEC, plan.spec.text)
     folders.write_json(folder / names.PLAN, plan_data(plan))
     folders.write_stream(folder / names.TASKS, folders.tasks_csv(plan.table))
     folders.write_bytes(round_.folder / names.SHIM, _encoded(shim_text(resolved, round_)), 0o755)
     folders.write_bytes(
-        round_.folder / names.SUBMIT_FILE, _encoded(submit_text(resolved, round_, items))
+        round_.folder / names.SUBMIT_FILE, _encoded(submit_text(resolved, round_, fields))
     )
     data = folders.resolved_data(
-        resolved, folder, batch_id, execute_seconds(resolved), job_retries(plan.spec), items.names
+        resolved, folder, batch_id, execute_seconds(resolved), job_retries(plan.spec), fields
     )
     folders.write_json(folder / names.RESOLVED, data)
     return Rendered(folder, round_, resolved)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from operator import floordiv
 from typing import overload
 
 
@@ -36,4 +38,7 @@ class Chunks(Sequence[Sequence[int]]):
         return range(job * self.tasks // self.jobs, (job + 1) * self.tasks // self.jobs)
 
     def __iter__(self) -> Iterator[Sequence[int]]:
-        return (self[i] for i in range(self.jobs))
+        step, stop = self.tasks, self.jobs * self.tasks
+        starts = map(floordiv, range(0, stop, step), repeat(self.jobs))
+        ends = map(floordiv, range(step, stop + step, step), repeat(self.jobs))
+        return map(range, starts, ends)

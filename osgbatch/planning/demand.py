@@ -35,14 +35,6 @@ def row_resources(spec: Spec, table: Table) -> dict[str, array[int]]:
             errors.append(error)
     if errors:
         raise SpecErrors(errors)
-    gpus = found.get("gpus")
-    if gpus and min(gpus) == 0 < max(gpus):
-        source = next(s for s in spec.expressions if s.resource == "gpus")
-        raise SpecError(
-            "gpus: some tasks need none, and one submission asks for GPUs in all jobs or in none",
-            source.place,
-            fix="Make two sweeps of it, each with a `where:`.",
-        )
     return found
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from osgbatch.model import InputFile, Resolved
 from osgbatch.rendering.limits import execute_limit
-from osgbatch.rendering.rows import MAX_ITEM_BYTES, RowWriter, encode_rows
+from osgbatch.rendering.rows import MAX_ITEM_BYTES, RowWriter, encode_rows, encode_singly
 from osgbatch.task_ranges import task_ranges
 
 ROWS_FILE = "rows.items"
@@ -44,7 +45,7 @@ def item_lines(resolved: Resolved, *, rows_file: bool) -> Iterator[bytes]:
     first = 0
     for jobs in _batches(plan.jobs):
         last = first + len(jobs)
-        columns: list[Iterable[object]] = [map(task_ranges, jobs)]
+        columns: list[Iterable[object]] = [_tasks(jobs)]
         columns.append(["@"] * len(jobs) if rows_file else _short(_words(writer, jobs)))
         columns += [values[first:last] for values in varying]
         inputs = _inputs(resolved, jobs)
@@ -60,7 +61,7 @@ def rows_lines(resolved: Resolved) -> Iterator[bytes]:
     plan = resolved.plan
     writer = RowWriter(plan.table, plan.tasks)
     for jobs in _batches(plan.jobs):
-        pairs = zip(map(task_ranges, jobs), _words(writer, jobs), strict=True)
+        pairs = zip(_tasks(jobs), _words(writer, jobs), strict=True)
         yield "".join(map("%s %s\n".__mod__, pairs)).encode()
 
 
@@ -79,16 +80,22 @@ def _varying(resolved: Resolved) -> dict[str, Sequence[int]]:
 
 def _batches(jobs: Jobs) -> Iterator[Jobs]:
     """The jobs in order, in batches of some thousand tasks."""
-    batch: list[Sequence[int]] = []
-    count = 0
-    for job in jobs:
-        batch.append(job)
-        count += len(job)
-        if count >= CHUNK:
-            yield batch
-            batch, count = [], 0
-    if batch:
+    left = iter(jobs)
+    size = max(1, CHUNK // max(map(len, jobs)))
+    while batch := list(islice(left, size)):
         yield batch
+
+
+def _tasks(jobs: Jobs) -> Iterable[str]:
+    """Which tasks each job runs."""
+    if _single(jobs):
+        return [str(task) for (task,) in jobs]
+    return map(task_ranges, jobs)
+
+
+def _single(jobs: Jobs) -> bool:
+    """Whether each of these jobs runs one task."""
+    return max(map(len, jobs)) == 1
 
 
 def _short(words: list[str]) -> list[str]:
@@ -99,14 +106,20 @@ def _short(words: list[str]) -> list[str]:
 
 def _words(writer: RowWriter, jobs: Jobs) -> list[str]:
     """The rows of each job as one word."""
-    functions = iter([f for start, stop in _runs(jobs) for f in writer.functions(start, stop)])
-    if all(len(job) == 1 for job in jobs):
-        return list(map(encode_rows, functions))
-    return [encode_rows("".join(next(functions) for _ in job)) for job in jobs]
+    functions = [f for start, stop in _runs(jobs) for f in writer.functions(start, stop)]
+    if _single(jobs):
+        return encode_singly(functions)
+    left = iter(functions)
+    return [encode_rows("".join(islice(left, len(job)))) for job in jobs]
 
 
 def _runs(jobs: Jobs) -> Iterator[tuple[int, int]]:
     """The tasks of these jobs in order, as ranges of neighbours."""
+    if _single(jobs):
+        first, last = jobs[0][0], jobs[-1][0] + 1
+        if last - first == len(jobs) and [task for (task,) in jobs] == list(range(first, last)):
+            yield first, last
+            return
     start = stop = -1
     for job in jobs:
         for first, last in _neighbours(job):

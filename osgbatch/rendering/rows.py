@@ -135,6 +135,15 @@ def encode_rows(functions: str) -> str:
     return base64.b64encode(packed).decode("ascii")
 
 
+def encode_singly(functions: Sequence[str]) -> list[str]:
+    """`encode_rows` of each of these, fast for many short ones."""
+    fragments = "\0".join(functions).encode("utf-8", "surrogateescape").split(b"\0")
+    if len(fragments) != len(functions) or max(map(len, fragments)) >= PLAIN_BYTES:
+        return list(map(encode_rows, functions))
+    lines = b"".join(map(b2a_base64, fragments)).decode("ascii")  # each ends with a line break
+    return [f".{word}" for word in lines.splitlines()]
+
+
 def decode_rows(word: str) -> bytes:
     """The inverse of `encode_rows`, as bytes."""
     if word.startswith("."):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from osgbatch import names
 from osgbatch.errors import OsgbatchError
@@ -19,9 +20,6 @@ from osgbatch.rendering.requirements import (
 from osgbatch.rendering.templates import fill, submit_value
 from osgbatch.version import VERSION
 
-if TYPE_CHECKING:
-    from osgbatch.rendering.render import ItemFiles
-
 RETRIED_CODES = tuple(range(101, 110))
 """The shim's codes for failures of the execution point (docs/architecture.md)."""
 MEDIUM_S = 10 * 3600
@@ -31,7 +29,7 @@ _DIRECTIVES = frozenset(["queue", "if", "elif", "else", "endif", "include", "use
 """What begins a line of the submit language and is no command."""
 
 
-def submit_text(resolved: Resolved, round_: Round, items: ItemFiles) -> str:
+def submit_text(resolved: Resolved, round_: Round, item_names: Sequence[str]) -> str:
     """The text of `job.submit`. Raises OsgbatchError for what cannot be written into one."""
     plan = resolved.plan
     spec = plan.spec
@@ -52,17 +50,17 @@ def submit_text(resolved: Resolved, round_: Round, items: ItemFiles) -> str:
             "returned": str(returned),
             "returned_relative": os.path.relpath(returned, round_.initialdir),
             "per_folder": names.JOBS_PER_RETURN_FOLDER,
-            "transfer_input": _transferred(resolved, round_, items.names),
+            "transfer_input": _transferred(resolved, round_, item_names),
             "out_archive": names.OUT_ARCHIVE,
             "retry_times": retries.times,
             "retry_any": retries.on == "any",
             "retry_codes": retries.codes,
             "max_idle": resolved.max_idle,
             "max_running": spec.max_running,
-            "item_names": items.names,
+            "item_names": item_names,
             "items": str(round_.folder / names.ITEMS),
-            **_requests(resolved, items.names),
-            **_duration(resolved, items.names),
+            **_requests(resolved, item_names),
+            **_duration(resolved, item_names),
             **_placement(spec),
             **_people(spec),
             "own": own_commands(spec),
@@ -72,7 +70,7 @@ def submit_text(resolved: Resolved, round_: Round, items: ItemFiles) -> str:
     return text
 
 
-def _transferred(resolved: Resolved, round_: Round, item_names: tuple[str, ...]) -> list[str]:
+def _transferred(resolved: Resolved, round_: Round, item_names: Sequence[str]) -> list[str]:
     """What is brought: archives, what all tasks are brought, and what differs between jobs."""
     found = [os.path.relpath(item.path, round_.initialdir) for item in resolved.payload]
     found += [file.transferred for file in resolved.plan.tasks.shared if not file.archived]
@@ -80,7 +78,7 @@ def _transferred(resolved: Resolved, round_: Round, item_names: tuple[str, ...])
     return [*map(submit_value, dict.fromkeys(found)), *own]
 
 
-def _requests(resolved: Resolved, item_names: tuple[str, ...]) -> dict[str, Any]:
+def _requests(resolved: Resolved, item_names: Sequence[str]) -> dict[str, Any]:
     """What a job asks for; what differs between jobs stands in the item file."""
     resources, gpus = resolved.resources, resolved.plan.spec.gpus
 
@@ -97,7 +95,7 @@ def _requests(resolved: Resolved, item_names: tuple[str, ...]) -> dict[str, Any]
     }
 
 
-def _duration(resolved: Resolved, item_names: tuple[str, ...]) -> dict[str, Any]:
+def _duration(resolved: Resolved, item_names: Sequence[str]) -> dict[str, Any]:
     """The back-stop on a job's time, and the category that follows from it."""
     longest = execute_seconds(resolved)
     varies = "execute_s" in item_names

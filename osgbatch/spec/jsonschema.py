@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from osgbatch.spec import schema
-from osgbatch.spec.series import DISTRIBUTIONS
-from osgbatch.spec.series import SOURCES
+from osgbatch.spec.series import DISTRIBUTIONS, SOURCES
 from osgbatch.spec.values import SCALAR, TEXT
 
 ID = "https://json-schema.org/draft/2020-12/schema"

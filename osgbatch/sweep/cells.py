@@ -19,8 +19,10 @@ _DECIMAL = _INTEGER + r"(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)"
 _NUMBER = re.compile(rf"({_DECIMAL})|{_INTEGER}")
 _INTEGERS = re.compile(rf"{_INTEGER}(?:\0{_INTEGER})*".encode())
 _DECIMALS = re.compile(rf"{_DECIMAL}(?:\0{_DECIMAL})*".encode())
-_EXPONENT = re.compile(rb"[eE]|[0-9]{300}")
-_PERHAPS_TYPED = re.compile(rb"(?:^|\0)(?:-?[0-9]|(?i:true|false)(?:\0|$))")
+# Without exponent and not too long, so that none is too large for a float.
+_PLAIN_NUMBER = r"-?(?:0|[1-9][0-9]{0,280})(?:\.[0-9]+)?"
+_PLAIN_NUMBERS = re.compile(rf"{_PLAIN_NUMBER}(?:\0{_PLAIN_NUMBER})*".encode())
+_PERHAPS_TYPED = re.compile(rb"\0(?:-?[0-9]|(?i:true|false)(?:\0|$))")
 _TRUTH = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
@@ -160,12 +162,9 @@ class TextCells(Cells):
 
 def _block_kind(block: bytes) -> str:
     """The kind of a block of typed cells, where a glance tells."""
-    if _INTEGERS.fullmatch(block):
+    if _PLAIN_NUMBERS.fullmatch(block):
         return "number"
-    # Not one with an exponent or as long as that: it could be too large for a float, so text.
-    if _DECIMALS.fullmatch(block) and not _EXPONENT.search(block):
-        return "number"
-    return "" if _PERHAPS_TYPED.search(block) else "text"
+    return "" if _PERHAPS_TYPED.search(b"\0" + block) else "text"
 
 
 def pack(texts: Sequence[str]) -> bytes:

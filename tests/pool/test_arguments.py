@@ -6,7 +6,6 @@ import hashlib
 import os
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,10 +34,14 @@ NASTY = [
 ]  # fmt: skip
 
 
+WORDS = 8
+"""Arguments of a task; where a case has fewer, the last ones are empty."""
+
+
 def _spec(per_job: int) -> str:
+    words = ", ".join(f"'{{a{i}}}'" for i in range(WORDS))
     return (
-        "command: [python3, show.py]\n"
-        "sweep: {n: [0]}\n"
+        f"command: [python3, show.py, {words}]\n"
         "files: [show.py]\n"
         f"tasks_per_job: {per_job}\n"
         "outputs: [outputs/seen]\n"
@@ -58,19 +61,10 @@ def _submit_arguments(
     from osgbatch.model import Cell, Column, Table
 
     spec = write_sweep(folder, _spec(per_job), {"show.py": SHOW})
-    numbers = Column("n", [Cell(i, str(i)) for i in range(len(cases))])
-
-    original = steps.make_plan
-
-    def with_arguments(spec, table, batch_root=None):  # type: ignore[no-untyped-def]
-        plan = original(spec, Table(((numbers,),)), batch_root)
-        tasks = [
-            replace(task, argv=(*task.argv, *case))
-            for task, case in zip(plan.tasks, cases, strict=True)
-        ]
-        return replace(plan, tasks=tasks)
-
-    monkeypatch.setattr(steps, "make_plan", with_arguments)
+    columns = tuple(
+        Column(f"a{i}", [Cell(case[i], case[i]) for case in cases]) for i in range(WORDS)
+    )
+    monkeypatch.setattr(steps, "expand", lambda spec: Table((columns,)))
     batch = steps.submit_sweep(spec, "condor", lambda text: None)
     return batch.folder
 
@@ -84,12 +78,14 @@ def _cases() -> list[list[str]]:
         max_examples=40, database=None, deadline=None, phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
-    @given(st.lists(byte_words | st.sampled_from(NASTY[:-1]), max_size=8))
+    @given(st.lists(byte_words | st.sampled_from(NASTY[:-1]), max_size=WORDS))
     def draw(words: list[str]) -> None:
         drawn.append(words)
 
     draw()
-    return [[word] for word in NASTY] + [list(NASTY)] + drawn
+    together = [NASTY[i : i + WORDS] for i in range(0, len(NASTY), WORDS)]
+    cases = [[word] for word in NASTY] + together + drawn
+    return [[*case, *[""] * (WORDS - len(case))] for case in cases]
 
 
 @pytest.mark.parametrize("per_job", [1, 7])

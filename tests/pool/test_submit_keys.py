@@ -265,3 +265,17 @@ def test_the_vocabulary_is_condor_submits(
     _, complaints = dry_run(tmp_path / "job.submit")
     assert ("was unused by condor_submit" not in complaints) is known
     assert known_command(key) is known
+
+
+def test_a_folder_named_like_a_macro_below_the_initial_directory(
+    pool: Pool, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/x").write_text("brought\n")
+    spec = (
+        "command: [cat, inputs/data/x]\ninputs: [../data/x]\nfiles: [sweep.yaml]\n"
+        "resources: {memory: 40 MB, disk: 50 MB}\n"
+    )
+    ran = run_sweep("condor", write_sweep(tmp_path / "of $(HOME) sweep", spec, {}))
+    assert ran.status["counts"] == {"succeeded": 1}
+    assert ran.result(0, "stdout") == b"brought\n"

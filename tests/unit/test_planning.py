@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from osgbatch.errors import OsgbatchError
 from osgbatch.model import Payload, Plan
-from osgbatch.planning.chunks import Chunks
 from osgbatch.names import task_path
+from osgbatch.planning.chunks import Chunks
 from osgbatch.planning.inputs import travels_plainly
 from osgbatch.planning.plan import make_plan
 from osgbatch.planning.resolve import resolve

@@ -29,7 +29,8 @@ CELLS = (
     | st.sampled_from(
         [
             Cell(2.5, "2.50"), Cell(True, "True"), Cell(False, "false"), Cell("1", "1"),
-            Cell(5, "+5"), Cell(0.5, ".5"), Cell("", ""), Cell("true", "true"), Cell(1e300, "1e300"),
+            Cell(5, "+5"), Cell(0.5, ".5"), Cell("", ""), Cell("true", "true"),
+            Cell(1e300, "1e300"),
         ]
     )
 )  # fmt: skip

@@ -26,7 +26,6 @@ from osgbatch.model import (
     Round,
     Spec,
 )
-from osgbatch.rendering.render import ItemFiles
 from osgbatch.rendering.requirements import requirements_expression
 from osgbatch.rendering.submit import submit_text
 from osgbatch.submit_language import custom_attribute, known_command
@@ -62,7 +61,7 @@ def render(
     payload = (Payload("files", batch / "payload/files-1.tar.gz", "00", 1, 1),)
     resolved = Resolved(plan, payload, resources, max_idle=max_idle)
     round_ = Round(batch / "rounds/001", "0123456789ab", "peaks", 1, len(jobs), home)
-    return submit_text(resolved, round_, ItemFiles(("tasks", "rows", *extra_names)))
+    return submit_text(resolved, round_, ("tasks", "rows", *extra_names))
 
 
 def commands(text: str) -> dict[str, str]:
