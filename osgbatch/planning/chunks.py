@@ -38,6 +38,9 @@ class Chunks(Sequence[Sequence[int]]):
         return range(job * self.tasks // self.jobs, (job + 1) * self.tasks // self.jobs)
 
     def __iter__(self) -> Iterator[Sequence[int]]:
+        size, rest = divmod(self.tasks, self.jobs)
+        if not rest:
+            return map(range, range(0, self.tasks, size), range(size, self.tasks + size, size))
         step, stop = self.tasks, self.jobs * self.tasks
         starts = map(floordiv, range(0, stop, step), repeat(self.jobs))
         ends = map(floordiv, range(step, stop + step, step), repeat(self.jobs))

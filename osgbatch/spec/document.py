@@ -12,6 +12,7 @@ import yaml
 
 from osgbatch.errors import OsgbatchError, SpecError
 from osgbatch.model import Place
+from osgbatch.spec.yaml_errors import character_error, syntax_error
 
 Loc = tuple[str | int, ...]
 
@@ -20,6 +21,31 @@ MAX_VALUES = 5_000_000
 
 # The C loader is seven times as fast; PyYAML without libyaml lacks it.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Block(Place):
+    """The place of a text of several lines. following: its lines after the first."""
+
+    following: tuple[str, ...] = ()
+
+    def at(self, token: str) -> Place:
+        """The place of `token` in the first line that has it."""
+        found = super().at(token)
+        for number in range(1, len(self.following) + 1):
+            if found is not self:
+                break
+            found = self.at_line(number, token)
+        return found
+
+    def at_line(self, number: int, token: str) -> Place:
+        """The place of `token` so many lines below the first; the block's own if it is not there."""
+        source = self.following[number - 1] if 0 < number <= len(self.following) else ""
+        if token not in source:
+            return self
+        return Place(
+            self.file, self.line + number, source.index(token) + 1, source, max(1, len(token))
+        )
 
 
 @dataclass(frozen=True)
@@ -72,9 +98,11 @@ def parse_document(raw: bytes, file: str, *, may_be_empty: bool = False) -> Docu
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        column = error.start - raw.rfind(b"\n", 0, error.start)
+        start = raw.rfind(b"\n", 0, error.start) + 1
+        source = raw[start:].split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
+        column = len(raw[start : error.start].decode("utf-8-sig")) + 1
         raise SpecError(
-            f"byte 0x{raw[error.start]:02x} is not UTF-8", Place(file, line, column),
+            f"byte 0x{raw[error.start]:02x} is not UTF-8", Place(file, line, column, source),
             fix="Save the file as UTF-8.",
         ) from None  # fmt: skip
     read = _read(text, _Builder(file, text.splitlines()), ())
@@ -132,27 +160,14 @@ def _read(text: str, builder: _Builder, loc: Loc) -> tuple[Any, _Builder] | None
         node = loader.get_single_node()
         return None if node is None else (builder.build(node, loc), builder)
     except yaml.MarkedYAMLError as error:
-        raise _syntax_error(error, file, lines) from None
+        raise syntax_error(error, file, lines) from None
     except RecursionError:
         raise SpecError("nested too deeply", Place(file, 1, 1)) from None
-    except yaml.reader.ReaderError as error:
-        raise SpecError(f"not YAML: {error.reason}", Place(file, 1, 1)) from None
+    except yaml.reader.ReaderError:
+        raise character_error(text, file, lines) from None
     finally:
         if loader is not None:
             loader.dispose()
-
-
-def _syntax_error(error: yaml.MarkedYAMLError, file: str, lines: list[str]) -> SpecError:
-    mark = error.problem_mark or error.context_mark
-    line, column = (mark.line, mark.column) if mark else (0, 0)
-    source = lines[line] if line < len(lines) else ""
-    problem = error.problem or "not YAML"
-    fix = ""
-    if "\t" in source[: column + 1]:
-        problem, fix = "a tab cannot indent YAML", "Use blanks."
-    elif "mapping values are not allowed" in problem:
-        fix = "A text with a colon and a blank in it needs quotes; a key needs a line of its own."
-    return SpecError(f"not YAML: {problem}", Place(file, line + 1, column + 1, source), fix=fix)
 
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,300})")
@@ -192,7 +207,10 @@ class _Builder:
         source = self.lines[start.line] if start.line < len(self.lines) else ""
         one_line = end.line == start.line
         width = (end.column if one_line else len(source)) - start.column
-        return Place(self.file, start.line + 1, start.column + 1, source, max(1, width))
+        given = (self.file, start.line + 1, start.column + 1, source, max(1, width))
+        if one_line or not isinstance(node, yaml.ScalarNode):
+            return Place(*given)
+        return Block(*given, tuple(self.lines[start.line + 1 : end.line + 1]))
 
     def build(self, node: yaml.Node, loc: Loc) -> Any:
         self.values[loc] = self.place(node)
