@@ -133,10 +133,22 @@ class Input:
 
 @dataclass(frozen=True)
 class Environment:
-    """What a task's Python comes from: kind "none" or "requirements"."""
+    """What a task's programs come from.
+
+    kind: "none", "requirements", "conda" (environment.yml), "prefix" (an environment in a folder),
+    "archive" (a packed one, made elsewhere) or "container". path: the file or folder; of a
+    container its image, a path or a URL (docker://, osdf://). python: the version wanted, "3.12",
+    empty for any. channels: of conda, before those of the file. imports: modules that must be
+    importable. strip: leave out tests, headers and static libraries. test: try it before it is sent.
+    """
 
     kind: str = "none"
     path: UserPath | None = None
+    python: str = ""
+    channels: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    strip: bool = False
+    test: bool = True
 
 
 @dataclass(frozen=True)

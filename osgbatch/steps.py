@@ -20,9 +20,8 @@ from osgbatch.model import Payload, Plan, Resolved, Resources, Round, Spec, Subm
 from osgbatch.packing.archive import Archive
 from osgbatch.packing.environment import (
     EnvironmentArchive,
-    cached_environment,
-    environment_archive,
-    environment_fingerprint,
+    known_environment,
+    packed_environment,
 )
 from osgbatch.packing.files import files_archive
 from osgbatch.packing.inputs import inputs_archive
@@ -95,11 +94,7 @@ def _slots_counter(spec: Spec) -> Callable[[Resources], int]:
 
 def packed_environment_size(plan: Plan) -> int | None:
     """Bytes of the plan's environment when it was packed before; None when it was not."""
-    path = plan.spec.environment.path
-    if path is None:
-        return None
-    fingerprint = environment_fingerprint(plan.spec.folder / path.text)
-    packed = cached_environment(fingerprint, cache_folder())
+    packed = known_environment(plan.spec.environment, plan.spec.folder, cache_folder())
     return packed.size if packed else None
 
 
@@ -108,10 +103,7 @@ def packed_environment_size(plan: Plan) -> int | None:
 
 def _pack_environment(plan: Plan, say: Say) -> EnvironmentArchive | None:
     """The sweep's environment, from the cache or made now; before a batch folder exists."""
-    environment = plan.spec.environment
-    if environment.path is None:
-        return None
-    return environment_archive(plan.spec.folder / environment.path.text, cache_folder(), say)
+    return packed_environment(plan.spec.environment, plan.spec.folder, cache_folder(), say)
 
 
 def _pack(plan: Plan, environment: EnvironmentArchive | None, payload: Path) -> list[Payload]:
