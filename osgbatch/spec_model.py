@@ -139,7 +139,7 @@ class Environment:
     "archive" (a packed one, made elsewhere) or "container". path: the file or folder; of a
     container its image, a path or a URL (docker://, osdf://). python: the version wanted, "3.12",
     empty for any. channels: of conda, before those of the file. imports: modules that must be
-    importable. strip: leave out tests, headers and static libraries. test: try it before it is sent.
+    importable. strip: without tests, headers and static libraries. test: try it before it is sent.
     """
 
     kind: str = "none"

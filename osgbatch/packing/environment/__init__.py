@@ -13,7 +13,14 @@ from osgbatch.packing.environment.build import (
 )
 from osgbatch.packing.environment.cache import EnvironmentArchive
 
-__all__ = ["EnvironmentArchive", "known_environment", "packed_environment"]
+__all__ = [
+    "EnvironmentArchive",
+    "cached_environment",
+    "environment_archive",
+    "environment_fingerprint",
+    "known_environment",
+    "packed_environment",
+]
 
 Say = Callable[[str], None]
 
