@@ -18,6 +18,7 @@ from osgbatch.batches.folder import Batch
 from osgbatch.errors import CondorError, OsgbatchError, RefusedError, SpecError, SpecErrors
 from osgbatch.model import Payload, Plan, Resolved, Resources, Round, Spec, Submitted
 from osgbatch.packing.archive import Archive
+from osgbatch.packing.container import image_size, packed_image
 from osgbatch.packing.environment import (
     EnvironmentArchive,
     known_environment,
@@ -94,7 +95,10 @@ def _slots_counter(spec: Spec) -> Callable[[Resources], int]:
 
 def packed_environment_size(plan: Plan) -> int | None:
     """Bytes of the plan's environment when it was packed before; None when it was not."""
-    packed = known_environment(plan.spec.environment, plan.spec.folder, cache_folder())
+    wanted = plan.spec.environment
+    if wanted.kind == "container":
+        return image_size(wanted, plan.spec.folder, cache_folder())
+    packed = known_environment(wanted, plan.spec.folder, cache_folder())
     return packed.size if packed else None
 
 
@@ -103,7 +107,10 @@ def packed_environment_size(plan: Plan) -> int | None:
 
 def _pack_environment(plan: Plan, say: Say) -> EnvironmentArchive | None:
     """The sweep's environment, from the cache or made now; before a batch folder exists."""
-    return packed_environment(plan.spec.environment, plan.spec.folder, cache_folder(), say)
+    wanted, folder = plan.spec.environment, plan.spec.folder
+    if wanted.kind == "container":
+        return packed_image(wanted, folder, cache_folder(), say, plan.spec.requirements.arch)
+    return packed_environment(wanted, folder, cache_folder(), say)
 
 
 def _pack(plan: Plan, environment: EnvironmentArchive | None, payload: Path) -> list[Payload]:
@@ -115,10 +122,11 @@ def _pack(plan: Plan, environment: EnvironmentArchive | None, payload: Path) -> 
         ("inputs", inputs_archive(((f.source, f.carried) for f in plan.archived_inputs), payload)),
     ]
     if environment is not None:
-        placed = _link_or_copy(
-            environment.path, payload / f"environment-{environment.sha256[:16]}.tar.gz"
-        )
-        packed.insert(0, ("environment", replace(environment, path=placed)))
+        is_image = plan.spec.environment.kind == "container"
+        kind, suffix = ("container", ".sif") if is_image else ("environment", ".tar.gz")
+        name = f"{kind}-{environment.sha256[:16]}{suffix}"
+        placed = _link_or_copy(environment.path, payload / name)
+        packed.insert(0, (kind, replace(environment, path=placed)))
     made = [
         Payload(kind, item.path, item.sha256, item.size, item.unpacked_size)
         for kind, item in packed

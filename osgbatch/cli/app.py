@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from osgbatch import exits, ui
-from osgbatch.cli import spec_commands
+from osgbatch.cli import pack_commands, spec_commands
 from osgbatch.cli.spec_commands import Json, Settings, SpecPath
 from osgbatch.errors import OsgbatchError
 from osgbatch.version import VERSION
@@ -173,6 +173,7 @@ def render(
 
 
 spec_commands.register(app)
+pack_commands.register(app)
 
 
 # --- submission and after ---------------------------------------------------------------------

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from osgbatch import names
 from osgbatch.errors import BatchError, BusyError, OsgbatchError
-from osgbatch.local import cgroups, events, fetch, processes, record, sandbox
+from osgbatch.local import cgroups, container, events, fetch, processes, record, sandbox
 from osgbatch.local.record import Record
 from osgbatch.model import Round, Submitted
 
@@ -147,6 +147,7 @@ def _check(folder: Path, round_: Round) -> None:
         if not (folder / name).is_file():
             raise BatchError(f"{name} is missing in this round", where=str(folder))
     work = record.read_work(record.resolved_path(folder))
+    container.check(work)
     for text in work.shared_inputs:
         _check_scheme(text)
     with closing(record.Items(folder / names.ITEMS, work)) as items:

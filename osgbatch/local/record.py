@@ -87,6 +87,8 @@ class Work:
     payload: (file relative to the batch folder, path relative to the scratch folder) of each;
     item_names: of the fields of an item, in order; empty: `tasks rows [inputs]`.
     shared_inputs: URLs, and paths relative to the initial directory, that every job is brought.
+    in_container: the jobs run in an image; image: its file relative to the batch folder, empty
+    where execution points get it themselves.
     """
 
     batch_id: str
@@ -98,6 +100,8 @@ class Work:
     retry_codes: frozenset[int]
     item_names: tuple[str, ...] = ()
     shared_inputs: tuple[str, ...] = ()
+    in_container: bool = False
+    image: str = ""
 
     def retries(self, code: int) -> bool:
         """Whether a job that ended so (code: minus the signal) is started again, if it may be."""
@@ -109,10 +113,15 @@ def read_work(path: Path) -> Work:
     try:
         found: dict[str, Any] = json.loads(path.read_text())
         resources, retries = found["resources"], found["retries"]
+        images = [str(p["file"]) for p in found["payload"] if p.get("kind") == "container"]
         return Work(
             batch_id=str(found["batch_id"]),
             initialdir=str(found["initialdir"]),
-            payload=tuple((str(p["file"]), str(p["carried"])) for p in found["payload"]),
+            payload=tuple(
+                (str(p["file"]), str(p["carried"]))
+                for p in found["payload"]
+                if p.get("kind") != "container"
+            ),
             need=Need(
                 Request(
                     int(resources["cpus"]), int(resources["memory_mb"]), int(resources["disk_kb"])
@@ -125,6 +134,8 @@ def read_work(path: Path) -> Work:
             retry_codes=frozenset(int(code) for code in retries["codes"]),
             item_names=_item_names(found.get("item_names", [])),
             shared_inputs=tuple(str(text) for text in found.get("shared_inputs", [])),
+            in_container=found.get("environment") == "container",
+            image=images[0] if images else "",
         )
     except OSError as problem:
         raise BatchError(f"cannot be read: {problem.strerror}", where=str(path)) from problem

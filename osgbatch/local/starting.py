@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from osgbatch import names
-from osgbatch.local import fetch, processes, sandbox
+from osgbatch.local import container, fetch, processes, sandbox
 from osgbatch.local.jobs import Setting
 from osgbatch.local.record import Item
 
@@ -62,20 +62,25 @@ def spawn(
         if group is not None:
             (group / "cgroup.procs").write_text("0")
 
+    words = [str(setting.cluster), str(proc), os.fsdecode(item.tasks), os.fsdecode(item.rows)]
+    cpus = item.need.request.cpus
+    if setting.work.image:
+        image = setting.round_folder.parent.parent / setting.work.image
+        argv = [sandbox.EXECUTABLE, *words]
+        command = container.command(image, scratch, item.need.gpus, argv)
+        inside = sandbox.environment(Path(container.INSIDE), slot, cpus)
+        variables = container.environment(inside)
+    else:
+        command = [str(scratch / sandbox.EXECUTABLE), *words]
+        variables = sandbox.environment(scratch, slot, cpus)
     with (
         (scratch / sandbox.STDOUT).open("wb") as out,
         (scratch / sandbox.STDERR).open("wb") as err,
     ):
         return subprocess.Popen(
-            [
-                str(scratch / sandbox.EXECUTABLE),
-                str(setting.cluster),
-                str(proc),
-                item.tasks,
-                item.rows,
-            ],
+            command,
             cwd=scratch,
-            env=sandbox.environment(scratch, slot, item.need.request.cpus),
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,

@@ -9,7 +9,7 @@ from glob import glob
 from pathlib import Path
 
 from osgbatch.errors import SpecError
-from osgbatch.model import Place, Spec, Table, Template, UserPath
+from osgbatch.model import Environment, Place, Spec, Table, Template, UserPath
 
 
 def unknown_names(spec: Spec, table: Table) -> Iterator[SpecError]:
@@ -50,19 +50,32 @@ def missing_files(spec: Spec) -> Iterator[SpecError]:
     """Files that the spec names for all tasks, and that are not there or cannot be read."""
     for path in (*spec.files, *spec.libraries):
         yield from _missing(path, spec.folder)
-    for optional in (spec.environment.path, spec.gather):
-        if optional:
-            yield from _missing(optional, spec.folder, want_file=True)
+    if spec.environment.path and not _is_elsewhere(spec.environment):
+        want = {"prefix": "folder", "container": ""}.get(spec.environment.kind, "file")
+        yield from _missing(spec.environment.path, spec.folder, want, is_pattern=False)
+    if spec.gather:
+        yield from _missing(spec.gather, spec.folder, "file", is_pattern=False)
 
 
-def _missing(path: UserPath, folder: Path, *, want_file: bool = False) -> Iterator[SpecError]:
-    source = folder / path.text
+def _is_elsewhere(environment: Environment) -> bool:
+    """Whether it is an image that only execution points have to reach."""
+    path = environment.path.text if environment.path else ""
+    return environment.kind == "container" and ("://" in path or path.startswith("/cvmfs/"))
+
+
+def _missing(
+    path: UserPath, folder: Path, want: str = "", *, is_pattern: bool = True
+) -> Iterator[SpecError]:
+    """want: "file" or "folder", where only that will do."""
+    source = folder / Path(path.text).expanduser()
     place = path.place.at(path.text)
     if not source.exists():
-        if want_file or not glob(path.text, root_dir=folder, recursive=True):
+        if not is_pattern or not glob(path.text, root_dir=folder, recursive=True):
             fix = f"Paths start from the spec's folder, {folder}."
             yield SpecError(f'"{path.text}" does not exist', place, fix=fix)
-    elif want_file and not source.is_file():
+    elif want == "file" and not source.is_file():
         yield SpecError(f'"{path.text}" is not a file', place)
+    elif want == "folder" and not source.is_dir():
+        yield SpecError(f'"{path.text}" is not a folder', place)
     elif not os.access(source, os.R_OK | (os.X_OK if source.is_dir() else 0)):
         yield SpecError(f'"{path.text}" cannot be read: permission denied', place)

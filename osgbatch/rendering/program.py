@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from osgbatch.model import Plan, Template
 from osgbatch.names import SCRIPT_VARIABLE
+from osgbatch.rendering.container import CONTAINER, RUN_SCRIPT
 from osgbatch.rendering.rows import RowWriter, input_line, shell_word
 from osgbatch.rendering.templates import template_folder
 
@@ -87,6 +88,8 @@ def _command(plan: Plan, values: _Values) -> list[str]:
     if spec.function:
         function = [shell_word(spec.function.module), shell_word(spec.function.name)]
         return ["python", '"$program_file"', *function]
+    if spec.environment.kind == CONTAINER and not spec.command:
+        return [RUN_SCRIPT]
     return [values.word(template) for template in spec.command]
 
 

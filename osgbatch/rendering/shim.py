@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from osgbatch.model import Resolved, Round
+from osgbatch.rendering.container import CONTAINER
 from osgbatch.rendering.program import row_body
 from osgbatch.rendering.rows import RowWriter
 from osgbatch.rendering.templates import fill
@@ -29,6 +30,7 @@ def shim_text(resolved: Resolved, round_: Round) -> str:
                     "kind": item.kind,
                 }
                 for item in resolved.payload
+                if item.kind != CONTAINER
             ],
             "row_body": row_body(plan, RowWriter(plan.table, plan.tasks)),
             "outputs": [
@@ -38,6 +40,7 @@ def shim_text(resolved: Resolved, round_: Round) -> str:
             ],
             "time_limit": spec.resources.time_s,
             "disk_needed_kb": _disk_needed(resolved),
+            "in_container": spec.environment.kind == "container",
             "has_environment": any(p.kind == "environment" for p in resolved.payload),
             "environment_variables": [
                 {"name": name, "value": value.fill({})}

@@ -10,6 +10,7 @@ from typing import Any
 from osgbatch import names
 from osgbatch.errors import OsgbatchError
 from osgbatch.model import Resolved, Retries, Round, Spec
+from osgbatch.rendering.container import CONTAINER, MOUNTS, container_image
 from osgbatch.rendering.limits import execute_limit
 from osgbatch.rendering.requirements import (
     classad_string,
@@ -63,6 +64,8 @@ def submit_text(resolved: Resolved, round_: Round, item_names: Sequence[str]) ->
             **_duration(resolved, item_names),
             **_placement(spec),
             **_people(spec),
+            "container_image": container_image(resolved),
+            "mounts": MOUNTS,
             "own": own_commands(spec),
         },
     )
@@ -71,8 +74,15 @@ def submit_text(resolved: Resolved, round_: Round, item_names: Sequence[str]) ->
 
 
 def _transferred(resolved: Resolved, round_: Round, item_names: Sequence[str]) -> list[str]:
-    """What is brought: archives, what all tasks are brought, and what differs between jobs."""
-    found = [os.path.relpath(item.path, round_.initialdir) for item in resolved.payload]
+    """What is brought: archives, what all tasks are brought, and what differs between jobs.
+
+    HTCondor brings the image of a container by itself. With max_idle those before 24.12.14 brought
+    it to the first job alone (HTCONDOR-3092); named here too it comes to all, and only once.
+    """
+    images = [item for item in resolved.payload if item.kind == CONTAINER]
+    archives = [item for item in resolved.payload if item.kind != CONTAINER]
+    found = [os.path.relpath(item.path, round_.initialdir) for item in archives]
+    found += [str(item.path) for item in images if resolved.max_idle]
     found += [file.transferred for file in resolved.plan.tasks.shared if not file.archived]
     own = ["$(inputs)"] if "inputs" in item_names else []
     return [*map(submit_value, dict.fromkeys(found)), *own]

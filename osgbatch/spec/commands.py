@@ -10,8 +10,9 @@ from osgbatch.errors import SpecError, SpecErrors
 from osgbatch.model import Function, Script, Template
 from osgbatch.spec.document import Loc
 from osgbatch.spec.reading import Reading
-from osgbatch.spec.schema import SpecModel
+from osgbatch.spec.schema import EnvironmentModel, SpecModel
 from osgbatch.spec.scripts import parse_script
+from osgbatch.spec.values import environment_kind
 
 KINDS = ("command", "script", "function")
 _SHELL_WORDS = {"|", "||", "&&", "&", ";", ">", ">>", "<", "2>", "2>&1", "&>"}
@@ -19,7 +20,7 @@ _SHELL_WORDS = {"|", "||", "&&", "&", ";", ">", ">>", "<", "2>", "2>&1", "&>"}
 
 def read_command(reading: Reading, model: SpecModel) -> tuple[Template, ...]:
     """The words of `command:`; also says so when there is none of the kinds, or two."""
-    _check_one(reading)
+    _check_one(reading, model)
     words: list[tuple[str, Loc]] = []
     if isinstance(model.command, str):
         words = [(word, ("command",)) for word in _split(reading, model.command)]
@@ -35,12 +36,12 @@ def read_command(reading: Reading, model: SpecModel) -> tuple[Template, ...]:
     return templates
 
 
-def _check_one(reading: Reading) -> None:
+def _check_one(reading: Reading, model: SpecModel) -> None:
     given = sorted(
         (kind for kind in KINDS if reading.given(kind)),
         key=lambda kind: (reading.key((kind,)).line, reading.key((kind,)).column),
     )
-    if not given:
+    if not given and not _has_image(model):
         reading.fail(
             '"command" is missing',
             reading.place(()),
@@ -50,6 +51,14 @@ def _check_one(reading: Reading) -> None:
     for second in given[1:]:
         what = f'"{second}" beside "{given[0]}": a task runs one of them'
         reading.fail(what, reading.key((second,)), "Leave one of them out.")
+
+
+def _has_image(model: SpecModel) -> bool:
+    """Whether the environment is a container, whose image may know what to run."""
+    found = model.environment
+    if isinstance(found, EnvironmentModel):
+        return found.container is not None
+    return environment_kind(found) == "container"
 
 
 def _split(reading: Reading, command: str) -> list[str]:

@@ -7,16 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from osgbatch.errors import SpecErrors
-from osgbatch.model import Environment, Place, Spec, UserPath
+from osgbatch.model import Place, Spec, UserPath
 from osgbatch.names import slug
 from osgbatch.spec.brought import read_inputs, read_outputs, read_variables
 from osgbatch.spec.checking import check
 from osgbatch.spec.commands import read_command, read_function, read_script
 from osgbatch.spec.document import Document
+from osgbatch.spec.environments import read_environment
 from osgbatch.spec.layers import read_layers
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.resources import read_requirements, read_resources, read_retries
-from osgbatch.spec.schema import EnvironmentModel, SpecModel
 from osgbatch.spec.submitting import read_notify, read_submit, read_tags
 from osgbatch.spec.sweeps import read_sources
 
@@ -56,7 +56,7 @@ def spec_of(path: Path, document: Document) -> Spec:
             *read_inputs(reading, "related", model.related),
         ),
         outputs=tuple(read_outputs(reading, model.outputs)),
-        environment=_environment(reading, model),
+        environment=read_environment(reading, model),
         environment_variables=tuple(read_variables(reading, model)),
         resources=resources,
         expressions=expressions,
@@ -83,14 +83,3 @@ def _order(place: Place, document: Document) -> tuple[bool, str, int, int]:
 
 def _default_name(path: Path) -> str:
     return path.parent.name if path.stem == "sweep" and path.parent.name else path.stem
-
-
-def _environment(reading: Reading, model: SpecModel) -> Environment:
-    """`environment:`, from the path of a requirements file; none without one."""
-    found = model.environment
-    text = found.requirements if isinstance(found, EnvironmentModel) else found
-    return (
-        Environment("requirements", UserPath(text, reading.place(("environment",))))
-        if text
-        else Environment()
-    )

@@ -11,9 +11,7 @@ from typing import Any
 from osgbatch.names import SWEEP_WORDS
 from osgbatch.spec.document import Document, Loc
 from osgbatch.spec.profiles import is_profile_path
-
-_FILES = (".txt", ".in", ".yml", ".yaml", ".sif", ".def", ".tar.gz", ".tgz", ".tar", ".zip")
-"""What an environment ends in that is a file; `{conda: myenv}` is a name."""
+from osgbatch.spec.values import ENVIRONMENT_KINDS, environment_kind
 
 
 def rebase(document: Document, folder: Path, home: Path) -> None:
@@ -41,10 +39,11 @@ class _Rebase:
         self._change(data, ("gather",), self._path)
         self._change(data, ("profile",), lambda t: self._path(t) if is_profile_path(t) else t)
         if isinstance(data.get("environment"), dict):
-            for kind in data["environment"]:
+            for kind in ENVIRONMENT_KINDS:
                 here = ("environment", kind)
                 certain = kind in ("requirements", "prefix")
                 self._change(data["environment"], here, self._path if certain else self._maybe)
+            self._each(data["environment"], ("environment", "channels"), self._channel)
         else:
             self._change(data, ("environment",), self._maybe)
         if isinstance(data.get("sweep"), dict):
@@ -127,7 +126,11 @@ class _Rebase:
 
     def _maybe(self, text: str) -> str:
         """An environment: a file's path, or a word such as `none`."""
-        return self._path(text) if "/" in text or text.endswith(_FILES) else text
+        return self._path(text) if "/" in text or environment_kind(text) else text
+
+    def _channel(self, text: str) -> str:
+        """A channel of conda: a folder, or a name, `conda-forge/label/dev`."""
+        return self._path(text) if text.startswith(("./", "../")) else text
 
     def _pattern(self, text: str) -> str:
         """A path, or a pattern."""

@@ -171,10 +171,38 @@ class InputModel(_Model):
     )
 
 
-class EnvironmentModel(_Model):
-    """`{requirements: requirements.txt}`."""
+Module = Annotated[str, Check(values.module_name, TEXT)]
+_PYTHON = {"type": ["string", "number"], "examples": ["3.12"]}
 
-    requirements: Text = Field(description="A requirements file for pip.")
+
+class EnvironmentModel(_Model):
+    """What the environment is made from, by one of the first five keys, and how."""
+
+    conda: Text | None = Field(default=None, description="An environment.yml for conda.")
+    requirements: Text | None = Field(
+        default=None, description="A requirements file, pyproject.toml, uv.lock or pylock.toml."
+    )
+    prefix: Text | None = Field(
+        default=None, description="The folder of a conda, virtual or uv environment."
+    )
+    archive: Text | None = Field(
+        default=None, description="A packed environment, such as conda-pack's."
+    )
+    container: Text | None = Field(
+        default=None,
+        description="An image: .sif, docker://…, osdf://….sif, or a definition file.",
+    )
+    python: Annotated[Any, Check(values.python_version, _PYTHON)] = Field(
+        default="", description="The version of Python, for requirements."
+    )
+    channels: Texts = Field(
+        default_factory=list, description="Channels of conda, before those of environment.yml."
+    )
+    imports: Annotated[list[Module], OneOrMore()] = Field(
+        default_factory=list, description="Modules that it must be possible to import."
+    )
+    strip: bool = Field(default=False, description="Leave out tests, headers and static libraries.")
+    test: bool = Field(default=True, description="Try it at another path before it is sent.")
 
 
 class NotifyModel(_Model):
@@ -257,7 +285,9 @@ class SpecModel(_Model):
         | Annotated[EnvironmentModel, Tag("[keys]")],
         _BY_KEYS,
     ] = Field(
-        default="", description="A requirements file, or none.", examples=["requirements.txt"]
+        default="",
+        description="What a task's programs come from, or none.",
+        examples=["requirements.txt", "environment.yml", ".venv/"],
     )
     inputs: Annotated[list[InputEntry], OneOrMore()] = Field(
         default_factory=list, description="Data for the tasks, brought to inputs/."

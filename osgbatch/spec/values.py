@@ -236,17 +236,74 @@ def retries_on(value: Any) -> str:
     return str(value)
 
 
+ENVIRONMENT_KINDS = ("conda", "requirements", "prefix", "archive", "container")
+"""What an environment can be made from, by the keys of `environment:`."""
+
+_EXAMPLES = {
+    "conda": "environment.yml",
+    "requirements": "requirements.txt, pyproject.toml or uv.lock",
+    "prefix": ".venv/ or my-env/",
+    "archive": "my-env.tar.gz",
+    "container": "image.sif, image.def, docker://python:3.12 or osdf:///…/image.sif",
+}
+_IMAGES = re.compile(r"docker://.+|(osdf|pelican|stash|https?|s3|file)://.+\.sif", re.I)
+
+
+def environment_examples(kind: str) -> str:
+    """How an environment of a kind is named."""
+    return _EXAMPLES[kind]
+
+
+def environment_kind(value: str) -> str:
+    """What a path, or an image, stands for by its name alone; empty where it cannot be told."""
+    name = value.rpartition("/")[2]
+    if "://" in value:
+        return "container" if _IMAGES.fullmatch(value) else ""
+    if name.endswith((".yml", ".yaml")):
+        return "conda"
+    if name.endswith((".txt", ".in")) or name in ("pyproject.toml", "uv.lock"):
+        return "requirements"
+    if re.fullmatch(r"pylock(\..+)?\.toml", name):
+        return "requirements"
+    if name.endswith((".sif", ".def")) or value.startswith("/cvmfs/singularity."):
+        return "container"
+    if name.endswith((".tar.gz", ".tgz", ".tar.zst")):
+        return "archive"
+    if name in ("", "venv", "env") or name.startswith("."):
+        return "prefix"
+    return "prefix" if "/" in value and "." not in name else ""
+
+
 def environment(value: Any) -> str:
-    """`none` (empty text), or a requirements file."""
+    """`none` (empty text), or what names an environment."""
     if value == "none" or value is None:
         return ""
-    if isinstance(value, str) and value.endswith((".txt", ".in")):
-        return nonempty(value)
-    raise Advice(
-        "should be a requirements file, or none",
-        "Write `environment: requirements.txt`, or `environment: none` for what the "
-        "execution point has.",
-    )
+    if isinstance(value, str) and environment_kind(nonempty(value)):
+        return value
+    fix = "Write environment.yml, requirements.txt, .venv/, my-env.tar.gz, image.sif or "
+    fix += "docker://python:3.12; or none for what the execution point has."
+    if isinstance(value, str) and re.fullmatch(r"[\w-]+", value):
+        fix = f"Write {value}/ for a folder with an environment in it, environment.yml or "
+        fix += "requirements.txt for one to make, none for what the execution point has."
+    raise Advice("should name an environment, or be none", fix)
+
+
+def python_version(value: Any) -> Any:
+    """A version of Python, `3.12`; its text stands in the document."""
+    if isinstance(value, bool) or not re.fullmatch(r"3(\.[0-9]+)?", str(value)):
+        found = re.match(r"(?:python *)?=*(3\.[0-9]+)", str(value))
+        fix = f'Write "{found[1]}".' if found else 'Write "3.12".'
+        raise Advice("should be a version of Python, without its last part", fix)
+    return value
+
+
+def module_name(value: Any) -> str:
+    """A module that can be imported: `scipy.signal`."""
+    found = nonempty(value).strip()
+    if not all(part.isidentifier() for part in found.split(".")):
+        fix = "Write the name that stands behind `import`, such as sklearn or scipy.signal."
+        raise Advice(f'"{found}" is no name of a module', fix)
+    return found
 
 
 def capability(value: Any) -> Any:

@@ -77,7 +77,7 @@ ONE_LINE = [
         'unknown key "optinal" in outputs[0]; did you mean "opt',
         21,
     ),
-    ("environment: conda.zip", "environment: should be a requirements file, or none", 14),
+    ("environment: conda.zip", "environment: should name an environment, or be none", 14),
     ("files: 5", "files: should be text", 8),
     ("tasks_per_job: 0", "tasks_per_job: should be between 1 and", 16),
     ("environment_variables: {a b: 1}", '"a b" cannot name an environment variable', 25),

@@ -25,7 +25,7 @@ from osgbatch.planning.plan import make_plan
 from osgbatch.rendering.templates import template_folder
 from osgbatch.spec.load import load_spec
 from osgbatch.spec.schema import SpecModel
-from osgbatch.spec.series import _DISTRIBUTIONS, SOURCES
+from osgbatch.spec.series import DISTRIBUTIONS, SOURCES
 from osgbatch.sweep.expand import expand
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "spec.md"
@@ -34,6 +34,8 @@ FILES = [
     "requirements.txt", "model.h5", "other/model.h5", "../shared/ref.fa",
     "calibration/2.csv", "calibration/0.5.csv", "calibration/1.0.csv",
     "data/2.npy", "data/10.npy", "data/more/1.npy",
+    "pyproject.toml", "uv.lock", "environment.yml", ".venv/pyvenv.cfg", "my-env.tar.gz",
+    "image.sif", "deps/needed", "my-env/pyvenv.cfg",
 ]  # fmt: skip
 """What the examples name, besides the files whose content the page shows."""
 PROGRAMS = ("command", "script", "function")
@@ -317,7 +319,7 @@ def test_every_key_stands_in_an_example_that_is_run(key: str) -> None:
     assert any(re.search(rf"(^|[{{,\s]){re.escape(key)}:", text) for text in run)
 
 
-@pytest.mark.parametrize("word", [*SWEEP_WORDS, *SOURCES, *_DISTRIBUTIONS])
+@pytest.mark.parametrize("word", [*SWEEP_WORDS, *SOURCES, *DISTRIBUTIONS])
 def test_every_source_of_rows_has_a_row_in_the_table(word: str) -> None:
     forms = [form.form for form in FORMS if form.key == "sweep"]
     assert any(re.search(rf"(^|[{{,\s]){word}:", form) for form in forms)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from osgbatch.errors import SpecErrors
-from osgbatch.model import Function, Gpus, Notify, Requirements, Spec
+from osgbatch.model import Environment, Function, Gpus, Notify, Requirements, Spec
 from osgbatch.spec.document import parse_document
-from osgbatch.spec.load import spec_of
+from osgbatch.spec.load import load_spec, spec_of
 from osgbatch.spec.schema import SpecModel
 
 WHOLE = """\
@@ -105,6 +105,138 @@ def test_short_forms_are_read() -> None:
     assert spec.notify == Notify("a@b.c")
     assert (spec.retries.times, spec.retries.on) == (5, "infrastructure")
     assert [output.pattern.parts for output in spec.outputs] == [("outputs/a",)]
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ("environment.yml", "conda"), ("../e.yaml", "conda"), ("r.txt", "requirements"),
+        ("r.in", "requirements"), ("a/pyproject.toml", "requirements"), ("uv.lock", "requirements"),
+        ("pylock.toml", "requirements"), ("pylock.gpu.toml", "requirements"), ("i.sif", "container"),
+        ("docker://python:3.12", "container"), ("osdf:///ospool/x/i.sif", "container"),
+        ("i.def", "container"), ("/cvmfs/singularity.opensciencegrid.org/htc/rocky:9", "container"),
+        ("e.tar.gz", "archive"), ("e.tgz", "archive"), ("e.tar.zst", "archive"), (".venv", "prefix"),
+        ("venv", "prefix"), ("env", "prefix"), ("my.env/", "prefix"), ("/home/alice/env", "prefix"),
+    ],
+)  # fmt: skip
+def test_an_environment_is_known_by_its_name(written: str, kind: str) -> None:
+    found = load(f"command: e\nenvironment: {written}\n").environment
+    assert found.path is not None
+    assert (found.kind, found.path.text, found.test, found.strip) == (kind, written, True, False)
+    again = load(f"command: e\nenvironment: {{{kind}: {written}}}\n").environment
+    assert again.path is not None
+    assert (again.kind, again.path.text) == (kind, written)
+    assert again.path.place.column == len(f"environment: {{{kind}: ") + 1
+
+
+def test_how_an_environment_is_made_is_read() -> None:
+    found = load(
+        "command: e\n"
+        "environment: {requirements: r, python: 3.10, imports: [a, b.c], strip: true, test: false}\n"
+    ).environment
+    assert (found.python, found.imports) == ("3.10", ("a", "b.c"))
+    assert (found.strip, found.test) == (True, False)
+    conda = load("command: e\nenvironment: {conda: e.yml, channels: [./c, bioconda]}\n").environment
+    assert conda.channels == ("./c", "bioconda")
+    assert load("command: e\nenvironment: none\n").environment == Environment()
+
+
+@pytest.mark.parametrize(
+    ("written", "message", "column", "fix"),
+    [
+        ("myenv", "environment: should name an environment, or be none", 14, "Write myenv/ for"),
+        ("git://x/y", "environment: should name an environment, or be none", 14, "docker://"),
+        (
+            "{}",
+            "environment: one of conda, requirements, prefix, archive, container is missing",
+            14,
+            "none",
+        ),
+        (
+            "{prefix: a.tar.gz}",
+            '"a.tar.gz" is no folder with an environment in it',
+            23,
+            "{archive: a.tar.gz}",
+        ),
+        (
+            "{conda: myenv}",
+            '"myenv" is not named like an environment file of conda',
+            22,
+            "{prefix: ENV",
+        ),
+        ("{container: r:4.1}", '"r:4.1" is not named like a container image', 26, "docker://r:4.1"),
+        (
+            "{archive: e.zip}",
+            '"e.zip" is not named like an archive that is known here',
+            24,
+            "my-env.tar.gz",
+        ),
+        (
+            "{requirements: e.yml}",
+            '"e.yml" is not named like a requirements file',
+            29,
+            "{conda: e.yml}",
+        ),
+        (
+            "{prefix: v/, conda: e.yml}",
+            '"conda" beside "prefix": an environment is one of them',
+            27,
+            "Leave",
+        ),
+        (
+            "{prefix: v/, python: 3.12}",
+            '"python" means nothing beside "prefix"',
+            27,
+            "its Python already",
+        ),
+        (
+            "{conda: e.yml, python: 3.12}",
+            '"python" means nothing beside "conda"',
+            29,
+            "python=3.12",
+        ),
+        (
+            "{prefix: v/, channels: c}",
+            '"channels" means nothing beside "prefix"',
+            27,
+            "goes with conda",
+        ),
+        (
+            "{container: i.sif, strip: true}",
+            '"strip" means nothing beside "container"',
+            33,
+            "goes with",
+        ),
+        (
+            "{requirements: r.txt, python: 3.12.1}",
+            "environment.python: should be a version of Python, without its last part",
+            44,
+            '"3.12"',
+        ),
+    ],
+)
+def test_a_mistake_in_an_environment_is_shown(
+    written: str, message: str, column: int, fix: str
+) -> None:
+    (error,) = errors(f"command: e\nenvironment: {written}\n").errors
+    assert (error.what, error.place.line, error.place.column) == (message, 2, column)
+    assert fix in error.fix
+
+
+def test_an_environment_of_an_extended_file_starts_from_there(tmp_path: Path) -> None:
+    (tmp_path / "lab").mkdir()
+    for written, meant in [
+        ("venv", "../lab/venv"), (".venv", "../lab/.venv"), ("none", None),
+        ("{conda: e.yml, channels: [./c, bioconda]}", "../lab/e.yml"),
+        ("docker://a", "docker://a"), ("/opt/e/", "/opt/e/"), ("{prefix: e}", "../lab/e"),
+    ]:  # fmt: skip
+        (tmp_path / "lab/base.yaml").write_text(f"environment: {written}\n")
+        (tmp_path / "here").mkdir(exist_ok=True)
+        (tmp_path / "here/sweep.yaml").write_text("extends: ../lab/base.yaml\ncommand: e\n")
+        found = load_spec(tmp_path / "here/sweep.yaml").environment
+        assert (found.path.text if found.path else None) == meant
+        if found.channels:
+            assert found.channels == ("../lab/c", "bioconda")
 
 
 def test_a_script_is_read() -> None:

@@ -143,3 +143,47 @@ def condor_config(
         memory=memory_mb,
     )
     return text + "".join(f"{line}\n" for line in extra)
+
+
+CONTAINERS = """\
+SINGULARITY = {program}
+# An HTCondor from Debian has no image of its own to find out with, so we say it.
+HasSIF = True
+STARTD_ATTRS = $(STARTD_ATTRS) HasSIF
+"""
+
+OSPOOL = """\
+# An execution point as an OSPool pilot is one: every job runs in a container, in a small system of
+# another distribution, with /srv for its folder and its home.
+SINGULARITY_JOB = True
+SINGULARITY_IMAGE_EXPR = ifThenElse(isUndefined(ContainerImage), "{image}", undefined)
+SINGULARITY_TARGET_DIR = /srv
+STARTER_NESTED_SCRATCH = False
+# --home only names HOME: with --no-home nothing is mounted there, and /srv is the scratch folder.
+SINGULARITY_EXTRA_ARGUMENTS = --no-home --home /tmp:/srv --env {variables}
+MOUNT_UNDER_SCRATCH = /tmp, /var/tmp
+# Apptainer loses a TERM that comes while it starts a container; KILL comes after so many seconds.
+MachineMaxVacateTime = 20
+GLIDEIN_Site = "OSPool-like"
+GLIDEIN_ResourceName = "OSPool-like-resource"
+OSGVO_OS_STRING = "Debian 11"
+OSGVO_OS_NAME = "Debian"
+HAS_PYTHON3 = False
+HAS_TIMEOUT = True
+STARTD_ATTRS = $(STARTD_ATTRS) GLIDEIN_Site GLIDEIN_ResourceName OSGVO_OS_STRING OSGVO_OS_NAME
+STARTD_ATTRS = $(STARTD_ATTRS) HAS_PYTHON3 HAS_TIMEOUT
+"""
+
+OSPOOL_VARIABLES = "PATH=/usr/local/bin:/usr/bin:/bin,TZ=UTC"
+
+
+def container_lines(program: Path, image: Path | None = None) -> list[str]:
+    """What a pool's condor_config needs for containers.
+
+    program: apptainer; image: what jobs without an image of their own run in, as in a pilot of the
+    OSPool; none: they run on the machine itself.
+    """
+    text = CONTAINERS.format(program=program)
+    if image is not None:
+        text += OSPOOL.format(image=image, variables=OSPOOL_VARIABLES)
+    return text.splitlines()

@@ -1,4 +1,4 @@
-"""HTCondor's Debian package with all it needs, fetched and unpacked without root."""
+"""A Debian package with all it needs, fetched and unpacked without root."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from pathlib import Path
 from common import ToolError, aptget, say
 
 
-def fetch_and_unpack(package: str, suites: tuple[str, ...], work: Path) -> tuple[Path, str, str]:
+def fetch_and_unpack(
+    package: str, suites: tuple[str, ...], work: Path, more: tuple[str, ...] = ()
+) -> tuple[Path, str, str]:
     """Unpack a package with all its dependencies into a folder below work.
 
     suites: tried in order; the first that has the package, and can give all it needs, serves.
+    more: other packages that come with it.
     Returns the folder, the version, the suite. Raises ToolError when no suite has it.
     """
     for tool in ("apt-get", "dpkg-deb"):
         if not shutil.which(tool):
             raise ToolError(
-                f"HTCondor is not installed and there is no {tool} here to get it with. "
-                "Install HTCondor so that condor_master is on PATH."
+                f"The package {package} is not installed and there is no {tool} here to get it "
+                "with. Install it so that its programs are on PATH."
             )
     problems: list[str] = []
     for suite in suites:
         say(f"fetching {package} from Debian {suite}")
         try:
-            files = aptget.download([package], suite, work / suite)
+            files = aptget.download([package, *more], suite, work / suite)
         except SystemExit as error:
             problems.append(str(error))
             continue
@@ -37,4 +40,4 @@ def fetch_and_unpack(package: str, suites: tuple[str, ...], work: Path) -> tuple
         except subprocess.CalledProcessError as error:
             raise ToolError(f"dpkg-deb cannot unpack {error.cmd[-2]}") from None
         return root, version.replace("%3a", ":"), suite
-    raise ToolError("HTCondor could not be fetched.\n" + "\n".join(problems))
+    raise ToolError(f"{package} could not be fetched.\n" + "\n".join(problems))

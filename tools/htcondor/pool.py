@@ -15,9 +15,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import apptainer
 from common import ToolError, aptget, last_lines, say, short_temp
+from configuration import container_lines
 from daemons import START_LIMIT, Pool, start, stop
 from namespaces import best_way, inside, run_inside, run_passing
 from provide import Installation, provide
@@ -46,6 +49,8 @@ def parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(action=action)
         if config:
+            text = "jobs run in a small container at /srv, as on the OSPool"
+            sub.add_argument("--ospool", action="store_true", help=text)
             sub.add_argument("--config", action="append", default=[], metavar="LINE",
                              help="a line added to the pool's condor_config")  # fmt: skip
         if folder:
@@ -93,13 +98,31 @@ def command_of(options: argparse.Namespace) -> list[str]:
 
 
 def config_arguments(options: argparse.Namespace) -> list[str]:
-    return [f"--config={line}" for line in options.config]
+    ospool = ["--ospool"] if options.ospool else []
+    return [*ospool, *(f"--config={line}" for line in options.config)]
+
+
+def config_lines(options: argparse.Namespace) -> list[str]:
+    """What is added to the pool's condor_config: containers where they can be had, then --config.
+
+    Raises ToolError where containers are a must and cannot be had.
+    """
+    try:
+        program = apptainer.provide()
+        image = apptainer.image("bare") if options.ospool else None
+    except ToolError as error:
+        if options.ospool:
+            raise
+        say(f"this pool runs no containers, and tests of them will fail: {error}")
+        return list(options.config)
+    return [*container_lines(program, image), *options.config]
 
 
 def do_run(options: argparse.Namespace) -> int:
     """Run a command in a pool of its own in a temporary folder; all ends with the command."""
     command = command_of(options)
     htcondor = get_htcondor()
+    lines = config_lines(options)
     if not inside():
         return enter(htcondor, ["run", *config_arguments(options), "--", *command])
     # Both come to this process as well as to the command; what follows the command is to be done.
@@ -110,7 +133,7 @@ def do_run(options: argparse.Namespace) -> int:
     with (folder / "in-use").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            pool = start_saying(htcondor, folder, options.config)
+            pool = start_saying(htcondor, folder, lines)
             return run_in(pool, command)
         finally:
             stop(folder)
@@ -174,6 +197,7 @@ def do_up(options: argparse.Namespace) -> int:
             "Start the kept pool from outside: what runs in here ends with this command."
         )
     htcondor = get_htcondor()
+    config_lines(options)  # what takes long is done before the holder's time limit runs
     folder = kept_folder(options)
     if holder_pid(folder):
         raise ToolError(f"A pool is up in {folder} already: `down` stops it.")
@@ -200,6 +224,7 @@ def do_up(options: argparse.Namespace) -> int:
 def do_hold(options: argparse.Namespace) -> int:
     """Keep a pool running until told to stop."""
     htcondor = get_htcondor()
+    lines = config_lines(options)
     folder = kept_folder(options)
     if not inside():
         return enter(htcondor, ["hold", f"--folder={folder}", *config_arguments(options)])
@@ -207,7 +232,7 @@ def do_hold(options: argparse.Namespace) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, enders)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        start_saying(htcondor, folder, options.config)
+        start_saying(htcondor, folder, lines)
         (folder / "ready").write_text("")
         signal.sigwait(enders)
     finally:

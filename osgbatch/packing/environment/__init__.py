@@ -12,6 +12,7 @@ from osgbatch.packing.environment.build import (
     environment_fingerprint,
 )
 from osgbatch.packing.environment.cache import EnvironmentArchive
+from osgbatch.packing.environment.standalone import NotYetError
 
 __all__ = [
     "EnvironmentArchive",
@@ -30,9 +31,27 @@ def known_environment(wanted: Environment, folder: Path, cache: Path) -> Environ
 
     folder: the spec's, where paths start. Raises PackingError when what it names cannot be read.
     """
-    if wanted.path is None or wanted.kind != "requirements":
+    if wanted.path is not None and wanted.kind == "conda":
+        from osgbatch.packing.environment.conda import cached_conda
+
+        return cached_conda(wanted, folder / wanted.path.text, cache)
+    if wanted.path is None:
         return None
-    return cached_environment(environment_fingerprint(folder / wanted.path.text), cache)
+    path = folder / Path(wanted.path.text).expanduser()
+    if wanted.kind == "requirements":
+        try:
+            return cached_environment(environment_fingerprint(path, wanted), cache)
+        except NotYetError:
+            return None
+    if wanted.kind == "prefix":
+        from osgbatch.packing.environment.prefix import prefix_fingerprint
+
+        return cached_environment(prefix_fingerprint(wanted, path), cache)
+    if wanted.kind == "archive":
+        from osgbatch.packing.environment.given import given_fingerprint
+
+        return cached_environment(given_fingerprint(wanted, path), cache)
+    return None
 
 
 def packed_environment(
@@ -43,6 +62,21 @@ def packed_environment(
     say: called with one line per thing that takes time. Raises PackingError; the cache is then as
     it was.
     """
-    if wanted.path is None or wanted.kind != "requirements":
+    if wanted.path is not None and wanted.kind == "conda":
+        from osgbatch.packing.environment.conda import conda_archive
+
+        return conda_archive(wanted, folder / wanted.path.text, cache, say)
+    if wanted.path is None:
         return None
-    return environment_archive(folder / wanted.path.text, cache, say)
+    path = folder / Path(wanted.path.text).expanduser()
+    if wanted.kind == "requirements":
+        return environment_archive(path, cache, say, wanted=wanted)
+    if wanted.kind == "prefix":
+        from osgbatch.packing.environment.prefix import prefix_archive
+
+        return prefix_archive(wanted, path, cache, say)
+    if wanted.kind == "archive":
+        from osgbatch.packing.environment.given import given_archive
+
+        return given_archive(wanted, path, cache, say)
+    return None

@@ -33,6 +33,9 @@ class EnvironmentArchive:
     `3.11.2`. packages: `name==version` of everything installed. glibc: the version that travels
     with it; the execution point's does not matter. microarch: the CPU level that what comes from
     this machine was built for, `x86_64-v2`; empty when any will do. notes: for reports.
+    modules: what can be imported besides the standard library, by top-level names; empty when it
+    is not known. kind: as in the spec. made_from: the file or folder, for people.
+    lock: the text of a lock file, from which a conda environment can be made again.
     """
 
     path: Path
@@ -45,6 +48,10 @@ class EnvironmentArchive:
     microarch: str = ""
     fingerprint: str = ""
     notes: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    kind: str = ""
+    made_from: str = ""
+    lock: str = ""
 
 
 def read_entry(cache: Path, fingerprint: str) -> EnvironmentArchive | None:
@@ -68,11 +75,17 @@ def read_entry(cache: Path, fingerprint: str) -> EnvironmentArchive | None:
             microarch=noted["microarch"],
             fingerprint=noted["fingerprint"],
             notes=tuple(noted["notes"]),
+            modules=tuple(noted.get("modules", ())),
+            kind=noted.get("kind", ""),
+            made_from=noted.get("made_from", ""),
+            lock=noted.get("lock", ""),
         )
         if status.st_size != entry.size or entry.fingerprint != fingerprint:
             return None
         if status.st_mtime_ns != noted["mtime_ns"] and file_sha256(path) != entry.sha256:
             return None
+        with contextlib.suppress(OSError):
+            os.utime(folder / MANIFEST)  # when it was last used, for `osgbatch pack clean`
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return entry
@@ -82,14 +95,21 @@ def write_entry(cache: Path, built: Path, entry: EnvironmentArchive) -> Environm
     """Make a built archive the entry of its fingerprint, in place of what was there.
 
     built: the folder that holds the archive and nothing else; it is moved. Two renames: between
-    them there is no entry, never half a one.
+    them there is no entry, never half a one. Raises PackingError when the disk is full.
     """
     folder = cache / FOLDER / entry.fingerprint
     noted = {key: value for key, value in asdict(entry).items() if key != "path"}
     noted["archive"] = entry.path.name
     noted["mtime_ns"] = entry.path.stat().st_mtime_ns
     text = json.dumps(noted, indent=1, sort_keys=True) + "\n"
-    (built / MANIFEST).write_text(text, encoding="utf-8")
+    try:
+        (built / MANIFEST).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise PackingError(
+            f"the cache cannot be written: {error.strerror}",
+            where=str(cache),
+            fix="Make room there, or let XDG_CACHE_HOME name a folder with more.",
+        ) from error
     aside = folder.with_name(f".old-{secrets.token_hex(6)}")
     with contextlib.suppress(FileNotFoundError):
         folder.rename(aside)

@@ -39,18 +39,38 @@ def make_venv(python: Interpreter, folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
-def install(requirements: Path, venv_python: Path, python: Interpreter, say: Say) -> None:
+def install(
+    requirements: Path,
+    venv_python: Path,
+    python: Interpreter,
+    say: Say,
+    named: Path | None = None,
+) -> None:
     """Install a requirements file into a virtual environment.
 
     pip runs in the folder of the file, so that relative paths in it mean what they say there, and
-    with the user's own configuration. Raises PackingError with pip's words.
+    with the user's own configuration. named: the file of the user's that it was made from.
+    Raises PackingError with pip's words.
     """
+    named = named or requirements
     name, command = _installer(venv_python, python)
-    say(f"installing {requirements.name} with {name}")
+    say(f"installing {named.name} with {name}")
     options = [] if name == "uv" else list(OPTIONS)
     done = _run([*command, *options, "-r", requirements.name], requirements.parent)
     if done.returncode != 0:
-        raise failure(done.stdout, requirements)
+        raise failure(done.stdout, named)
+
+
+def run_uv(command: list[str], folder: Path, file: Path, what: str) -> None:
+    """Run uv. file: of the user's, what: was to be done with it, for PackingError."""
+    done = _run(command, folder)
+    if done.returncode != 0:
+        said = without_credentials(done.stdout.strip())
+        raise PackingError(
+            f"uv could not {what}",
+            where=printable(str(file)),
+            fix="uv says:\n  " + "\n  ".join(said.splitlines()[-6:]),
+        )
 
 
 def _installer(venv_python: Path, python: Interpreter) -> tuple[str, list[str]]:

@@ -81,7 +81,7 @@ def running_interpreter() -> Path:
 def describe(python: Path) -> Interpreter:
     """Ask an interpreter what it is made of. Raises PackingError when it does not answer."""
     done = subprocess.run(
-        [str(python), "-I", "-c", _PROBE], capture_output=True, text=True, check=False
+        [str(python), "-I", "-B", "-c", _PROBE], capture_output=True, text=True, check=False
     )
     try:
         facts = json.loads(done.stdout)

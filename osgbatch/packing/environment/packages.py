@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,8 +19,10 @@ from osgbatch.packing.tree import tree_members
 
 OWN = frozenset({"pyvenv.cfg", ".gitignore", ".lock", "CACHEDIR.TAG", "lib64", "pip.conf", "bin"})
 """What the venv module makes, at the top of a virtual environment."""
-UNSTABLE = ("direct_url.json",)
-"""Files of a dist-info folder that say where on this machine a package came from."""
+UNSTABLE = ("direct_url.json", "uv_cache.json", "uv_build.json")
+"""Files of a dist-info folder that say where on this machine a package came from, and when."""
+
+Amend = Callable[[dict[str, Member]], dict[str, Member]]
 
 
 @dataclass(frozen=True)
@@ -33,19 +35,15 @@ class Distribution:
     modules: tuple[str, ...]
 
 
-def package_members(venv: Path, python: Interpreter) -> list[Member]:
+def package_members(venv: Path, python: Interpreter, amend: Amend = dict) -> list[Member]:
     """Everything that was installed: packages, entry points, data files.
 
-    Entry points start with a relative path; RECORD files are brought in line; links and .pth files
-    that lead out of the environment are followed or refused. Raises PackingError that names what
-    cannot be moved.
+    amend: adds members, by their names, or leaves some out. Entry points start with a relative
+    path; RECORD files are brought in line; links and .pth files that lead out of the environment
+    are followed or refused. Raises PackingError that names what cannot be moved.
     """
     site = site_folder(venv, python)
     members = {m.name: m for m in tree_members(site, python.packages_name, _skip)}
-    for name, member in list(members.items()):
-        if name.endswith(".pth") and member.source is not None:
-            data = relocate_pth(member.source.read_bytes(), member.source, site, venv)
-            members[name] = Member(name, data=data, executable=False)
     for script in sorted(path for path in (venv / "bin").iterdir() if is_entry_point(path)):
         data = relocate_script(script.read_bytes(), venv)
         executable = bool(script.stat().st_mode & 0o111)
@@ -54,6 +52,14 @@ def package_members(venv: Path, python: Interpreter) -> list[Member]:
         )
     for member in _data_members(venv, site):
         members.setdefault(member.name, member)
+    members = amend(members)
+    for name, member in list(members.items()):
+        at_top = name.rpartition("/")[0] == python.packages_name  # only there Python reads them
+        if at_top and name.endswith(".pth") and member.link is None:
+            source = member.source or site / PurePosixPath(name).name
+            raw = member.data if member.data is not None else source.read_bytes()
+            data = relocate_pth(raw, source, site, venv)
+            members[name] = Member(name, data=data, executable=False)
     for name, member in list(members.items()):
         if name.endswith(".dist-info/RECORD") and member.source is not None:
             record = rewrite_record(member.source.read_text(encoding="utf-8"), name, members)
@@ -92,14 +98,18 @@ def _data_members(venv: Path, site: Path) -> Iterator[Member]:
             yield member
 
 
+_OF_VENV = re.compile(r"python[\d.]*t?|(de)?[Aa]ctivate(\..*|_this\.py)?|pydoc\.bat")
+
+
 def is_entry_point(path: Path) -> bool:
     """Whether a file in bin/ was installed by a package, not by the venv module."""
     name = path.name
-    return path.is_file() and not re.fullmatch(r"python[\d.]*|[Aa]ctivate(\..*|_this\.py)?", name)
+    return path.is_file() and not _OF_VENV.fullmatch(name)
 
 
 _PYTHON_LINE = re.compile(rb"^#![^\n]*python[^\n/]*\n")
 _SHELL_LINES = re.compile(rb"^#!/bin/sh\n'''exec' [^\n]*\n' '''\n")
+_INTERPRETER = re.compile(rb"(/[^\n\"']*/bin/python[\d.]*)(?=[\s\"'])")
 RELATIVE_START = (
     b"#!/bin/sh\n"
     b'\'\'\'exec\' "$(dirname -- "$(readlink -f -- "$0")")/python" "$0" "$@"\n'
@@ -109,11 +119,18 @@ RELATIVE_START = (
 
 
 def relocate_script(data: bytes, venv: Path) -> bytes:
-    """Let a script start with the python beside it; anything but a Python script stays as it is."""
-    prefix = os.fsencode(venv)
+    """Let a script start with the python beside it; anything but a Python script stays as it is.
+
+    One whose python is nowhere is taken for one of an environment that was moved.
+    """
+    prefixes = (os.fsencode(venv), os.fsencode(os.path.realpath(venv)))
     for pattern in (_SHELL_LINES, _PYTHON_LINE):
         match = pattern.match(data)
-        if match and (prefix in match[0] or os.fsencode(os.path.realpath(venv)) in match[0]):
+        if not match:
+            continue
+        named = _INTERPRETER.search(match[0])
+        is_gone = named is not None and not os.path.exists(named[1])
+        if is_gone or any(prefix in match[0] for prefix in prefixes):
             return RELATIVE_START + data[match.end() :]
     return data
 
@@ -172,7 +189,10 @@ def distributions(site: Path) -> list[Distribution]:
     """The packages that are installed in a folder, by name."""
     found = []
     for folder in sorted(site.glob("*.dist-info")):
-        metadata = (folder / "METADATA").read_text(encoding="utf-8", errors="replace")
+        try:
+            metadata = (folder / "METADATA").read_text(encoding="utf-8", errors="replace")
+        except OSError:  # what an interrupted installation left
+            continue
         name = re.search(r"^Name: *(.+)$", metadata, re.MULTILINE)
         version = re.search(r"^Version: *(.+)$", metadata, re.MULTILINE)
         record = folder / "RECORD"

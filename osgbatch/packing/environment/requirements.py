@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from osgbatch.errors import PackingError
-from osgbatch.packing.archive import printable
+from osgbatch.packing.archive import Member, printable
 from osgbatch.packing.tree import tree_members
 
 _INCLUDE = re.compile(r"^(?:-r|-c|--requirement|--constraint)(?:\s*=\s*|\s+|(?<=-[rc]))(.+)$")
@@ -128,8 +128,13 @@ def local_path(line: Line, folder: Path) -> Path | None:
 
 def tree_hash(path: Path) -> str:
     """A hash over names and contents of what lies at a path."""
+    return members_hash(tree_members(path, path.name or "root"))
+
+
+def members_hash(members: Iterable[Member]) -> str:
+    """A hash over names and contents."""
     digest = hashlib.sha256()
-    for member in tree_members(path, path.name or "root"):
+    for member in members:
         digest.update(os.fsencode(member.name) + b"\0")
         if member.source is not None:
             with member.source.open("rb") as file:

@@ -1,10 +1,107 @@
-"""A Python made for moving, from uv, where uv is and can get one."""
+"""Which Python is packed: one made for moving, from uv, or one that is here."""
 
 from __future__ import annotations
 
+import os
+import platform
+import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+
+from osgbatch.errors import PackingError
+from osgbatch.packing.environment.interpreter import running_interpreter
+
+Say = Callable[[str], None]
+
+
+class NotYetError(PackingError):
+    """A Python is not here, and uv gets it when an environment is packed."""
+
+
+def own_minor() -> str:
+    """The version of the Python that runs osgbatch, `3.11`."""
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+def chosen_python(minor: str = "", say: Say | None = None) -> Path:
+    """The interpreter to pack.
+
+    minor: the version wanted, `3.12` or `3`; empty for that of the one that runs osgbatch. A
+    standalone one of uv comes first, then the one that runs osgbatch, then those on PATH; where
+    `say` is given, uv may download one at last. Raises PackingError that names what is here.
+    """
+    if not minor or minor in (own_minor(), "3"):
+        return installed_standalone(own_minor()) or running_interpreter()
+    found = installed_standalone(minor) or _on_path(minor)
+    if found is None and say is not None and shutil.which("uv"):
+        say(f"getting Python {minor} with uv")
+        found = install_standalone(minor)
+    if found is None and not (say is None and shutil.which("uv")):
+        raise PackingError(
+            f"there is no Python {minor} on this machine",
+            where=f"python: {minor}",
+            fix=f"Here are {', '.join(_there())}. uv would get Python {minor}: "
+            "`pip install uv`; or use conda: environment.yml.",
+        )
+    if found is None:
+        raise NotYetError(
+            f"Python {minor} is not here yet",
+            where=f"python: {minor}",
+            fix=f"`uv python install {minor}` gets it; packing does so by itself.",
+        )
+    return found
+
+
+def _on_path(minor: str) -> Path | None:
+    """An interpreter of this version on PATH, or of pyenv's, that starts."""
+    for folder in _folders():
+        path = folder / f"python{minor}"
+        if path.is_file() and os.access(path, os.X_OK):
+            found = _base_of(path, minor)
+            if found is not None:
+                return found
+    return None
+
+
+def _folders() -> list[Path]:
+    """Where interpreters are: on PATH, and where pyenv has them, whose own commands on PATH are
+    scripts that start only what was chosen there.
+    """
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    return [*map(Path, os.get_exec_path()), *sorted(pyenv.glob("versions/3.*/bin"), reverse=True)]
+
+
+def _base_of(path: Path, minor: str) -> Path | None:
+    code = (
+        "import os, sys; print('%d.%d' % sys.version_info[:2]); "
+        "print(os.path.realpath(getattr(sys, '_base_executable', '') or sys.executable))"
+    )
+    try:
+        done = subprocess.run(
+            [str(path), "-I", "-c", code],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = done.stdout.splitlines()
+    return Path(lines[1]) if done.returncode == 0 and lines[:1] == [minor] else None
+
+
+def _there() -> list[str]:
+    """The versions on this machine, that of osgbatch first."""
+    found = {own_minor()}
+    for folder in _folders():
+        for path in sorted(folder.glob("python3.*")):
+            match = re.fullmatch(r"python(3\.\d+)", path.name)
+            if match and match[1] not in found and _base_of(path, match[1]):
+                found.add(match[1])
+    return sorted(found, key=lambda version: (version != own_minor(), -int(version[2:])))
 
 
 def installed_standalone(minor: str) -> Path | None:

@@ -1,0 +1,246 @@
+"""What `osgbatch pack` is asked for, and what it prints."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from osgbatch import ui
+from osgbatch.errors import OsgbatchError
+from osgbatch.model import Environment, Place, Spec, UserPath
+from osgbatch.packing.archive import Archive
+from osgbatch.packing.environment import EnvironmentArchive, packed_environment
+from osgbatch.packing.environment.cleaning import Cleaned, Kept
+from osgbatch.packing.environment.imports import import_warnings
+from osgbatch.packing.libraries import libraries_archive
+from osgbatch.planning.checks import missing_files
+from osgbatch.spec.environments import FITS
+from osgbatch.spec.load import load_spec
+from osgbatch.spec.values import environment_kind
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says besides the file; empty or None where it says nothing."""
+
+    strip: bool = False
+    test: bool = True
+    refresh: bool = False
+    python: str = ""
+    channels: Sequence[str] = ()
+    imports: Sequence[str] = ()
+    locked: Path | None = None
+
+
+def environment_of(source: Path, asked: Asked) -> tuple[Environment, Path, Spec | None]:
+    """What is to be packed, the folder that its path starts from, and the spec if it is one.
+
+    source: a sweep.yaml, or what an environment is made from. Raises SpecErrors, OsgbatchError.
+    """
+    spec: Spec | None = None
+    if _is_sweep(source):
+        spec = load_spec(source)
+        for error in missing_files(spec):
+            if spec.environment.path and error.place == spec.environment.path.place:
+                raise error
+        found, folder = spec.environment, spec.folder
+        if found.path is None:
+            raise OsgbatchError(
+                "this sweep has no environment to pack",
+                where=str(source),
+                fix="Give it one: `environment: requirements.txt`.",
+            )
+    else:
+        if not source.exists():
+            raise OsgbatchError(f'"{source}" does not exist', fix="Check the path.")
+        kind = "prefix" if source.is_dir() else environment_kind(source.name)
+        if not kind:
+            raise OsgbatchError(
+                "this is neither a sweep.yaml nor what an environment is made from",
+                where=str(source),
+                fix="Name a sweep, environment.yml, requirements.txt, pyproject.toml, uv.lock, an "
+                ".tar.gz or the folder of an environment.",
+            )
+        folder = Path.cwd()
+        found = Environment(kind, UserPath(str(source), Place(str(source), 1, 1)))
+    if found.kind == "container":
+        raise OsgbatchError(
+            "a container is not packed: its image is what travels",
+            where=str(source),
+            fix="`osgbatch pack container` makes an image from a definition file.",
+        )
+    _check_options(found.kind, asked)
+    changed = replace(
+        found,
+        strip=found.strip or asked.strip,
+        test=found.test and asked.test,
+        python=asked.python or found.python,
+        channels=(*asked.channels, *found.channels),
+        imports=(*found.imports, *(one for one in asked.imports if one not in found.imports)),
+    )
+    return changed, folder, spec
+
+
+def _check_options(kind: str, asked: Asked) -> None:
+    """Refuse options that would change nothing. Raises OsgbatchError."""
+    given = {
+        "--strip": ("strip", asked.strip),
+        "--python": ("python", bool(asked.python)),
+        "--channel": ("channels", bool(asked.channels)),
+        "--import": ("imports", bool(asked.imports)),
+    }
+    fits = {option: FITS[key] for option, (key, is_given) in given.items() if is_given}
+    if asked.locked:
+        fits["--locked"] = ("conda",)
+    if asked.refresh:
+        fits["--refresh"] = ("requirements", "conda")
+    for option, kinds in fits.items():
+        if kind not in kinds:
+            raise OsgbatchError(
+                f"{option} means nothing for an environment of the kind {kind}",
+                where=option,
+                fix=f"It goes with {', '.join(kinds)}.",
+            )
+
+
+def _is_sweep(path: Path) -> bool:
+    """Whether a YAML file is a sweep, not an environment.yml of conda."""
+    if path.suffix not in (".yml", ".yaml") or not path.is_file():
+        return False
+    try:
+        said = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, yaml.YAMLError, ValueError):
+        return path.name not in ("environment.yml", "environment.yaml")
+    return not (isinstance(said, dict) and "dependencies" in said and "command" not in said)
+
+
+def pack_environment(
+    source: Path, cache: Path, asked: Asked, say: Say
+) -> tuple[EnvironmentArchive, list[str]]:
+    """Pack an environment, or take it from the cache; the archive, and warnings.
+
+    Raises PackingError, SpecErrors, OsgbatchError.
+    """
+    wanted, folder, spec = environment_of(source, asked)
+    assert wanted.path is not None
+    path = folder / Path(wanted.path.text).expanduser()
+    made: EnvironmentArchive | None
+    if wanted.kind == "conda" and (asked.refresh or asked.locked):
+        from osgbatch.packing.environment.conda import conda_archive
+
+        made = conda_archive(wanted, path, cache, say, asked.refresh, asked.locked)
+    elif wanted.kind == "requirements" and asked.refresh:
+        from osgbatch.packing.environment import environment_archive
+
+        made = environment_archive(path, cache, say, refresh=True, wanted=wanted)
+    else:
+        made = packed_environment(wanted, folder, cache, say)
+    if made is None:
+        raise OsgbatchError("this environment is not packed", where=str(source))
+    return made, import_warnings(spec, made.modules) if spec else []
+
+
+def write_out(made: EnvironmentArchive | Archive, target: Path) -> None:
+    """Copy an archive to where the user wants it, whole or not at all. Raises OSError."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        shutil.copyfile(made.path, temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def pack_libraries(folders: Sequence[Path], out: Path | None, cache: Path) -> Archive:
+    """Pack private packages as `libraries:` would. Raises PackingError."""
+    made = libraries_archive((str(path) for path in folders), Path.cwd(), cache / "libraries")
+    if made is None:
+        raise OsgbatchError("there is nothing to pack", fix="Name the folder of a package.")
+    if out is not None:
+        write_out(made, out)
+        return replace(made, path=out)
+    return made
+
+
+# --- what is printed ------------------------------------------------------------------------------
+
+
+def environment_data(made: EnvironmentArchive, path: Path, warnings: list[str]) -> dict[str, Any]:
+    """What was packed, for other programs. path: where it is; sizes in bytes."""
+    return {
+        "path": str(path),
+        "sha256": made.sha256,
+        "size": made.size,
+        "unpacked_size": made.unpacked_size,
+        "kind": made.kind,
+        "made_from": made.made_from,
+        "python": made.python,
+        "packages": list(made.packages),
+        "glibc": made.glibc,
+        "microarch": made.microarch,
+        "notes": list(made.notes),
+        "warnings": warnings,
+    }
+
+
+def environment_text(made: EnvironmentArchive, path: Path) -> str:
+    """What was packed, for people."""
+    what = [f"Python {made.python}"] if made.python else []
+    if made.packages:
+        what.append(ui.number_of(len(made.packages), "package"))
+    sizes = f"{ui.size(made.size)}, {ui.size(made.unpacked_size)} unpacked"
+    lines = [
+        f"packed {', '.join(what) or made.kind}: {sizes}",
+        *(f"  note: {note}" for note in made.notes),
+        str(path),
+    ]
+    return "\n".join(lines)
+
+
+def kept_text(things: list[Kept], cache: Path) -> str:
+    """The content of the cache, for people."""
+    if not things:
+        return f"nothing in {cache}"
+    rows = [
+        (one.name[:12], one.kind, ui.size(one.size), age(one.made), age(one.used), _about(one))
+        for one in things
+    ]
+    total = ui.size(sum(one.size for one in things))
+    table = ui.table(("name", "kind", "size", "made", "used", "from"), rows)
+    return f"{table}\n{total} in {cache}"
+
+
+def _about(one: Kept) -> str:
+    python = f" (Python {one.python})" if one.python else ""
+    return f"{one.made_from}{python}"
+
+
+def kept_data(things: list[Kept]) -> list[dict[str, Any]]:
+    """The content of the cache, for other programs; sizes in bytes, times in seconds since 1970."""
+    return [{**vars(one), "path": str(one.path)} for one in things]
+
+
+def cleaned_text(done: Cleaned) -> str:
+    """What was removed, for people."""
+    size = ui.size(sum(one.size for one in done.removed))
+    lines = [f"removed {ui.number_of(len(done.removed), 'thing')}, {size}"]
+    lines += [f"kept {one.name[:12]}: another osgbatch is packing it" for one in done.busy]
+    return "\n".join(lines)
+
+
+def age(then: float) -> str:
+    """How long ago something was: `3 h ago`."""
+    seconds = max(0.0, time.time() - then)
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        count = int(seconds // length)
+        if count:
+            return f"{count} {'day' if (unit, count) == ('days', 1) else unit} ago"
+    return "just now"

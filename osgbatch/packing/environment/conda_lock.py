@@ -1,0 +1,95 @@
+"""The lock file of a conda environment: the address and sha256 of every package in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from osgbatch.errors import PackingError
+from osgbatch.packing.archive import printable
+
+_PACKAGE = re.compile(r"(\S+/[^/\s]+(?:\.conda|\.tar\.bz2))#(?:sha256:)?([0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class Package:
+    """An installed package, as a lock file has it. url: without password and token."""
+
+    name: str
+    version: str
+    build: str
+    url: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Lock:
+    """What a lock file says. packages: addresses with their sums. pip: `name==version`."""
+
+    file: Path
+    platform: str
+    packages: tuple[tuple[str, str], ...]
+    pip: tuple[str, ...]
+
+
+def lock_text(packages: Sequence[Package], pip: Sequence[str], platform: str) -> str:
+    """The text of a lock file, in conda's explicit format.
+
+    pip: `name==version` of what pip installed, which conda overlooks.
+    """
+    lines = [
+        "# What an environment was made of: osgbatch makes it again with --locked.",
+        f"# platform: {platform}",
+        "@EXPLICIT",
+    ]
+    lines += [f"{one.url}#sha256:{one.sha256}" for one in packages]
+    lines += [f"# pip: {one}" for one in pip]
+    return "\n".join(lines) + "\n"
+
+
+def read_lock(file: Path, platform: str) -> Lock:
+    """Read a lock file.
+
+    platform: this machine's, `linux-64`. Raises PackingError when the file cannot be read, is for
+    another platform, or has a package without sha256.
+    """
+    where = printable(str(file))
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise PackingError(
+            f"the lock file cannot be read: {reason}",
+            where=where,
+            fix="Pack once without --locked: that writes it.",
+        ) from error
+    said = [line.partition(":")[2].strip() for line in lines if line.startswith("# platform:")]
+    if said and said[0] != platform:
+        raise PackingError(
+            f"the lock file is for {said[0]}, and this machine is {platform}",
+            where=where,
+            fix="Pack on a machine like that one, or without --locked.",
+        )
+    pip = tuple(line.partition(":")[2].strip() for line in lines if line.startswith("# pip:"))
+    packages = []
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text or text.startswith("#") or text == "@EXPLICIT":
+            continue
+        match = _PACKAGE.fullmatch(text)
+        if match is None:
+            raise PackingError(
+                "this line is no package with its sha256",
+                where=f"{where}:{number}",
+                fix="Pack once without --locked: that writes the file anew.",
+            )
+        packages.append((match[1], match[2]))
+    if not packages:
+        raise PackingError(
+            "the lock file has no packages",
+            where=where,
+            fix="Pack once without --locked: that writes it.",
+        )
+    return Lock(file, platform, tuple(packages), pip)

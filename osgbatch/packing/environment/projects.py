@@ -1,0 +1,169 @@
+"""What `requirements:` may name besides requirements.txt: pyproject.toml, uv.lock, pylock.toml."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from osgbatch.errors import PackingError
+from osgbatch.packing.archive import Member, printable
+from osgbatch.packing.environment import install as installing
+from osgbatch.packing.environment import requirements
+from osgbatch.packing.environment.interpreter import Interpreter
+from osgbatch.packing.tree import is_clutter, tree_members
+
+Say = Callable[[str], None]
+
+NOT_SOURCE = frozenset(
+    {"batches", "build", "data", "dist", "env", "inputs", "node_modules", "outputs", "related"}
+    | {"results", "venv"}
+)
+"""Folders at the top of a project that are not needed to build it, and may be large."""
+
+
+def is_project(file: Path) -> bool:
+    """Whether a file stands for the project that it lies in."""
+    return file.name in ("pyproject.toml", "uv.lock")
+
+
+def is_lock(file: Path) -> bool:
+    """Whether a file fixes the version of everything."""
+    return file.name == "uv.lock" or bool(re.fullmatch(r"pylock(\..+)?\.toml", file.name))
+
+
+def fingerprint_lines(file: Path) -> list[str]:
+    """What decides what is installed. Raises PackingError when it cannot be read."""
+    if not is_project(file) and not is_lock(file):
+        lines = requirements.read_lines(file)
+        requirements.check_lines(lines)
+        return list(requirements.fingerprint_lines(lines, file.parent))
+    found = [file.name, _text(file)]
+    if is_project(file):
+        found.append(_text(file.with_name("pyproject.toml")))
+        found.append(requirements.members_hash(_project_members(file.parent)))
+    return found
+
+
+def install(file: Path, venv_python: Path, python: Interpreter, shop: Path, say: Say) -> None:
+    """Install what a file stands for. shop: a folder to build in. Raises PackingError.
+
+    A project is built from a copy: building would leave folders beside the user's files.
+    """
+    if not is_project(file) and not is_lock(file):
+        if requirements.installs_anything(requirements.read_lines(file)):
+            installing.install(file, venv_python, python, say)
+        return
+    copy = shop / "project"
+    if is_project(file):
+        _copy(_project_members(file.parent), copy)
+    if is_lock(file):
+        _install_lock(file, venv_python, python, copy, say)
+        return
+    listed = shop / "requirements.txt"
+    lines = _dependencies(file) if not _is_package(file) else [str(copy)]
+    listed.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    if lines:
+        installing.install(listed, venv_python, python, say, named=file)
+
+
+def _install_lock(file: Path, venv_python: Path, python: Interpreter, copy: Path, say: Say) -> None:
+    uv = shutil.which("uv")
+    if uv is None:
+        raise PackingError(
+            "uv is needed to install from a lock file, and is not here",
+            where=printable(str(file)),
+            fix="`pip install uv`; or `uv export --no-dev -o requirements.txt` where it is, and "
+            "name that file.",
+        )
+    listed = file
+    if file.name == "uv.lock":
+        listed = copy / "locked-requirements.txt"
+        options = ["--frozen", "--no-dev", "--no-editable", "--no-header", "--quiet"]
+        installing.run_uv(
+            [uv, "export", *options, "--output-file", listed.name], copy, file, "read the lock file"
+        )
+    say(f"installing {file.name} with uv")
+    installing.run_uv(
+        [uv, "pip", "install", "--python", str(venv_python), "-r", str(listed)],
+        listed.parent,
+        file,
+        "install",
+    )
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise PackingError(
+            f"it cannot be read: {reason}",
+            where=printable(str(file)),
+            fix="Check the path, which is relative to the file that names it.",
+        ) from error
+
+
+def _project_members(folder: Path) -> list[Member]:
+    """The files that a project is built from."""
+
+    def skip(name: str, is_folder: bool) -> bool:
+        return is_clutter(name, is_folder) or (
+            is_folder and (name in NOT_SOURCE or name.endswith(".egg-info"))
+        )
+
+    return list(tree_members(folder, "", skip))
+
+
+def _copy(members: list[Member], folder: Path) -> None:
+    folder.mkdir()
+    for member in members:
+        target = folder / member.name
+        if member.link is not None:
+            os.symlink(member.link, target)
+        elif member.source is None:
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            try:
+                shutil.copy(member.source, target)
+            except OSError as error:
+                raise PackingError(
+                    f"it cannot be copied in order to build the project: {error.strerror}",
+                    where=printable(str(member.source)),
+                    fix="Make room in the cache, or give yourself the right to read it.",
+                ) from error
+
+
+def _is_package(file: Path) -> bool:
+    """Whether a project is installed itself, not only what it depends on. Source: uv's manual."""
+    said = _toml(file)
+    packaged = said.get("tool", {}).get("uv", {}).get("package")
+    if isinstance(packaged, bool):
+        return packaged
+    return "build-system" in said or (file.parent / "setup.py").exists()
+
+
+def _dependencies(file: Path) -> list[str]:
+    said = _toml(file)
+    if "project" not in said:
+        raise PackingError(
+            "there is no [project] in it, so nobody knows what it needs",
+            where=printable(str(file)),
+            fix="Write its dependencies under [project], or into a requirements.txt.",
+        )
+    return [str(line) for line in said["project"].get("dependencies", ())]
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    try:
+        tomllib = importlib.import_module("tomllib")
+    except ImportError:  # Python 3.10
+        tomllib = importlib.import_module("pip._vendor.tomli")
+    try:
+        return dict(tomllib.loads(_text(file)))
+    except ValueError as error:
+        raise PackingError(f"it is not TOML: {error}", where=printable(str(file))) from error

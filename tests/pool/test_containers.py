@@ -1,0 +1,234 @@
+"""Jobs in containers, and jobs on an execution point like the OSPool's, with a real Apptainer."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Pool
+from sweeps import Ran, ended_truly, osgbatch, run_sweep, write_sweep
+from test_find_peaks import POOL, ROOT, check_results, copy_example
+
+sys.path.insert(0, str(ROOT / "tools"))
+
+import apptainer
+
+pytestmark = pytest.mark.pool
+
+FOLDERS = """\
+environment: image.sif
+command:
+  - sh
+  - -c
+  - |
+    echo "task {index}"; echo "code {code}" >&2
+    cat /inputs/data/*; cat inputs/data/* >>/outputs/both
+    cat /related/* >>outputs/both; cp params.json "/outputs/of {index}"
+    ls -A /outputs /inputs/data; command -v bash python3
+    exit {code}
+sweep:
+  data: {files: data/*.txt}
+  code: [0, 3]
+related: [about.txt]
+resources: {memory: 200 MB, disk: 200 MB}
+outputs: [outputs/both, "outputs/of {index}"]
+"""
+FILES = {"data/1.txt": "one\n", "data/2.txt": "two\n", "about.txt": "about\n"}
+
+
+@pytest.fixture(scope="module")
+def busybox() -> Path:
+    """An image with nothing but busybox."""
+    return apptainer.image("busybox")
+
+
+@pytest.fixture
+def with_apptainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is started finds the program apptainer."""
+    folder = apptainer.provide().parent
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def sweep_in(folder: Path, image: Path, spec: str) -> Path:
+    """Write a sweep with its files and its image; returns the spec."""
+    path = write_sweep(folder, spec, FILES)
+    shutil.copyfile(image, folder / "image.sif")
+    return path
+
+
+def check_folders(ran: Ran, pool: Pool, jobs: int) -> None:
+    """Each task saw its own files, and everything came back, also from those that failed."""
+    for proc in range(jobs):
+        ended_truly(ran, pool, proc)
+    for index in range(4):
+        code, text = (0, 3)[index % 2], ("one", "two")[index // 2]
+        task = ran.task(index)
+        assert (task["state"], task["exit_code"]) == ("failed" if code else "succeeded", code)
+        home = ran.folder / "results" / ("failed" if code else "") / str(index)
+        said = (home / "stdout").read_text().splitlines()
+        assert said[:2] == [f"task {index}", text]
+        # of what an earlier task of the job left in /outputs nothing is there
+        assert said[2:] == [
+            *("/inputs/data:", f"{index // 2 + 1}.txt", ""),
+            *("/outputs:", "both", f"of {index}"),
+        ]
+        assert (home / "stderr").read_text() == f"code {code}\n"
+        assert (home / "outputs/both").read_text() == f"{text}\nabout\n"
+        assert json.loads((home / f"outputs/of {index}").read_text())["code"] == code
+        record = json.loads((home / "status.json").read_text())
+        assert record["job"]["os"] == "busybox alone"
+
+
+@pytest.mark.usefixtures("with_apptainer")
+@pytest.mark.parametrize("backend", ["condor", "local"])
+@pytest.mark.parametrize("per_job", [1, 4])
+def test_tasks_see_their_folders_in_an_image_without_bash(
+    pool: Pool, tmp_path: Path, busybox: Path, backend: str, per_job: int
+) -> None:
+    spec = sweep_in(tmp_path / "a $x b", busybox, f"{FOLDERS}tasks_per_job: {per_job}\n")
+    check_folders(run_sweep(backend, spec), pool, 4 // per_job)
+
+
+def test_an_image_comes_to_every_job_of_a_sweep_that_is_queued_little_by_little(
+    pool: Pool, tmp_path: Path, busybox: Path
+) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep/small.yaml").write_text("many_jobs: 2\nmax_idle: 1\n")
+    spec = sweep_in(tmp_path / "sweep", busybox, f"profile: small.yaml\n{FOLDERS}")
+    ran = run_sweep("condor", spec)
+    text = (ran.log.parent / "job.submit").read_text()
+    assert "\nmax_idle = 1\n" in text
+    check_folders(ran, pool, 4)
+    received = {pool.history_ad(int(ran.submitted["cluster"]), n)["BytesRecvd"] for n in range(4)}
+    size = busybox.stat().st_size
+    assert all(size < bytes_ < 1.5 * size for bytes_ in received), "once to each job"
+
+
+@pytest.mark.usefixtures("with_apptainer")
+@pytest.mark.parametrize("backend", ["condor", "local"])
+def test_without_a_command_a_definitions_run_script_runs(
+    pool: Pool, tmp_path: Path, busybox: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    definition = (
+        f"Bootstrap: localimage\nFrom: {busybox}\n"
+        "%post\n  echo 7 >/made\n"
+        "%environment\n  export TOLD=yes\n"
+        '%runscript\n  echo "$# arguments, told $TOLD"; cat /made\n'
+        "  cp params.json /outputs/; echo no >&2\n"
+    )
+    spec = write_sweep(
+        tmp_path / "sweep",
+        "environment: tool.def\nsweep: {x: [5]}\noutputs: [outputs/params.json]\n",
+        {"tool.def": definition},
+    )
+    ran = run_sweep(backend, spec)
+    ended_truly(ran, pool, 0)
+    assert ran.task(0)["state"] == "succeeded"
+    assert ran.result(0, "stdout") == b"0 arguments, told yes\n7\n"
+    assert ran.result(0, "stderr") == b"no\n"
+    assert json.loads(ran.result(0, "outputs/params.json")) == {"x": 5}
+
+
+@pytest.mark.usefixtures("with_apptainer")
+@pytest.mark.parametrize("backend", ["condor", "local"])
+def test_a_task_that_is_over_its_time_in_a_container_brings_home_what_it_had(
+    pool: Pool, tmp_path: Path, busybox: Path, backend: str
+) -> None:
+    spec = sweep_in(
+        tmp_path / "sweep",
+        busybox,
+        "environment: image.sif\ncommand: [sh, -c, 'echo a; echo b >/outputs/part; sleep 60']\n"
+        "sweep: {x: [1]}\nresources: {time: 2 s}\nretries: {times: 0}\n",
+    )
+    ran = run_sweep(backend, spec)
+    ended_truly(ran, pool, 0)
+    assert (ran.task(0)["state"], ran.task(0)["reason"]) == ("failed", "time")
+    assert (ran.folder / "results/failed/0/outputs/part").read_text() == "b\n"
+    assert (ran.folder / "results/failed/0/stdout").read_text() == "a\n"
+
+
+def test_a_damaged_image_is_refused_before_anything_is_made(pool: Pool, tmp_path: Path) -> None:
+    spec = write_sweep(tmp_path / "s", FOLDERS, {**FILES, "image.sif": "no image\n"})
+    before = {ad["ClusterId"] for ad in pool.queue_ads()}
+    said = osgbatch("submit", "--pool", "condor", spec, cwd=spec.parent, check=2)
+    assert 'sweep.yaml:1:14: "image.sif" is no container image' in said.stderr
+    assert not (spec.parent / "batches").exists()
+    assert {ad["ClusterId"] for ad in pool.queue_ads()} <= before
+
+
+# --- an execution point like the OSPool's ---------------------------------------------------------
+
+LOOK = """\
+command: [sh, look.sh]
+files: [look.sh]
+sweep: {x: [1]}
+outputs: [outputs/seen]
+"""
+LOOK_SH = """\
+{ echo "$PWD" "$HOME" "$TZ" "$PATH" "$OSGBATCH_SCRATCH" "${PYTHONPATH-none}"
+ls -A / /home; command -v python python3
+ls -d "$1" /root/.cache /work; cat /etc/os-release; } >outputs/seen 2>&1
+"""
+
+
+@pytest.fixture(scope="module")
+def ospool(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a sweep that looks around and the example, both run on a pool like the OSPool.
+
+    What HTCondor says of their jobs is in history.json.
+    """
+    folder = tmp_path_factory.mktemp("ospool")
+    write_sweep(folder / "look", LOOK, {"look.sh": LOOK_SH.replace("$1", str(folder))})
+    copy_example(folder)
+    submit = "{} -m osgbatch submit --pool condor --watch {}/sweep.yaml"
+    steps = [submit.format(sys.executable, name) for name in ("look", "find_peaks")]
+    told = " && ".join([*steps, "condor_history -json > history.json"])
+    done = subprocess.run(
+        [sys.executable, str(POOL), "run", "--ospool", "--", "sh", "-c", told],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    yield folder
+
+
+def test_a_job_sees_what_a_pilot_of_the_ospool_shows_it(ospool: Path) -> None:
+    (batch,) = (ospool / "look/batches").iterdir()
+    seen = (batch / "results/0/outputs/seen").read_text()
+    first, *rest = seen.splitlines()
+    assert first == (
+        "/srv/tasks/0 /srv UTC /usr/local/bin:/usr/bin:/bin:/srv/.osgbatch/bin /srv none"
+    )
+    assert 'PRETTY_NAME="Debian GNU/Linux 11 (bullseye)"' in rest
+    for hidden in (str(ospool), "/root/.cache", "/work"):
+        assert f"ls: cannot access '{hidden}': No such file or directory" in rest
+    assert "/usr/bin/python3" not in rest
+    record = json.loads((batch / "results/0/status.json").read_text())
+    assert record["job"]["site"] == "OSPool-like"
+
+
+def test_the_example_runs_on_the_ospool_like_execution_point(ospool: Path) -> None:
+    (batch,) = (ospool / "find_peaks/batches").iterdir()
+    check_results(batch)
+    ads = json.loads((ospool / "history.json").read_text())
+    codes = [ad["ExitCode"] for ad in ads if ad["OSGBatchID"] == _id(batch)]
+    assert codes == [0] * 10
+    assert (batch / "rounds/001/events.log").read_text().count("return value 0") == 10
+    record = json.loads((batch / "results/0/status.json").read_text())
+    assert "Debian GNU/Linux 11" in record["job"]["os"]
+
+
+def _id(batch: Path) -> str:
+    return str(json.loads((batch / "resolved.json").read_text())["batch_id"])

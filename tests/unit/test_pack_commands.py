@@ -1,0 +1,212 @@
+"""`osgbatch pack`: what it takes, prints and keeps; the cache is cleaned beside other packers."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+import typer
+from test_packing_given import STARTED, tarball
+
+from osgbatch.cli import pack_commands
+from osgbatch.cli.packs import Asked, age, environment_of
+from osgbatch.errors import OsgbatchError, SpecError
+from osgbatch.packing.environment.cleaning import clean, kept_things
+from osgbatch.packing.environment.imports import import_warnings
+from osgbatch.spec.load import load_spec
+
+ROOT = Path(__file__).parents[2]
+
+
+def osgbatch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "osgbatch", *arguments],
+        cwd=folder,
+        env={
+            **os.environ,
+            "XDG_CACHE_HOME": str(folder / "xdg"),
+            "PYTHONPATH": str(ROOT),
+            "COLUMNS": "250",
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with an archive that is an environment (of a kind), and a sweep that uses it."""
+    tarball(tmp_path / "e.tar.gz", {"bin/Rscript": STARTED, "bin/conda-unpack": STARTED})
+    (tmp_path / "sweep.yaml").write_text("command: Rscript x.R\nenvironment: e.tar.gz\n")
+    return tmp_path
+
+
+def test_an_environment_is_packed_listed_and_cleaned(folder: Path) -> None:
+    first = osgbatch(folder, "pack", "env", "sweep.yaml")
+    assert first.returncode == 0, first.stderr
+    assert "trying the environment at another path" in first.stderr
+    path = Path(first.stdout.splitlines()[-1])
+    assert path.is_file() and path.is_relative_to(folder / "xdg/osgbatch")
+    again = osgbatch(folder, "pack", "env", "e.tar.gz", "--json", "--out", "copy.tar.gz")
+    data = json.loads(again.stdout)
+    assert again.stderr == "" and data["path"] == "copy.tar.gz" and data["kind"] == "archive"
+    assert (folder / "copy.tar.gz").read_bytes() == path.read_bytes()
+    listed = osgbatch(folder, "pack", "ls")
+    assert str(folder / "e.tar.gz") in listed.stdout and "just now" in listed.stdout
+    (entry,) = json.loads(osgbatch(folder, "pack", "ls", "--json").stdout)
+    assert entry["kind"] == "archive" and entry["size"] > data["size"]
+    kept = osgbatch(folder, "pack", "clean")
+    assert kept.stdout == "removed 0 things, 0 bytes\n" and path.is_file()
+    gone = json.loads(osgbatch(folder, "pack", "clean", "--all", "--json").stdout)
+    assert [one["name"] for one in gone["removed"]] == [entry["name"]] and not path.exists()
+    assert osgbatch(folder, "pack", "ls").stdout.startswith("nothing in ")
+
+
+def test_libraries_are_packed(folder: Path) -> None:
+    (folder / "mylib").mkdir()
+    (folder / "mylib/__init__.py").write_text("")
+    done = osgbatch(folder, "pack", "lib", "mylib", "--out", "lib.tar.gz", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["path"] == "lib.tar.gz"
+    with tarfile.open(folder / "lib.tar.gz") as tar:
+        assert tar.getnames() == ["mylib", "mylib/__init__.py"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        (["env", "nowhere"], '"nowhere" does not exist', 2),
+        (["env", "x.R"], "neither a sweep.yaml nor what an environment is made from", 2),
+        (["env", "plain.yaml"], "this sweep has no environment to pack", 2),
+        (["env", "image.def"], "a container is not packed", 2),
+        (["env", "bad.tar.gz"], "the archive is no .tar.gz", 3),
+        (["env", "e.tar.gz", "--strip"], "--strip means nothing for", 2),
+        (["env", "e.tar.gz", "--refresh"], "--refresh means nothing for", 2),
+        (["env", "."], "there is no Python in this folder", 3),
+        (["lib", "nowhere"], "there is no 'nowhere'", 3),
+        (["clean", "--older", "30"], "a time needs a unit", 2),
+    ],
+)
+def test_what_cannot_be_done_is_told(
+    folder: Path, arguments: list[str], message: str, code: int
+) -> None:
+    for name in ("x.R", "image.def", "bad.tar.gz"):
+        (folder / name).write_text("hello, world")
+    (folder / "plain.yaml").write_text("command: echo\n")
+    done = osgbatch(folder, "pack", *arguments)
+    assert (done.returncode, done.stdout) == (code, "") and message in done.stderr
+    assert "Traceback" not in done.stderr and "\n  " in done.stderr
+
+
+def test_what_is_asked_for_is_joined_to_what_the_spec_says(folder: Path) -> None:
+    (folder / "r.txt").write_text("")
+    (folder / "sweep.yaml").write_text(
+        "command: e\nenvironment: {requirements: r.txt, imports: [a], python: '3.9'}\n"
+    )
+    asked = Asked(strip=True, test=False, python="3.12", imports=("a", "b"))
+    found, where, spec = environment_of(folder / "sweep.yaml", asked)
+    assert (found.kind, found.python, found.imports) == ("requirements", "3.12", ("a", "b"))
+    assert found.strip and not found.test and spec is not None and where == spec.folder
+    (folder / "environment.yml").write_text("dependencies: [python]\n")
+    found, _, spec = environment_of(folder / "environment.yml", Asked(channels=("c",)))
+    assert (found.kind, found.channels, spec) == ("conda", ("c",), None)
+    (folder / "sweep.yaml").write_text("command: e\nenvironment: gone.txt\n")
+    with pytest.raises(SpecError, match=r'"gone\.txt" does not exist'):
+        environment_of(folder / "sweep.yaml", Asked())
+    (folder / "sweep.yaml").write_text("command: e\nenvironment: docker://alpine\n")
+    with pytest.raises(OsgbatchError, match="a container is not packed"):
+        environment_of(folder / "sweep.yaml", Asked())
+
+
+def test_imports_that_are_nowhere_are_warned_of(folder: Path) -> None:
+    (folder / "job.py").write_text("import numpy, util, waves, torch, inner\n")
+    (folder / "util.py").write_text("import pandas\n")
+    (folder / "lib/waves").mkdir(parents=True)
+    (folder / "lib/waves/__init__.py").write_text("")
+    (folder / "project/src/inner").mkdir(parents=True)
+    (folder / "project/src/inner/__init__.py").write_text("")
+    (folder / "project/pyproject.toml").write_text("")
+    (folder / "sweep.yaml").write_text(
+        "command: python job.py\nfiles: [job.py, util.py]\nlibraries: [lib/waves, project]\n"
+    )
+    said = import_warnings(load_spec(folder / "sweep.yaml"), ("numpy",))
+    assert [line.split()[0] for line in said] == ["pandas", "torch"]
+
+
+def entry(cache: Path, name: str, used: float) -> Path:
+    made = cache / "environments" / name
+    made.mkdir(parents=True)
+    (made / "environment-1.tar.gz").write_bytes(b"12345")
+    manifest = made / "manifest.json"
+    manifest.write_text(
+        json.dumps({"archive": "environment-1.tar.gz", "python": "3.11.2", "packages": ["a==1"]})
+    )
+    os.utime(manifest, (used, used))
+    (cache / f"environments/.{name}.lock").touch()
+    return made
+
+
+def test_only_what_was_not_used_for_long_is_cleaned(tmp_path: Path) -> None:
+    now = time.time()
+    old, new = entry(tmp_path, "old", now - 1000), entry(tmp_path, "new", now - 10)
+    damaged = tmp_path / "environments/damaged"
+    damaged.mkdir()
+    fresh = tmp_path / "environments/.build-fresh"
+    left = tmp_path / "environments/.build-left"
+    for path in (fresh, left, tmp_path / "conda"):
+        path.mkdir()
+    os.utime(left, (now - 1e6, now - 1e6))
+    kinds = {one.name: one.kind for one in kept_things(tmp_path)}
+    assert kinds == {
+        "old": "requirements", "new": "requirements", "damaged": "damaged", "conda": "downloads",
+        ".build-fresh": "leftover", ".build-left": "leftover",
+    }  # fmt: skip
+    done = clean(tmp_path, older_s=100)
+    assert {one.name for one in done.removed} == {"old", "damaged", ".build-left"}
+    assert not old.exists() and not left.exists() and not damaged.exists()
+    assert new.exists() and fresh.exists() and (tmp_path / "conda").exists()
+    everything = clean(tmp_path, older_s=100, everything=True)
+    assert everything.busy == [] and kept_things(tmp_path) == []
+
+
+def test_what_another_osgbatch_is_packing_stays(tmp_path: Path) -> None:
+    busy, free = entry(tmp_path, "busy", 0), entry(tmp_path, "free", 0)
+    (tmp_path / "environments/.build-x").mkdir()
+    with (tmp_path / "environments/.busy.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = clean(tmp_path, older_s=0, everything=True)
+    assert {one.name for one in done.busy} == {"busy", ".build-x"}
+    assert busy.exists() and not free.exists()
+    assert clean(tmp_path, older_s=0, everything=True).busy == [] and not busy.exists()
+
+
+def test_ages_are_told_in_words() -> None:
+    now = time.time()
+    ages = [age(now - seconds) for seconds in (1, 125, 7300, 90000, 864000)]
+    assert ages == ["just now", "2 min ago", "2 h ago", "1 day ago", "10 days ago"]
+
+
+PAGE = (ROOT / "docs/environments.md").read_text()
+
+
+@pytest.mark.parametrize("line", re.findall(r"`osgbatch (pack [^`]*)`", PAGE))
+def test_the_commands_of_the_page_are_known(line: str) -> None:
+    _, name, *arguments = line.split()
+    command = typer.main.get_command(pack_commands.pack)
+    command.commands[name].make_context(name, arguments)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", PAGE, re.S))
+def test_the_examples_of_the_page_are_read(text: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(text)
+    assert load_spec(tmp_path / "sweep.yaml").environment.kind == "requirements"
