@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from osgbatch.packing.files import files_archive
 from osgbatch.packing.inputs import inputs_archive
 from osgbatch.packing.libraries import libraries_archive
 from osgbatch.places import cache_folder
-from osgbatch.planning.checks import missing_files
+from osgbatch.planning.checks import missing_files, unknown_names
 from osgbatch.planning.plan import make_plan
 from osgbatch.planning.resolve import resolve
 from osgbatch.planning.summary import plan_data
@@ -66,13 +66,42 @@ class Choices:
 
 def plan_sweep(path: Path, batch_root: Path | None = None, choices: Choices = Choices()) -> Plan:
     """load → expand → plan. Raises SpecErrors with all that is wrong in the table and the files."""
-    spec = load_spec(path, choices.settings)
+    try:
+        spec = load_spec(path, choices.settings)
+    except SpecErrors as error:
+        raise _in_order([*error.errors, *_more_mistakes(error)], path) from None
     try:
         table = expand(spec)
     except (SpecError, SpecErrors) as error:
-        errors = error.errors if isinstance(error, SpecErrors) else (error,)
-        raise SpecErrors([*errors, *missing_files(spec)]) from None
+        raise _in_order([*_each(error), *missing_files(spec)], path) from None
     return make_plan(spec, table, batch_root, _slots_counter(spec) if choices.fit_pool else None)
+
+
+def _more_mistakes(error: SpecErrors) -> Iterator[SpecError]:
+    """What else is wrong with a spec that cannot be read whole: files, tables, names in braces."""
+    spec = error.spec
+    if spec is None:
+        return
+    yield from missing_files(spec)
+    if error.whole_sweep:
+        try:
+            yield from unknown_names(spec, expand(spec))
+        except (SpecError, SpecErrors) as more:
+            yield from _each(more)
+
+
+def _each(error: SpecError | SpecErrors) -> Sequence[SpecError]:
+    return error.errors if isinstance(error, SpecErrors) else (error,)
+
+
+def _in_order(errors: Sequence[SpecError], path: Path) -> SpecErrors:
+    """Errors by their places, those in the spec itself first."""
+    return SpecErrors(
+        sorted(
+            errors,
+            key=lambda e: (e.place.file != str(path), e.place.file, e.place.line, e.place.column),
+        )
+    )
 
 
 def _slots_counter(spec: Spec) -> Callable[[Resources], int]:

@@ -15,7 +15,7 @@ import typer
 from osgbatch import exits, ui
 from osgbatch.cli import spec_commands
 from osgbatch.cli.spec_commands import Json, Settings, SpecPath
-from osgbatch.errors import OsgbatchError
+from osgbatch.errors import OsgbatchError, SpecError, SpecErrors
 from osgbatch.version import VERSION
 
 app = typer.Typer(
@@ -52,7 +52,9 @@ def run() -> int:
     try:
         result = app(standalone_mode=False)
     except OsgbatchError as error:
-        ui.error(ui.printable(str(error)))
+        # What points at a file begins with it, as editors expect it.
+        show = ui.say if isinstance(error, (SpecError, SpecErrors)) else ui.error
+        show(ui.printable(str(error)))
         return error.exit_code
     except KeyboardInterrupt:
         ui.error("interrupted; `osgbatch status` shows what is there")

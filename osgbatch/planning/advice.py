@@ -71,8 +71,9 @@ def duration_category(seconds: int) -> str:
 
 def _long(spec: Spec, job_s: int) -> Iterator[Advice]:
     profile = spec.profile
-    place = next((e.place for e in spec.expressions if e.resource == "time"), None)
-    one_is_fine = 0 < spec.resources.time_s <= profile.longest_s and place is None
+    by_row = next((e.place for e in spec.expressions if e.resource == "time"), None)
+    place = by_row or spec.time_place
+    one_is_fine = 0 < spec.resources.time_s <= profile.longest_s and by_row is None
     if 0 < profile.longest_s < job_s and not _checkpoints(spec):
         yield Advice(
             f"a job may take {duration(job_s)}, over the {duration(profile.longest_s)} after which "

@@ -8,7 +8,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from osgbatch.errors import SpecError, SpecErrors
-from osgbatch.model import Input, InputFile, Place, Spec, Table, Template
+from osgbatch.model import ColumnSource, Input, InputFile, Place, Spec, Table, Template
 from osgbatch.names import task_path
 from osgbatch.planning import inputs as placing
 
@@ -62,10 +62,16 @@ class Brought:
     """The inputs of the tasks of a sweep.
 
     shared: what every task is brought; sizes: bytes of all that was looked at, by source.
+    problem: is told what is wrong with what is shared; without it SpecErrors is raised.
     """
 
     def __init__(
-        self, spec: Spec, table: Table, entries: Sequence[Input], initialdir: Path
+        self,
+        spec: Spec,
+        table: Table,
+        entries: Sequence[Input],
+        initialdir: Path,
+        problem: Problems | None = None,
     ) -> None:
         self.spec = spec
         self.table = table
@@ -73,11 +79,15 @@ class Brought:
         self.sizes: dict[Path, int] = {}
         self.archived: dict[str, InputFile] = {}
         self._placed: dict[tuple[str, str], InputFile] = {}
-        self._problems: list[SpecError] = []
+        self._problems: list[tuple[Place, str, str, str]] = []
         self._columns = [column.name for column in table.columns if column.is_file]
+        self._places = dict(_column_places(spec.sources))
         self._entries = [e for e in entries if e.source.names or (e.target and e.target.names)]
         fixed = [e for e in entries if e not in self._entries]
         self.shared = tuple(self._row(self._filled(fixed, {})))
+        if problem:
+            for found in self._taken():
+                problem(found)
         self.raise_problems()
 
     @property
@@ -87,9 +97,22 @@ class Brought:
 
     def raise_problems(self) -> None:
         """Raise what was found wrong since the last time. Raises SpecErrors."""
-        if self._problems:
-            problems, self._problems = self._problems, []
+        problems = self._taken()
+        if problems:
             raise SpecErrors(problems)
+
+    def _taken(self) -> list[SpecError]:
+        """What was found wrong since the last time, each mistake of the spec once."""
+        problems, self._problems = self._problems, []
+        groups: dict[tuple[Place, str], list[str]] = {}
+        fixes: dict[tuple[Place, str], str] = {}
+        for place, subject, what, fix in problems:
+            groups.setdefault((place, what), []).append(subject)
+            fixes.setdefault((place, what), fix)
+        return [
+            SpecError(f"{subjects[0]} {what}{_others(subjects[1:])}", place, fix=fixes[place, what])
+            for (place, what), subjects in groups.items()
+        ]
 
     def rows(self, start: int, stop: int) -> list[tuple[InputFile, ...]]:
         """What each of these tasks is brought beside the shared inputs.
@@ -108,7 +131,9 @@ class Brought:
         found = []
         for values in zip(*columns, strict=True):
             row = dict(zip(names, values, strict=True))
-            wanted: list[Wanted] = [(row[name], "", "inputs", None) for name in self._columns]
+            wanted: list[Wanted] = [
+                (row[name], "", "inputs", self._places.get(name)) for name in self._columns
+            ]
             found.append(tuple(self._row([*wanted, *self._filled(self._entries, row)])))
             if len(self._problems) >= MAX_PROBLEMS:
                 break
@@ -138,9 +163,10 @@ class Brought:
         name = other.url or str(other.source)
         if other.source.is_relative_to(self.spec.folder):
             name = str(other.source.relative_to(self.spec.folder))
-        what = f'"{name}" and "{text}" would both be {where} in the task'
+        what = f"would both be {where} in the task"
         fix = "Give one of them another name: {path: ..., as: ...}, or bring their common folder."
-        self._problems.append(SpecError(what, place or _no_place(self.spec.path), fix=fix))
+        at = place or _no_place(self.spec.path)
+        self._problems.append((at, f'"{name}" and "{text}"', what, fix))
 
     def _place(self, wanted: Wanted) -> InputFile | None:
         """How one input travels; None when something is wrong with it, which is noted."""
@@ -157,7 +183,7 @@ class Brought:
         if url:
             file = placing.place_url(text, there)
             what = placing.url_problem(text)
-            fix = "Write blanks and the like as %20, or bring the file to the access point."
+            fix = _url_fix(what)
         else:
             file = placing.place_input(text, self.spec.folder, self.initialdir, there)
             what = placing.input_problem(file.source)
@@ -167,7 +193,7 @@ class Brought:
             fix = "Name what is in it, or say where it goes: {path: ..., as: ...}."
         if what:
             where = place or _no_place(self.spec.path)
-            self._problems.append(SpecError(f'input "{text}" {what}', where, fix=fix))
+            self._problems.append((where, f'input "{text}"', what, fix))
             return None
         if not url and file.source not in self.sizes:
             self.sizes[file.source] = placing.size_of(file.source)
@@ -191,12 +217,47 @@ def _same(file: InputFile, other: InputFile) -> bool:
     return not (file.url or other.url) and file.source == other.source / inside
 
 
+def _others(subjects: Sequence[str]) -> str:
+    """`; so do input "b" and 8 more`, of the same mistake in other tasks."""
+    if not subjects:
+        return ""
+    more = f" and {len(subjects) - 1} more" if len(subjects) > 1 else ""
+    return f"; the same with {subjects[0]}{more}"
+
+
+def _column_places(sources: Iterable[ColumnSource]) -> Iterator[tuple[str, Place]]:
+    """Where the columns of files are, also those in a zip."""
+    for source in sources:
+        if source.kind == "files":
+            yield source.name, source.place
+        yield from _column_places(source.parts)
+
+
+def _url_fix(problem: str) -> str:
+    """What to do about a problem of a URL."""
+    if "no file" in problem:
+        return "Write the whole URL of one file."
+    if "key or a password" in problem:
+        return "Bring the file to the access point, or use a URL that needs none."
+    if "a name that" in problem:
+        return "Bring the file to the access point under another name."
+    return "Write blanks and the like as %20, or bring the file to the access point."
+
+
 def _names(entry: Input) -> tuple[str, ...]:
     return (*entry.source.names, *(entry.target.names if entry.target else ()))
 
 
 def _no_place(path: Path) -> Place:
     return Place(str(path), 1, 1)
+
+
+def _place_of(url: str, spec: Spec) -> Place:
+    """The place of a URL in the spec, where it is written out; else of the spec."""
+    for entry in spec.inputs:
+        if entry.source.place and not entry.source.names and entry.source.fill({}) == url:
+            return entry.source.place
+    return _no_place(spec.path)
 
 
 def check_job(files: Iterable[InputFile], spec: Spec) -> None:
@@ -215,7 +276,7 @@ def check_job(files: Iterable[InputFile], spec: Spec) -> None:
             names = " and ".join(f"{f.url or f.carried}" for f in (other, file))
             raise SpecError(
                 f"{names} would both arrive as {key} in the folder of one job",
-                _no_place(spec.path),
+                _place_of(file.url or other.url, spec),
                 fix="Rename one of them; if they belong to different tasks, tasks_per_job: 1 keeps "
                 "them apart.",
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from difflib import get_close_matches
-from glob import glob
+from glob import glob, has_magic
 from pathlib import Path
 
 from osgbatch.errors import SpecError
@@ -56,12 +56,12 @@ def missing_files(spec: Spec) -> Iterator[SpecError]:
 
 
 def _missing(path: UserPath, folder: Path, *, want_file: bool = False) -> Iterator[SpecError]:
-    source = folder / path.text
-    place = path.place.at(path.text)
+    source, place = folder / path.text, path.place
     if not source.exists():
         if want_file or not glob(path.text, root_dir=folder, recursive=True):
-            fix = f"Paths start from the spec's folder, {folder}."
-            yield SpecError(f'"{path.text}" does not exist', place, fix=fix)
+            pattern = has_magic(path.text) and not want_file
+            what = f'no file matches "{path.text}"' if pattern else f'"{path.text}" does not exist'
+            yield SpecError(what, place, fix=f"Paths start from the spec's folder, {folder}.")
     elif want_file and not source.is_file():
         yield SpecError(f'"{path.text}" is not a file', place)
     elif not os.access(source, os.R_OK | (os.X_OK if source.is_dir() else 0)):

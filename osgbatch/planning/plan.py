@@ -52,9 +52,9 @@ def make_plan(
     errors = [*unknown_names(spec, table), *missing_files(spec)]
     resources = _noting(errors, lambda: row_resources(spec, table)) or {}
     entries = read_entries(spec, errors.append)
-    _raise(errors)
     initialdir = _initial_folder(spec, table, entries, batch_root)
-    brought = Brought(spec, table, entries, initialdir)
+    brought = Brought(spec, table, entries, initialdir, errors.append)
+    _raise(errors)
     outputs = _outputs(spec)
     tasks = Tasks(spec, table, outputs, brought, resources)
     check_job(brought.shared, spec)
@@ -110,8 +110,16 @@ def make_plan(
 
 
 def _raise(errors: Sequence[SpecError]) -> None:
+    """Raise them in the order of their places, those in the spec itself first."""
+    if len(errors) == 1:
+        raise errors[0]
     if errors:
-        raise errors[0] if len(errors) == 1 else SpecErrors(errors)
+        first = errors[0].place.file
+        raise SpecErrors(sorted(errors, key=lambda error: _order(error.place, first)))
+
+
+def _order(place: Place, first: str) -> tuple[bool, str, int, int]:
+    return place.file != first, place.file, place.line, place.column
 
 
 def _noting(errors: list[SpecError], work: Callable[[], _T]) -> _T | None:

@@ -126,7 +126,9 @@ def _output_problem(text: str) -> tuple[str, str]:
         fix = "Write it relative to the task's folder, such as outputs/result.csv."
         return "an output must lie in the task's own folder", fix
     if text.split("/")[0] in TAKEN_OUTPUTS:
-        fix = "Write it into outputs/, such as outputs/status.json."
+        fix = f"Write it into outputs/, such as outputs/{text.split('/')[0]}."
+        if text in ("stdout", "stderr"):
+            fix = "What a task prints comes back by itself: leave it out."
         return f'"{text}" would meet what osgbatch itself keeps of a task', fix
     if "**" in text:
         return '"**" is not known in outputs', "Name the folder instead."
@@ -139,7 +141,10 @@ def read_variables(reading: Reading, model: SpecModel) -> Iterator[tuple[str, Te
         loc: Loc = ("environment_variables", name)
         template = reading.template(reading.text(loc, value), reading.place(loc))
         if not name.isidentifier() or not name.isascii():
-            reading.fail(f'"{name}" cannot name an environment variable', reading.key(loc))
+            plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+            fix = f"Write {plain}." if plain.isidentifier() and plain != name else ""
+            what = f'"{name}" cannot name an environment variable'
+            reading.fail(what, reading.key(loc), fix or "Use letters, digits and _.")
         elif name.startswith("OSGBATCH_"):
             what = f'"{name}" is taken by osgbatch; give the variable another name'
             reading.fail(what, reading.key(loc))

@@ -28,6 +28,29 @@ _MISSING = {
 }
 
 
+_EXAMPLES = {
+    "name": "find-peaks",
+    "command": "python job.py {x}",
+    "script": "|` and its lines below, indented; or `script: echo {x}",
+    "function": "analysis:run",
+    "sweep": "{x: [1, 2, 3]}",
+    "files": "[job.py, util.py]",
+    "libraries": "[mylib/]",
+    "gather": "gather.py",
+    "environment_variables": "{LEVEL: 3}",
+    "resources": "{cpus: 2, memory: 4 GB}",
+    "requirements": "{os: el9}",
+    "requirements.sites": "{only: [UChicago, UNL]}",
+    "submit": "{priority: 10}",
+    "project": "My_Project",
+    "tags": "[pilot, paper-2]",
+    "notify": "me@example.org",
+}
+"""What can be written where a value is of the wrong kind."""
+_NO_TEXT = {"requirements": "Put it in quotes."}
+"""Advice that leads nowhere: `requirements: "5"` is no better than 5."""
+
+
 def check(reading: Reading) -> SpecModel:
     """The document as models; what is wrong is noted, and then left out of them."""
     for key, value in reading.document.data.items():
@@ -86,6 +109,8 @@ def _tell(reading: Reading, detail: Any, loc: Loc, before: frozenset[Loc]) -> No
         value = document.texts.get(loc, "")
         if loc == ("sweep",) and value:
             fix = f"Write sweep: {{table: {value}}}."
+        elif (example := _EXAMPLES.get(dotted(loc))) and fix in ("", _NO_TEXT.get(name)):
+            fix = f"Write `{name}: {example}`."
         reading.fail(f"{dotted(loc)}: {message}", document.place(loc), fix)
         dropped.add(loc)
 

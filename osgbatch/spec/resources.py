@@ -72,7 +72,7 @@ def _expression(reading: Reading, name: str, text: str, loc: Loc) -> ResourceExp
     try:
         parse_expression(text, units=True)
     except ExpressionError as error:
-        what = f"{name}: {error.message}"
+        what = f"resources.{name}: {error.message}"
         reading.fail(what, expression.inside(error.offset, error.width), error.fix)
         return None
     return expression

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from osgbatch.errors import SpecError
 from osgbatch.model import Place
+from osgbatch.spec.document import at_line
 
 VARIABLE = "OSGBATCH_PARAM_"
 """With a column's name after it: the variable that holds the column's value."""
@@ -382,7 +383,7 @@ class Scanner:
         line = self.whole.count("\n", 0, at) + 1
         raise SpecError(
             f"{program} would read the value of {{{name}}} as code, in line {line} of the script",
-            self.place,
+            at_line(self.place, line, f"{{{name}}}"),
             fix=fix,
         )
 

@@ -413,8 +413,8 @@ def test_a_setting_keeps_the_places_of_what_is_around_it() -> None:
         ("files[0]=a", "--set:1:1: one entry of a list cannot be set"),
         ("name.x=1", '--set:1:6: name is one value here, and has no part "x"'),
         ("files.x=1", '--set:1:7: files is a list here, and has no part "x"'),
-        ("sweep.x=[1, 2", "--set:1:13: not YAML: did not find expected ',' or ']'"),
-        ("sweep.x=[1, *a]", "--set:1:13: not YAML: found undefined alias"),
+        ("sweep.x=[1, 2", '--set:1:9: not YAML: "[" is opened and never closed'),
+        ("sweep.x=[1, *a]", "--set:1:13: not YAML: text cannot begin with"),
         ("name=# only a comment", "--set:1:6: no value for name"),
     ],
 )

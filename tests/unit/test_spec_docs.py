@@ -25,7 +25,7 @@ from osgbatch.planning.plan import make_plan
 from osgbatch.rendering.templates import template_folder
 from osgbatch.spec.load import load_spec
 from osgbatch.spec.schema import SpecModel
-from osgbatch.spec.series import _DISTRIBUTIONS, SOURCES
+from osgbatch.spec.series import DISTRIBUTIONS, SOURCES
 from osgbatch.sweep.expand import expand
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "spec.md"
@@ -317,7 +317,7 @@ def test_every_key_stands_in_an_example_that_is_run(key: str) -> None:
     assert any(re.search(rf"(^|[{{,\s]){re.escape(key)}:", text) for text in run)
 
 
-@pytest.mark.parametrize("word", [*SWEEP_WORDS, *SOURCES, *_DISTRIBUTIONS])
+@pytest.mark.parametrize("word", [*SWEEP_WORDS, *SOURCES, *DISTRIBUTIONS])
 def test_every_source_of_rows_has_a_row_in_the_table(word: str) -> None:
     forms = [form.form for form in FORMS if form.key == "sweep"]
     assert any(re.search(rf"(^|[{{,\s]){word}:", form) for form in forms)

@@ -169,7 +169,7 @@ inputs: ~/data
 submit: {+X: "{x}"}
              ^^^^^ +X: placeholders such as {x} are not known in submit | A submit command is the same for all jobs.
 files: {a: b}
-       ^^^^^^ files: should be text |
+       ^^^^^^ files: should be text | Write `files: [job.py, util.py]`.
 files:
       ^ files: has no value | Give it one, or leave the key out.
 inputs: [{a: b, c: d}]
@@ -235,7 +235,7 @@ resources: {memory: "{mem} GB"}
 resources: {time: "{t}"}
                   ^^^^^ resources.time: placeholders are not known here | Write {expr: "t * 1 min"}.
 resources: {memory: {expr: "2 GX * n"}}
-                            ^^^^ memory: "GX" cannot follow a number | Units are KB, MB, GB, TB, s, min, h and days.
+                            ^^^^ resources.memory: "GX" cannot follow a number | Units are KB, MB, GB, TB, s, min, h and days.
 resources: {disk: {exp: "2 GB"}}
                    ^^^ unknown key "exp" in resources.disk; did you mean "expr"? |
 resources: {disk: {}}
@@ -315,7 +315,7 @@ notify: {when: error}
 extends: [a, 5]
              ^ extends[1]: should be text | Put it in quotes.
 gather: ''
-        ^^ gather: is empty |
+        ^^ gather: is empty | Write `gather: gather.py`.
 submit: {queue: 5}
          ^^^^^ "queue" is written by osgbatch itself | Write `sweep:`; osgbatch makes the jobs from it.
 submit: {Request_Memory: 5}
