@@ -146,9 +146,25 @@ def _unknown_key(reading: Reading, loc: Loc) -> tuple[str, Any, str]:
         return what, place, "It belongs under sweep: `sweep: {table: params.csv}`."
     known = list(dict.fromkeys(_keys_at(around)))
     near = suggest(name, known)
+    home = "" if around or near else _section_of(name)
+    if home:
+        what = (
+            f'unknown key "{name}"; {home.rpartition(".")[2]} stands under {home.partition(".")[0]}'
+        )
+        return what, place, f"Write {home.partition('.')[0]}: {{{home.partition('.')[2]}: ...}}."
     inside = f" in {dotted(around)}" if around else ""
     fix = "" if near else f"Known are {', '.join(known)}."
     return f'unknown key "{name}"{inside}{near}', place, fix
+
+
+def _section_of(name: str) -> str:
+    """Where a key that stands at the top most likely belongs: `resources.memory`; or nothing."""
+    for section in ("resources", "requirements", "gpus", "retries"):
+        keys = list(_keys_at((section,)))
+        near = get_close_matches(name, keys, n=1, cutoff=0.75)
+        if near:
+            return f"{section}.{near[0]}"
+    return ""
 
 
 def _keys_at(loc: Loc) -> Iterator[str]:
