@@ -103,7 +103,7 @@ def _root(
 
 
 def _choices(settings: list[str] | None, fit_pool: bool) -> Any:
-    from osgbatch.steps import Choices
+    from osgbatch.planned import Choices
 
     return Choices(settings or (), fit_pool)
 
@@ -116,7 +116,7 @@ def check(
     spec: SpecPath, settings: Settings = None, fit_pool: FitPool = False, as_json: Json = False
 ) -> int:
     """Read a sweep.yaml and all it names; say what is wrong with it."""
-    from osgbatch.steps import plan_sweep
+    from osgbatch.planned import plan_sweep
 
     plan = plan_sweep(spec, choices=_choices(settings, fit_pool))
     if as_json:
@@ -138,8 +138,9 @@ def plan(
 
 def _show_plan(spec: Path, choices: Any, as_json: bool) -> int:
     from osgbatch.cli.plans import plan_text
+    from osgbatch.planned import plan_sweep
     from osgbatch.planning.summary import plan_data
-    from osgbatch.steps import packed_environment_size, plan_sweep
+    from osgbatch.steps import packed_environment_size
 
     made = plan_sweep(spec, choices=choices)
     size = packed_environment_size(made)

@@ -20,7 +20,18 @@ MAX_VALUES = 5_000_000
 """Values of a spec, aliases written out: a few nested aliases can stand for billions."""
 
 # The C loader is seven times as fast; PyYAML without libyaml lacks it.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Base):  # type: ignore[misc]
+    """Makes nodes without guessing types: `plain_value` does, by other rules."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
+        return "tag:yaml.org,2002:str"
+
+    def descend_resolver(self, current: Any, index: Any) -> None: ...
+
+    def ascend_resolver(self) -> None: ...
 
 
 @dataclass(frozen=True)
