@@ -311,12 +311,25 @@ def interrupted(parent: Path, spec: bytes) -> Batch | None:
 
 
 def same_work(one: Batch, other: Batch) -> bool:
-    """Whether two batches would run the very same: equal archives, equal item files."""
-    payloads = [
-        sorted((p["kind"], p["sha256"]) for p in batch.data["payload"]) for batch in (one, other)
-    ]
-    items = [_read_or_none(batch.rounds()[0].folder / names.ITEMS) for batch in (one, other)]
-    return payloads[0] == payloads[1] and items[0] is not None and items[0] == items[1]
+    """Whether two batches would run the very same: equal archives, shims, submit and item files."""
+    work = _work(one)
+    return work is not None and work == _work(other)
+
+
+def _work(batch: Batch) -> list[bytes] | None:
+    """What a batch would run, without its own name and id; None when it is not whole."""
+    round_folder = batch.rounds()[0].folder
+    found = [_read_or_none(round_folder / name) for name in (names.ITEMS, names.SHIM)]
+    found.append(_read_or_none(round_folder / names.SUBMIT_FILE))
+    own = [os.fsencode(batch.folder.name), batch.id.encode()]
+    work = sorted(f"{p['kind']} {p['sha256']}".encode() for p in batch.data["payload"])
+    for content in found:
+        if content is None:
+            return None
+        for word in own:
+            content = content.replace(word, b"-")
+        work.append(content)
+    return work
 
 
 def _read_or_none(path: Path) -> bytes | None:

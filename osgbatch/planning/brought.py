@@ -16,6 +16,8 @@ Problems = Callable[[SpecError], None]
 """Is told what is wrong."""
 Wanted = tuple[str, str, str, Place | None]
 """An input as the spec has it: source, target or nothing, folder, and the place that says so."""
+CHUNK = 4096
+"""Rows that are looked at together."""
 MAX_PROBLEMS = 10
 """Of missing files and the like, so many are told one by one."""
 
@@ -58,6 +60,29 @@ def _matching(entry: Input, text: str, folder: Path) -> list[Input]:
     return [replace(entry, source=Template((n,), entry.source.place)) for n in names] or [entry]
 
 
+def paths(entries: Iterable[Input], table: Table) -> Iterator[str]:
+    """All paths that inputs come to, with the values of every row; not the URLs."""
+    columns = {column.name for column in table.columns} | {"index"}
+    for entry in entries:
+        names = list(dict.fromkeys(entry.source.names))
+        if not columns.issuperset(names):
+            continue  # told elsewhere
+        for start in range(0, len(table) if names else 1, CHUNK):
+            rows = _rows(table, names, start, min(start + CHUNK, len(table))) if names else [{}]
+            texts = {entry.source.fill(row) for row in rows}
+            yield from (text for text in texts if not placing.is_url(text))
+
+
+def _rows(table: Table, names: Sequence[str], start: int, stop: int) -> Iterator[dict[str, str]]:
+    """Rows as texts, by name."""
+    columns = [
+        list(map(str, range(start, stop))) if name == "index" else table.texts(name, start, stop)
+        for name in names
+    ]
+    for values in zip(*columns, strict=True):
+        yield dict(zip(names, values, strict=True))
+
+
 class Brought:
     """The inputs of the tasks of a sweep.
 
@@ -82,9 +107,14 @@ class Brought:
         self._problems: list[tuple[Place, str, str, str]] = []
         self._columns = [column.name for column in table.columns if column.is_file]
         self._places = dict(_column_places(spec.sources))
-        self._entries = [e for e in entries if e.source.names or (e.target and e.target.names)]
-        fixed = [e for e in entries if e not in self._entries]
+        self._entries = [entry for entry in entries if _names(entry)]
+        self._shared: dict[str, InputFile] = {}
+        self._around_shared: dict[str, InputFile] = {}
+        fixed = [entry for entry in entries if not _names(entry)]
         self.shared = tuple(self._row(self._filled(fixed, {})))
+        self._shared = {file.task_path: file for file in self.shared}
+        for file in self.shared:
+            self._around_shared.update(dict.fromkeys(_folders(file.task_path), file))
         if problem:
             for found in self._taken():
                 problem(found)
@@ -122,15 +152,8 @@ class Brought:
         names = list(
             dict.fromkeys([*self._columns, *(n for e in self._entries for n in _names(e))])
         )
-        columns = [
-            list(map(str, range(start, stop)))
-            if name == "index"
-            else self.table.texts(name, start, stop)
-            for name in names
-        ]
         found = []
-        for values in zip(*columns, strict=True):
-            row = dict(zip(names, values, strict=True))
+        for row in _rows(self.table, names, start, stop):
             wanted: list[Wanted] = [
                 (row[name], "", "inputs", self._places.get(name)) for name in self._columns
             ]
@@ -149,15 +172,28 @@ class Brought:
     def _row(self, wanted: Iterable[Wanted]) -> Iterator[InputFile]:
         """The inputs of one task, each once; no two in one place, nor one inside another."""
         files = [(file, w) for w in wanted if (file := self._place(w))]
-        files.sort(key=lambda pair: pair[0].task_path.count("/"))  # folders before what is in them
-        taken = {file.task_path: file for file in getattr(self, "shared", ())}
+        if len(files) > 1:  # folders before what is in them
+            files.sort(key=lambda pair: pair[0].task_path.count("/"))
+        taken: dict[str, InputFile] = {}
         for file, (text, _, _, place) in files:
-            other = taken.get(file.task_path) or _holder(file, taken)
-            if other is None:
-                taken[file.task_path] = file
+            where = file.task_path
+            other = next(
+                (
+                    found
+                    for path in (where, *_folders(where))
+                    if (found := taken.get(path) or self._shared.get(path))
+                ),
+                None,
+            )
+            inside = self._around_shared.get(where)
+            if other is not None:
+                if not _same(file, other):
+                    self._clash(other, text, where, place)
+            elif inside is not None:
+                self._clash(inside, text, inside.task_path, place)
+            else:
+                taken[where] = file
                 yield file
-            elif not _same(file, other):
-                self._clash(other, text, file.task_path, place)
 
     def _clash(self, other: InputFile, text: str, where: str, place: Place | None) -> None:
         name = other.url or str(other.source)
@@ -185,8 +221,10 @@ class Brought:
             what = placing.url_problem(text)
             fix = _url_fix(what)
         else:
-            file = placing.place_input(text, self.spec.folder, self.initialdir, there)
-            what = placing.input_problem(file.source)
+            source = placing.real_path(text, self.spec.folder)
+            what, size, is_folder = placing.examine(source)
+            self.sizes[source] = size
+            file = placing.place_input(source, is_folder, self.spec.folder, self.initialdir, there)
             fix = f"Paths start from the spec's folder, {self.spec.folder}."
         if not what and there == folder:
             what = "has no name of its own in the task"
@@ -195,18 +233,17 @@ class Brought:
             where = place or _no_place(self.spec.path)
             self._problems.append((where, f'input "{text}"', what, fix))
             return None
-        if not url and file.source not in self.sizes:
-            self.sizes[file.source] = placing.size_of(file.source)
         if file.archived:
             self.archived[file.carried] = file
         self._placed[(text, there)] = file
         return file
 
 
-def _holder(file: InputFile, taken: Mapping[str, InputFile]) -> InputFile | None:
-    """The folder among the inputs in which this one would lie."""
-    parts = file.task_path.split("/")
-    return next((f for i in range(1, len(parts)) if (f := taken.get("/".join(parts[:i])))), None)
+def _folders(path: str) -> Iterator[str]:
+    """The folders that a path lies in, the deepest first."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def _same(file: InputFile, other: InputFile) -> bool:

@@ -203,3 +203,92 @@ def test_a_parameters_wildcard_is_no_wildcard_in_an_output(tmp_path: Path) -> No
         (("outputs/[*]/*.txt", False),),
         (("outputs/[[]x]/*.txt", False),),
     ]
+
+
+def carried(made: Plan) -> list[list[str]]:
+    return [[f.carried for f in task.inputs] for task in made.tasks]
+
+
+def test_renamed_inputs_with_odd_names_do_not_cover_each_other(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name};x").write_text(name)
+    made = plan(
+        tmp_path, "command: cat\nsweep: {id: [a, b, c]}\ninputs: [{path: '{id};x', as: data.csv}]\n"
+    )
+    assert len({name for task in carried(made) for name in task}) == 3
+    assert {f.source.read_text() for f in made.archived_inputs} == {"a", "b", "c"}
+    assert {task.inputs[0].task_path for task in made.tasks} == {"inputs/data.csv"}
+
+
+def test_inputs_of_rows_outside_the_folder_travel_with_their_own_task(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for name in "ab":
+        (tmp_path / f"data/{name}.bin").write_text(name * 100)
+    made = plan(
+        tmp_path / "spec", "command: cat\nsweep: {i: [a, b]}\ninputs: ['../data/{i}.bin']\n"
+    )
+    assert made.archived_inputs == ()
+    assert carried(made) == [["data/a.bin"], ["data/b.bin"]]
+    assert made.job_bytes == 100
+
+
+@pytest.mark.parametrize(
+    ("inputs", "per_job"),
+    [
+        ("['http://x.org/{i}/data.csv']", 2),
+        ("[{path: 'http://x.org/a/{i}', as: one}, {path: 'http://x.org/b/{i}', as: two}]", 1),
+        ("[{path: 'http://x.org/a/{i}.txt', as: u}, {path: '{i}.txt', as: f}]", 1),
+        ("[{path: 'http://x.org/a/1.txt', as: u}, {path: '{i}.txt', as: f}]", 1),
+    ],
+)
+def test_what_a_url_would_cover_in_a_jobs_folder_is_refused(
+    tmp_path: Path, inputs: str, per_job: int
+) -> None:
+    for name in "12":
+        (tmp_path / f"{name}.txt").write_text(name)
+    text = f"command: cat\nsweep: {{i: [1, 2]}}\ninputs: {inputs}\ntasks_per_job: {per_job}\n"
+    assert "would both arrive as" in refusal(tmp_path, text)
+
+
+def test_the_same_file_for_several_tasks_of_a_job_is_brought_once(tmp_path: Path) -> None:
+    made = plan(
+        tmp_path,
+        "command: cat\nsweep: {i: [1, 2], u: ['http://x.org/a']}\ninputs: ['{u}']\n"
+        "tasks_per_job: 2\n",
+    )
+    assert carried(made) == [["a"], ["a"]]
+
+
+def test_a_folder_of_a_row_around_a_shared_input_is_refused(tmp_path: Path) -> None:
+    for name in ("common/a.txt", "refs/p/a.txt", "refs/q/a.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    said = refusal(
+        tmp_path,
+        "command: cat\nsweep: {x: [p, q]}\n"
+        "inputs: [{common/a.txt: ref/a.txt}, {'refs/{x}': ref}]\n",
+    )
+    assert "would both be inputs/ref/a.txt in the task" in said
+
+
+def test_a_job_asks_for_the_disk_of_its_inputs(tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(b"x" * 3_000_000)
+    for name in "ab":
+        (tmp_path / f"{name}.bin").write_bytes(b"x" * 1_000_000)
+    made = plan(
+        tmp_path,
+        "command: cat\nsweep: {f: {files: '*.bin'}}\ninputs: [big]\ntasks_per_job: 2\n"
+        "resources: {disk: 1 MB}\n",
+    )
+    assert resolve(made, []).resources.disk_kb == 2 * 1024 + -(-5_000_000 // 1024)
+
+
+def test_a_function_must_leave_its_result(tmp_path: Path) -> None:
+    (tmp_path / "m.py").touch()
+    made = plan(tmp_path, "function: m:f\nfiles: m.py\n")
+    wanted = {(o.pattern.fill({}), o.optional) for o in made.outputs}
+    assert wanted == {
+        ("outputs", True),
+        ("outputs/result.json", False),
+        ("outputs/result*.npy", True),
+    }
