@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from osgbatch.errors import SpecError, SpecErrors
-from osgbatch.model import Plan, Resources, Spec
+from osgbatch.model import Payload, Plan, Resolved, Resources, Spec
 from osgbatch.planning.checks import missing_files, unknown_names
 from osgbatch.planning.plan import make_plan
+from osgbatch.planning.resolve import resolve
 from osgbatch.spec.load import load_spec
 from osgbatch.sweep.expand import expand
+
+if TYPE_CHECKING:
+    from osgbatch.packing.archive import Member
 
 
 @dataclass(frozen=True)
@@ -88,3 +93,65 @@ def _slots_counter(spec: Spec) -> Callable[[Resources], int]:
         )
 
     return count
+
+
+# --- what submit will make of it ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PlannedArchive:
+    """An archive that submit will make. size: bytes of what is in it, unpacked."""
+
+    kind: str
+    names: tuple[str, ...]
+    files: int
+    size: int
+
+
+def planned_archives(plan: Plan) -> list[PlannedArchive]:
+    """The archives of the user's own files; nothing is written. Raises PackingError."""
+    from osgbatch.packing.files import files_members
+    from osgbatch.packing.libraries import libraries_members
+    from osgbatch.packing.tree import tree_members
+
+    spec = plan.spec
+    libraries = [path.text for path in spec.libraries]
+    files = [path.text for path in spec.files]
+    odd = [file.source.name for file in plan.archived_inputs]
+    packed = [
+        ("libraries", libraries, libraries_members(libraries, spec.folder)),
+        ("files", files, files_members(files, spec.folder)),
+        (
+            "inputs",
+            odd,
+            [m for f in plan.archived_inputs for m in tree_members(f.source, f.carried)],
+        ),
+    ]
+    return [
+        PlannedArchive(kind, tuple(names), *_count(members))
+        for kind, names, members in packed
+        if names
+    ]
+
+
+def _count(members: Iterable[Member]) -> tuple[int, int]:
+    """How many files members are, and their bytes."""
+    sizes = [
+        member.source.stat().st_size if member.source else len(member.data or b"")
+        for member in members
+        if not member.is_folder
+    ]
+    return len(sizes), sum(sizes)
+
+
+def expected(plan: Plan, archives: Sequence[PlannedArchive]) -> Resolved:
+    """What a job will ask for, as far as it is known: as if the archives did not shrink."""
+    known = [Payload(a.kind, plan.spec.folder, "", a.size, a.size) for a in archives]
+    return resolve(plan, known)
+
+
+def longest_s(plan: Plan) -> int:
+    """Seconds that HTCondor lets a job run: more than its tasks' time alone; 0 for any time."""
+    from osgbatch.rendering.limits import execute_limit
+
+    return execute_limit(plan.job_s, -(-len(plan.table) // len(plan.jobs)), plan.spec.retries)

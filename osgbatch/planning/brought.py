@@ -11,6 +11,7 @@ from osgbatch.errors import SpecError, SpecErrors
 from osgbatch.model import ColumnSource, Input, InputFile, Place, Spec, Table, Template
 from osgbatch.names import task_path
 from osgbatch.planning import inputs as placing
+from osgbatch.urls import file_name, is_url
 
 Problems = Callable[[SpecError], None]
 """Is told what is wrong."""
@@ -28,7 +29,7 @@ def read_entries(spec: Spec, problem: Problems) -> tuple[Input, ...]:
     for entry in spec.inputs:
         if entry.is_list:
             found += _listed(entry, spec.folder, problem)
-        elif not entry.source.names and not placing.is_url(text := entry.source.fill({})):
+        elif not entry.source.names and not is_url(text := entry.source.fill({})):
             found += _matching(entry, text, spec.folder)
         else:
             found.append(entry)
@@ -70,7 +71,7 @@ def paths(entries: Iterable[Input], table: Table) -> Iterator[str]:
         for start in range(0, len(table) if names else 1, CHUNK):
             rows = _rows(table, names, start, min(start + CHUNK, len(table))) if names else [{}]
             texts = {entry.source.fill(row) for row in rows}
-            yield from (text for text in texts if not placing.is_url(text))
+            yield from (text for text in texts if not is_url(text))
 
 
 def _rows(table: Table, names: Sequence[str], start: int, stop: int) -> Iterator[dict[str, str]]:
@@ -207,8 +208,8 @@ class Brought:
     def _place(self, wanted: Wanted) -> InputFile | None:
         """How one input travels; None when something is wrong with it, which is noted."""
         text, target, folder, place = wanted
-        url = placing.is_url(text)
-        name = placing.url_name(text) if url else text
+        url = is_url(text)
+        name = file_name(text) if url else text
         if target.endswith("/"):
             there = task_path(f"{target}/{Path(name).name}", folder)
         else:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from osgbatch.model import InputFile
+from osgbatch.urls import file_name, holds_key
 
 # HTCondor's item file, transfer lists and submit language give these characters a meaning, and
 # there is no way to quote them there: blanks travel, commas do not (hold 13.2), "$" is expanded.
@@ -21,10 +22,6 @@ _OURS = re.compile(
 )
 
 
-_SECRET = re.compile(
-    r"[?&][^=&]*(sig|token|secret|passw|credential|api_?key|access_?key)[^=&]*=|//[^/]*:[^/]*@",
-    re.I,
-)
 ARCHIVED = "osgbatch-inputs"
 """Where the archive of oddly named inputs is unpacked, below the scratch folder."""
 
@@ -92,19 +89,14 @@ def place_input(
     return InputFile(source, task_place, carried, archived=True)
 
 
-def is_url(text: str) -> bool:
-    """Whether an input is brought from elsewhere instead of from the access point."""
-    return bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text))
-
-
 def url_problem(url: str) -> str:
     """Why HTCondor cannot be given a URL; empty when it can."""
-    name = url_name(url)
+    name = file_name(url)
     if not name:
         return "names no file"
     if "#" in url:
         return "holds a #, which HTCondor would make part of the file's name"
-    if _SECRET.search(url):
+    if holds_key(url):
         return "holds what looks like a key or a password, and anyone can read a job's ad"
     bad = next((c for c in url if c in _SPLIT_OR_EXPANDED - {":", "?"} or not c.isprintable()), "")
     if not bad and " " in url:
@@ -116,15 +108,9 @@ def url_problem(url: str) -> str:
     return ""
 
 
-def url_name(url: str) -> str:
-    """What HTCondor calls the file of a URL: the last part of its path."""
-    path = url.split("://", 1)[1].partition("?")[0]  # the query is cut (seen on 25.14.1)
-    return path.rsplit("/", 1)[1] if "/" in path else ""
-
-
 def place_url(url: str, task_place: str) -> InputFile:
     """How the file of a URL travels: HTCondor puts it right into the scratch folder."""
-    return InputFile(Path(), task_place, url_name(url), archived=False, url=url)
+    return InputFile(Path(), task_place, file_name(url), archived=False, url=url)
 
 
 def examine(source: Path) -> tuple[str, int, bool]:

@@ -22,7 +22,7 @@ from osgbatch.model import (
 from osgbatch.names import RESULT_ARRAYS, RESULT_FILE
 from osgbatch.planning.advice import advise, table_notes
 from osgbatch.planning.brought import Brought, check_job, paths, read_entries
-from osgbatch.planning.checks import missing_files, unknown_names
+from osgbatch.planning.checks import long_values, missing_files, unknown_names
 from osgbatch.planning.chunks import Chunks
 from osgbatch.planning.demand import job_demand, row_resources
 from osgbatch.planning.grouping import group
@@ -50,7 +50,7 @@ def make_plan(
     there, resources that cannot be asked for.
     """
     forget()
-    errors = [*unknown_names(spec, table), *missing_files(spec)]
+    errors = [*unknown_names(spec, table), *missing_files(spec), *long_values(spec, table)]
     resources = _noting(errors, lambda: row_resources(spec, table)) or {}
     entries = read_entries(spec, errors.append)
     initialdir = _initial_folder(spec, table, entries, batch_root)

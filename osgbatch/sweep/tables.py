@@ -186,6 +186,11 @@ def _csv_error(what: str, place: Place) -> SpecError:
     if "unexpected end of data" in what:
         what, place = "a quote is opened and never closed", place.at('"')
         fix = "Close it behind the text of its cell."
+    elif "field larger than field limit" in what:
+        what = f"a cell of this row has more than {csv.field_size_limit():,} characters"
+        if place.source.count('"') % 2:
+            what += ", or its quote is never closed"
+        return SpecError(what, place, fix="Put long values into files, and their names here.")
     elif "expected after" in what:
         what = "text follows the closing quote of a cell"
         fix = 'A quote inside of a quoted cell is written twice: "5"" disk".'

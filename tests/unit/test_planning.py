@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from osgbatch.errors import OsgbatchError
 from osgbatch.model import Payload, Plan
 from osgbatch.names import task_path
+from osgbatch.planning.checks import long_values
 from osgbatch.planning.chunks import Chunks
 from osgbatch.planning.inputs import travels_plainly
 from osgbatch.planning.plan import make_plan
@@ -34,14 +37,15 @@ def refusal(folder: Path, text: str) -> str:
     return str(caught.value)
 
 
-@given(st.integers(1, 500), st.integers(1, 60))
-def test_chunks_cover_every_task_once_and_differ_by_one_at_most(tasks: int, per_job: int) -> None:
-    chunks = Chunks.of_size(tasks, per_job)
+@given(st.integers(1, 500), st.data())
+def test_chunks_cover_every_task_once_and_differ_by_one_at_most(tasks: int, data: Any) -> None:
+    jobs = data.draw(st.integers(1, tasks))
+    chunks = Chunks(tasks, jobs)
+    assert len(chunks) == len(list(chunks)) == jobs
     assert [task for chunk in chunks for task in chunk] == list(range(tasks))
     sizes = {len(chunk) for chunk in chunks}
     assert max(sizes) - min(sizes) <= 1
     assert min(sizes) >= 1
-    assert max(sizes) <= per_job
 
 
 @given(st.sets(st.integers(0, 300), min_size=1))
@@ -292,3 +296,31 @@ def test_a_function_must_leave_its_result(tmp_path: Path) -> None:
         ("outputs/result.json", False),
         ("outputs/result*.npy", True),
     }
+
+
+@pytest.mark.parametrize(
+    ("program", "room"),
+    [
+        ("script: echo {x}", 131_071 - len("OSGBATCH_PARAM_x=")),
+        ("command: echo {x}", 131_071),
+        ("command: echo --x={x}ä", 131_071 - len("--x=ä".encode())),
+        ("command: echo\nenvironment_variables: {V: '{x}'}", 131_071 - len("V=")),
+        ("command: echo {n}", 10**9),
+    ],
+)
+@pytest.mark.parametrize("letter", ["a", "ä"])
+def test_a_value_that_no_program_can_be_given_is_told(
+    tmp_path: Path, program: str, room: int, letter: str
+) -> None:
+    for over in (0, 1):
+        text = letter * 10 + "b" * (min(room, 200_000) - 10 * len(letter.encode()) + over)
+        (tmp_path / "t.jsonl").write_text(
+            "".join(json.dumps({"x": x, "n": i}) + "\n" for i, x in enumerate(["short", text]))
+        )
+        (tmp_path / "sweep.yaml").write_text(f"{program}\nsweep: {{table: t.jsonl}}\n")
+        spec = load_spec(tmp_path / "sweep.yaml")
+        found = list(long_values(spec, expand(spec)))
+        assert len(found) == (over if room < 10**9 else 0)
+        for error in found:
+            assert f"{room + over:,} bytes" in error.what and f"{room:,}" in error.what
+            assert "files" in error.fix and error.place.source

@@ -24,6 +24,7 @@ COMMON = {
     "returned",
     "submit_language",
     "task_ranges",
+    "urls",
     "version",
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
