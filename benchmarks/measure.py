@@ -13,11 +13,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Sample:
-    """One run of a command: wall time in seconds, peak memory in MiB, what it printed."""
+    """One run of a command: wall time and processor time in seconds, peak memory in MiB, its words.
+
+    Processor time and memory are of the process and of those that it waited for.
+    """
 
     wall_s: float
     memory_mb: float
     stdout: str
+    cpu_s: float = 0.0
 
 
 def run(command: Sequence[str | Path], cwd: Path | None = None) -> Sample:
@@ -33,7 +37,7 @@ def run(command: Sequence[str | Path], cwd: Path | None = None) -> Sample:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{command} failed with {process.returncode}")
-    return Sample(wall, usage.ru_maxrss / 1024, text)
+    return Sample(wall, usage.ru_maxrss / 1024, text, usage.ru_utime + usage.ru_stime)
 
 
 def alternate(runs: int, actions: Mapping[str, Callable[[], Sample]]) -> dict[str, list[Sample]]:
@@ -52,9 +56,10 @@ def report(samples: Mapping[str, Sequence[Sample]]) -> dict[str, float]:
         walls = [sample.wall_s for sample in taken]
         medians[name] = statistics.median(walls)
         memory = max(sample.memory_mb for sample in taken)
+        cpu = statistics.median(sample.cpu_s for sample in taken)
         print(
             f"{name:<34} median {medians[name] * 1000:8.1f} ms   "
             f"({min(walls) * 1000:.1f} to {max(walls) * 1000:.1f}, {len(walls)} runs)   "
-            f"peak {memory:.0f} MiB"
+            f"cpu {cpu * 1000:8.1f} ms   peak {memory:.0f} MiB"
         )
     return medians

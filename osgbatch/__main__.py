@@ -12,8 +12,13 @@ def main() -> None:
 
         sys.stdout.write(f"osgbatch {VERSION}\n")
         return
+    import gc
+
     from osgbatch.cli.app import run
 
+    # A large sweep is millions of small objects that live to the end; to look through them for
+    # cycles again and again takes as long as the work itself.
+    gc.set_threshold(100_000, 20, 20)
     sys.exit(run())
 
 

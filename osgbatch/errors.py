@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from osgbatch import exits
-from osgbatch.model import Place
+from osgbatch.model import Place, Spec
 
 
 class OsgbatchError(Exception):
@@ -82,11 +82,19 @@ class SpecError(OsgbatchError):
 
 
 class SpecErrors(OsgbatchError):
-    """All mistakes found in a spec, at once."""
+    """All mistakes found in a spec, at once.
 
-    def __init__(self, errors: Sequence[SpecError]) -> None:
+    spec: what is right in it, when more can be looked for; whole_sweep: whether that is so of all
+    its columns.
+    """
+
+    def __init__(
+        self, errors: Sequence[SpecError], spec: Spec | None = None, *, whole_sweep: bool = False
+    ) -> None:
         super().__init__(errors[0].what)
         self.errors = tuple(errors)
+        self.spec = spec
+        self.whole_sweep = whole_sweep
 
     def __str__(self) -> str:
         return "\n".join(str(error) for error in self.errors)
@@ -94,7 +102,8 @@ class SpecErrors(OsgbatchError):
 
 def _window(source: str, column: int, width: int = 100) -> tuple[str, int]:
     """The part of a long line around `column`, and the column inside it."""
-    source = source.replace("\t", " ")
+    # What a terminal would obey is shown as one blank, as a tab is: columns stay what they are.
+    source = "".join(c if c.isprintable() else " " for c in source)
     if len(source) <= width:
         return source, column
     start = max(0, min(column - 1 - width // 2, len(source) - width))

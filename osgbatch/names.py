@@ -105,4 +105,4 @@ RESULT_ARRAYS = "outputs/result*.npy"
 
 def escape_glob(text: str) -> str:
     """`text` as itself in a pattern: a parameter's `*` is no wildcard."""
-    return re.sub(r"([*?[])", r"[\1]", text)
+    return re.sub(r"[*?[]|(\\)", lambda m: r"[\\]" if m[1] else f"[{m[0]}]", text)

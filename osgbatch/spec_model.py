@@ -260,7 +260,7 @@ class Spec:
     text: its very bytes, or what it comes to with all that it extends and the defaults.
     command, script, function: what a task runs, one of them; none: the container's own run script.
     tasks_per_job: 0 for auto. max_running: 0 for no limit.
-    submit: commands for the submit file, as they were written.
+    submit: commands for the submit file, as they were written. time_place: of resources.time.
     """
 
     path: Path
@@ -287,6 +287,7 @@ class Spec:
     notify: Notify | None = None
     submit: tuple[tuple[str, str], ...] = ()
     profile: Profile = Profile()
+    time_place: Place | None = None
     tasks_per_job: int = 1
     gather: UserPath | None = None
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from osgbatch.batches import folder as folders
 from osgbatch.batches import registry
 from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch
-from osgbatch.errors import CondorError, OsgbatchError, RefusedError, SpecError, SpecErrors
-from osgbatch.model import Payload, Plan, Resolved, Resources, Round, Spec, Submitted
+from osgbatch.errors import CondorError, OsgbatchError, RefusedError
+from osgbatch.model import Payload, Plan, Resolved, Round, Submitted
 from osgbatch.packing.archive import Archive
 from osgbatch.packing.container import image_size, packed_image
 from osgbatch.packing.environment import (
@@ -28,8 +28,7 @@ from osgbatch.packing.files import files_archive
 from osgbatch.packing.inputs import inputs_archive
 from osgbatch.packing.libraries import libraries_archive
 from osgbatch.places import cache_folder
-from osgbatch.planning.checks import missing_files
-from osgbatch.planning.plan import make_plan
+from osgbatch.planned import AS_WRITTEN, Choices, plan_sweep
 from osgbatch.planning.resolve import resolve
 from osgbatch.planning.summary import plan_data
 from osgbatch.rendering.items import (
@@ -40,57 +39,10 @@ from osgbatch.rendering.items import (
     rows_lines,
 )
 from osgbatch.rendering.program import program_file
-from osgbatch.rendering.requirements import requirements_expression
 from osgbatch.rendering.shim import shim_text
 from osgbatch.rendering.submit import execute_seconds, job_retries, submit_text
-from osgbatch.spec.load import load_spec
-from osgbatch.sweep.expand import expand
 
 Say = Callable[[str], None]
-
-
-# --- up to the plan: nothing is written -------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What the command line says about a sweep.
-
-    settings: what wins over the spec, `resources.memory=4GB`; fit_pool: group the tasks so that
-    the jobs fill the pool's free slots.
-    """
-
-    settings: Sequence[str] = ()
-    fit_pool: bool = False
-
-
-def plan_sweep(path: Path, batch_root: Path | None = None, choices: Choices = Choices()) -> Plan:
-    """load → expand → plan. Raises SpecErrors with all that is wrong in the table and the files."""
-    spec = load_spec(path, choices.settings)
-    try:
-        table = expand(spec)
-    except (SpecError, SpecErrors) as error:
-        errors = error.errors if isinstance(error, SpecErrors) else (error,)
-        raise SpecErrors([*errors, *missing_files(spec)]) from None
-    return make_plan(spec, table, batch_root, _slots_counter(spec) if choices.fit_pool else None)
-
-
-def _slots_counter(spec: Spec) -> Callable[[Resources], int]:
-    """Counts the slots that match a job of this sweep, with one question to the collector."""
-
-    def count(wanted: Resources) -> int:
-        if spec.profile.glideins:
-            return 0  # free slots follow demand: what is there now says nothing
-        condor.check_alive()
-        return condor.matching_slots(
-            wanted.cpus,
-            wanted.memory_mb,
-            wanted.disk_kb,
-            wanted.gpus,
-            requirements_expression(spec.requirements) or "true",
-        )
-
-    return count
 
 
 def packed_environment_size(plan: Plan) -> int | None:
@@ -211,7 +163,7 @@ def _batch_folder(plan: Plan, batch_id: str) -> Path:
     )
 
 
-def render_sweep(path: Path, out: Path | None, say: Say, choices: Choices = Choices()) -> Batch:
+def render_sweep(path: Path, out: Path | None, say: Say, choices: Choices = AS_WRITTEN) -> Batch:
     """Make a batch folder and submit nothing. Whatever fails, no folder is left behind."""
     out = out.absolute() if out else None
     plan = plan_sweep(path, out.parent if out else None, choices)
@@ -236,7 +188,7 @@ def choose_backend(pool: str) -> str:
     return pool
 
 
-def submit_sweep(path: Path, pool: str, say: Say, choices: Choices = Choices()) -> Batch:
+def submit_sweep(path: Path, pool: str, say: Say, choices: Choices = AS_WRITTEN) -> Batch:
     """load → expand → plan → pack → resolve → render → submit.
 
     Whatever fails before a backend has the jobs leaves nothing on disk or in the queue. A batch of

@@ -1,8 +1,9 @@
-"""The vocabulary of HTCondor's submit language: which commands a submit file may hold."""
+"""HTCondor's submit language: which commands a submit file may hold, and sound expressions."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 # Every name here was tried on condor_submit 25.14.1 (`-dry-run` says which lines it did not use),
 # or stands in its manual, or was known to condor_submit 23 and later.
@@ -130,3 +131,78 @@ def known_command(key: str) -> bool:
 def custom_attribute(key: str) -> bool:
     """Whether `key` sets an attribute of the job of the user's own: `+Attr` or `My.Attr`."""
     return re.fullmatch(r"(\+|my\.)[a-z_]\w*", key, re.IGNORECASE | re.ASCII) is not None
+
+
+def joined_name(name: str) -> str:
+    """HTCondor knows a command as job_max_retries and as JobMaxRetries."""
+    return name.lower().replace("_", "")
+
+
+def one_name(key: str) -> str:
+    """The same for all spellings of a command, or of an attribute: rank, Rank; +Size, MY.size."""
+    name = re.sub(r"^my\.", "+", key.lower())
+    return name if name.startswith("+") else joined_name(name)
+
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
+_TRAPS = (
+    (r"'[^']*'?", "single quotes name an attribute, not text", 'Write "{inner}".'),
+    (r"\bx86[_-]64-v[1-4]\b", "{found} is taken for an attribute, or a sum", 'Write "{found}".'),
+    (r"(?<![=!<>?])=(?![=?!])", "a single = compares nothing", "Write ==."),
+)
+
+
+def classad_problems(text: str) -> Iterator[tuple[int, int, str, str]]:
+    """What is wrong with a ClassAd expression: offset, width, what, and what to write.
+
+    Source: ClassAd language reference; 'x' is the attribute x, and curly quotes are no quotes.
+    """
+    curly = re.search(r"[“”‘’]", text)
+    if curly:
+        fix = 'Write straight ones, ".'
+        yield curly.start(), 1, f"{curly[0]} is a curly quote, which HTCondor does not know", fix
+        return
+    bare = _STRING.sub(lambda match: "_" * len(match[0]), text)
+    if '"' in bare:
+        yield bare.index('"'), 1, "the quote is not closed", 'Close it with ".'
+        return
+    for pattern, what, fix in _TRAPS:
+        for match in re.finditer(pattern, bare):
+            words = {"found": match[0], "inner": match[0].strip("'")}
+            yield match.start(), len(match[0]), what.format(**words), fix.format(**words)
+    for match in re.finditer(r"//|/\*", bare):
+        what = "a comment would take in what osgbatch writes behind it"
+        yield match.start(), 2, what, "Leave it out."
+    yield from _bracket_problems(bare)
+
+
+def _bracket_problems(bare: str) -> Iterator[tuple[int, int, str, str]]:
+    """Brackets that do not match: what stands behind them could leave the parentheses around it."""
+    open_at: list[int] = []
+    for offset, character in enumerate(bare):
+        if character in _CLOSING:
+            open_at.append(offset)
+        elif character in _CLOSING.values():
+            if not open_at:
+                yield offset, 1, "this bracket closes nothing", "Leave it out."
+                return
+            wanted = _CLOSING[bare[open_at.pop()]]
+            if character != wanted:
+                yield offset, 1, "this bracket closes another one", f"Write {wanted}."
+                return
+        elif character in ",;" and not open_at:
+            yield offset, 1, f'"{character}" joins nothing here', "Write && or ||."
+            return
+    if open_at:
+        closing = _CLOSING[bare[open_at[-1]]]
+        yield open_at[-1], 1, "the bracket is not closed", f"Close it with {closing}."
+
+
+MEDIUM_S = 10 * 3600
+"""Seconds of a job above which the OSPool's JobDurationCategory is Long."""
+
+
+def duration_category(seconds: int) -> str:
+    """The OSPool's JobDurationCategory of jobs that may take this long."""
+    return "Long" if seconds > MEDIUM_S else "Medium"

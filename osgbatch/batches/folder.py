@@ -77,7 +77,12 @@ def create(folder: Path) -> None:
         folder.mkdir(parents=True)
         (folder / names.PAYLOAD).mkdir()
     except FileExistsError:
-        raise BatchError("this folder is already there", where=str(folder)) from None
+        half = folder.is_dir() and not (folder / names.RESOLVED).exists()
+        raise BatchError(
+            "this folder is already there",
+            where=str(folder),
+            fix="It is no whole batch; remove it if nothing in it is wanted." if half else "",
+        ) from None
     except OSError as error:
         raise BatchError(
             f"cannot make the batch folder: {error.strerror}",
@@ -160,21 +165,32 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
         temporary.rename(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        _name(path, error)
         raise
+
+
+def _name(path: Path, error: BaseException) -> None:
+    """A full disk says in the error which file did not fit."""
+    if isinstance(error, OSError) and error.errno and error.filename is None:
+        error.filename = str(path)
 
 
 def write_stream(path: Path, parts: Iterable[bytes]) -> tuple[str, int]:
     """Write what comes in parts, and flush it to the disk. Returns its SHA-256 and its size."""
     digest = hashlib.sha256()
-    with path.open("wb") as stream:
-        for part in parts:
-            digest.update(part)
-            stream.write(part)
-        stream.flush()
-        os.fsync(stream.fileno())
-        return digest.hexdigest(), stream.tell()
+    try:
+        with path.open("wb") as stream:
+            for part in parts:
+                digest.update(part)
+                stream.write(part)
+            stream.flush()
+            os.fsync(stream.fileno())
+            return digest.hexdigest(), stream.tell()
+    except OSError as error:
+        _name(path, error)
+        raise
 
 
 def tasks_csv(table: Table) -> Iterator[bytes]:
@@ -295,12 +311,25 @@ def interrupted(parent: Path, spec: bytes) -> Batch | None:
 
 
 def same_work(one: Batch, other: Batch) -> bool:
-    """Whether two batches would run the very same: equal archives, equal item files."""
-    payloads = [
-        sorted((p["kind"], p["sha256"]) for p in batch.data["payload"]) for batch in (one, other)
-    ]
-    items = [_read_or_none(batch.rounds()[0].folder / names.ITEMS) for batch in (one, other)]
-    return payloads[0] == payloads[1] and items[0] is not None and items[0] == items[1]
+    """Whether two batches would run the very same: equal archives, shims, submit and item files."""
+    work = _work(one)
+    return work is not None and work == _work(other)
+
+
+def _work(batch: Batch) -> list[bytes] | None:
+    """What a batch would run, without its own name and id; None when it is not whole."""
+    round_folder = batch.rounds()[0].folder
+    found = [_read_or_none(round_folder / name) for name in (names.ITEMS, names.SHIM)]
+    found.append(_read_or_none(round_folder / names.SUBMIT_FILE))
+    own = [os.fsencode(batch.folder.name), batch.id.encode()]
+    work = sorted(f"{p['kind']} {p['sha256']}".encode() for p in batch.data["payload"])
+    for content in found:
+        if content is None:
+            return None
+        for word in own:
+            content = content.replace(word, b"-")
+        work.append(content)
+    return work
 
 
 def _read_or_none(path: Path) -> bytes | None:

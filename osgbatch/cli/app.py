@@ -15,7 +15,7 @@ import typer
 from osgbatch import exits, ui
 from osgbatch.cli import pack_commands, spec_commands
 from osgbatch.cli.spec_commands import Json, Settings, SpecPath
-from osgbatch.errors import OsgbatchError
+from osgbatch.errors import OsgbatchError, SpecError, SpecErrors
 from osgbatch.version import VERSION
 
 app = typer.Typer(
@@ -52,7 +52,9 @@ def run() -> int:
     try:
         result = app(standalone_mode=False)
     except OsgbatchError as error:
-        ui.error(ui.printable(str(error)))
+        # What points at a file begins with it, as editors expect it.
+        show = ui.say if isinstance(error, (SpecError, SpecErrors)) else ui.error
+        show(ui.printable(str(error)))
         return error.exit_code
     except KeyboardInterrupt:
         ui.error("interrupted; `osgbatch status` shows what is there")
@@ -101,7 +103,7 @@ def _root(
 
 
 def _choices(settings: list[str] | None, fit_pool: bool) -> Any:
-    from osgbatch.steps import Choices
+    from osgbatch.planned import Choices
 
     return Choices(settings or (), fit_pool)
 
@@ -114,7 +116,7 @@ def check(
     spec: SpecPath, settings: Settings = None, fit_pool: FitPool = False, as_json: Json = False
 ) -> int:
     """Read a sweep.yaml and all it names; say what is wrong with it."""
-    from osgbatch.steps import plan_sweep
+    from osgbatch.planned import plan_sweep
 
     plan = plan_sweep(spec, choices=_choices(settings, fit_pool))
     if as_json:
@@ -136,8 +138,9 @@ def plan(
 
 def _show_plan(spec: Path, choices: Any, as_json: bool) -> int:
     from osgbatch.cli.plans import plan_text
+    from osgbatch.planned import plan_sweep
     from osgbatch.planning.summary import plan_data
-    from osgbatch.steps import packed_environment_size, plan_sweep
+    from osgbatch.steps import packed_environment_size
 
     made = plan_sweep(spec, choices=choices)
     size = packed_environment_size(made)

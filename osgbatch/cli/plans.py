@@ -7,19 +7,13 @@ import shlex
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from osgbatch import ui
-from osgbatch.model import Column, Payload, Plan, Profile, Resources, Spec, TaskPlan
-from osgbatch.packing.archive import Member
-from osgbatch.packing.files import files_members
-from osgbatch.packing.libraries import libraries_members
-from osgbatch.packing.tree import tree_members
-from osgbatch.planning.advice import duration_category
+from osgbatch.model import Column, Plan, Profile, Resources, Spec, TaskPlan
+from osgbatch.planned import PlannedArchive, expected, longest_s, planned_archives
 from osgbatch.planning.grouping import duration, size
-from osgbatch.planning.resolve import resolve
 from osgbatch.planning.summary import core_hours, requirement_words
-from osgbatch.rendering.limits import execute_limit
+from osgbatch.submit_language import duration_category
 
 LABEL = 13
 """Characters before the facts: the longest label and two blanks."""
@@ -50,48 +44,6 @@ def plan_text(plan: Plan, environment_size: int | None, width: int = 0) -> str:
 
 Fact = tuple[str, str]
 """A label, and what is said; lines that begin with a blank are not wrapped."""
-
-
-@dataclass(frozen=True)
-class PlannedArchive:
-    """An archive that submit will make. size: bytes of what is in it, unpacked."""
-
-    kind: str
-    names: tuple[str, ...]
-    files: int
-    size: int
-
-
-def planned_archives(plan: Plan) -> list[PlannedArchive]:
-    """The archives of the user's own files; nothing is written. Raises PackingError."""
-    spec = plan.spec
-    libraries = [path.text for path in spec.libraries]
-    files = [path.text for path in spec.files]
-    odd = [file.source.name for file in plan.archived_inputs]
-    packed = [
-        ("libraries", libraries, libraries_members(libraries, spec.folder)),
-        ("files", files, files_members(files, spec.folder)),
-        (
-            "inputs",
-            odd,
-            [m for f in plan.archived_inputs for m in tree_members(f.source, f.carried)],
-        ),
-    ]
-    return [
-        PlannedArchive(kind, tuple(names), *_count(members))
-        for kind, names, members in packed
-        if names
-    ]
-
-
-def _count(members: Iterable[Member]) -> tuple[int, int]:
-    """How many files members are, and their bytes."""
-    sizes = [
-        member.source.stat().st_size if member.source else len(member.data or b"")
-        for member in members
-        if not member.is_folder
-    ]
-    return len(sizes), sum(sizes)
 
 
 # --- the sweep ----------------------------------------------------------------------------------
@@ -280,13 +232,10 @@ def _some(names: Sequence[str], limit: int = 8) -> str:
 
 def _asked(plan: Plan, archives: Sequence[PlannedArchive]) -> list[Fact]:
     spec = plan.spec
-    known = [Payload(a.kind, spec.folder, "", a.size, a.size) for a in archives]
-    resolved = resolve(plan, known)
+    resolved = expected(plan, archives)
     facts = [("each job", _resources(plan, resolved.resources))]
     if plan.job_s:
-        # As the submit file has it: from allowed_execute_duration, not from the tasks' time alone.
-        most_tasks = -(-len(plan.table) // len(plan.jobs))
-        category = duration_category(execute_limit(plan.job_s, most_tasks, spec.retries))
+        category = duration_category(longest_s(plan))
         one = spec.resources.time_s
         limit = duration(plan.job_s)
         if one != plan.job_s:

@@ -14,7 +14,7 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
-from osgbatch import names
+from osgbatch import names, urls
 from osgbatch.errors import BatchError, BusyError, OsgbatchError
 from osgbatch.local import cgroups, container, events, fetch, processes, record, sandbox
 from osgbatch.local.record import Record
@@ -163,13 +163,13 @@ def _check(folder: Path, round_: Round) -> None:
 
 def _check_scheme(text: str) -> None:
     """Refuse, before anything runs, an input that only HTCondor's plugins can fetch."""
-    scheme = fetch.scheme(text)
+    scheme = urls.scheme(text)
     if scheme and scheme not in fetch.SCHEMES:
         raise OsgbatchError(
             f"this machine's local runner cannot fetch {text}",
             fix=f"Use --pool condor, where jobs fetch {scheme}:// themselves.",
         )
-    if scheme and fetch.name_of(text) in ("", ".", ".."):
+    if scheme and urls.file_name(text) in ("", ".", ".."):
         raise OsgbatchError(
             f"{text} ends in no file name", fix="A URL among the inputs names one file."
         )

@@ -1,6 +1,7 @@
 """Inputs that are URLs: which this machine can fetch, and the process that fetches a job's.
 
 The loop starts this file as a process of its own, so that a slow server holds up one job only.
+That process finds nothing of osgbatch, so this file imports nothing of it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import errno
 import http.client
 import json
 import os
-import re
 import shutil
 import stat
 import subprocess
@@ -18,14 +18,13 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 SCHEMES = frozenset(["http", "https", "file"])
 """What is fetched here; HTCondor's own plugins and those of its pools know others."""
-URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 SILENCE_S = 60.0
 """How long a server may say nothing."""
 TRIES = 3
@@ -35,34 +34,21 @@ SUBCODE = 256
 """That of HTCondor's hold 13 when its curl plugin fails (seen on 25.14)."""
 
 
-def scheme(text: str) -> str:
-    """The scheme of an input that is a URL, in small letters; empty for a path."""
-    match = URL.match(text)
-    return match[1].lower() if match else ""
-
-
-def name_of(url: str) -> str:
-    """The name under which HTCondor puts a URL into the scratch folder; empty when there is none.
-
-    The query is cut off, also one that holds a slash; escapes and fragment stay (seen on 25.14).
-    """
-    return url.partition("?")[0].rpartition("/")[2]
-
-
 class FetchError(Exception):
     """A URL cannot be fetched."""
 
 
 def start(
-    urls: Sequence[str], scratch: Path, answer: BinaryIO, prepare: Callable[[], None]
+    files: Mapping[str, str], scratch: Path, answer: BinaryIO, prepare: Callable[[], None]
 ) -> subprocess.Popen[bytes]:
-    """Start the process that fetches `urls` into the scratch folder; it ends with 0 when it has.
+    """Start the process that fetches URLs into the scratch folder; it ends with 0 when it has.
 
+    files: the URLs, and what to call the file of each.
     answer: an open file, where it says {"size": bytes} or {"url": ..., "what": ...}.
     prepare: called in the new process. Raises OSError.
     """
     with tempfile.TemporaryFile(dir=scratch.parent) as words:
-        words.write(json.dumps(list(urls)).encode())
+        words.write(json.dumps(dict(files)).encode())
         words.seek(0)
         return subprocess.Popen(
             [sys.executable, "-I", os.fspath(Path(__file__).absolute()), os.fspath(scratch)],
@@ -96,7 +82,7 @@ def fetch(url: str, target: Path, silence_s: float = SILENCE_S, pause_s: float =
     for left in reversed(range(TRIES)):
         try:
             with target.open("wb") as writer:
-                if scheme(url) == "file":
+                if _is_file(url):
                     return _copy(url, writer)
                 return _download(url, writer, silence_s)
         except urllib.error.HTTPError as problem:
@@ -106,10 +92,14 @@ def fetch(url: str, target: Path, silence_s: float = SILENCE_S, pause_s: float =
         except (ValueError, http.client.InvalidURL) as problem:  # a host or port that is none
             raise FetchError(f"this URL cannot be read: {problem}") from None
         except (OSError, http.client.HTTPException) as problem:
-            if scheme(url) == "file" or not left or _is_ours(problem):
+            if _is_file(url) or not left or _is_ours(problem):
                 raise FetchError(_in_words(problem)) from None
         time.sleep(pause_s)
     raise AssertionError("unreachable")
+
+
+def _is_file(url: str) -> bool:
+    return url.lower().startswith("file:")
 
 
 def _in_words(problem: Exception) -> str:
@@ -153,14 +143,14 @@ def _copy(url: str, writer: BinaryIO) -> int:
 
 
 def main() -> None:
-    """Fetch the URLs that standard input lists into the folder named by the argument."""
+    """Fetch the URLs that standard input names into the folder named by the argument."""
     scratch = Path(sys.argv[1])
     size = 0
-    for url in json.load(sys.stdin):
+    for url, name in json.load(sys.stdin).items():
         try:
-            if name_of(url) in ("", ".", ".."):
+            if name in ("", ".", ".."):
                 raise FetchError("it ends in no file name")
-            size += fetch(url, scratch / name_of(url))
+            size += fetch(url, scratch / name)
         except FetchError as problem:
             print(json.dumps({"url": url, "what": str(problem)}))
             sys.exit(1)

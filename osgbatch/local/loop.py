@@ -19,6 +19,7 @@ from osgbatch.local.cgroups import Limits
 from osgbatch.local.events import EventLog, Usage
 from osgbatch.local.jobs import FIRST_ATTEMPT, WATCHED, History, Running, Setting, duration
 from osgbatch.local.record import CANCEL, Item, Items, Need
+from osgbatch.urls import file_name, is_url
 
 LEFTOVERS_LIMIT_S = 10.0
 """How long the processes that a job left behind may take to go once they are killed."""
@@ -81,7 +82,7 @@ class Loop:
         slot = setting.room.take(item.need)
         scratch = setting.scratch / f"{proc}_{starts}"
         inputs = (*setting.work.shared_inputs, *item.inputs)
-        urls = [text for text in inputs if fetch.scheme(text)]
+        files = {text: file_name(text) for text in inputs if is_url(text)}
         try:
             received = starting.fill(setting, scratch, proc, item, _slot(slot))
         except sandbox.TransferError as problem:
@@ -95,12 +96,12 @@ class Loop:
                 f"Details: reading from file {problem}",
             )
             return
-        if not urls:
+        if not files:
             self._launch(proc, item, FIRST_ATTEMPT + starts, slot, scratch, received)
             return
         answer = tempfile.TemporaryFile(dir=setting.scratch)  # noqa: SIM115 - its process writes
         try:
-            process = fetch.start(urls, scratch, answer, starting.preparation())
+            process = fetch.start(files, scratch, answer, starting.preparation())
         except OSError as problem:
             answer.close()
             self._give_up(slot, scratch)

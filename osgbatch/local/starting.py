@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from osgbatch import names
-from osgbatch.local import container, fetch, processes, sandbox
+from osgbatch.local import container, processes, sandbox
 from osgbatch.local.jobs import Setting
 from osgbatch.local.record import Item
+from osgbatch.urls import is_url
 
 
 def fill(setting: Setting, scratch: Path, proc: int, item: Item, slot: str) -> int:
@@ -46,7 +47,7 @@ def fill(setting: Setting, scratch: Path, proc: int, item: Item, slot: str) -> i
     for file, carried in work.payload:
         size += sandbox.bring_in(batch / file, scratch, carried)
     for path in (*work.shared_inputs, *item.inputs):
-        if not fetch.scheme(path):
+        if not is_url(path):
             size += sandbox.bring_in(Path(work.initialdir, path), scratch, path)
     return size
 

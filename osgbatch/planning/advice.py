@@ -11,9 +11,8 @@ from osgbatch.expressions import ExpressionError, parse_expression
 from osgbatch.model import Column, ColumnSource, Place, Resources, Spec, Table
 from osgbatch.planning.checks import used_names
 from osgbatch.planning.grouping import duration, size
+from osgbatch.submit_language import MEDIUM_S, duration_category
 
-MEDIUM_S = 10 * 3600
-"""Seconds of a job above which the OSPool's JobDurationCategory is Long (reference 1.3)."""
 SHORT_JOB_S = 600
 """A job of less than this spends much of its life on being started and brought its files."""
 MANY_SHORT_JOBS = 100
@@ -64,16 +63,12 @@ def advise(
     return sorted(found, key=lambda advice: not advice.error)
 
 
-def duration_category(seconds: int) -> str:
-    """The OSPool's JobDurationCategory of jobs that may take this long."""
-    return "Long" if seconds > MEDIUM_S else "Medium"
-
-
 def _long(spec: Spec, job_s: int) -> Iterator[Advice]:
     profile = spec.profile
-    place = next((e.place for e in spec.expressions if e.resource == "time"), None)
-    one_is_fine = 0 < spec.resources.time_s <= profile.longest_s and place is None
-    if 0 < profile.longest_s < job_s and not _checkpoints(spec):
+    by_row = next((e.place for e in spec.expressions if e.resource == "time"), None)
+    place = by_row or spec.time_place
+    one_is_fine = 0 < spec.resources.time_s <= profile.longest_s and by_row is None
+    if 0 < profile.longest_s < job_s:
         yield Advice(
             f"a job may take {duration(job_s)}, over the {duration(profile.longest_s)} after which "
             f"{profile.name} wants checkpoints: "
@@ -88,10 +83,6 @@ def _long(spec: Spec, job_s: int) -> Iterator[Advice]:
             f"take than Medium (up to {duration(MEDIUM_S)})",
             place=place,
         )
-
-
-def _checkpoints(spec: Spec) -> bool:
-    return any(name.lower() == "checkpoint_exit_code" for name, _ in spec.submit)
 
 
 def _elsewhere(spec: Spec) -> Iterator[Advice]:

@@ -8,14 +8,17 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from osgbatch.errors import SpecError, SpecErrors
-from osgbatch.model import Input, InputFile, Place, Spec, Table, Template
+from osgbatch.model import ColumnSource, Input, InputFile, Place, Spec, Table, Template
 from osgbatch.names import task_path
 from osgbatch.planning import inputs as placing
+from osgbatch.urls import file_name, is_url
 
 Problems = Callable[[SpecError], None]
 """Is told what is wrong."""
 Wanted = tuple[str, str, str, Place | None]
 """An input as the spec has it: source, target or nothing, folder, and the place that says so."""
+CHUNK = 4096
+"""Rows that are looked at together."""
 MAX_PROBLEMS = 10
 """Of missing files and the like, so many are told one by one."""
 
@@ -26,7 +29,7 @@ def read_entries(spec: Spec, problem: Problems) -> tuple[Input, ...]:
     for entry in spec.inputs:
         if entry.is_list:
             found += _listed(entry, spec.folder, problem)
-        elif not entry.source.names and not placing.is_url(text := entry.source.fill({})):
+        elif not entry.source.names and not is_url(text := entry.source.fill({})):
             found += _matching(entry, text, spec.folder)
         else:
             found.append(entry)
@@ -58,14 +61,43 @@ def _matching(entry: Input, text: str, folder: Path) -> list[Input]:
     return [replace(entry, source=Template((n,), entry.source.place)) for n in names] or [entry]
 
 
+def paths(entries: Iterable[Input], table: Table) -> Iterator[str]:
+    """All paths that inputs come to, with the values of every row; not the URLs."""
+    columns = {column.name for column in table.columns} | {"index"}
+    for entry in entries:
+        names = list(dict.fromkeys(entry.source.names))
+        if not columns.issuperset(names):
+            continue  # told elsewhere
+        for start in range(0, len(table) if names else 1, CHUNK):
+            rows = _rows(table, names, start, min(start + CHUNK, len(table))) if names else [{}]
+            texts = {entry.source.fill(row) for row in rows}
+            yield from (text for text in texts if not is_url(text))
+
+
+def _rows(table: Table, names: Sequence[str], start: int, stop: int) -> Iterator[dict[str, str]]:
+    """Rows as texts, by name."""
+    columns = [
+        list(map(str, range(start, stop))) if name == "index" else table.texts(name, start, stop)
+        for name in names
+    ]
+    for values in zip(*columns, strict=True):
+        yield dict(zip(names, values, strict=True))
+
+
 class Brought:
     """The inputs of the tasks of a sweep.
 
     shared: what every task is brought; sizes: bytes of all that was looked at, by source.
+    problem: is told what is wrong with what is shared; without it SpecErrors is raised.
     """
 
     def __init__(
-        self, spec: Spec, table: Table, entries: Sequence[Input], initialdir: Path
+        self,
+        spec: Spec,
+        table: Table,
+        entries: Sequence[Input],
+        initialdir: Path,
+        problem: Problems | None = None,
     ) -> None:
         self.spec = spec
         self.table = table
@@ -73,11 +105,20 @@ class Brought:
         self.sizes: dict[Path, int] = {}
         self.archived: dict[str, InputFile] = {}
         self._placed: dict[tuple[str, str], InputFile] = {}
-        self._problems: list[SpecError] = []
+        self._problems: list[tuple[Place, str, str, str]] = []
         self._columns = [column.name for column in table.columns if column.is_file]
-        self._entries = [e for e in entries if e.source.names or (e.target and e.target.names)]
-        fixed = [e for e in entries if e not in self._entries]
+        self._places = dict(_column_places(spec.sources))
+        self._entries = [entry for entry in entries if _names(entry)]
+        self._shared: dict[str, InputFile] = {}
+        self._around_shared: dict[str, InputFile] = {}
+        fixed = [entry for entry in entries if not _names(entry)]
         self.shared = tuple(self._row(self._filled(fixed, {})))
+        self._shared = {file.task_path: file for file in self.shared}
+        for file in self.shared:
+            self._around_shared.update(dict.fromkeys(_folders(file.task_path), file))
+        if problem:
+            for found in self._taken():
+                problem(found)
         self.raise_problems()
 
     @property
@@ -87,9 +128,22 @@ class Brought:
 
     def raise_problems(self) -> None:
         """Raise what was found wrong since the last time. Raises SpecErrors."""
-        if self._problems:
-            problems, self._problems = self._problems, []
+        problems = self._taken()
+        if problems:
             raise SpecErrors(problems)
+
+    def _taken(self) -> list[SpecError]:
+        """What was found wrong since the last time, each mistake of the spec once."""
+        problems, self._problems = self._problems, []
+        groups: dict[tuple[Place, str], list[str]] = {}
+        fixes: dict[tuple[Place, str], str] = {}
+        for place, subject, what, fix in problems:
+            groups.setdefault((place, what), []).append(subject)
+            fixes.setdefault((place, what), fix)
+        return [
+            SpecError(f"{subjects[0]} {what}{_others(subjects[1:])}", place, fix=fixes[place, what])
+            for (place, what), subjects in groups.items()
+        ]
 
     def rows(self, start: int, stop: int) -> list[tuple[InputFile, ...]]:
         """What each of these tasks is brought beside the shared inputs.
@@ -99,16 +153,11 @@ class Brought:
         names = list(
             dict.fromkeys([*self._columns, *(n for e in self._entries for n in _names(e))])
         )
-        columns = [
-            list(map(str, range(start, stop)))
-            if name == "index"
-            else self.table.texts(name, start, stop)
-            for name in names
-        ]
         found = []
-        for values in zip(*columns, strict=True):
-            row = dict(zip(names, values, strict=True))
-            wanted: list[Wanted] = [(row[name], "", "inputs", None) for name in self._columns]
+        for row in _rows(self.table, names, start, stop):
+            wanted: list[Wanted] = [
+                (row[name], "", "inputs", self._places.get(name)) for name in self._columns
+            ]
             found.append(tuple(self._row([*wanted, *self._filled(self._entries, row)])))
             if len(self._problems) >= MAX_PROBLEMS:
                 break
@@ -124,29 +173,43 @@ class Brought:
     def _row(self, wanted: Iterable[Wanted]) -> Iterator[InputFile]:
         """The inputs of one task, each once; no two in one place, nor one inside another."""
         files = [(file, w) for w in wanted if (file := self._place(w))]
-        files.sort(key=lambda pair: pair[0].task_path.count("/"))  # folders before what is in them
-        taken = {file.task_path: file for file in getattr(self, "shared", ())}
+        if len(files) > 1:  # folders before what is in them
+            files.sort(key=lambda pair: pair[0].task_path.count("/"))
+        taken: dict[str, InputFile] = {}
         for file, (text, _, _, place) in files:
-            other = taken.get(file.task_path) or _holder(file, taken)
-            if other is None:
-                taken[file.task_path] = file
+            where = file.task_path
+            other = next(
+                (
+                    found
+                    for path in (where, *_folders(where))
+                    if (found := taken.get(path) or self._shared.get(path))
+                ),
+                None,
+            )
+            inside = self._around_shared.get(where)
+            if other is not None:
+                if not _same(file, other):
+                    self._clash(other, text, where, place)
+            elif inside is not None:
+                self._clash(inside, text, inside.task_path, place)
+            else:
+                taken[where] = file
                 yield file
-            elif not _same(file, other):
-                self._clash(other, text, file.task_path, place)
 
     def _clash(self, other: InputFile, text: str, where: str, place: Place | None) -> None:
         name = other.url or str(other.source)
         if other.source.is_relative_to(self.spec.folder):
             name = str(other.source.relative_to(self.spec.folder))
-        what = f'"{name}" and "{text}" would both be {where} in the task'
+        what = f"would both be {where} in the task"
         fix = "Give one of them another name: {path: ..., as: ...}, or bring their common folder."
-        self._problems.append(SpecError(what, place or _no_place(self.spec.path), fix=fix))
+        at = place or _no_place(self.spec.path)
+        self._problems.append((at, f'"{name}" and "{text}"', what, fix))
 
     def _place(self, wanted: Wanted) -> InputFile | None:
         """How one input travels; None when something is wrong with it, which is noted."""
         text, target, folder, place = wanted
-        url = placing.is_url(text)
-        name = placing.url_name(text) if url else text
+        url = is_url(text)
+        name = file_name(text) if url else text
         if target.endswith("/"):
             there = task_path(f"{target}/{Path(name).name}", folder)
         else:
@@ -157,30 +220,31 @@ class Brought:
         if url:
             file = placing.place_url(text, there)
             what = placing.url_problem(text)
-            fix = "Write blanks and the like as %20, or bring the file to the access point."
+            fix = _url_fix(what)
         else:
-            file = placing.place_input(text, self.spec.folder, self.initialdir, there)
-            what = placing.input_problem(file.source)
+            source = placing.real_path(text, self.spec.folder)
+            what, size, is_folder = placing.examine(source)
+            self.sizes[source] = size
+            file = placing.place_input(source, is_folder, self.spec.folder, self.initialdir, there)
             fix = f"Paths start from the spec's folder, {self.spec.folder}."
         if not what and there == folder:
             what = "has no name of its own in the task"
             fix = "Name what is in it, or say where it goes: {path: ..., as: ...}."
         if what:
             where = place or _no_place(self.spec.path)
-            self._problems.append(SpecError(f'input "{text}" {what}', where, fix=fix))
+            self._problems.append((where, f'input "{text}"', what, fix))
             return None
-        if not url and file.source not in self.sizes:
-            self.sizes[file.source] = placing.size_of(file.source)
         if file.archived:
             self.archived[file.carried] = file
         self._placed[(text, there)] = file
         return file
 
 
-def _holder(file: InputFile, taken: Mapping[str, InputFile]) -> InputFile | None:
-    """The folder among the inputs in which this one would lie."""
-    parts = file.task_path.split("/")
-    return next((f for i in range(1, len(parts)) if (f := taken.get("/".join(parts[:i])))), None)
+def _folders(path: str) -> Iterator[str]:
+    """The folders that a path lies in, the deepest first."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def _same(file: InputFile, other: InputFile) -> bool:
@@ -191,12 +255,47 @@ def _same(file: InputFile, other: InputFile) -> bool:
     return not (file.url or other.url) and file.source == other.source / inside
 
 
+def _others(subjects: Sequence[str]) -> str:
+    """`; so do input "b" and 8 more`, of the same mistake in other tasks."""
+    if not subjects:
+        return ""
+    more = f" and {len(subjects) - 1} more" if len(subjects) > 1 else ""
+    return f"; the same with {subjects[0]}{more}"
+
+
+def _column_places(sources: Iterable[ColumnSource]) -> Iterator[tuple[str, Place]]:
+    """Where the columns of files are, also those in a zip."""
+    for source in sources:
+        if source.kind == "files":
+            yield source.name, source.place
+        yield from _column_places(source.parts)
+
+
+def _url_fix(problem: str) -> str:
+    """What to do about a problem of a URL."""
+    if "no file" in problem:
+        return "Write the whole URL of one file."
+    if "key or a password" in problem:
+        return "Bring the file to the access point, or use a URL that needs none."
+    if "a name that" in problem:
+        return "Bring the file to the access point under another name."
+    return "Write blanks and the like as %20, or bring the file to the access point."
+
+
 def _names(entry: Input) -> tuple[str, ...]:
     return (*entry.source.names, *(entry.target.names if entry.target else ()))
 
 
 def _no_place(path: Path) -> Place:
     return Place(str(path), 1, 1)
+
+
+def _place_of(url: str, spec: Spec) -> Place:
+    """The place of a URL in the spec, where it is written out; else of the spec."""
+    for entry in spec.inputs:
+        if entry.source.place and not entry.source.names and entry.source.fill({}) == url:
+            return entry.source.place
+    return _no_place(spec.path)
 
 
 def check_job(files: Iterable[InputFile], spec: Spec) -> None:
@@ -215,7 +314,7 @@ def check_job(files: Iterable[InputFile], spec: Spec) -> None:
             names = " and ".join(f"{f.url or f.carried}" for f in (other, file))
             raise SpecError(
                 f"{names} would both arrive as {key} in the folder of one job",
-                _no_place(spec.path),
+                _place_of(file.url or other.url, spec),
                 fix="Rename one of them; if they belong to different tasks, tasks_per_job: 1 keeps "
                 "them apart.",
             )

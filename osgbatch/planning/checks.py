@@ -1,15 +1,16 @@
-"""What can be wrong with a spec beside what it says: unknown names in braces, missing files."""
+"""What can be wrong with a spec beside what it says: unknown names, missing files, long values."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from difflib import get_close_matches
-from glob import glob
+from glob import glob, has_magic
 from pathlib import Path
 
 from osgbatch.errors import SpecError
-from osgbatch.model import Environment, Place, Spec, Table, Template, UserPath
+from osgbatch.model import Column, Environment, Place, Spec, Table, Template, UserPath
+from osgbatch.names import SCRIPT_VARIABLE
 
 
 def unknown_names(spec: Spec, table: Table) -> Iterator[SpecError]:
@@ -24,6 +25,62 @@ def unknown_names(spec: Spec, table: Table) -> Iterator[SpecError]:
             place.at("{" + name + "}"),
             fix="" if near else f"Known are {', '.join(known)}. Write {{{{ for a brace.",
         )
+
+
+LONGEST_WORD = 131_071
+"""Bytes of one argument, or of one variable with its name: Linux's MAX_ARG_STRLEN without its NUL.
+
+What is longer ends on the execution point with "Argument list too long".
+"""
+_CHUNK = 16_384
+
+
+def long_values(spec: Spec, table: Table) -> Iterator[SpecError]:
+    """Values that no program can be given: as a word of the command, or as a variable."""
+    where: dict[str, tuple[int, str, Place]] = {}
+    nowhere = Place(str(spec.path), 1, 1)
+    for name, around, what, place in _given(spec):
+        if name not in where or around > where[name][0]:
+            where[name] = (around, what, place or nowhere)
+    for column in table.columns:
+        if column.name not in where:
+            continue
+        around, what, place = where[column.name]
+        for number, text in _longer(column, (LONGEST_WORD - around) // 4):
+            count = len(text.encode("utf-8", "surrogateescape"))
+            if count + around > LONGEST_WORD:
+                yield SpecError(
+                    f'a value of column "{column.name}" has {count:,} bytes (its value {number + 1}'
+                    f", {text[:20]!r}...), and {what} can have no more than "
+                    f"{LONGEST_WORD - around:,}",
+                    place.at(f"{{{column.name}}}"),
+                    fix="Put long values into files, and the files' names into the sweep.",
+                )
+                break
+
+
+def _given(spec: Spec) -> Iterator[tuple[str, int, str, Place | None]]:
+    """Columns that a program is given: the name, the bytes around the value, what it is part of."""
+    for word in spec.command:
+        yield from ((n, _bytes_around(word), "a word of a command", word.place) for n in word.names)
+    for name, value in spec.environment_variables:
+        around = len(f"{name}=") + _bytes_around(value)
+        yield from ((n, around, "a variable", value.place) for n in value.names)
+    if spec.script:
+        for name in spec.script.names:
+            yield name, len(f"{SCRIPT_VARIABLE}{name}="), "a variable", spec.script.place
+
+
+def _bytes_around(template: Template) -> int:
+    return sum(len(text.encode("utf-8", "surrogateescape")) for text in template.parts[::2])
+
+
+def _longer(column: Column, limit: int) -> Iterator[tuple[int, str]]:
+    """The cells of a column with more than `limit` characters, and their numbers."""
+    for start in range(0, len(column.cells), _CHUNK):
+        texts = column.texts(start, start + _CHUNK)
+        if max(map(len, texts)) > limit:
+            yield from ((start + i, text) for i, text in enumerate(texts) if len(text) > limit)
 
 
 def used_names(spec: Spec) -> set[str]:
@@ -68,11 +125,12 @@ def _missing(
 ) -> Iterator[SpecError]:
     """want: "file" or "folder", where only that will do."""
     source = folder / Path(path.text).expanduser()
-    place = path.place.at(path.text)
+    place = path.place
     if not source.exists():
         if not is_pattern or not glob(path.text, root_dir=folder, recursive=True):
-            fix = f"Paths start from the spec's folder, {folder}."
-            yield SpecError(f'"{path.text}" does not exist', place, fix=fix)
+            pattern = has_magic(path.text) and is_pattern
+            what = f'no file matches "{path.text}"' if pattern else f'"{path.text}" does not exist'
+            yield SpecError(what, place, fix=f"Paths start from the spec's folder, {folder}.")
     elif want == "file" and not source.is_file():
         yield SpecError(f'"{path.text}" is not a file', place)
     elif want == "folder" and not source.is_dir():

@@ -16,11 +16,6 @@ class Chunks(Sequence[Sequence[int]]):
     tasks: int
     jobs: int
 
-    @classmethod
-    def of_size(cls, tasks: int, per_job: int) -> Chunks:
-        """As few chunks as hold at most `per_job` tasks each."""
-        return cls(tasks, -(-tasks // per_job))
-
     def __len__(self) -> int:
         return self.jobs
 

@@ -79,12 +79,28 @@ def _check_unit(source: ResourceExpression, units: frozenset[str]) -> None:
 def _checked(source: ResourceExpression, value: Any, index: int) -> float:
     least = 0 if source.resource == "gpus" else 1
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or math.ceil(value) < least or value > _MOST[source.resource] or value < 0:
-        what = (
-            f"resources.{source.resource}: is {value!r} for task {index}, which cannot be asked for"
-        )
-        raise SpecError(what, source.place)
+    problem = ""
+    if not good:
+        problem = "which is no number"
+    elif math.ceil(value) < least or value < 0:
+        problem = f"and should be {'0 or more' if not least else 'more than 0'}"
+    elif value > _MOST[source.resource]:
+        problem = "which is more than any machine has"
+    if problem:
+        shown = _shown(source.resource, value) if good else repr(value)
+        what = f"resources.{source.resource}: is {shown} for task {index}, {problem}"
+        fix = "Write max(1, ...) for a least value." if "should be more" in problem else ""
+        raise SpecError(what, source.place, fix=fix)
     return float(value)
+
+
+def _shown(resource: str, value: float) -> str:
+    """A value with its unit."""
+    kind = _KINDS.get(resource)
+    if kind == "size":
+        unit, factor = ("GB", 1024**3) if abs(value) >= 1024**3 else ("MB", 1024**2)
+        return f"{value / factor:,.6g} {unit}"
+    return f"{value:,.6g} s" if kind == "time" else f"{value:,.6g}"
 
 
 _TAKEN: dict[str, Callable[[float], int]] = {

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from osgbatch.model import InputFile
+from osgbatch.urls import file_name, holds_key
 
 # HTCondor's item file, transfer lists and submit language give these characters a meaning, and
 # there is no way to quote them there: blanks travel, commas do not (hold 13.2), "$" is expanded.
@@ -19,9 +22,6 @@ _OURS = re.compile(
 )
 
 
-_SECRET = re.compile(
-    r"(signature|token|secret|passw|credential|api_?key)[^=&]*=|//[^/]*:[^/]*@", re.I
-)
 ARCHIVED = "osgbatch-inputs"
 """Where the archive of oddly named inputs is unpacked, below the scratch folder."""
 
@@ -51,39 +51,52 @@ def real_path(text: str, folder: Path) -> Path:
 
     Links are followed here, one by one as the file system does, because HTCondor refuses to
     transfer through a linked folder (hold 13.21, seen on 25.14.1), and a `..` behind a link leads
-    elsewhere than it looks.
+    elsewhere than it looks. What is a folder's is looked up once for all that is in it.
     """
-    return Path(os.path.realpath(folder / text))
+    path = os.path.join(folder, text)
+    above, name = os.path.split(path)
+    if name in ("", ".", ".."):
+        return Path(os.path.realpath(path))
+    real = os.path.join(_real_folder(above), name)
+    return Path(os.path.realpath(real) if os.path.islink(real) else real)
 
 
-def place_input(text: str, folder: Path, initialdir: Path, task_place: str) -> InputFile:
-    """How the file that the spec calls `text` travels.
+@cache
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
 
-    folder: the spec's; initialdir: where transferred paths start from, a parent of `folder` or
-    `folder` itself; task_place: where the task finds it.
+
+def forget() -> None:
+    """Forget what was looked up: a plan sees the disk as it is now."""
+    _real_folder.cache_clear()
+
+
+def place_input(
+    source: Path, is_folder: bool, folder: Path, initialdir: Path, task_place: str
+) -> InputFile:
+    """How a file or folder travels.
+
+    source: its real path; folder: the spec's; initialdir: where transferred paths start from, a
+    parent of `folder` or `folder` itself; task_place: where the task finds it.
     """
-    source = real_path(text, folder)
     if source.is_relative_to(initialdir) and source != initialdir:
         carried = str(source.relative_to(initialdir))
-        if travels_plainly(carried) and not holds_folder_link(source):
+        if travels_plainly(carried) and not (is_folder and holds_folder_link(source)):
             return InputFile(source, task_place, carried, archived=False)
-    # Twice under two names it is archived twice: the archive has no place where it lies once.
-    return InputFile(source, task_place, f"{ARCHIVED}/{task_place}", archived=True)
-
-
-def is_url(text: str) -> bool:
-    """Whether an input is brought from elsewhere instead of from the access point."""
-    return bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text))
+    # By where it lies, not by where tasks find it: there others may find something else.
+    lies = os.fsencode(os.path.relpath(source, folder))
+    carried = f"{ARCHIVED}/{hashlib.sha256(lies).hexdigest()[:16]}/{source.name or 'root'}"
+    return InputFile(source, task_place, carried, archived=True)
 
 
 def url_problem(url: str) -> str:
     """Why HTCondor cannot be given a URL; empty when it can."""
-    name = url_name(url)
+    name = file_name(url)
     if not name:
         return "names no file"
     if "#" in url:
         return "holds a #, which HTCondor would make part of the file's name"
-    if _SECRET.search(url):
+    if holds_key(url):
         return "holds what looks like a key or a password, and anyone can read a job's ad"
     bad = next((c for c in url if c in _SPLIT_OR_EXPANDED - {":", "?"} or not c.isprintable()), "")
     if not bad and " " in url:
@@ -95,42 +108,35 @@ def url_problem(url: str) -> str:
     return ""
 
 
-def url_name(url: str) -> str:
-    """What HTCondor calls the file of a URL: the last part of its path."""
-    path = url.split("://", 1)[1].partition("?")[0]  # the query is cut (seen on 25.14.1)
-    return path.rsplit("/", 1)[1] if "/" in path else ""
-
-
 def place_url(url: str, task_place: str) -> InputFile:
     """How the file of a URL travels: HTCondor puts it right into the scratch folder."""
-    return InputFile(Path(), task_place, url_name(url), archived=False, url=url)
+    return InputFile(Path(), task_place, file_name(url), archived=False, url=url)
 
 
-def input_problem(source: Path) -> str:
-    """Why a file or folder cannot be brought; empty when it can."""
-    if not source.exists():
-        return "does not exist"
-    if not (source.is_file() or source.is_dir()):
-        return "is neither a file nor a folder"
-    readable = os.access(source, os.R_OK | (os.X_OK if source.is_dir() else 0))
-    return "" if readable else "cannot be read: permission denied"
+def examine(source: Path) -> tuple[str, int, bool]:
+    """Why an input cannot be brought (empty when it can), its bytes, and whether it is a folder."""
+    try:
+        status = os.stat(source)
+    except OSError as error:
+        absent = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        return "does not exist" if absent else f"cannot be read: {error.strerror}", 0, False
+    is_folder = stat.S_ISDIR(status.st_mode)
+    if not is_folder and not stat.S_ISREG(status.st_mode):
+        return "is neither a file nor a folder", 0, False
+    if not os.access(source, os.R_OK | (os.X_OK if is_folder else 0)):
+        return "cannot be read: permission denied", 0, is_folder
+    return "", _folder_size(source) if is_folder else status.st_size, is_folder
 
 
-def size_of(source: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    if not source.is_dir():
-        return source.stat().st_size
+def _folder_size(source: Path) -> int:
     total = 0
     for folder, _, names in os.walk(source):
         total += sum(os.lstat(os.path.join(folder, name)).st_size for name in names)
     return total
 
 
-@cache
 def holds_folder_link(source: Path) -> bool:
     """Whether a folder holds a link to a folder, which HTCondor does not transfer."""
-    if not source.is_dir():
-        return False
     for folder, names, _ in os.walk(source):
         if any(os.path.islink(os.path.join(folder, name)) for name in names):
             return True

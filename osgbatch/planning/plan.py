@@ -21,12 +21,12 @@ from osgbatch.model import (
 )
 from osgbatch.names import RESULT_ARRAYS, RESULT_FILE
 from osgbatch.planning.advice import advise, table_notes
-from osgbatch.planning.brought import Brought, check_job, read_entries
-from osgbatch.planning.checks import missing_files, unknown_names
+from osgbatch.planning.brought import Brought, check_job, paths, read_entries
+from osgbatch.planning.checks import long_values, missing_files, unknown_names
 from osgbatch.planning.chunks import Chunks
 from osgbatch.planning.demand import job_demand, row_resources
 from osgbatch.planning.grouping import group
-from osgbatch.planning.inputs import common_folder, is_url, real_path, travels_plainly
+from osgbatch.planning.inputs import common_folder, forget, real_path, travels_plainly
 from osgbatch.planning.tasks import Tasks
 
 _CHUNK = 4096
@@ -49,12 +49,13 @@ def make_plan(
     Raises SpecError, or SpecErrors for several at once: unknown names in braces, files that are not
     there, resources that cannot be asked for.
     """
-    errors = [*unknown_names(spec, table), *missing_files(spec)]
+    forget()
+    errors = [*unknown_names(spec, table), *missing_files(spec), *long_values(spec, table)]
     resources = _noting(errors, lambda: row_resources(spec, table)) or {}
     entries = read_entries(spec, errors.append)
-    _raise(errors)
     initialdir = _initial_folder(spec, table, entries, batch_root)
-    brought = Brought(spec, table, entries, initialdir)
+    brought = Brought(spec, table, entries, initialdir, errors.append)
+    _raise(errors)
     outputs = _outputs(spec)
     tasks = Tasks(spec, table, outputs, brought, resources)
     check_job(brought.shared, spec)
@@ -110,8 +111,16 @@ def make_plan(
 
 
 def _raise(errors: Sequence[SpecError]) -> None:
+    """Raise them in the order of their places, those in the spec itself first."""
+    if len(errors) == 1:
+        raise errors[0]
     if errors:
-        raise errors[0] if len(errors) == 1 else SpecErrors(errors)
+        first = errors[0].place.file
+        raise SpecErrors(sorted(errors, key=lambda error: _order(error.place, first)))
+
+
+def _order(place: Place, first: str) -> tuple[bool, str, int, int]:
+    return place.file != first, place.file, place.line, place.column
 
 
 def _noting(errors: list[SpecError], work: Callable[[], _T]) -> _T | None:
@@ -125,11 +134,11 @@ def _noting(errors: list[SpecError], work: Callable[[], _T]) -> _T | None:
 
 
 def _outputs(spec: Spec) -> tuple[Output, ...]:
-    """What must come back; of a function also its result, where the spec names outputs."""
-    if not (spec.function and spec.outputs):
+    """What must come back; of a function also its result."""
+    if not spec.function:
         return spec.outputs
     return (
-        *spec.outputs,
+        *(spec.outputs or [Output(Template(("outputs",)), optional=True)]),
         Output(Template((RESULT_FILE,))),
         Output(Template((RESULT_ARRAYS,)), optional=True),
     )
@@ -159,13 +168,14 @@ def _largest_input(brought: Brought) -> tuple[str, int] | None:
 def _largest_job(tasks: Tasks, jobs: Sequence[Sequence[int]], brought: Brought) -> int:
     """The most bytes that a job is brought for its own tasks; checks that nothing meets there."""
     rows = _row_inputs(tasks)
+    shared_urls = any(file.url for file in tasks.shared)
     largest = 0
     for job in jobs if tasks.brought.by_row else ():
-        files = {file.carried: file for _ in job for file in next(rows)}
-        urls = [file for file in files.values() if file.url]
-        largest = max(largest, _bytes(files.values(), brought))
-        if urls or any(file.url for file in tasks.shared):
-            check_job((*tasks.shared, *files.values()), tasks.spec)
+        # A file may be brought to several tasks of a job; HTCondor transfers it once.
+        files = list({(f.carried, f.url): f for _ in job for f in next(rows)}.values())
+        largest = max(largest, _bytes(files, brought))
+        if shared_urls or any(file.url for file in files):
+            check_job((*tasks.shared, *files), tasks.spec)
     return largest
 
 
@@ -182,9 +192,8 @@ def _initial_folder(
         if column.is_file:
             texts = set(column.texts(0, len(column.cells)))
             sources.update(real_path(text, spec.folder) for text in texts)
-    for entry in entries:
-        if not entry.source.names and not is_url(text := entry.source.fill({})):
-            sources.add(real_path(text, spec.folder))
+    for text in paths(entries, table):
+        sources.add(real_path(text, spec.folder))
     root = batch_root or spec.folder
     nearest = common_folder(spec.folder, [root])
     top = common_folder(nearest, sources)
@@ -221,7 +230,7 @@ def _odd_names(brought: Brought) -> Iterator[str]:
     if archived:
         size = sum(brought.sizes[file.source] for file in archived)
         yield (
-            f"{len(archived)} input(s) such as {archived[0].source.name!r} have names that "
-            f"HTCondor cannot transfer; they travel in one archive ({size} bytes unpacked) "
-            "with every job"
+            f"{len(archived)} input(s) such as {archived[0].source.name!r} have names, or lie in "
+            "folders, that HTCondor cannot transfer; they travel in one archive "
+            f"({size} bytes unpacked) with every job"
         )

@@ -10,11 +10,12 @@ from osgbatch.model import Payload, Plan, Resolved
 
 
 def resolve(plan: Plan, payload: Sequence[Payload]) -> Resolved:
-    """Decide what a job requests: disk is the tasks' sum plus what is brought and unpacked.
+    """Decide what a job requests: disk is the tasks' sum plus what is brought, also unpacked.
 
     A sweep of more jobs than the pool takes at once is put into the queue little by little.
     """
-    brought = -(-sum(item.size + item.unpacked_size for item in payload) // 1024)
+    archives = sum(item.size + item.unpacked_size for item in payload)
+    brought = -(-(archives + plan.job_bytes) // 1024)
     each = plan.each
     if each.disk_kb:
         each = replace(each, disk_kb=array("q", (kb + brought for kb in each.disk_kb)))

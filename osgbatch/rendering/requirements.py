@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from osgbatch.errors import OsgbatchError
 from osgbatch.model import Requirements
+from osgbatch.submit_language import classad_problems
 
 _ARCH = {"x86_64": "X86_64"}
 """How HTCondor spells architectures, where it is not as uname does."""
@@ -24,7 +25,7 @@ def classad_string(text: str) -> str:
 def requirements_expression(wanted: Requirements) -> str:
     """All that is wanted, joined by `&&`; empty when nothing is.
 
-    Raises OsgbatchError for an `expr` whose parentheses or quotes do not match, since it would take
+    Raises OsgbatchError for an `expr` whose brackets or quotes do not match, since it would take
     in, or shut out, the other parts.
     """
     parts = [
@@ -119,24 +120,6 @@ def _own(expr: str) -> str:
     text = re.sub(r"\s*[\r\n]\s*", " ", expr.strip())
     if not text:
         return ""
-    problem = _unbalanced(text)
-    if problem:
-        raise OsgbatchError(f"{problem}: {text}", where="requirements.expr")
+    for offset, _, what, fix in classad_problems(text):
+        raise OsgbatchError(f"{what}: {text[offset:]}", where="requirements.expr", fix=fix)
     return f"({text})"
-
-
-_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|//|/\*|["\'()]')
-
-
-def _unbalanced(text: str) -> str:
-    """What does not match in an expression; empty when all does."""
-    depth = 0
-    for word in _WORD.findall(text):
-        if word in ('"', "'"):
-            return "a quotation mark is not closed"
-        if word in ("//", "/*"):
-            return "comments cannot stand in an expression"
-        depth += {"(": 1, ")": -1}.get(word, 0)
-        if depth < 0:
-            return "a parenthesis is closed that was not opened"
-    return "a parenthesis is not closed" if depth else ""

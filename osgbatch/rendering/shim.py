@@ -48,7 +48,6 @@ def shim_text(resolved: Resolved, round_: Round) -> str:
                 if not value.names
             ],
             "retry_codes": spec.retries.codes,
-            "retry_any": False,
             "retry_times": spec.retries.times if spec.retries.on == "codes" else 0,
         },
     )

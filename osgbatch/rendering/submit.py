@@ -19,12 +19,11 @@ from osgbatch.rendering.requirements import (
     undesired_sites,
 )
 from osgbatch.rendering.templates import fill, submit_value
+from osgbatch.submit_language import MEDIUM_S, duration_category
 from osgbatch.version import VERSION
 
 RETRIED_CODES = tuple(range(101, 110))
 """The shim's codes for failures of the execution point (docs/architecture.md)."""
-MEDIUM_S = 10 * 3600
-"""The OSPool's JobDurationCategory Medium expects jobs of up to 10 h (reference 1.3)."""
 
 _DIRECTIVES = frozenset(["queue", "if", "elif", "else", "endif", "include", "use"])
 """What begins a line of the submit language and is no command."""
@@ -114,7 +113,7 @@ def _duration(resolved: Resolved, item_names: Sequence[str]) -> dict[str, Any]:
         "execute_seconds": "$(execute_s)" if varies else longest,
         # Whether all jobs are Medium is known; else each job's own time decides, in HTCondor.
         "duration_varies": varies and longest > MEDIUM_S,
-        "duration_category": "Medium" if longest <= MEDIUM_S else "Long",
+        "duration_category": duration_category(longest),
         "duration_given": "jobdurationcategory" in given,
         "medium_s": MEDIUM_S,
     }

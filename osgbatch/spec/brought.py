@@ -12,11 +12,10 @@ from osgbatch.spec.document import Loc
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.schema import InputModel, OutputModel, SpecModel
 from osgbatch.spec.sweeps import suggest
+from osgbatch.urls import is_url, split_url
 
 SCHEMES = ("osdf", "http", "https", "s3", "file", "pelican")
 """URLs that execution points can fetch."""
-
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
 
 def read_inputs(reading: Reading, key: str, entries: Sequence[Any]) -> Iterator[Input]:
@@ -58,18 +57,17 @@ def _input(
 
 def _source_problem(text: str, is_list: bool) -> tuple[str, str]:
     """What is wrong with a source, and what to write; empty when nothing is."""
-    url = _URL.match(text)
+    scheme, rest = split_url(text)
     if is_list:
         if not text.strip():
             return "@ should be followed by the name of a list", "Write @list.txt."
-        if url:
+        if scheme:
             return "a list is a file beside the spec, not a URL", "Bring it here first."
         return "", ""
-    if not url and text.startswith("~"):
+    if not scheme and text.startswith("~"):
         return '"~" is not your home folder here', "Write the whole path, or ./~ for its own sake."
-    if not url:
+    if not scheme:
         return "", ""
-    scheme, rest = url[1], url[2]
     if scheme not in SCHEMES:
         near = "osdf" if scheme.lower() == "stash" else ""
         did_you = f'; did you mean "{near}"?' if near else suggest(scheme.lower(), [*SCHEMES])
@@ -93,7 +91,7 @@ def _target(reading: Reading, key: str, text: str, loc: Loc) -> Template | None:
     elif text.startswith(("/", "~")) or ".." in text.split("/"):
         what = f'"{text}": an input must lie in the task\'s own {key}/'
         reading.fail(what, place, example)
-    elif _URL.match(text):
+    elif is_url(text):
         fix = "The source stands first: {source: target}."
         reading.fail("a target is a path in the task's folder, not a URL", place, fix)
     else:
@@ -126,11 +124,44 @@ def _output_problem(text: str) -> tuple[str, str]:
         fix = "Write it relative to the task's folder, such as outputs/result.csv."
         return "an output must lie in the task's own folder", fix
     if text.split("/")[0] in TAKEN_OUTPUTS:
-        fix = "Write it into outputs/, such as outputs/status.json."
+        fix = f"Write it into outputs/, such as outputs/{text.split('/')[0]}."
+        if text in ("stdout", "stderr"):
+            fix = "What a task prints comes back by itself: leave it out."
         return f'"{text}" would meet what osgbatch itself keeps of a task', fix
     if "**" in text:
         return '"**" is not known in outputs', "Name the folder instead."
     return "", ""
+
+
+_SECRET_FIX = (
+    "Put it into a file that only you can read (chmod 600), bring that under `inputs:`, and name "
+    "it here: NAME: inputs/key.txt; or use HTCondor's credentials (use_oauth_services). If it is "
+    "no secret, call it something else."
+)
+_SECRET_WORD = re.compile(
+    r"\w*PASSWORD|\w*PASSWD|PASSPHRASE|SECRETS?|CREDENTIALS?|CREDS|APIKEY|SECRETKEY|ACCESSKEY"
+)
+_SECRET_KEY = re.compile(
+    r"(?:^|_)(?:API|ACCESS|PRIVATE|SECRET|AUTH|SIGNING|ENCRYPTION|ACCOUNT|LICENSE)_KEY(?:_|$)"
+)
+_TEXT_TOKEN = re.compile(r"(?:^|_)(?:PAD|EOS|BOS|MASK|UNK|SEP|CLS|STOP|START|END|SPECIAL)_TOKEN$")
+"""Tokens of language models, which are no secrets."""
+
+
+def _is_secret(name: str, value: Template) -> bool:
+    """Whether a variable seems to hold a password or a key, and not the path of a file with one."""
+    text = "".join(value.parts)
+    if not text or text.lower() in ("true", "false") or re.match(r"(inputs/|related/|/|\./)", text):
+        return False
+    words = name.upper().split("_")
+    if words[-1] in ("FILE", "PATH", "DIR", "FOLDER"):
+        return False
+    return bool(
+        any(_SECRET_WORD.fullmatch(word) for word in words)
+        or _SECRET_KEY.search(name.upper())
+        or (words[-1] == "TOKEN" and not _TEXT_TOKEN.search(name.upper()))
+        or name.upper() == "MYSQL_PWD"
+    )
 
 
 def read_variables(reading: Reading, model: SpecModel) -> Iterator[tuple[str, Template]]:
@@ -139,7 +170,13 @@ def read_variables(reading: Reading, model: SpecModel) -> Iterator[tuple[str, Te
         loc: Loc = ("environment_variables", name)
         template = reading.template(reading.text(loc, value), reading.place(loc))
         if not name.isidentifier() or not name.isascii():
-            reading.fail(f'"{name}" cannot name an environment variable', reading.key(loc))
+            plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+            fix = f"Write {plain}." if plain.isidentifier() and plain != name else ""
+            what = f'"{name}" cannot name an environment variable'
+            reading.fail(what, reading.key(loc), fix or "Use letters, digits and _.")
+        elif template and _is_secret(name, template):
+            what = f'"{name}" looks like a secret, and others can read the batch folder'
+            reading.fail(what, reading.key(loc), _SECRET_FIX.replace("NAME", name))
         elif name.startswith("OSGBATCH_"):
             what = f'"{name}" is taken by osgbatch; give the variable another name'
             reading.fail(what, reading.key(loc))

@@ -28,6 +28,29 @@ _MISSING = {
 }
 
 
+_EXAMPLES = {
+    "name": "find-peaks",
+    "command": "python job.py {x}",
+    "script": "|` and its lines below, indented; or `script: echo {x}",
+    "function": "analysis:run",
+    "sweep": "{x: [1, 2, 3]}",
+    "files": "[job.py, util.py]",
+    "libraries": "[mylib/]",
+    "gather": "gather.py",
+    "environment_variables": "{LEVEL: 3}",
+    "resources": "{cpus: 2, memory: 4 GB}",
+    "requirements": "{os: el9}",
+    "requirements.sites": "{only: [UChicago, UNL]}",
+    "submit": "{priority: 10}",
+    "project": "My_Project",
+    "tags": "[pilot, paper-2]",
+    "notify": "me@example.org",
+}
+"""What can be written where a value is of the wrong kind."""
+_NO_TEXT = {"requirements": "Put it in quotes."}
+"""Advice that leads nowhere: `requirements: "5"` is no better than 5."""
+
+
 def check(reading: Reading) -> SpecModel:
     """The document as models; what is wrong is noted, and then left out of them."""
     for key, value in reading.document.data.items():
@@ -86,6 +109,8 @@ def _tell(reading: Reading, detail: Any, loc: Loc, before: frozenset[Loc]) -> No
         value = document.texts.get(loc, "")
         if loc == ("sweep",) and value:
             fix = f"Write sweep: {{table: {value}}}."
+        elif (example := _EXAMPLES.get(dotted(loc))) and fix in ("", _NO_TEXT.get(name)):
+            fix = f"Write `{name}: {example}`."
         reading.fail(f"{dotted(loc)}: {message}", document.place(loc), fix)
         dropped.add(loc)
 
@@ -121,9 +146,25 @@ def _unknown_key(reading: Reading, loc: Loc) -> tuple[str, Any, str]:
         return what, place, "It belongs under sweep: `sweep: {table: params.csv}`."
     known = list(dict.fromkeys(_keys_at(around)))
     near = suggest(name, known)
+    home = "" if around or near else _section_of(name)
+    if home:
+        what = (
+            f'unknown key "{name}"; {home.rpartition(".")[2]} stands under {home.partition(".")[0]}'
+        )
+        return what, place, f"Write {home.partition('.')[0]}: {{{home.partition('.')[2]}: ...}}."
     inside = f" in {dotted(around)}" if around else ""
     fix = "" if near else f"Known are {', '.join(known)}."
     return f'unknown key "{name}"{inside}{near}', place, fix
+
+
+def _section_of(name: str) -> str:
+    """Where a key that stands at the top most likely belongs: `resources.memory`; or nothing."""
+    for section in ("resources", "requirements", "gpus", "retries"):
+        keys = list(_keys_at((section,)))
+        near = get_close_matches(name, keys, n=1, cutoff=0.75)
+        if near:
+            return f"{section}.{near[0]}"
+    return ""
 
 
 def _keys_at(loc: Loc) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 import shlex
+from difflib import get_close_matches
 
 from osgbatch.errors import SpecError, SpecErrors
 from osgbatch.model import Function, Script, Template
@@ -15,6 +16,7 @@ from osgbatch.spec.scripts import parse_script
 from osgbatch.spec.values import environment_kind
 
 KINDS = ("command", "script", "function")
+_ONE = [[kind] for kind in KINDS]
 _SHELL_WORDS = {"|", "||", "&&", "&", ";", ">", ">>", "<", "2>", "2>&1", "&>"}
 
 
@@ -41,7 +43,9 @@ def _check_one(reading: Reading, model: SpecModel) -> None:
         (kind for kind in KINDS if reading.given(kind)),
         key=lambda kind: (reading.key((kind,)).line, reading.key((kind,)).column),
     )
-    if not given and not _has_image(model):
+    unknown = [key for key in reading.document.data if key not in SpecModel.model_fields]
+    misspelt = any(get_close_matches(key, SpecModel.model_fields, n=1) in _ONE for key in unknown)
+    if not given and not misspelt and not _has_image(model):
         reading.fail(
             '"command" is missing',
             reading.place(()),
@@ -67,7 +71,13 @@ def _split(reading: Reading, command: str) -> list[str]:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        reading.fail(f"the command cannot be split: {error}", place, "Close the quotes.")
+        what, fix = f"the command cannot be split: {error}", "Leave the backslash at its end out."
+        if "quotation" in str(error):
+            offset = _open_quote(command)
+            place = reading.inside(("command",), command, offset, 1)
+            what = f"the command cannot be split: the quote {command[offset]} is never closed"
+            fix = f"Close it, or write \\{command[offset]} for a quote that is part of the text."
+        reading.fail(what, place, fix)
         return []
     for word in words:
         if word in _SHELL_WORDS:
@@ -80,12 +90,30 @@ def _split(reading: Reading, command: str) -> list[str]:
     return words
 
 
+def _open_quote(command: str) -> int:
+    """Where the quote stands of which a shell would miss the end: an apostrophe, if any."""
+    apostrophe = re.search(r"(?<=[A-Za-z])'(?=[A-Za-z])", command)
+    if apostrophe:
+        return apostrophe.start()
+    opened, start, escaped = "", 0, False
+    for offset, char in enumerate(command):
+        if escaped:
+            escaped = False
+        elif char == "\\" and opened != "'":
+            escaped = True
+        elif char == opened:
+            opened = ""
+        elif char in ("'", '"') and not opened:
+            opened, start = char, offset
+    return start
+
+
 def read_script(reading: Reading, model: SpecModel) -> Script | None:
     """`script:`, when there is one and nothing is wrong with it."""
     if model.script is None:
         return None
     try:
-        return parse_script(model.script, reading.key(("script",)))
+        return parse_script(model.script, reading.block(("script",)))
     except (SpecError, SpecErrors) as error:
         reading.add(error)
         return None

@@ -20,7 +20,18 @@ MAX_VALUES = 5_000_000
 """Values of a spec, aliases written out: a few nested aliases can stand for billions."""
 
 # The C loader is seven times as fast; PyYAML without libyaml lacks it.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Base):  # type: ignore[misc]
+    """Makes nodes without guessing types: `plain_value` does, by other rules."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
+        return "tag:yaml.org,2002:str"
+
+    def descend_resolver(self, current: Any, index: Any) -> None: ...
+
+    def ascend_resolver(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -35,17 +46,21 @@ class Block(Place):
         for number in range(1, len(self.following) + 1):
             if found is not self:
                 break
-            found = self.at_line(number, token)
+            found = at_line(self, number, token)
         return found
 
-    def at_line(self, number: int, token: str) -> Place:
-        """The place of `token` so many lines below the first; the block's own if it is not there."""
-        source = self.following[number - 1] if 0 < number <= len(self.following) else ""
-        if token not in source:
-            return self
-        return Place(
-            self.file, self.line + number, source.index(token) + 1, source, max(1, len(token))
-        )
+
+def at_line(place: Place, number: int, token: str) -> Place:
+    """The place of `token` in line `number` (1-based) of a text, where it is seen; else `place`.
+
+    place: of the text; the lines of a block begin below it.
+    """
+    if not isinstance(place, Block):
+        return place.at(token)
+    source = place.following[number - 1] if 0 < number <= len(place.following) else ""
+    if token not in source:
+        return place
+    return Place(place.file, place.line + number, source.index(token) + 1, source, len(token))
 
 
 @dataclass(frozen=True)
@@ -97,12 +112,13 @@ def parse_document(raw: bytes, file: str, *, may_be_empty: bool = False) -> Docu
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        start = raw.rfind(b"\n", 0, error.start) + 1
-        source = raw[start:].split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
-        column = len(raw[start : error.start].decode("utf-8-sig")) + 1
+        seen = error.object  # without the byte order mark
+        line = seen.count(b"\n", 0, error.start) + 1
+        start = seen.rfind(b"\n", 0, error.start) + 1
+        source = seen[start:].split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
+        column = len(seen[start : error.start].decode()) + 1
         raise SpecError(
-            f"byte 0x{raw[error.start]:02x} is not UTF-8", Place(file, line, column, source),
+            f"byte 0x{seen[error.start]:02x} is not UTF-8", Place(file, line, column, source),
             fix="Save the file as UTF-8.",
         ) from None  # fmt: skip
     read = _read(text, _Builder(file, text.splitlines()), ())

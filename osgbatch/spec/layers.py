@@ -134,24 +134,20 @@ class _Bases:
         _forget(read.document, "extends")
         return found
 
-    def _entries(self, document: Document) -> list[tuple[str, Loc]]:
+    def _entries(self, document: Document) -> list[tuple[Any, Loc]]:
         value = document.data.get("extends")
         if value is None:
             return []
         entries: list[tuple[Any, Loc]] = [(value, ("extends",))]
         if isinstance(value, list):
             entries = [(item, ("extends", i)) for i, item in enumerate(value)]
-        for item, loc in entries:
-            if not isinstance(item, str) or not item.strip() or "\0" in item:
-                self._fail(
-                    "extends: should be the path of another sweep.yaml, or a list of paths",
-                    document,
-                    loc,
-                    "Write extends: base.yaml.",
-                )
-        return [(item, loc) for item, loc in entries if isinstance(item, str) and item.strip()]
+        return entries
 
-    def _base(self, text: str, loc: Loc, read: _Read, chain: tuple[str, ...]) -> list[_Read]:
+    def _base(self, text: Any, loc: Loc, read: _Read, chain: tuple[str, ...]) -> list[_Read]:
+        if not isinstance(text, str) or not text.strip() or "\0" in text:
+            what = "extends: should be the path of another sweep.yaml, or a list of paths"
+            self._fail(what, read.document, loc, "Write extends: base.yaml.")
+            return []
         path = _beside(Path(read.document.file).parent, text)
         real = os.path.realpath(path)
         if real in chain:
@@ -261,7 +257,7 @@ def _profile(layers: list[_Read]) -> profiles.PoolProfile:
         place = read.document.place(("profile",))
         if not isinstance(name, str) or not name.strip():
             what = "profile: should be the name of a pool's profile, or the path of its file"
-            raise SpecError(what, place)
+            raise SpecError(what, place, fix="Write profile: ospool, or profile: ./mypool.yaml.")
         try:
             if profiles.is_profile_path(name):
                 path = read.folder / name
@@ -270,7 +266,10 @@ def _profile(layers: list[_Read]) -> profiles.PoolProfile:
         except SpecErrors:
             raise
         except OsgbatchError as error:
-            raise SpecError(error.what, place, fix=error.fix) from None
+            fix = error.fix
+            if not fix and profiles.is_profile_path(name):
+                fix = f"Paths start from the folder of the file that names them, {read.folder}."
+            raise SpecError(error.what, place, fix=fix) from None
     name = profiles.environment_profile()
     if not name:
         return profiles.known_profile(profiles.profile_by_host())

@@ -41,6 +41,10 @@ def spec_of(path: Path, document: Document) -> Spec:
     model = check(reading)
     resources, expressions, gpus = read_resources(reading, model)
     sweep = {} if ("sweep",) in reading.dropped else document.data.get("sweep", {})
+    before = len(reading.errors)
+    sources = tuple(read_sources(document, sweep, reading.fail))
+    whole_sweep = len(reading.errors) == before and reading.given("sweep")
+    whole_sweep = whole_sweep and ("sweep",) not in reading.dropped
     spec = Spec(
         path=path,
         text=document.raw,
@@ -48,7 +52,7 @@ def spec_of(path: Path, document: Document) -> Spec:
         command=read_command(reading, model),
         script=read_script(reading, model),
         function=read_function(reading, model),
-        sources=tuple(read_sources(document, sweep, reading.fail)),
+        sources=sources,
         files=reading.paths("files", model.files),
         libraries=reading.paths("libraries", model.libraries),
         inputs=(
@@ -59,6 +63,7 @@ def spec_of(path: Path, document: Document) -> Spec:
         environment=read_environment(reading, model),
         environment_variables=tuple(read_variables(reading, model)),
         resources=resources,
+        time_place=reading.place(("resources", "time")) if resources.time_s else None,
         expressions=expressions,
         gpus=gpus,
         requirements=read_requirements(reading, model),
@@ -72,7 +77,8 @@ def spec_of(path: Path, document: Document) -> Spec:
         gather=UserPath(model.gather, reading.place(("gather",))) if model.gather else None,
     )
     if reading.errors:
-        raise SpecErrors(sorted(reading.errors, key=lambda error: _order(error.place, document)))
+        found = sorted(reading.errors, key=lambda error: _order(error.place, document))
+        raise SpecErrors(found, spec, whole_sweep=whole_sweep)
     return spec
 
 

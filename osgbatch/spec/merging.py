@@ -8,6 +8,7 @@ from typing import Any
 from osgbatch.errors import SpecError
 from osgbatch.names import SWEEP_WORDS
 from osgbatch.spec.document import Document, Loc
+from osgbatch.submit_language import one_name
 
 PROGRAMS = ("command", "script", "function")
 """What a task runs: whoever says one of them says which."""
@@ -76,6 +77,8 @@ class _Merge:
     def _mapping(self, low: dict[str, Any], high: dict[str, Any], loc: Loc) -> dict[str, Any]:
         """A mapping of both; keys of `low` stay where they are, new ones come after them."""
         self._both(loc)
+        if loc == ("submit",):
+            low = self._without_respelt(low, high)
         result = dict(low)
         for key in low:
             if key not in high:
@@ -91,6 +94,14 @@ class _Merge:
             else:
                 result[key] = new
         return result
+
+    def _without_respelt(self, low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+        """The weaker one's commands, but for those that the stronger one spells otherwise."""
+        again = {one_name(key) for key in high}
+        for key in [key for key in low if key not in high and one_name(key) in again]:
+            self._drop(("submit", key), low[key])
+            low = {name: value for name, value in low.items() if name != key}
+        return low
 
     def _one(self, old: Any, value: Any, here: Loc) -> Any:
         if value is None and (old is not _MISSING or self.kind != "spec"):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from osgbatch.errors import SpecError, SpecErrors
 from osgbatch.model import Place, Template, UserPath
-from osgbatch.spec.document import Document, Loc
+from osgbatch.spec.document import Block, Document, Loc
 from osgbatch.spec.templates import parse_template
 
 T = TypeVar("T")
@@ -41,6 +41,13 @@ class Reading:
     def key(self, loc: Loc) -> Place:
         """The place of the key at `loc`."""
         return self.document.place(loc, key=True)
+
+    def block(self, loc: Loc) -> Place:
+        """The place of the key at `loc`; what is searched for in it is found in its text too."""
+        key, value = self.key(loc), self.place(loc)
+        if key.line != value.line or not isinstance(value, Block):
+            return key
+        return Block(key.file, key.line, key.column, key.source, key.width, value.following)
 
     def text(self, loc: Loc, value: Any = "") -> str:
         """The text of the scalar at `loc`, as it was written."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from typing import Any
 
 from osgbatch.expressions import ExpressionError, parse_expression
@@ -11,6 +9,7 @@ from osgbatch.model import Gpus, Requirements, ResourceExpression, Resources, Re
 from osgbatch.spec.document import Loc
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.schema import ExpressionModel, GpusModel, RetriesModel, SpecModel
+from osgbatch.submit_language import classad_problems
 
 
 def read_resources(
@@ -72,7 +71,7 @@ def _expression(reading: Reading, name: str, text: str, loc: Loc) -> ResourceExp
     try:
         parse_expression(text, units=True)
     except ExpressionError as error:
-        what = f"{name}: {error.message}"
+        what = f"resources.{name}: {error.message}"
         reading.fail(what, expression.inside(error.offset, error.width), error.fix)
         return None
     return expression
@@ -105,45 +104,6 @@ def _check_classad(reading: Reading, text: str, loc: Loc) -> None:
     """Note the mistakes in a ClassAd expression that HTCondor would take for something else."""
     for offset, width, what, fix in classad_problems(text):
         reading.fail(what, reading.inside(loc, text, offset, width), fix)
-
-
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
-_TRAPS = (
-    (r"'[^']*'", "single quotes name an attribute, not text", 'Write "{inner}".'),
-    (r"\bx86[_-]64-v[1-4]\b", "{found} is taken for an attribute, or a sum", 'Write "{found}".'),
-    (r"(?<![=!<>?])=(?![=?!])", "a single = compares nothing", "Write ==."),
-)
-
-
-def classad_problems(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """What is wrong with a ClassAd expression: offset, width, what, and what to write.
-
-    Source: ClassAd language reference; 'x' is the attribute x, and curly quotes are no quotes.
-    """
-    curly = re.search(r"[“”‘’]", text)
-    if curly:
-        fix = 'Write straight ones, ".'
-        yield curly.start(), 1, f"{curly[0]} is a curly quote, which HTCondor does not know", fix
-        return
-    bare = _STRING.sub(lambda match: "_" * len(match[0]), text)
-    if '"' in bare:
-        yield bare.index('"'), 1, "the quote is not closed", 'Close it with ".'
-        return
-    for pattern, what, fix in _TRAPS:
-        for match in re.finditer(pattern, bare):
-            words = {"found": match[0], "inner": match[0].strip("'")}
-            yield match.start(), len(match[0]), what.format(**words), fix.format(**words)
-    open_at: list[int] = []
-    for offset, character in enumerate(bare):
-        if character == "(":
-            open_at.append(offset)
-        elif character == ")":
-            if not open_at:
-                yield offset, 1, "this bracket closes nothing", "Leave it out."
-                return
-            open_at.pop()
-    if open_at:
-        yield open_at[-1], 1, "the bracket is not closed", "Close it with )."
 
 
 def read_retries(model: SpecModel) -> Retries:

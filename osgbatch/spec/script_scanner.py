@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 
 from osgbatch.errors import SpecError
 from osgbatch.model import Place
+from osgbatch.spec.document import at_line
+from osgbatch.spec.script_code import (
+    ASSIGNMENT,
+    DECLARE,
+    NAME,
+    Danger,
+    danger,
+    of_input,
+    shell_of_input,
+    unquoted,
+)
+from osgbatch.spec.script_words import Frame, Reference
 
-VARIABLE = "OSGBATCH_PARAM_"
-"""With a column's name after it: the variable that holds the column's value."""
-
-INTEGER = "OSGBATCHINTEGER_"
-_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _PLACEHOLDER = re.compile(
-    rf"\{{\{{\{{({_NAME})\}}\}}\}}|\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}}", re.ASCII
+    rf"\{{\{{\{{({NAME})\}}\}}\}}|\{{\{{({NAME})\}}\}}|\{{({NAME})\}}", re.ASCII
 )
 _HEREDOC = re.compile(
     r"<<(-?)[ \t]*((?:\\.|\$?'[^'\n]*'|\$?\"[^\"\n]*\"|[^\s;&|<>()'\"\\])+)", re.ASCII
@@ -22,112 +28,67 @@ _HEREDOC = re.compile(
 _DECLARED = re.compile(
     r"\b(?:declare|typeset|local|readonly|export)((?:[ \t]+-[A-Za-z]+)+)([^\n;&|]*)", re.ASCII
 )
-_PARAMETER = re.compile(rf"\$\{{[!#]?({_NAME}|[0-9]+|[@*#?$!-])?", re.ASCII)
-_ASSIGNMENT = re.compile(rf"({_NAME})(?:\[.*)?\+?=", re.ASCII | re.DOTALL)
-_TRANSPARENT = {"if", "then", "elif", "else", "while", "until", "do", "!", "time", "{", "}"}
-_COMPARE = {"-eq", "-ne", "-lt", "-le", "-gt", "-ge"}
-_DECLARE = {"declare", "typeset", "local", "readonly", "export"}
-_READS_CODE = {"eval", "trap"}
-
-
-@dataclass
-class Reference:
-    """One placeholder in the text: around it what quotes it in its place."""
-
-    name: str
-    before: str
-    after: str
-    integer: bool
-
-    def text(self) -> str:
-        if not self.integer:
-            return f"{self.before}${{{VARIABLE}{self.name}}}{self.after}"
-        why = f"bash calculates with {self.name}, so it must be a whole number"
-        return f"{self.before}${{{INTEGER}{self.name}:?{why}}}{self.after}"
-
-
-@dataclass
-class _Frame:
-    """One level of nesting: what ends it, and what is known inside it.
-
-    kind: "code", "double" (quotes), "heredoc", "parameter" (${...}), "arithmetic", "subscript".
-    close: the text that ends it. quoted: bash splits no words here. integer: bash calculates here.
-    operator: of a parameter: "" until it is seen, "word" (:-), "pattern" (#, /) or "number" (:).
-    word: what was read of the current word; words: those of the command before it.
-    """
-
-    kind: str
-    close: str = ""
-    quoted: bool = False
-    integer: bool = False
-    operator: str = ""
-    word: str = ""
-    words: list[str] = field(default_factory=list)
-    cases: int = 0
-    depth: int = 0
-    array: bool = False
-    in_test: bool = False
-    compares: bool = False
-    references: list[Reference] = field(default_factory=list)
-    last_references: list[Reference] = field(default_factory=list)
-
-    def end_word(self) -> None:
-        if not self.word:
-            return
-        if self.in_test and self.word in _COMPARE:
-            for reference in self.last_references:
-                reference.integer = True
-            self.compares = True
-        else:
-            self.compares = False
-            self.last_references = self.references
-        self.references = []
-        first = not self.words
-        if first and self.word == "case":
-            self.cases += 1
-        elif first and self.word == "esac":
-            self.cases -= 1
-        elif first and self.word == "[[":
-            self.in_test = True
-        elif self.word == "]]":
-            self.in_test = False
-        if not (first and (self.word in _TRANSPARENT or _ASSIGNMENT.match(self.word))):
-            self.words.append(self.word)
-        self.word = ""
-
-    def end_command(self) -> None:
-        self.end_word()
-        self.words = []
+_ARRAY = re.compile(rf"(?<![\w$])({NAME})\+?=\(", re.ASCII)
+_PARAMETER = re.compile(rf"\$\{{[!#]?({NAME}|[0-9]+|[@*#?$!-])?", re.ASCII)
+_REDIRECTION = re.compile(r"(?:<>|>>|>\||[<>]&|[<>])(?!\()")
+_SERIES = re.compile(r"(?<!\$)\{(?:([\w+-]+)\.\.)?[\w+-]*(?:\.\.)?$", re.ASCII)
+_REST_OF_SERIES = re.compile(r"(\.\.)?[\w+.{}-]*\}", re.ASCII)
 
 
 class Scanner:
-    """Reads bash once, left to right; where it is mistaken, a value may be split, but not run."""
+    """Reads bash once, left to right.
+
+    Every placeholder becomes a quoted variable, so that where the reading is mistaken a value may
+    be split, but is not run by the shell that reads the script.
+    """
 
     def __init__(self, text: str, place: Place) -> None:
         self.place = place
         self.whole = text
+        self.shell = ""  # that reads the here-document which is being scanned
         self.pieces: list[str | Reference] = []
         self.names: dict[str, None] = {}
         self.associative: set[str] = set()
         self.integers: set[str] = set()
+        self.arrays: set[str] = set(_ARRAY.findall(text))
         for match in _DECLARED.finditer(text):
-            found = re.findall(rf"(?:^|\s)({_NAME})", re.split(r"[(#]", match[2])[0])
+            found = re.findall(rf"(?:^|\s)({NAME})", re.split(r"[(#]", match[2])[0])
             if "A" in match[1]:
                 self.associative.update(found)
             if "i" in match[1]:
                 self.integers.update(found)
+            if "a" in match[1]:
+                self.arrays.update(found)
+        self.arrays |= self.associative
 
     def scan(self, text: str, kind: str) -> None:
         """Read a whole text: the script, or the body of a here-document."""
         self.text, self.at = text, 0
-        self.stack = [_Frame(kind, quoted=kind == "heredoc")]
-        self.heredocs: list[tuple[str, bool, bool]] = []
+        self.stack = [Frame(kind, quoted=kind == "heredoc")]
+        self.heredocs: list[tuple[str, bool, bool, list[str]]] = []
         while self.at < len(text):
             self._step(self.stack[-1], text[self.at])
+        for frame in self.stack:
+            self._end_command(frame)
+
+    # --- words and commands -------------------------------------------------------------------
+
+    def _end_word(self, frame: Frame) -> None:
+        start, frame.begin = frame.begin, self.at
+        frame.end_word(self.text[start : self.at])
+
+    def _end_command(self, frame: Frame) -> None:
+        self._end_word(frame)
+        shell = shell_of_input(frame.plain) if frame.given else ""
+        if shell:
+            name, line = frame.given[0]
+            self._refuse(of_input(shell, here_string=True), name, line)
+        # New lists, since a here-document is read after its command has ended.
+        frame.words, frame.plain, frame.given = [], [], []
 
     # --- one step ---------------------------------------------------------------------------
 
-    def _step(self, frame: _Frame, char: str) -> None:
+    def _step(self, frame: Frame, char: str) -> None:
         if char == "\\":
             if not self.text.startswith("\n", self.at + 1):
                 self._grow(frame, char)
@@ -139,9 +100,9 @@ class Scanner:
         elif char == "$":
             self._dollar(frame)
         elif char == "`":
-            self._push(_Frame("code", close="`"), 1)
+            self._push(Frame("code", close="`"), 1)
         elif char == '"' and frame.kind in ("code", "parameter", "subscript"):
-            self._push(_Frame("double", close='"', quoted=True), 1)
+            self._push(Frame("double", close='"', quoted=True), 1)
         elif char == "'" and (
             frame.kind in ("code", "subscript")
             or (frame.kind == "parameter" and not (frame.quoted and frame.operator == "word"))
@@ -153,7 +114,7 @@ class Scanner:
         else:
             self._inside(frame, char)
 
-    def _inside(self, frame: _Frame, char: str) -> None:
+    def _inside(self, frame: Frame, char: str) -> None:
         """A plain character between the delimiters of something that is not code."""
         if frame.kind == "parameter" and not frame.operator:
             if char == "[":
@@ -175,39 +136,41 @@ class Scanner:
                 frame.kind, frame.close, frame.integer = "code", ")", False
         self._take(1)
 
-    def _code(self, frame: _Frame, char: str) -> None:
+    def _code(self, frame: Frame, char: str) -> None:
         if char == "#" and not frame.word:
             end = self.text.find("\n", self.at)
             self._take((end if end >= 0 else len(self.text)) - self.at)
+            frame.begin = self.at
         elif char == "\n":
             if frame.array:
-                frame.end_word()
+                self._end_word(frame)
             else:
-                frame.end_command()
+                self._end_command(frame)
             self._take(1)
             self._read_heredocs()
         elif char in " \t":
-            frame.end_word()
+            self._end_word(frame)
             self._take(1)
         elif self.text.startswith("<<<", self.at):
-            frame.end_word()
-            self._take(3)
+            self._begin_redirection(frame, 3, "text")
         elif char == "<" and (match := _HEREDOC.match(self.text, self.at)):
-            frame.end_word()
+            self._begin_redirection(frame, len(match[0]), "")
             word = match[2]
             quoted = any(mark in word for mark in "'\"\\")
-            self.heredocs.append((re.sub(r"\$?['\"]|\\", "", word), bool(match[1]), quoted))
-            self._take(len(match[0]))
-        elif char in "<>":
-            frame.end_word()
-            self._take(1)
+            stop = re.sub(r"\$?['\"]|\\", "", word)
+            self.heredocs.append((stop, bool(match[1]), quoted, frame.plain))
+        elif char in "<>" and (match := _REDIRECTION.match(self.text, self.at)):
+            self._begin_redirection(frame, len(match[0]), "" if frame.in_test else "file")
+        elif char in "<>":  # <( and >(
+            self._grow(frame, char)
+            self._push(Frame("code", close=")"), 2)
         elif char in ";&|":
-            frame.end_command()
+            self._end_command(frame)
             self._take(1)
         elif char == "(":
             self._parenthesis(frame)
         elif char == ")":  # of a case's pattern
-            frame.end_command()
+            self._end_command(frame)
             self._take(1)
         elif char == "[" and self._begins_subscript(frame):
             name = frame.word
@@ -217,52 +180,59 @@ class Scanner:
             self._take(1)
             self._grow(frame, char)
 
-    def _begins_subscript(self, frame: _Frame) -> bool:
+    def _begin_redirection(self, frame: Frame, count: int, kind: str) -> None:
+        if frame.word.isdigit():  # 2>
+            frame.word = ""
+        self._end_word(frame)
+        self._take(count)
+        frame.begin, frame.redirection = self.at, kind
+
+    def _begins_subscript(self, frame: Frame) -> bool:
         if frame.array:
             return not frame.word
-        at_start = not frame.words or frame.words[0] in _DECLARE
-        return at_start and re.fullmatch(_NAME, frame.word) is not None
+        at_start = not frame.words or frame.words[0] in DECLARE
+        return at_start and re.fullmatch(NAME, frame.word) is not None
 
-    def _subscript(self, name: str, quoted: bool) -> _Frame:
+    def _subscript(self, name: str, quoted: bool) -> Frame:
         integer = name not in self.associative and bool(name or not self.associative)
-        return _Frame("subscript", close="]", quoted=quoted, integer=integer)
+        return Frame("subscript", close="]", quoted=quoted, integer=integer)
 
-    def _parenthesis(self, frame: _Frame) -> None:
-        array = _ASSIGNMENT.fullmatch(frame.word) is not None
+    def _parenthesis(self, frame: Frame) -> None:
+        array = ASSIGNMENT.fullmatch(frame.word) is not None
         if self.text.startswith("((", self.at) and not frame.word and not frame.in_test:
-            self._push(_Frame("arithmetic", close="))", integer=True), 2)
+            self._push(Frame("arithmetic", close="))", integer=True), 2)
             return
         if array:
             self._grow(frame, "(")
         else:
-            frame.end_word()
+            self._end_word(frame)
         in_test = frame.in_test
         integer = array and frame.word.split("+")[0].split("=")[0] in self.integers
-        self._push(_Frame("code", close=")", array=array, in_test=in_test, integer=integer), 1)
+        self._push(Frame("code", close=")", array=array, in_test=in_test, integer=integer), 1)
 
-    def _close(self, frame: _Frame) -> None:
-        frame.end_word()
+    def _close(self, frame: Frame) -> None:
+        self._end_word(frame)
         if frame.kind == "code" and frame.close == ")" and frame.cases > 0:
-            frame.end_command()  # of a case's pattern
+            self._end_command(frame)  # of a case's pattern
             self._take(1)
             return
         self._take(len(frame.close))
         self.stack.pop()
         if frame.kind == "code" and frame.close == ")" and not self.stack[-1].word:
-            self.stack[-1].end_command()  # after ( ) a command begins: f() { ...
+            self._end_command(self.stack[-1])  # after ( ) a command begins: f() { ...
 
-    def _dollar(self, frame: _Frame) -> None:
+    def _dollar(self, frame: Frame) -> None:
         text, at = self.text, self.at
         self._grow(frame, "$")
         if text.startswith("$((", at):
-            self._push(_Frame("arithmetic", close="))", integer=True), 3)
+            self._push(Frame("arithmetic", close="))", integer=True), 3)
         elif text.startswith("$(", at):
-            self._push(_Frame("code", close=")"), 2)
+            self._push(Frame("code", close=")"), 2)
         elif text.startswith("$[", at):
-            self._push(_Frame("arithmetic", close="]", integer=True), 2)
+            self._push(Frame("arithmetic", close="]", integer=True), 2)
         elif match := _PARAMETER.match(text, at):
             quoted = frame.quoted
-            new = _Frame("parameter", close="}", quoted=quoted, word=match[1] or "")
+            new = Frame("parameter", close="}", quoted=quoted, word=match[1] or "")
             self._push(new, len(match[0]))
         elif text.startswith("$'", at) and frame.kind in ("code", "parameter", "subscript"):
             self._take(2)
@@ -288,7 +258,7 @@ class Scanner:
 
     def _read_heredocs(self) -> None:
         waiting, self.heredocs = self.heredocs, []
-        for word, tabs, quoted in waiting:
+        for word, tabs, quoted, command in waiting:
             start = self.at
             end = after = len(self.text)
             while self.at < len(self.text):
@@ -303,11 +273,13 @@ class Scanner:
             if quoted:
                 self.pieces.append(body)
             else:
-                kept = self.text, self.stack, self.heredocs
+                kept = self.text, self.stack, self.heredocs, self.shell
+                self.shell = shell_of_input(command)
                 self.scan(body, "heredoc")
-                self.text, self.stack, self.heredocs = kept
+                self.text, self.stack, self.heredocs, self.shell = kept
             self.pieces.append(self.text[end:after])
             self.at = after
+        self.stack[-1].begin = self.at
 
     # --- placeholders -----------------------------------------------------------------------
 
@@ -316,7 +288,7 @@ class Scanner:
             return None
         return _PLACEHOLDER.match(self.text, self.at)
 
-    def _brace(self, frame: _Frame) -> None:
+    def _brace(self, frame: Frame) -> None:
         match = self._placeholder()
         if match:
             plain = frame.integer or (frame.quoted and frame.operator != "pattern")
@@ -337,17 +309,17 @@ class Scanner:
             name = name or in_braces
             code = self._command_of()
             reference = Reference(name, before, after, self._calculates(code))
-            self._refuse_code(code, name)
+            self._check(code, match, name)
             if code:
                 code.references.append(reference)
             self.names[name] = None
             self.pieces += ["{", reference, "}"] if in_braces else [reference]
         self.at = match.end()
 
-    def _command_of(self) -> _Frame | None:
+    def _command_of(self) -> Frame | None:
         return next((frame for frame in reversed(self.stack) if frame.kind == "code"), None)
 
-    def _calculates(self, code: _Frame | None) -> bool:
+    def _calculates(self, code: Frame | None) -> bool:
         """Whether bash would evaluate what stands here as a number, and run what it finds in it."""
         for frame in reversed(self.stack):
             if frame.integer:
@@ -359,31 +331,50 @@ class Scanner:
         first = code.words[0] if code.words else ""
         if first == "let" or code.compares:
             return True
-        if first in _DECLARE and any(re.match(r"-[A-Za-z]*i", word) for word in code.words):
+        if first in DECLARE and any(re.match(r"-[A-Za-z]*i", word) for word in code.words):
             return True
-        assigned = _ASSIGNMENT.match(code.word)
+        assigned = ASSIGNMENT.match(code.word)
         return bool(assigned and assigned[1] in self.integers)
 
-    def _refuse_code(self, code: _Frame | None, name: str) -> None:
-        words = code.words if code and not code.array else []
-        heads = [word for word in words[:2] if word not in ("builtin", "command")]
-        options = re.search(
-            r"(?:^|[ /])((?:ba|da|k|z|a|)sh(?: -o \w+| -[^ ]+)* -\w*c)$", " ".join(words)
+    def _check(self, code: Frame | None, match: re.Match[str], name: str) -> None:
+        """Refuse a placeholder whose value would be something else than data."""
+        found: Danger | None = None
+        if code is None:
+            found = of_input(self.shell, here_string=False) if self.shell else None
+        elif not code.array:
+            if code.redirection == "text":
+                code.given.append((name, self._line()))
+            raw = self.text[code.begin : self.at]
+            calculated = any(f.integer for f in self.stack[self.stack.index(code) + 1 :])
+            if not code.redirection and not calculated:
+                found = danger(code.plain, unquoted(raw), code.in_test, frozenset(self.arrays))
+            if not found and self.stack[-1] is code:
+                found = self._series(raw, match)
+        if found:
+            self._refuse(found, name, self._line())
+
+    def _series(self, raw: str, match: re.Match[str]) -> Danger | None:
+        """{1..{n}}: bash reads the braces before the value, and finds no series in them."""
+        before, rest = _SERIES.search(raw), _REST_OF_SERIES.match(self.text, match.end())
+        if not before or not rest or not (before[0].endswith("..") or rest[1]):
+            return None
+        first = before[1] if before[1] and before[0] == f"{{{before[1]}.." else "1"
+        return Danger(
+            "bash makes no series with {}: it reads the braces before the value",
+            f"Write $(seq {first} {{}}).",
         )
-        if heads and heads[0] in _READS_CODE:
-            program = heads[0]
-            fix = f'Keep it in a variable, value={{{name}}}, and write "$value" in single quotes.'
-        elif options:
-            program = options[1]
-            fix = f"Hand it over as an argument: bash -c 'echo \"$1\"' bash {{{name}}}."
-        else:
-            return
+
+    def _line(self) -> int:
+        """The line of the script that is being read."""
         at = self.at if self.text is self.whole else self.whole.find(self.text) + self.at
-        line = self.whole.count("\n", 0, at) + 1
+        return self.whole.count("\n", 0, at) + 1
+
+    def _refuse(self, found: Danger, name: str, line: int) -> None:
+        said = found.of(name)
         raise SpecError(
-            f"{program} would read the value of {{{name}}} as code, in line {line} of the script",
-            self.place,
-            fix=fix,
+            f"{said.what}, in line {line} of the script",
+            at_line(self.place, line, f"{{{name}}}"),
+            fix=said.fix,
         )
 
     # --- small moves ------------------------------------------------------------------------
@@ -392,13 +383,14 @@ class Scanner:
         self.pieces.append(self.text[self.at : self.at + count])
         self.at += count
 
-    def _grow(self, frame: _Frame, char: str) -> None:
+    def _grow(self, frame: Frame, char: str) -> None:
         if frame.kind == "code":
             frame.word += char
 
-    def _push(self, frame: _Frame, count: int) -> None:
+    def _push(self, frame: Frame, count: int) -> None:
         top = self.stack[-1]
         if frame.close in ('"', "`"):
             self._grow(top, frame.close)
         self._take(count)
+        frame.begin = self.at
         self.stack.append(frame)

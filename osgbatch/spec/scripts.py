@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from osgbatch.errors import SpecError
 from osgbatch.model import Place, Script
-from osgbatch.spec.script_scanner import INTEGER, VARIABLE, Reference, Scanner
+from osgbatch.names import SCRIPT_VARIABLE
+from osgbatch.spec.script_scanner import Scanner
+from osgbatch.spec.script_words import INTEGER, Reference
 
 
 def parse_script(text: str, place: Place) -> Script:
@@ -16,11 +18,15 @@ def parse_script(text: str, place: Place) -> Script:
     bash's. Comments, here-documents with a quoted word (<<'EOF') and `\\{name}` are left alone.
     Where bash calculates (`$(( ))`, `[[ {n} -lt 3 ]]`, indices, `let`, `declare -i`) a value must
     be a whole number, because bash runs commands that it finds in others; the script stops with
-    a message if it is none. Programs that read an argument as code of their own (awk, python -c,
-    ssh) get the value as that code: give it as a further argument instead.
+    a message if it is none. This holds for the placeholder itself: what the script does with a
+    variable that it gave the value to is not looked at (after n={n}, `$(( n ))` and
+    `[[ $n -gt 3 ]]` run commands in it), nor is what is piped into a shell. Programs that read an
+    argument as code of their own (awk, python -c, ssh) get the value as that code: give it as a
+    further argument.
     place: of the key, for errors.
-    Raises SpecError for an empty script, a NUL, and a placeholder that a shell would be told to
-    read as code (`eval`, `trap`, `bash -c`).
+    Raises SpecError for an empty script, a NUL, a placeholder that a shell would read as code
+    (`eval`, `trap`, `bash -c`, `bash <<EOF`) or take for a variable's name (`read`, `[[ -v`), and
+    one in a series, {1..{n}}, where bash would find none.
     """
     text = text.replace("\r\n", "\n")
     if not text.strip():
@@ -54,7 +60,7 @@ def _checks(pieces: list[str | Reference]) -> str:
         piece.name for piece in pieces if isinstance(piece, Reference) and piece.integer
     )
     return "".join(
-        f"[[ ${VARIABLE}{name} =~ ^[-+]?(0[xX][0-9a-fA-F]+|[0-9]+)$ ]]"
-        f" && {INTEGER}{name}=${VARIABLE}{name} || {INTEGER}{name}=; "
+        f"[[ ${SCRIPT_VARIABLE}{name} =~ ^[-+]?(0[xX][0-9a-fA-F]+|[0-9]+)$ ]]"
+        f" && {INTEGER}{name}=${SCRIPT_VARIABLE}{name} || {INTEGER}{name}=; "
         for name in names
     )

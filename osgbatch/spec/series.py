@@ -124,7 +124,9 @@ class ValueReader:
             if self._whole(value[-1], (*loc, len(value) - 1), "how many", 1) is None:
                 return
             if kind == "logspace" and not all(-300 <= number <= 300 for number in numbers[:2]):
-                self.fail("the exponents should be between -300 and 300", self._place(loc))
+                what = "the exponents should be between -300 and 300"
+                fix = "They are powers of 10: [0, 3, 4] makes 1, 10, 100 and 1000."
+                self.fail(what, self._place(loc), fix)
                 return
         else:
             start, stop = (0, numbers[0]) if len(numbers) == 1 else numbers[:2]
@@ -136,6 +138,8 @@ class ValueReader:
             if not 0 < length <= MAX_VALUES:
                 what = f"{length:,} values" if length > 0 else "no value"
                 fix = "The second number is left out, as in Python." if length <= 0 else ""
+                if length < 0 and step == 1 and isinstance(stop, int) and isinstance(start, int):
+                    fix = f"It counts up; [{start}, {stop}, -1] counts down."
                 self.fail(f'the range of "{name}" has {what}', self._place(loc), fix)
                 return
             numbers = [start, stop, step]
@@ -191,7 +195,8 @@ class ValueReader:
         if kind == "choice":
             if isinstance(value, list) and value:
                 return (), self._cells(value, loc)
-            self.fail("choice: should be a list of values", self._place(loc))
+            what = "choice: should be a list of values"
+            self.fail(what, self._place(loc), "Write choice: [a, b, c].")
             return (), ()
         numbers = self._list(form, kind, value, loc)
         if numbers is None:

@@ -10,13 +10,13 @@ from osgbatch.model import Notify
 from osgbatch.spec.document import Loc
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.schema import NotifyModel, SpecModel
-from osgbatch.submit_language import KNOWN_COMMANDS, custom_attribute, known_command
-
-
-def _joined(name: str) -> str:
-    """HTCondor knows a command as job_max_retries and as JobMaxRetries."""
-    return name.lower().replace("_", "")
-
+from osgbatch.submit_language import (
+    KNOWN_COMMANDS,
+    custom_attribute,
+    joined_name,
+    known_command,
+    one_name,
+)
 
 _COMES_BACK = "What a task writes comes back by itself; name it in `outputs:`."
 _BROUGHT = "Name what a task is brought in `files:`, `inputs:` or `libraries:`."
@@ -31,6 +31,7 @@ _GPUS = "Write `gpus: {count: 1, min_memory: 8 GB, min_capability: 7.0}`."
 _OWNED = {
     "queue": "Write `sweep:`; osgbatch makes the jobs from it.",
     "executable cmd arguments arguments2 args shell": _RUNS,
+    "input stdin in": "Name the file in `inputs:`, and write `script: program < inputs/file`.",
     "universe job_universe": "osgbatch's jobs are in the vanilla universe.",
     "should_transfer_files": "osgbatch always transfers files.",
     "when_to_transfer_output": "osgbatch always brings back what there is.",
@@ -38,18 +39,20 @@ _OWNED = {
     "transfer_output_files transfer_output transfer_out transfer_output_remaps": _COMES_BACK,
     "output_destination output_directory file_remaps": _COMES_BACK,
     "public_input_files common_input_files": _BROUGHT,
-    "checkpoint_exit_code transfer_checkpoint_files": _NO_CHECKPOINTS,
-    "log user_log": "The event log is rounds/001/events.log of the batch folder.",
+    "checkpoint_exit_code success_checkpoint_exit_code transfer_checkpoint": _NO_CHECKPOINTS,
+    "transfer_checkpoint_files checkpoint_destination": _NO_CHECKPOINTS,
+    "log user_log ulog": "The event log is rounds/001/events.log of the batch folder.",
     "log_xml user_log_use_xml": "osgbatch reads the event log as text.",
-    "output stdout": "What a task printed comes back with its results, in stdout.",
-    "error stderr": "What a task printed comes back with its results, in stderr.",
+    "output stdout out": "What a task printed comes back with its results, in stdout.",
+    "error stderr err": "What a task printed comes back with its results, in stderr.",
     "initialdir iwd job_iwd": "Paths start from the spec's folder.",
+    "remote_initialdir remote_iwd": "Paths start from the spec's folder.",
     "batch_name job_batch_name": "Write `name: find-peaks`.",
     "request_cpus": "Write `resources: {cpus: 2}`.",
     "request_memory": "Write `resources: {memory: 2 GB}`.",
     "request_disk": "Write `resources: {disk: 4 GB}`.",
     "request_gpus": "Write `gpus: 1`.",
-    "gpus_minimum_memory gpus_minimum_capability": _GPUS,
+    "gpus_minimum_memory gpus_minimum_capability gpus_min_memory gpus_min_capability": _GPUS,
     "requirements": "Write `requirements: {expr: ...}`.",
     "environment environment2 env": _VARIABLES,
     "getenv": f"What is set on the access point does not reach a task. {_VARIABLES}",
@@ -61,12 +64,30 @@ _OWNED = {
     "notify_user": "Write `notify: me@example.org`.",
     "allowed_execute_duration": "Write `resources: {time: 20 min}`, for each task.",
     "container_image docker_image": _NO_CONTAINERS,
-    "project_name +project_name": "Write `project: name`.",
-    "+OSGBatchID +OSGBatchRound": "osgbatch finds its jobs by it.",
+    "project_name": "Write `project: name`.",
+    "OSGBatchID OSGBatchRound": "osgbatch finds its jobs by it.",
+    "OSGBatchTags": "Write `tags: [pilot]`.",
+    "cluster_id proc_id job_status owner user global_job_id": "HTCondor gives each job its own.",
 }
-"""Commands that osgbatch writes itself, and what to write in the spec instead."""
+"""Commands that osgbatch or HTCondor writes, and what to write in the spec instead.
 
-_INSTEAD = {_joined(name): fix for names, fix in _OWNED.items() for name in names.split()}
+The attribute behind a command, as in +RequestMemory, would change it as well: a name here is
+refused with and without the plus, and with and without its underscores.
+"""
+
+_HELD = (
+    "HTCondor ignores it where a large sweep enters the queue little by little. Try a few tasks "
+    "first, with `sample: 3`, or hold the jobs with condor_hold."
+)
+_BREAKS = {
+    "noop_job is_noop_job noop_job_exit_code noop_job_exit_signal": "Leave it out.",
+    "skip_if_dataflow": "Leave it out.",
+    "hold": _HELD,
+}
+"""Commands with which a batch would bring nothing home."""
+
+_INSTEAD = {joined_name(name): fix for names, fix in _OWNED.items() for name in names.split()}
+_NEVER = {joined_name(name): fix for names, fix in _BREAKS.items() for name in names.split()}
 _INSTEAD_OF_ALL = {"transfer": _BROUGHT, "onexit": _RETRIED}
 _REQUESTS = ["request_cpus", "request_memory", "request_disk", "request_gpus"]
 
@@ -80,10 +101,11 @@ def read_submit(reading: Reading, model: SpecModel) -> Iterator[tuple[str, str]]
     for key, written in model.submit.items():
         loc: Loc = ("submit", key)
         name = re.sub(r"^my\.", "+", key.lower())
+        same = one_name(key)
         problem, fix = _key_problem(key, name)
-        if not problem and name in seen:
-            problem, fix = f'"{key}" is "{seen[name]}" again', "Leave one of them out."
-        seen.setdefault(name, key)
+        if not problem and same in seen:
+            problem, fix = f'"{key}" is "{seen[same]}" again', "Leave one of them out."
+        seen.setdefault(same, key)
         if problem:
             reading.fail(problem, reading.key(loc), fix)
             continue
@@ -103,6 +125,9 @@ def _key_problem(key: str, name: str) -> tuple[str, str]:
     fix = _instead(name)
     if fix:
         return f'"{key}" is written by osgbatch itself', fix
+    breaks = _NEVER.get(joined_name(name.removeprefix("+")))
+    if breaks:
+        return f'"{key}" does not go with a batch: its jobs would bring nothing home', breaks
     if name.startswith(("+", "my.")):
         if custom_attribute(key):
             return "", ""
@@ -120,7 +145,7 @@ def _key_problem(key: str, name: str) -> tuple[str, str]:
 
 def _instead(name: str) -> str:
     """What to write in place of a command of osgbatch's own; empty when it is not."""
-    joined = _joined(name)
+    joined = joined_name(name.removeprefix("+"))
     starts = (fix for start, fix in _INSTEAD_OF_ALL.items() if joined.startswith(start))
     return _INSTEAD.get(joined) or next(starts, "")
 

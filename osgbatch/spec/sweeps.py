@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
@@ -58,8 +59,7 @@ class _Reader(ValueReader):
         key = self._key(loc)
         problem = column_problem(name)
         if problem:
-            near = get_close_matches(name, SWEEP_WORDS, n=1)
-            self.fail(problem, key, f'Did you mean "{near[0]}"?' if near else "")
+            self.fail(problem, key, _other_name(name))
         if name in self.names:
             self.fail(f'column "{name}" is given twice, first in line {self.names[name].line}', key)
         self.names[name] = key
@@ -94,6 +94,7 @@ class _Reader(ValueReader):
             self.fail(
                 f'column "{name}" should have one source, not {" and ".join(known) or "none"}',
                 self.document.place((*loc, known[1]), key=True) if known else self._place(loc),
+                "Leave one of them out." if known else "Write a list, or {range: 5}.",
             )
         elif known:
             kind = known[0]
@@ -131,7 +132,8 @@ class _Reader(ValueReader):
 
     def _tables(self, value: Any, loc: Loc) -> Iterator[ColumnSource]:
         if not isinstance(value, (str, list)) or not value:
-            self.fail("table: should name a CSV, TSV, JSON lines or Parquet file", self._place(loc))
+            what = "table: should name a CSV, TSV, JSON lines or Parquet file"
+            self.fail(what, self._place(loc), "Write table: params.csv, or [{a: 1}, {a: 2}].")
             return
         if isinstance(value, list) and isinstance(value[0], dict):
             yield from self._inline(value, loc)
@@ -231,3 +233,10 @@ class _Reader(ValueReader):
         number = self._whole(value, loc, "sample", 1)
         if number is not None and seed is not None:
             yield ColumnSource("sample", "", self._place(loc), count=number, seed=seed)
+
+
+def _other_name(name: str) -> str:
+    """What to write for a name that cannot be a column's."""
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", name).strip("_")
+    plain = f"x{plain}" if plain[:1].isdigit() else plain
+    return f"Write {plain}." if plain != name and plain and not column_problem(plain) else ""

@@ -27,14 +27,22 @@ def parse_template(text: str, place: Place) -> Template:
         elif match[1] is None:
             raise SpecError(
                 f'single "{token}" in a text with placeholders',
-                place.at(token),
+                _place(place, text, match),
                 fix=f'Write "{token}{token}" for a brace, {{name}} for a column.',
             )
         else:
             name = match[1].strip()
             if not _NAME.fullmatch(name):
                 said = f'no column can be called "{name}"' if name else "no column between braces"
-                raise SpecError(said, place.at(token), fix=f"Write {{{token}}} for braces.")
+                raise SpecError(
+                    said, _place(place, text, match), fix=f"Write {{{token}}} for braces."
+                )
             parts += [name, ""]
     parts[-1] += text[position:]
     return Template(tuple(parts), place)
+
+
+def _place(place: Place, text: str, match: re.Match[str]) -> Place:
+    """The place of a match in `text`, where the line shows the text as it is."""
+    found = place.inside(text, match.start(), len(match[0]))
+    return place.at(match[0]) if found is place else found

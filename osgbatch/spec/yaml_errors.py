@@ -25,8 +25,8 @@ def character_error(text: str, file: str, lines: list[str]) -> SpecError:
     """The error for text with a character that no YAML may hold."""
     found = yaml.reader.Reader.NON_PRINTABLE.search(text)
     position = found.start() if found else 0
-    line = text.count("\n", 0, position)
-    column = position - text.rfind("\n", 0, position)
+    before = f"{text[:position]}.".splitlines()
+    line, column = len(before) - 1, len(before[-1])
     source = lines[line] if line < len(lines) else ""
     name = f"the control character 0x{ord(text[position]):02x}" if found else "control characters"
     place = Place(file, line + 1, column, source)

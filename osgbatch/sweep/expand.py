@@ -118,6 +118,8 @@ def _zipped(source: ColumnSource, folder: Path) -> tuple[Column, ...]:
 def _twice(name: str, source: ColumnSource, other: ColumnSource) -> SpecError:
     paths = [path.text for s in (other, source) for path in s.paths]
     where = f": in {' and in '.join(dict.fromkeys(paths))}" if len(set(paths)) > 1 else ""
+    if not where and other.place.file == source.place.file:
+        where = f", first in line {other.place.line}"
     fix = ""
     if source.kind == other.kind == "table":
         fix = "Tables are combined each row with each; rows of one kind belong in one file."

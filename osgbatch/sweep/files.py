@@ -74,12 +74,13 @@ def numbered_lines(path: UserPath, folder: Path) -> Iterator[tuple[int, str]]:
                 if text:
                     yield number, text
     except OSError as error:
-        raise cannot_read(path, error) from None
+        raise cannot_read(path, error, folder) from None
 
 
-def cannot_read(path: UserPath, error: OSError) -> SpecError:
+def cannot_read(path: UserPath, error: OSError, folder: Path) -> SpecError:
     """The error for a file that the spec names and that cannot be read."""
-    return SpecError(f'cannot read "{path.text}": {error.strerror}', path.place)
+    what = f'cannot read "{path.text}": {error.strerror}'
+    return SpecError(what, path.place, fix=f"Paths start from the spec's folder, {folder}.")
 
 
 def decoded(raw: bytes, file: str, line: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from difflib import get_close_matches
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +15,20 @@ from osgbatch.names import column_problem
 from osgbatch.sweep.cells import BLOCK, TextCells, pack
 from osgbatch.sweep.files import numbered_lines
 from osgbatch.tables import Column
+
+_SAID = {
+    "Extra data": ("Extra data", "One object per line."),
+    "Expecting value": (
+        "Expecting a value",
+        "That is text in double quotes, a number, true, false or null.",
+    ),
+    "Expecting property name": ("Expecting a key in double quotes", ""),
+    "Expecting ',' delimiter": ("Expecting a comma, or the closing }", ""),
+    "Expecting ':' delimiter": ("Expecting a colon after the key", ""),
+    "Unterminated string": ("a quote is opened and never closed", "Close it."),
+    "Illegal trailing comma": ("a comma before the closing }", "Leave it out."),
+}
+"""What Python's messages begin with, what we say, and what to do."""
 
 
 class _Number(str):
@@ -84,8 +99,10 @@ def _object(line: str, place: Place) -> _Pairs:
         row = _DECODER.decode(line)
     except json.JSONDecodeError as error:
         at = Place(place.file, place.line, error.pos + 1, line)
-        fix = "One object per line." if error.msg == "Extra data" else ""
-        raise SpecError(f"not JSON: {error.msg}", at, fix=fix) from None
+        what, fix = next(
+            (said for start, said in _SAID.items() if error.msg.startswith(start)), (error.msg, "")
+        )
+        raise SpecError(f"not JSON: {what}", at, fix=fix) from None
     except RecursionError:
         raise SpecError("not a flat object: nested too deep", place) from None
     except _NoNumber as error:
@@ -121,8 +138,11 @@ def _other_keys(row: _Pairs, names: Sequence[str], place: Place) -> SpecError:
         if name in seen:
             return SpecError(f'"{name}" is there twice', _at_key(place, name))
         if name not in names:
+            near = get_close_matches(name, names, n=1)
+            did_you = f'; did you mean "{near[0]}"?' if near else ""
             fix = "All lines have the keys of the first."
-            return SpecError(f'the first line has no "{name}"', _at_key(place, name), fix=fix)
+            what = f'the first line has no "{name}"{did_you}'
+            return SpecError(what, _at_key(place, name), fix=fix)
         seen.add(name)
     missing = next(name for name in names if name not in seen)
     return SpecError(

@@ -43,7 +43,7 @@ def read_parquet(path: UserPath, folder: Path) -> tuple[Column, ...]:
     except OSError as error:
         if not error.strerror:
             raise SpecError(f'"{path.text}" is not Parquet: {error}', path.place) from None
-        raise cannot_read(path, error) from None
+        raise cannot_read(path, error, folder) from None
     except pyarrow.ArrowException as error:
         reason = str(error).split("\n")[0]
         raise SpecError(f'"{path.text}" is not Parquet: {reason}', path.place) from None

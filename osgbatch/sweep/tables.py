@@ -71,7 +71,7 @@ def _read_separated(path: UserPath, folder: Path, comma: str) -> Columns:
                     column.append(pack(texts))
                 count += len(batch)
     except OSError as error:
-        raise cannot_read(path, error) from None
+        raise cannot_read(path, error, folder) from None
     except (_Wrong, csv.Error, ValueError):  # UnicodeDecodeError is one, a NUL another
         raise _find_mistake(path, folder, comma) from None
     return tuple(
@@ -147,6 +147,8 @@ def _header_mistake(row: Sequence[str], at: _Row) -> SpecError | None:
         if not problem:
             continue
         fix = "" if name else "Name every column."
+        if name in header[:number]:
+            fix = "Every column has a name of its own."
         if len(header) == 1:
             seen = [kind for char, kind in _OTHERS.items() if char in name]
             fix = f"The cells seem to be separated by {seen[0]}." if seen else fix
@@ -183,6 +185,12 @@ def _csv_error(what: str, place: Place) -> SpecError:
         return SpecError("a NUL character", place)
     if "unexpected end of data" in what:
         what, place = "a quote is opened and never closed", place.at('"')
+        fix = "Close it behind the text of its cell."
+    elif "field larger than field limit" in what:
+        what = f"a cell of this row has more than {csv.field_size_limit():,} characters"
+        if place.source.count('"') % 2:
+            what += ", or its quote is never closed"
+        return SpecError(what, place, fix="Put long values into files, and their names here.")
     elif "expected after" in what:
         what = "text follows the closing quote of a cell"
         fix = 'A quote inside of a quoted cell is written twice: "5"" disk".'

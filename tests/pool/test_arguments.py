@@ -57,14 +57,14 @@ def _submit_arguments(
     YAML and CSV hold no bytes that are not UTF-8, file names do: the lists are put in behind the
     spec, where they would come from.
     """
-    from osgbatch import steps
+    from osgbatch import planned, steps
     from osgbatch.model import Cell, Column, Table
 
     spec = write_sweep(folder, _spec(per_job), {"show.py": SHOW})
     columns = tuple(
         Column(f"a{i}", [Cell(case[i], case[i]) for case in cases]) for i in range(WORDS)
     )
-    monkeypatch.setattr(steps, "expand", lambda spec: Table((columns,)))
+    monkeypatch.setattr(planned, "expand", lambda spec: Table((columns,)))
     batch = steps.submit_sweep(spec, "condor", lambda text: None)
     return batch.folder
 

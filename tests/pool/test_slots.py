@@ -37,7 +37,13 @@ def free_pool(pool: Pool) -> Iterator[Pool]:
     """The pool with nothing running."""
     if pool.queue_ads():
         pool.clear()
-    pool.wait_for(lambda: matching_slots(CPUS, 128, 1024, 0) == 1, 60, "the whole slot to be free")
+    # The schedd may keep a claim for more jobs of the same kind; there are none.
+    pool.run("condor_vacate", "-all", "-fast")
+    pool.wait_for(
+        lambda: matching_slots(CPUS, 128, 1024, 0) == 1,
+        120,
+        lambda: "the whole slot to be free:\n" + pool.run("condor_status", "-long"),
+    )
     yield pool
     if pool.queue_ads():
         pool.clear()

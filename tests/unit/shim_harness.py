@@ -52,7 +52,6 @@ def render(**changes: Any) -> str:
         "has_environment": False,
         "environment_variables": [],
         "retry_codes": [],
-        "retry_any": False,
         "retry_times": 0,
         "row_body": '[ -n "$row_has_params" ] || params "$1"\nescape_pattern "$1"\n'
         'output "$escaped" required\nrun_with 1 A="$1" "$program_file"',

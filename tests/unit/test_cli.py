@@ -84,7 +84,7 @@ def test_a_bad_spec_is_one_error_and_changes_nothing(
     assert done.returncode == 2
     assert done.stdout == ""
     assert message in done.stderr
-    assert done.stderr.startswith("osgbatch: ")
+    assert done.stderr.startswith("s.yaml:")
     assert "Traceback" not in done.stderr
     assert tree(tmp_path) == before
 

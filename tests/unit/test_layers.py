@@ -413,8 +413,8 @@ def test_a_setting_keeps_the_places_of_what_is_around_it() -> None:
         ("files[0]=a", "--set:1:1: one entry of a list cannot be set"),
         ("name.x=1", '--set:1:6: name is one value here, and has no part "x"'),
         ("files.x=1", '--set:1:7: files is a list here, and has no part "x"'),
-        ("sweep.x=[1, 2", "--set:1:13: not YAML: did not find expected ',' or ']'"),
-        ("sweep.x=[1, *a]", "--set:1:13: not YAML: found undefined alias"),
+        ("sweep.x=[1, 2", '--set:1:9: not YAML: "[" is opened and never closed'),
+        ("sweep.x=[1, *a]", "--set:1:13: not YAML: text cannot begin with"),
         ("name=# only a comment", "--set:1:6: no value for name"),
     ],
 )
@@ -755,3 +755,20 @@ def test_settings_reach_check_plan_and_render() -> None:
     assert done.exception is None
     assert "4096" in Path("b/rounds/001/job.submit").read_text()
     assert "resources: {memory: 4GB}" in Path("b/sweep.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("weak", "strong"),
+    [("Rank", "rank"), ("rank", "RANK"), ("MY.Size", "+size"), ("+Size", "my.SIZE"),
+     ("job_prio", "JobPrio")],
+)  # fmt: skip
+@pytest.mark.parametrize("more", ["", "  nice_user: true\n  hold_kill_sig: 9\n  buffer_size: 1\n"])
+def test_a_submit_command_is_one_in_all_its_spellings(weak: str, strong: str, more: str) -> None:
+    write("base.yaml", f"submit:\n  {weak}: '1'\n  priority: 5\n{more}")
+    text = f"extends: base.yaml\ncommand: echo\nsubmit: {{{strong}: '2'}}\n"
+    submit = data(text)["submit"]
+    assert submit.pop(strong) == "2"
+    assert submit.pop("priority") == 5
+    assert weak not in submit
+    assert (strong, "2") in load_spec(Path("sweep.yaml")).submit
+    assert data(text, f"submit.{weak}=3")["submit"][weak] == 3

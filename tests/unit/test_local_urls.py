@@ -25,7 +25,7 @@ from test_local_harness import (
     wait_until,
 )
 
-from osgbatch import names
+from osgbatch import names, urls
 from osgbatch.errors import OsgbatchError
 from osgbatch.local import backend, fetch
 
@@ -259,7 +259,7 @@ def test_urls_that_lead_nowhere_are_told_as_such(tmp_path: Path, url: str, what:
     [("HTTP://x/y", "http"), ("osdf:///x", "osdf"), ("data/a:b", ""), ("c:/x", ""), ("a b://", "")],
 )
 def test_a_url_is_told_from_a_path(text: str, scheme: str) -> None:
-    assert fetch.scheme(text) == scheme
+    assert urls.scheme(text) == scheme
 
 
 @pytest.mark.parametrize(
@@ -272,4 +272,31 @@ def test_a_url_is_told_from_a_path(text: str, scheme: str) -> None:
     ],
 )
 def test_names_of_urls_are_those_seen_on_htcondor(url: str, name: str) -> None:
-    assert fetch.name_of(url) == name
+    assert urls.file_name(url) == name
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://h/a?sig=abc", "https://h/a?sv=1&sig=abc", "https://h/a?access_key=x",
+        "https://b.s3.amazonaws.com/a?AWSAccessKeyId=A&Expires=1", "https://h/a?X-Amz-Signature=f",
+        "https://h/a?X-Amz-Credential=f", "https://h/a?X-Goog-Signature=f", "https://h/a?key=AIza",
+        "https://h/a?Signature=x&Key-Pair-Id=K", "https://h/a?token=t", "https://h/a?private_token=t",
+        "https://h/a?authz=Bearer%20x", "osdf:///a?authz=x", "https://me:pw@h/a", "https://h/a?jwt=e",
+        "https://h/a?api-key=1", "https://h/a?password=p",
+    ],
+)  # fmt: skip
+def test_a_url_with_a_key_is_known(url: str) -> None:
+    assert urls.holds_key(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://h/a", "https://h/design=1/monkey?x=1", "https://h/a?design=1&monkey=2",
+        "https://h/token=1/a.txt", "https://me@h/a", "https://h:8080/a@b", "https://h/a?keyword=x",
+        "osdf:///ospool/ap40/data/alice/secret/a", "https://h/a?download=1&author=x",
+    ],
+)  # fmt: skip
+def test_a_url_without_a_key_is_not_mistaken(url: str) -> None:
+    assert not urls.holds_key(url)

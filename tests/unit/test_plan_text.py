@@ -22,10 +22,11 @@ from osgbatch.model import (
     Table,
     Template,
 )
-from osgbatch.planning.advice import Advice, advise, duration_category, table_notes
+from osgbatch.planning.advice import Advice, advise, table_notes
 from osgbatch.planning.plan import make_plan
 from osgbatch.planning.summary import core_hours, plan_data
 from osgbatch.spec.load import load_spec
+from osgbatch.submit_language import duration_category
 from osgbatch.sweep.expand import expand
 from osgbatch.tables import Cell
 
@@ -243,13 +244,6 @@ def test_an_error_points_at_the_expression_that_makes_it() -> None:
     place = Place("sweep.yaml", 3, 7)
     spec = spec_with(expressions=(ResourceExpression("time", "30 h * n", place),))
     assert advice(spec, job_s=30 * HOUR)[0].place == place
-
-
-def test_checkpoints_lift_the_limit() -> None:
-    spec = spec_with(submit=(("Checkpoint_exit_code", "85"),))
-    (found,) = advice(spec, job_s=30 * HOUR)
-    assert not found.error
-    assert "JobDurationCategory is Long" in found.text
 
 
 def test_a_pool_without_a_limit_takes_any_length() -> None:

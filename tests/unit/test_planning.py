@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from osgbatch.errors import OsgbatchError
 from osgbatch.model import Payload, Plan
 from osgbatch.names import task_path
+from osgbatch.planning.checks import long_values
 from osgbatch.planning.chunks import Chunks
 from osgbatch.planning.inputs import travels_plainly
 from osgbatch.planning.plan import make_plan
@@ -34,14 +37,15 @@ def refusal(folder: Path, text: str) -> str:
     return str(caught.value)
 
 
-@given(st.integers(1, 500), st.integers(1, 60))
-def test_chunks_cover_every_task_once_and_differ_by_one_at_most(tasks: int, per_job: int) -> None:
-    chunks = Chunks.of_size(tasks, per_job)
+@given(st.integers(1, 500), st.data())
+def test_chunks_cover_every_task_once_and_differ_by_one_at_most(tasks: int, data: Any) -> None:
+    jobs = data.draw(st.integers(1, tasks))
+    chunks = Chunks(tasks, jobs)
+    assert len(chunks) == len(list(chunks)) == jobs
     assert [task for chunk in chunks for task in chunk] == list(range(tasks))
     sizes = {len(chunk) for chunk in chunks}
     assert max(sizes) - min(sizes) <= 1
     assert min(sizes) >= 1
-    assert max(sizes) <= per_job
 
 
 @given(st.sets(st.integers(0, 300), min_size=1))
@@ -203,3 +207,120 @@ def test_a_parameters_wildcard_is_no_wildcard_in_an_output(tmp_path: Path) -> No
         (("outputs/[*]/*.txt", False),),
         (("outputs/[[]x]/*.txt", False),),
     ]
+
+
+def carried(made: Plan) -> list[list[str]]:
+    return [[f.carried for f in task.inputs] for task in made.tasks]
+
+
+def test_renamed_inputs_with_odd_names_do_not_cover_each_other(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name};x").write_text(name)
+    made = plan(
+        tmp_path, "command: cat\nsweep: {id: [a, b, c]}\ninputs: [{path: '{id};x', as: data.csv}]\n"
+    )
+    assert len({name for task in carried(made) for name in task}) == 3
+    assert {f.source.read_text() for f in made.archived_inputs} == {"a", "b", "c"}
+    assert {task.inputs[0].task_path for task in made.tasks} == {"inputs/data.csv"}
+
+
+def test_inputs_of_rows_outside_the_folder_travel_with_their_own_task(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for name in "ab":
+        (tmp_path / f"data/{name}.bin").write_text(name * 100)
+    made = plan(
+        tmp_path / "spec", "command: cat\nsweep: {i: [a, b]}\ninputs: ['../data/{i}.bin']\n"
+    )
+    assert made.archived_inputs == ()
+    assert carried(made) == [["data/a.bin"], ["data/b.bin"]]
+    assert made.job_bytes == 100
+
+
+@pytest.mark.parametrize(
+    ("inputs", "per_job"),
+    [
+        ("['http://x.org/{i}/data.csv']", 2),
+        ("[{path: 'http://x.org/a/{i}', as: one}, {path: 'http://x.org/b/{i}', as: two}]", 1),
+        ("[{path: 'http://x.org/a/{i}.txt', as: u}, {path: '{i}.txt', as: f}]", 1),
+        ("[{path: 'http://x.org/a/1.txt', as: u}, {path: '{i}.txt', as: f}]", 1),
+    ],
+)
+def test_what_a_url_would_cover_in_a_jobs_folder_is_refused(
+    tmp_path: Path, inputs: str, per_job: int
+) -> None:
+    for name in "12":
+        (tmp_path / f"{name}.txt").write_text(name)
+    text = f"command: cat\nsweep: {{i: [1, 2]}}\ninputs: {inputs}\ntasks_per_job: {per_job}\n"
+    assert "would both arrive as" in refusal(tmp_path, text)
+
+
+def test_the_same_file_for_several_tasks_of_a_job_is_brought_once(tmp_path: Path) -> None:
+    made = plan(
+        tmp_path,
+        "command: cat\nsweep: {i: [1, 2], u: ['http://x.org/a']}\ninputs: ['{u}']\n"
+        "tasks_per_job: 2\n",
+    )
+    assert carried(made) == [["a"], ["a"]]
+
+
+def test_a_folder_of_a_row_around_a_shared_input_is_refused(tmp_path: Path) -> None:
+    for name in ("common/a.txt", "refs/p/a.txt", "refs/q/a.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    said = refusal(
+        tmp_path,
+        "command: cat\nsweep: {x: [p, q]}\n"
+        "inputs: [{common/a.txt: ref/a.txt}, {'refs/{x}': ref}]\n",
+    )
+    assert "would both be inputs/ref/a.txt in the task" in said
+
+
+def test_a_job_asks_for_the_disk_of_its_inputs(tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(b"x" * 3_000_000)
+    for name in "ab":
+        (tmp_path / f"{name}.bin").write_bytes(b"x" * 1_000_000)
+    made = plan(
+        tmp_path,
+        "command: cat\nsweep: {f: {files: '*.bin'}}\ninputs: [big]\ntasks_per_job: 2\n"
+        "resources: {disk: 1 MB}\n",
+    )
+    assert resolve(made, []).resources.disk_kb == 2 * 1024 + -(-5_000_000 // 1024)
+
+
+def test_a_function_must_leave_its_result(tmp_path: Path) -> None:
+    (tmp_path / "m.py").touch()
+    made = plan(tmp_path, "function: m:f\nfiles: m.py\n")
+    wanted = {(o.pattern.fill({}), o.optional) for o in made.outputs}
+    assert wanted == {
+        ("outputs", True),
+        ("outputs/result.json", False),
+        ("outputs/result*.npy", True),
+    }
+
+
+@pytest.mark.parametrize(
+    ("program", "room"),
+    [
+        ("script: echo {x}", 131_071 - len("OSGBATCH_PARAM_x=")),
+        ("command: echo {x}", 131_071),
+        ("command: echo --x={x}ä", 131_071 - len("--x=ä".encode())),
+        ("command: echo\nenvironment_variables: {V: '{x}'}", 131_071 - len("V=")),
+        ("command: echo {n}", 10**9),
+    ],
+)
+@pytest.mark.parametrize("letter", ["a", "ä"])
+def test_a_value_that_no_program_can_be_given_is_told(
+    tmp_path: Path, program: str, room: int, letter: str
+) -> None:
+    for over in (0, 1):
+        text = letter * 10 + "b" * (min(room, 200_000) - 10 * len(letter.encode()) + over)
+        (tmp_path / "t.jsonl").write_text(
+            "".join(json.dumps({"x": x, "n": i}) + "\n" for i, x in enumerate(["short", text]))
+        )
+        (tmp_path / "sweep.yaml").write_text(f"{program}\nsweep: {{table: t.jsonl}}\n")
+        spec = load_spec(tmp_path / "sweep.yaml")
+        found = list(long_values(spec, expand(spec)))
+        assert len(found) == (over if room < 10**9 else 0)
+        for error in found:
+            assert f"{room + over:,} bytes" in error.what and f"{room:,}" in error.what
+            assert "files" in error.fix and error.place.source

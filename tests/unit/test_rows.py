@@ -102,7 +102,9 @@ def test_a_column_of_a_table_keeps_its_types(texts: list[str]) -> None:
     functions = "".join(RowWriter(lazy.table, lazy.tasks).functions(0, len(texts)))
     found = executed(lazy, functions)
     assert [argv for _, argv in found] == [[text] for text in texts]
-    assert [params["a"] for params, _ in found] == [cell.value for cell in cells]
+    seen = [params["a"] for params, _ in found]
+    wanted = [cell.value for cell in cells]
+    assert [(value, type(value)) for value in seen] == [(value, type(value)) for value in wanted]
 
 
 def test_more_than_nine_columns_have_a_place_each() -> None:

@@ -271,6 +271,45 @@ def test_a_message_of_bash_names_the_line_of_the_script(tmp_path: Path) -> None:
         ("bash -c 'echo {x}'", "bash -c would read"),
         ("timeout 5 /bin/sh -ec \"echo {x}\"", "sh -ec would read"),
         ("cat <<E\n\n$(sh -c 'echo {x}')\nE", "value of {x} as code, in line 3"),
+        ("\\eval {x}", "eval would read"),
+        ('"eval" {x}', "eval would read"),
+        ("ev'a'l {x}", "eval would read"),
+        ("2>/dev/null >out eval {x}", "eval would read"),
+        ("V=1 command -p eval {x}", "eval would read"),
+        ("function f { eval {x}; }", "eval would read"),
+        ("echo $(( $(eval {x}) ))", "eval would read"),
+        ("bash -O extglob -c {x}", "bash -O extglob -c would read"),
+        ("'bash' -c {x}", "bash -c would read"),
+        ("bash <<EOF\necho\n  echo {x}\nEOF", "value of {x} as code, in line 3"),
+        ("bash <<-EOF -e | cat\n\techo '{x}'\n\tEOF", "bash would read"),
+        ("<<EOF timeout 5 sh -s a\n{x}\nEOF", "sh would read"),
+        (". /dev/stdin <<EOF\n{x}\nEOF", ". would read"),
+        ("bash <<< {x}", "bash would read"),
+        ("true\nbash -x <<< \"echo {x}\" | cat", "value of {x} as code, in line 2"),
+        ("alias ll={x}", "alias would read"),
+        ("set -x; PS4={x}", "PS4 would read"),
+        ("export BASH_ENV={x}", "BASH_ENV would read"),
+        ("env BASH_ENV={x} bash a.sh", "BASH_ENV would read"),
+        ("compgen -C {x}", "compgen would read"),
+        ("compgen -W {x}", "compgen would read"),
+        ("mapfile -C {x} -c 1 a", "mapfile -C would read"),
+        ("declare -a v={x}", "declare of an array would read"),
+        ("v=(1 2)\ndeclare v={x}", "declare of an array would read"),
+        ("f() { local -A v; local v={x}; }", "local of an array would read"),
+        ("[[ -v {x} ]]", "[[ -v would take the value of {x} for a variable's name"),
+        ("[[ a == a && ! -v {x} ]]", "[[ -v would take"),
+        ("test -v {x}", "test -v would take"),
+        ("[ -v {x} ]", "[ -v would take"),
+        ("printf -v {x} a", "printf -v would take"),
+        ("read {x} <<< 1", "read would take"),
+        ("read -r 'a[{x}]' <<< 1", "read would take"),
+        ("mapfile -t {x}", "mapfile would take"),
+        ("unset {x}", "unset would take"),
+        ("declare {x}", "declare would take"),
+        ("declare {x}=1", "declare would take"),
+        ('declare -A m; declare "m[{x}]=1"', "declare would take"),
+        ("declare -A m; declare m[{x}]=1", "declare would take"),
+        ("f() { local -n r={x}; }", "local -n would take"),
     ],
 )  # fmt: skip
 def test_a_value_is_not_given_to_a_shell_as_code(text: str, what: str) -> None:
@@ -290,10 +329,86 @@ def test_a_value_is_not_given_to_a_shell_as_code(text: str, what: str) -> None:
         "trap 'rm -f \"$f\"' EXIT; echo {x}",
         "echo eval {x}",
         "words=(eval {x})",
+        "bash -s -- {x} <<'EOF'\necho \"$1\"\nEOF",
+        "bash run.sh <<< {x}",
+        "bash run.sh <<EOF\n{x}\nEOF",
+        "cat <<EOF\n{x}\nEOF\nbash run.sh",
+        "cat > eval {x}",
+        "printf '%s' -v {x}",
+        "printf -v v '%s' {x}",
+        "read -r v <<< {x}",
+        "read -p {x} -d '' v",
+        "echo read {x}",
+        "command -v {x}",
+        "[[ {x} == -v ]]",
+        "test -f {x}",
+        "export A={x} B={x}",
+        "declare -r v={x}",
+        "declare -a v=({x})",
+        "readonly v={x}",
+        "a=(1 2); a+=({x}); b={x}",
+        "PS41={x}",
+        "cat < <(printf %s {x}) 2> {x}.log",
+        "[[ a < {x} ]]",
+        "alias ll='ls -l'; ll {x}",
     ],
 )
 def test_a_value_that_is_no_code_is_not_refused(text: str) -> None:
     assert parse_script(text, PLACE).names == ("x",)
+
+
+ATTACKS = [
+    "a[$(touch made)]",
+    "a[$(touch made)]=1",
+    "([0]=$(touch made))",
+    "$(touch made)",
+    "touch made",
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "eval {x}", "read {x} <<< 1", "printf -v {x} 1", "test -v {x}", "[[ -v {x} ]]",
+        "declare {x}", "declare -a v={x}", "v=(1); declare v={x}", "declare -n r={x}; echo $r",
+        'declare -A m; m[{x}]=1; unset "m[{x}]"', "bash <<< {x}", "bash <<EOF\n{x}\nEOF",
+        "PS4={x}; set -x; true", "bash -c {x}", "compgen -W {x}",
+    ],
+)  # fmt: skip
+def test_what_is_refused_would_have_run_a_value(text: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError):
+        parse_script(text, PLACE)
+    plain = text if "EOF" in text else text.replace("{x}", '"$X"').replace('""$X""', '"$X"')
+    plain = plain.replace('m["$X"]"', 'm[$X]"').replace("{x}", "$X")
+    for attack in ATTACKS:
+        subprocess.run(
+            ["bash", "-c", plain], cwd=tmp_path, env={"PATH": "/usr/bin:/bin", "X": attack},
+            capture_output=True, check=False,
+        )  # fmt: skip
+    assert (tmp_path / "made").exists(), "refused for nothing"
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("for i in {1..{x}}; do echo $i; done", "Write $(seq 1 {x})."),
+        ("echo run-{0..{x}}.txt", "Write $(seq 0 {x})."),
+        ("echo {{x}..10}", "Write $(seq 1 {x})."),
+        ("echo {1..10..{x}}", "Write $(seq 1 {x})."),
+    ],
+)
+def test_a_series_that_bash_would_not_make_is_refused(text: str, fix: str) -> None:
+    with pytest.raises(SpecError, match="bash makes no series with") as error:
+        parse_script(text, PLACE)
+    assert error.value.fix == fix
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["echo {a..{x},b}/../c", "ls ../{x}..", "echo {1..3}{x}", 'echo "{1..{x}}"', "ls {{x},..}"],
+)
+def test_what_only_looks_like_a_series_is_not_refused(text: str) -> None:
+    parse_script(text, PLACE)
 
 
 @pytest.mark.parametrize("text", ["", " \n\t\r\n"])

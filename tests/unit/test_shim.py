@@ -292,7 +292,6 @@ def test_a_failed_try_is_repeated_in_a_fresh_folder(slot: Slot) -> None:
 @pytest.mark.parametrize(
     ("retries", "tries"),
     [
-        ({"retry_any": True}, "3"),
         ({"retry_codes": [5, 33]}, "1"),
         ({"retry_codes": [3]}, "3"),
         ({}, "1"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import shim_harness
-from shim_harness import Slot, render, sh, tarball
+from shim_harness import Slot, only, quote, render, sh, tarball
 
 slot = shim_harness.slot
 
@@ -283,3 +283,14 @@ def test_the_archive_holds_nothing_else(slot: Slot) -> None:
     }
     assert names == {"job"} | below
     assert "\n\n\n" not in render()
+
+
+@pytest.mark.parametrize("value", ["a\\b", "a\\*b", "\\", "[x]", "a*", "x\\[y", "?", "plain"])
+def test_a_value_in_an_output_is_no_pattern(slot: Slot, value: str) -> None:
+    body = (
+        'escape_pattern "$1"\noutput outputs/"$escaped".txt required\n'
+        'run sh -c \'cd outputs && echo x >"$0.txt" && echo x >"z$0.txt"\' "$1"'
+    )
+    done = slot.run({0: [b"row " + quote(value)]}, row_body=body)
+    assert only(done)[0] == "ok"
+    assert done.names(0) == {f"outputs/{value}.txt"}

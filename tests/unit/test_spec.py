@@ -102,8 +102,8 @@ def test_a_mistake_is_shown_where_it_is(
 
 COMMANDS = [
     ("command: echo {x", 'single "{" in a text with placeholders', 15),
-    ("command: echo 'open", "the command cannot be split: No closing quotation", 10),
-    ('command: "echo \'open"', "the command cannot be split: No closing quotation", 10),
+    ("command: echo 'open", "the command cannot be split: the quote ' is never closed", 15),
+    ('command: "echo \'open"', "the command cannot be split: the quote ' is never closed", 16),
     ("command: echo hello > out.txt", 'no shell runs the command: ">" would reach', 21),
     ("command: []", "command: is empty", 10),
     ("command: 5", "command: should be text, or a list", 10),

@@ -301,7 +301,7 @@ inputs: ~/data
 submit: {+X: "{x}"}
              ^^^^^ +X: placeholders such as {x} are not known in submit | A submit command is the same for all jobs.
 files: {a: b}
-       ^^^^^^ files: should be text |
+       ^^^^^^ files: should be text | Write `files: [job.py, util.py]`.
 files:
       ^ files: has no value | Give it one, or leave the key out.
 inputs: [{a: b, c: d}]
@@ -367,7 +367,7 @@ resources: {memory: "{mem} GB"}
 resources: {time: "{t}"}
                   ^^^^^ resources.time: placeholders are not known here | Write {expr: "t * 1 min"}.
 resources: {memory: {expr: "2 GX * n"}}
-                            ^^^^ memory: "GX" cannot follow a number | Units are KB, MB, GB, TB, s, min, h and days.
+                            ^^^^ resources.memory: "GX" cannot follow a number | Units are KB, MB, GB, TB, s, min, h and days.
 resources: {disk: {exp: "2 GB"}}
                    ^^^ unknown key "exp" in resources.disk; did you mean "expr"? |
 resources: {disk: {}}
@@ -447,7 +447,7 @@ notify: {when: error}
 extends: [a, 5]
              ^ extends[1]: should be text | Put it in quotes.
 gather: ''
-        ^^ gather: is empty |
+        ^^ gather: is empty | Write `gather: gather.py`.
 submit: {queue: 5}
          ^^^^^ "queue" is written by osgbatch itself | Write `sweep:`; osgbatch makes the jobs from it.
 submit: {Request_Memory: 5}
@@ -599,3 +599,62 @@ def test_whatever_a_key_is_given_only_errors_of_the_spec_come_of_it(key: str) ->
             load(f"{others}{key}: {junk}\n")
         except SpecErrors as error:
             assert all(place.line <= 2 for place in (e.place for e in error.errors)), junk
+
+
+BEHIND_COMMANDS = [
+    "+Cmd", "+Args", "+Arguments", "+In", "+Out", "+Err", "+TransferInput", "+TransferOutput",
+    "+TransferOutputRemaps", "+UserLog", "+Iwd", "MY.Requirements", "my.requirements",
+    "+RequestMemory", "+RequestCpus", "+RequestDisk", "+RequestGPUs", "+JobMaxRetries",
+    "+OnExitRemove", "+OnExitHold", "+JobBatchName", "+JobUniverse", "+Environment", "+Env",
+    "+AllowedExecuteDuration", "+JobMaterializeLimit", "+JobMaterializeMaxIdle", "+ContainerImage",
+    "+SuccessCheckpointExitCode", "+GPUsMinMemory", "+RemoteIwd", "remote_initialdir", "input",
+    "RequestMemory", "+OSGBatchTags", "+JobStatus", "+ShouldTransferFiles", "+JobNotification",
+    "noop_job", "+IsNoopJob", "hold", "Hold", "skip_if_dataflow",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", BEHIND_COMMANDS)
+def test_an_attribute_behind_a_command_is_refused_as_the_command_is(key: str) -> None:
+    (error,) = errors(f"command: e\nsubmit: {{{key}: 1}}\n").errors
+    assert key in error.what and "did you mean" not in error.what
+    assert error.fix
+    assert (error.place.line, error.place.column, error.place.width) == (2, 10, len(key))
+
+
+def test_attributes_of_ones_own_and_of_the_pool_are_not_refused() -> None:
+    keys = (
+        "+JobDurationCategory", "+WantFlocking", "My.Size", "+DESIRED_Sites", "+SingularityImage",
+        "request_fpgas", "rank", "periodic_remove", "next_job_start_delay", "concurrency_limits",
+    )  # fmt: skip
+    lines = "".join(f"  {key}: '1'\n" for key in keys)
+    assert [key for key, _ in load(f"command: e\nsubmit:\n{lines}").submit] == list(keys)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PASSWORD", "DB_PASSWORD", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID",
+        "HF_TOKEN", "TOKEN", "GITHUB_TOKEN", "OPENAI_API_KEY", "api_key", "CLIENT_SECRET", "PASSWD",
+        "SSH_PRIVATE_KEY", "MY_CREDENTIALS", "WANDB_API_KEY", "SECRET",
+    ],
+)  # fmt: skip
+def test_a_variable_that_looks_like_a_secret_is_refused(name: str) -> None:
+    text = f"command: e\nenvironment_variables: {{LEVEL: 1, {name}: hunter2}}\n"
+    (error,) = errors(text).errors
+    assert f'"{name}" looks like a secret' in error.what
+    assert f"{name}: inputs/key.txt" in error.fix and "hunter2" not in f"{error.what}{error.fix}"
+    assert (error.place.line, error.place.column) == (2, 35)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TOKENIZERS_PARALLELISM", "false"), ("MAX_TOKENS", "512"), ("TOKEN_COUNT", "3"),
+        ("PAD_TOKEN", "<pad>"), ("KEY", "a"), ("SORT_KEY", "a"), ("MONKEY", "m1"),
+        ("HIGH_PASS", "300"), ("SECRETARY", "x"), ("PASSWORD_FILE", "inputs/pw"), ("TOKEN", "''"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "inputs/key.json"), ("USE_TOKEN", "true"),
+    ],
+)  # fmt: skip
+def test_a_variable_that_is_no_secret_is_taken(name: str, value: str) -> None:
+    spec = load(f"command: e\nenvironment_variables: {{{name}: {value}}}\n")
+    assert [found for found, _ in spec.environment_variables] == [name]

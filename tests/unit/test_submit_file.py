@@ -28,7 +28,7 @@ from osgbatch.model import (
 )
 from osgbatch.rendering.requirements import requirements_expression
 from osgbatch.rendering.submit import submit_text
-from osgbatch.submit_language import custom_attribute, known_command
+from osgbatch.submit_language import classad_problems, custom_attribute, known_command
 from osgbatch.version import VERSION
 
 SPEC = Spec(Path("/home/ada/sweep/sweep.yaml"), b"", "peaks")
@@ -324,16 +324,8 @@ def test_an_expression_of_several_lines_becomes_one() -> None:
     assert requirements_expression(Requirements(expr="A > 1\n  && B < 2\n")) == "(A > 1 && B < 2)"
 
 
-@pytest.mark.parametrize(
-    "expr", ["A) || (true", "(A", 'B == "x', "B == 'x", "A // B", "A /* B", 'A == "\\"']
-)
-def test_an_expression_cannot_swallow_the_other_requirements(expr: str) -> None:
-    with pytest.raises(OsgbatchError, match=r"parenthesis|quotation|comments"):
-        render(replace(SPEC, requirements=Requirements(expr=expr)))
-
-
 def test_parentheses_in_strings_do_not_count() -> None:
-    expr = 'regexp("^a(b$", Machine) && Name == "\\")" && \'odd)name\' > 1'
+    expr = 'regexp("^a(b$", Machine) && Name == "\\")"'
     assert requirements_expression(Requirements(expr=expr)) == f"({expr})"
     text = render(replace(SPEC, requirements=Requirements(expr=expr)))
     assert htcondor2.Submit(text).expand("requirements") == f"({expr})"
@@ -437,3 +429,28 @@ def test_what_condor_submit_does_not_know_is_unknown(key: str) -> None:
 )  # fmt: skip
 def test_attributes_of_the_users_own(key: str, custom: bool) -> None:
     assert custom_attribute(key) is custom
+
+
+@pytest.mark.parametrize(
+    "expr",
+    [
+        "A) || (true", "(A", 'B == "x', "B == 'x", 'A == "\\"', "A // B",
+        "true } || { false", "TARGET.x == 1 ] [", "(a]", "{a)", "a) || (b", "member(x, {1, 2)",
+        "x == 1 // all", "x /* y", 'a == "b', "[a = 1", "a, b", "a; b",
+    ],
+)  # fmt: skip
+def test_an_expression_that_could_leave_its_parentheses_is_refused(expr: str) -> None:
+    with pytest.raises(OsgbatchError):
+        render(replace(SPEC, requirements=Requirements(os=("el9",), expr=expr)))
+    assert list(classad_problems(expr))
+
+
+@pytest.mark.parametrize(
+    "expr",
+    [
+        'member(TARGET.x, {"a", "]"}) && y[0] == 1', '"}" != x && (a || b)',
+        'regexp("//", x) && x =?= 1',
+    ],
+)  # fmt: skip
+def test_a_sound_expression_is_taken_as_it_is(expr: str) -> None:
+    assert requirements_expression(Requirements(expr=expr)) == f"({expr})"

@@ -292,3 +292,13 @@ def test_a_table_that_cannot_be_read_is_shown_in_the_spec(
     with pytest.raises(OsgbatchError) as caught:
         read(tmp_path, name)
     assert str(caught.value).replace(f"{tmp_path}/", "").startswith(message)
+
+
+def test_a_cell_that_is_too_long_is_told_with_what_to_do(tmp_path: Path) -> None:
+    content = b"a,b\n1,2\n3," + b"x" * 131_073 + b"\n"
+    said = complaint(tmp_path, "t.csv", content)
+    assert "t.csv:3:1: a cell of this row has more than 131,072 characters" in said
+    assert "Put long values into files" in said and "quote" not in said and "not CSV" not in said
+    said = complaint(tmp_path, "t.csv", b'a,b\n1,"2\n' + b"3,4\n" * 40_000)
+    assert "t.csv:2:1: a cell of this row has more than 131,072" in said
+    assert "or its quote is never closed" in said

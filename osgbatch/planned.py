@@ -1,0 +1,157 @@
+"""The flow from a spec to its plan: nothing is written, and only what it needs is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from osgbatch.errors import SpecError, SpecErrors
+from osgbatch.model import Payload, Plan, Resolved, Resources, Spec
+from osgbatch.planning.checks import missing_files, unknown_names
+from osgbatch.planning.plan import make_plan
+from osgbatch.planning.resolve import resolve
+from osgbatch.spec.load import load_spec
+from osgbatch.sweep.expand import expand
+
+if TYPE_CHECKING:
+    from osgbatch.packing.archive import Member
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the command line says about a sweep.
+
+    settings: what wins over the spec, `resources.memory=4GB`; fit_pool: group the tasks so that
+    the jobs fill the pool's free slots.
+    """
+
+    settings: Sequence[str] = ()
+    fit_pool: bool = False
+
+
+AS_WRITTEN = Choices()
+"""The sweep as its spec has it."""
+
+
+def plan_sweep(path: Path, batch_root: Path | None = None, choices: Choices = AS_WRITTEN) -> Plan:
+    """load → expand → plan. Raises SpecErrors with all that is wrong in the table and the files."""
+    try:
+        spec = load_spec(path, choices.settings)
+    except SpecErrors as error:
+        raise _in_order([*error.errors, *_more_mistakes(error)], path) from None
+    try:
+        table = expand(spec)
+    except (SpecError, SpecErrors) as error:
+        raise _in_order([*_each(error), *missing_files(spec)], path) from None
+    return make_plan(spec, table, batch_root, _slots_counter(spec) if choices.fit_pool else None)
+
+
+def _more_mistakes(error: SpecErrors) -> Iterator[SpecError]:
+    """What else is wrong with a spec that cannot be read whole: files, tables, names in braces."""
+    spec = error.spec
+    if spec is None:
+        return
+    yield from missing_files(spec)
+    if error.whole_sweep:
+        try:
+            yield from unknown_names(spec, expand(spec))
+        except (SpecError, SpecErrors) as more:
+            yield from _each(more)
+
+
+def _each(error: SpecError | SpecErrors) -> Sequence[SpecError]:
+    return error.errors if isinstance(error, SpecErrors) else (error,)
+
+
+def _in_order(errors: Sequence[SpecError], path: Path) -> SpecErrors:
+    """Errors by their places, those in the spec itself first."""
+    return SpecErrors(
+        sorted(
+            errors,
+            key=lambda e: (e.place.file != str(path), e.place.file, e.place.line, e.place.column),
+        )
+    )
+
+
+def _slots_counter(spec: Spec) -> Callable[[Resources], int]:
+    """Counts the slots that match a job of this sweep, with one question to the collector."""
+    from osgbatch import condor
+    from osgbatch.rendering.requirements import requirements_expression
+
+    def count(wanted: Resources) -> int:
+        if spec.profile.glideins:
+            return 0  # free slots follow demand: what is there now says nothing
+        condor.check_alive()
+        return condor.matching_slots(
+            wanted.cpus,
+            wanted.memory_mb,
+            wanted.disk_kb,
+            wanted.gpus,
+            requirements_expression(spec.requirements) or "true",
+        )
+
+    return count
+
+
+# --- what submit will make of it ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PlannedArchive:
+    """An archive that submit will make. size: bytes of what is in it, unpacked."""
+
+    kind: str
+    names: tuple[str, ...]
+    files: int
+    size: int
+
+
+def planned_archives(plan: Plan) -> list[PlannedArchive]:
+    """The archives of the user's own files; nothing is written. Raises PackingError."""
+    from osgbatch.packing.files import files_members
+    from osgbatch.packing.libraries import libraries_members
+    from osgbatch.packing.tree import tree_members
+
+    spec = plan.spec
+    libraries = [path.text for path in spec.libraries]
+    files = [path.text for path in spec.files]
+    odd = [file.source.name for file in plan.archived_inputs]
+    packed = [
+        ("libraries", libraries, libraries_members(libraries, spec.folder)),
+        ("files", files, files_members(files, spec.folder)),
+        (
+            "inputs",
+            odd,
+            [m for f in plan.archived_inputs for m in tree_members(f.source, f.carried)],
+        ),
+    ]
+    return [
+        PlannedArchive(kind, tuple(names), *_count(members))
+        for kind, names, members in packed
+        if names
+    ]
+
+
+def _count(members: Iterable[Member]) -> tuple[int, int]:
+    """How many files members are, and their bytes."""
+    sizes = [
+        member.source.stat().st_size if member.source else len(member.data or b"")
+        for member in members
+        if not member.is_folder
+    ]
+    return len(sizes), sum(sizes)
+
+
+def expected(plan: Plan, archives: Sequence[PlannedArchive]) -> Resolved:
+    """What a job will ask for, as far as it is known: as if the archives did not shrink."""
+    known = [Payload(a.kind, plan.spec.folder, "", a.size, a.size) for a in archives]
+    return resolve(plan, known)
+
+
+def longest_s(plan: Plan) -> int:
+    """Seconds that HTCondor lets a job run: more than its tasks' time alone; 0 for any time."""
+    from osgbatch.rendering.limits import execute_limit
+
+    return execute_limit(plan.job_s, -(-len(plan.table) // len(plan.jobs)), plan.spec.retries)
