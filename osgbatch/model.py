@@ -148,7 +148,7 @@ class Plan:
 class Payload:
     """An archive (or file of rows) that travels with the jobs.
 
-    kind: environment, library, files, inputs, rows or program; sizes in bytes.
+    kind: environment, container, library, files, inputs, rows or program; sizes in bytes.
     """
 
     kind: str
@@ -165,13 +165,17 @@ class Payload:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A plan with its archives made: all that rendering and the backends need."""
+    """A plan with its archives made: all that rendering and the backends need.
+
+    microarch: the CPU level that the packed environment needs, "x86_64-v3"; empty when any will do.
+    """
 
     plan: Plan
     payload: tuple[Payload, ...]
     resources: Resources
     each: Demand = Demand()
     max_idle: int = 0
+    microarch: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,12 @@ from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch
 from osgbatch.errors import CondorError, OsgbatchError, RefusedError
 from osgbatch.model import Payload, Plan, Resolved, Round, Submitted
+from osgbatch.packed import pack_environment
 from osgbatch.packing.archive import Archive
-from osgbatch.packing.container import image_size, packed_image
-from osgbatch.packing.environment import (
-    EnvironmentArchive,
-    known_environment,
-    packed_environment,
-)
+from osgbatch.packing.environment import EnvironmentArchive
 from osgbatch.packing.files import files_archive
 from osgbatch.packing.inputs import inputs_archive
 from osgbatch.packing.libraries import libraries_archive
-from osgbatch.places import cache_folder
 from osgbatch.planned import AS_WRITTEN, Choices, plan_sweep
 from osgbatch.planning.resolve import resolve
 from osgbatch.planning.summary import plan_data
@@ -45,24 +40,7 @@ from osgbatch.rendering.submit import execute_seconds, job_retries, submit_text
 Say = Callable[[str], None]
 
 
-def packed_environment_size(plan: Plan) -> int | None:
-    """Bytes of the plan's environment when it was packed before; None when it was not."""
-    wanted = plan.spec.environment
-    if wanted.kind == "container":
-        return image_size(wanted, plan.spec.folder, cache_folder())
-    packed = known_environment(wanted, plan.spec.folder, cache_folder())
-    return packed.size if packed else None
-
-
 # --- packing, rendering, submitting ------------------------------------------------------------
-
-
-def _pack_environment(plan: Plan, say: Say) -> EnvironmentArchive | None:
-    """The sweep's environment, from the cache or made now; before a batch folder exists."""
-    wanted, folder = plan.spec.environment, plan.spec.folder
-    if wanted.kind == "container":
-        return packed_image(wanted, folder, cache_folder(), say, plan.spec.requirements.arch)
-    return packed_environment(wanted, folder, cache_folder(), say)
 
 
 def _pack(plan: Plan, environment: EnvironmentArchive | None, payload: Path) -> list[Payload]:
@@ -126,7 +104,8 @@ def _render(
     )
     (round_.folder / names.RETURNED).mkdir(parents=True)
     payload_folder = folder / names.PAYLOAD
-    resolved = resolve(plan, _pack(plan, environment, payload_folder))
+    microarch = environment.microarch if environment else ""
+    resolved = resolve(plan, _pack(plan, environment, payload_folder), microarch)
     items_path = round_.folder / names.ITEMS
     try:
         folders.write_stream(items_path, item_lines(resolved, rows_file=False))
@@ -134,10 +113,12 @@ def _render(
         rows_path = payload_folder / ROWS_FILE
         digest, size = folders.write_stream(rows_path, rows_lines(resolved))
         rows = Payload("rows", rows_path, digest, size, size)
-        resolved = resolve(plan, [*resolved.payload, rows])
+        resolved = resolve(plan, [*resolved.payload, rows], microarch)
         folders.write_stream(items_path, item_lines(resolved, rows_file=True))
     fields = item_names(resolved)
     folders.write_bytes(folder / names.SPEC, plan.spec.text)
+    if environment is not None and environment.lock:
+        folders.write_bytes(folder / names.ENVIRONMENT_LOCK, _encoded(environment.lock))
     folders.write_json(folder / names.PLAN, plan_data(plan))
     folders.write_stream(folder / names.TASKS, folders.tasks_csv(plan.table))
     folders.write_bytes(round_.folder / names.SHIM, _encoded(shim_text(resolved, round_)), 0o755)
@@ -167,7 +148,7 @@ def render_sweep(path: Path, out: Path | None, say: Say, choices: Choices = AS_W
     """Make a batch folder and submit nothing. Whatever fails, no folder is left behind."""
     out = out.absolute() if out else None
     plan = plan_sweep(path, out.parent if out else None, choices)
-    environment = _pack_environment(plan, say)
+    environment = pack_environment(plan, say)
     batch_id = folders.new_id()
     folder = out or _batch_folder(plan, batch_id)
     folders.create(folder)
@@ -201,7 +182,7 @@ def submit_sweep(path: Path, pool: str, say: Say, choices: Choices = AS_WRITTEN)
     cut_short = folders.interrupted(plan.spec.folder / names.BATCHES, plan.spec.text)
     if cut_short is not None and _was_queued(cut_short, say):
         return folders.load(cut_short.folder)
-    environment = _pack_environment(plan, say)
+    environment = pack_environment(plan, say)
     batch_id = folders.new_id()
     folder = _batch_folder(plan, batch_id)
     folders.create(folder)

@@ -9,6 +9,8 @@ from osgbatch.model import JobState, TaskState
 from osgbatch.returned import Returned, whole
 
 SUCCEEDED, FAILED = "succeeded", "failed"
+KILLED_INSIDE = 137
+"""How a job ends whose shim was killed inside a container; the shim itself never ends so."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,10 @@ def _ended(
         return TaskState(
             index, FAILED, "shim-killed", detail, signal=job.signal, attempts=starts, job=job
         )
+    finished = latest is not None and last_came and latest.returned.job.get("state") == "finished"
+    if job.exit_code == KILLED_INSIDE and not finished:
+        detail = "the shim was killed by signal 9 in its container; what the task did is not known"
+        return TaskState(index, FAILED, "shim-killed", detail, signal=9, attempts=starts, job=job)
     damaged = (view.damaged or {}).get(proc, "")
     if latest is None or not last_came:
         detail = damaged or "the job ended, but its archive did not come back"

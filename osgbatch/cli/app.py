@@ -138,9 +138,9 @@ def plan(
 
 def _show_plan(spec: Path, choices: Any, as_json: bool) -> int:
     from osgbatch.cli.plans import plan_text
+    from osgbatch.packed import packed_environment_size
     from osgbatch.planned import plan_sweep
     from osgbatch.planning.summary import plan_data
-    from osgbatch.steps import packed_environment_size
 
     made = plan_sweep(spec, choices=choices)
     size = packed_environment_size(made)

@@ -1,4 +1,4 @@
-"""The commands of `osgbatch pack`: environments and libraries, and the cache they are kept in."""
+"""The commands of `osgbatch pack`: environments, libraries, images, and the cache for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from osgbatch.errors import OsgbatchError
 
 pack = typer.Typer(
     name="pack",
-    help="Pack environments and libraries without submitting; list and clean the cache.",
+    help="Pack environments, libraries and images without submitting; list and clean the cache.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -23,7 +23,9 @@ Out = Annotated[Path | None, typer.Option(help="A file to write the archive to, 
 
 def register(app: typer.Typer) -> None:
     """Make the commands known."""
-    app.add_typer(pack, short_help="Pack environments and libraries; list and clean the cache.")
+    app.add_typer(
+        pack, short_help="Pack environments, libraries, images; list and clean the cache."
+    )
 
 
 @pack.command("env", short_help="Pack an environment, or take it from the cache.")
@@ -118,6 +120,37 @@ def lib(
         )
     else:
         ui.out(f"packed {ui.number_of(made.members, 'member')}: {ui.size(made.size)}\n{made.path}")
+    return exits.OK
+
+
+@pack.command("container", short_help="Build a container image, or take it from the cache.")
+def container(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A definition file, image.def, or a reference to an image: docker://python:3.12.",
+            show_default=False,
+        ),
+    ],
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Build it anew: what the registry has now.")
+    ] = False,
+    out: Out = None,
+    as_json: Json = False,
+) -> int:
+    """Build a container image with apptainer, in one file; unchanged means no work."""
+    from osgbatch.cli.packs import environment_data, environment_text, pack_container, write_out
+    from osgbatch.places import cache_folder
+
+    made = pack_container(source, cache_folder(), refresh, ui.say)
+    path = made.path
+    if out is not None:
+        write_out(made, out)
+        path = out
+    if as_json:
+        ui.out_json(environment_data(made, path, []))
+    else:
+        ui.out(environment_text(made, path))
     return exits.OK
 
 

@@ -16,6 +16,7 @@ from osgbatch import ui
 from osgbatch.errors import OsgbatchError
 from osgbatch.model import Environment, Place, Spec, UserPath
 from osgbatch.packing.archive import Archive
+from osgbatch.packing.container import built_image
 from osgbatch.packing.environment import EnvironmentArchive, packed_environment
 from osgbatch.packing.environment.cleaning import Cleaned, Kept
 from osgbatch.packing.environment.imports import import_warnings
@@ -149,6 +150,21 @@ def pack_environment(
     return made, import_warnings(spec, made.modules) if spec else []
 
 
+def pack_container(source: str, cache: Path, refresh: bool, say: Say) -> EnvironmentArchive:
+    """Build the image of a definition file or of a reference, or take it from the cache.
+
+    Raises OsgbatchError for what is neither, SpecError and PackingError as building does.
+    """
+    if "://" not in source and not source.endswith(".def"):
+        raise OsgbatchError(
+            "this is neither a definition file nor a reference to an image",
+            where=source,
+            fix="Name an image.def, or a reference such as docker://python:3.12; a .sif is an "
+            "image already.",
+        )
+    return built_image(source, Path.cwd(), cache, say, refresh)
+
+
 def write_out(made: EnvironmentArchive | Archive, target: Path) -> None:
     """Copy an archive to where the user wants it, whole or not at all. Raises OSError."""
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -185,6 +201,7 @@ def environment_data(made: EnvironmentArchive, path: Path, warnings: list[str]) 
         "python": made.python,
         "packages": list(made.packages),
         "glibc": made.glibc,
+        "glibc_needed": made.glibc_needed,
         "microarch": made.microarch,
         "notes": list(made.notes),
         "warnings": warnings,
@@ -196,7 +213,9 @@ def environment_text(made: EnvironmentArchive, path: Path) -> str:
     what = [f"Python {made.python}"] if made.python else []
     if made.packages:
         what.append(ui.number_of(len(made.packages), "package"))
-    sizes = f"{ui.size(made.size)}, {ui.size(made.unpacked_size)} unpacked"
+    sizes = ui.size(made.size)
+    if made.unpacked_size:
+        sizes += f", {ui.size(made.unpacked_size)} unpacked"
     lines = [
         f"packed {', '.join(what) or made.kind}: {sizes}",
         *(f"  note: {note}" for note in made.notes),

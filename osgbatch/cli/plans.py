@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from osgbatch import ui
 from osgbatch.model import Column, Plan, Profile, Resources, Spec, TaskPlan
+from osgbatch.packing.container import is_elsewhere
 from osgbatch.planned import PlannedArchive, expected, longest_s, planned_archives
 from osgbatch.planning.grouping import duration, size
 from osgbatch.planning.summary import core_hours, requirement_words
@@ -160,12 +161,7 @@ def _brought(
     spec = plan.spec
     environment = "none: what the execution point has"
     if spec.environment.path:
-        packed = (
-            "not packed yet, submit does it"
-            if environment_size is None
-            else f"packed before, {size(environment_size)}"
-        )
-        environment = f"{spec.environment.path.text} ({packed})"
+        environment = f"{spec.environment.path.text} ({_packed(spec, environment_size)})"
     facts = [("environment", environment)]
     for archive in archives:
         if archive.kind != "inputs":
@@ -177,6 +173,24 @@ def _brought(
     if spec.gather:
         facts.append(("gather", f"{spec.gather.text}, here, when all tasks have succeeded"))
     return facts
+
+
+def _packed(spec: Spec, environment_size: int | None) -> str:
+    """What is known of the environment that travels, or of the image."""
+    if not _travels(spec):
+        return "each execution point gets the image itself"
+    is_image = spec.environment.kind == "container"
+    if environment_size is None:
+        return f"not {'built' if is_image else 'packed'} yet, submit does it"
+    return size(environment_size) if is_image else f"packed before, {size(environment_size)}"
+
+
+def _travels(spec: Spec) -> bool:
+    """Whether jobs are brought an environment or an image from here."""
+    path = spec.environment.path
+    return path is not None and not (
+        spec.environment.kind == "container" and is_elsewhere(path.text)
+    )
 
 
 def _inputs(plan: Plan) -> Iterator[Fact]:
@@ -207,7 +221,7 @@ def _moved(plan: Plan, archives: Sequence[PlannedArchive], environment_size: int
     """What one job is brought, and all jobs; archives count as if nothing were compressed."""
     each = plan.job_bytes + sum(archive.size for archive in archives) + (environment_size or 0)
     unknown: list[str] = []
-    if plan.spec.environment.path is not None and environment_size is None:
+    if _travels(plan.spec) and environment_size is None:
         unknown.append("the environment")
     if _urls(plan):
         unknown.append("what URLs lead to")
@@ -273,7 +287,7 @@ def _resources(plan: Plan, asked: Resources) -> str:
     if asked.gpus:
         wanted.append(_of(asked.gpus, "gpu"))
     text = ", ".join(wanted)
-    if plan.spec.environment.path:
+    if _travels(plan.spec):
         text += ", and disk for the environment"
     if plan.varying:
         named = [name.split("_")[0] for name in plan.varying]

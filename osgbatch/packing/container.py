@@ -62,7 +62,7 @@ def packed_image(
         return None
     path = folder / Path(wanted.path.text).expanduser()
     if path.suffix == ".def":
-        found = _built(path, wanted.path, cache, say)
+        found = _built_definition(path, wanted.path, cache, say)
         _check_image(found.path, wanted.path, arch)
         return found
     _check_image(path, wanted.path, arch)
@@ -161,32 +161,68 @@ def _place(named: UserPath) -> Place:
 # --- a definition file ----------------------------------------------------------------------------
 
 
-def _built(path: Path, named: UserPath, cache: Path, say: Say) -> EnvironmentArchive:
+def built_image(
+    source: str, folder: Path, cache: Path, say: Say, refresh: bool = False
+) -> EnvironmentArchive:
+    """The image of a definition file or of a reference such as docker://…, from the cache or built.
+
+    folder: where a relative path starts. refresh: build even when there is one, for what a registry
+    has now. Raises SpecError and PackingError; the cache is then as it was.
+    """
+    named = UserPath(source, Place(source, 1, 1))
+    if "://" in source:
+        parts = (CODE_VERSION, platform.machine(), source)
+        fingerprint = hashlib.sha256(
+            "\0".join(parts).encode("utf-8", "surrogateescape")
+        ).hexdigest()
+        return _built(source, named, folder, fingerprint, cache, say, refresh)
+    path = folder / Path(source).expanduser()
+    return _built_definition(path, named, cache, say, refresh)
+
+
+def _built_definition(
+    path: Path, named: UserPath, cache: Path, say: Say, refresh: bool = False
+) -> EnvironmentArchive:
     """The image of a definition file, from the cache or built now."""
     try:
         fingerprint = _fingerprint(path)
     except OSError as error:
         what = f'"{named.text}" cannot be read: {error.strerror}'
         raise SpecError(what, _place(named)) from None
-    found = read_entry(cache, fingerprint)
+    path = path.absolute()
+    return _built(str(path), named, path.parent, fingerprint, cache, say, refresh)
+
+
+def _built(
+    source: str,
+    named: UserPath,
+    folder: Path,
+    fingerprint: str,
+    cache: Path,
+    say: Say,
+    refresh: bool,
+) -> EnvironmentArchive:
+    """What apptainer makes of a definition file or a reference; folder: where paths in it start."""
+    found = None if refresh else read_entry(cache, fingerprint)
     if found:
         return found
+    short = source if "://" in source else Path(source).name
     program = next((there for name in PROGRAMS if (there := shutil.which(name))), None)
     if program is None:
         raise SpecError(
             f'"{named.text}" must be built into an image, and there is no apptainer here',
             _place(named),
-            fix="Build it where there is one, apptainer build image.sif "
-            f"{path.name}, and write the .sif in its place.",
+            fix=f"Build it where there is one, apptainer build image.sif {short}, and write the "
+            ".sif in its place.",
         )
-    with locked(cache, fingerprint), workshop(cache) as shop:
-        found = read_entry(cache, fingerprint)
+    with locked(cache, fingerprint) as waited, workshop(cache) as shop:
+        found = read_entry(cache, fingerprint) if waited or not refresh else None
         if found:
             return found
-        say(f"building an image from {path.name} with {Path(program).name}")
+        say(f"building an image from {short} with {Path(program).name}")
         made = shop / "entry" / "image.sif"
         made.parent.mkdir()
-        _run(program, made, path, shop)
+        _run(program, made, source, short, folder, shop)
         return write_entry(
             cache,
             made.parent,
@@ -199,12 +235,12 @@ def _built(path: Path, named: UserPath, cache: Path, say: Say) -> EnvironmentArc
                 packages=(),
                 fingerprint=fingerprint,
                 kind=KIND,
-                made_from=str(path),
+                made_from=source,
             ),
         )
 
 
-def _run(program: str, made: Path, path: Path, shop: Path) -> None:
+def _run(program: str, made: Path, source: str, short: str, folder: Path, shop: Path) -> None:
     """`apptainer build` in the definition's folder, where the paths in it start.
 
     Without root it runs %post under this machine's fakeroot, which does not start in an image with
@@ -219,8 +255,8 @@ def _run(program: str, made: Path, path: Path, shop: Path) -> None:
     for option in ((), (NO_FAKEROOT,)):
         if done is None or NO_FAKEROOT in done.stderr:
             done = subprocess.run(
-                [program, "build", *option, str(made), str(path.absolute())],
-                cwd=path.absolute().parent,
+                [program, "build", *option, str(made), source],
+                cwd=folder,
                 env=variables,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -232,9 +268,9 @@ def _run(program: str, made: Path, path: Path, shop: Path) -> None:
             return
     lines = [line for line in done.stderr.splitlines() if line.strip()][-12:] if done else []
     raise PackingError(
-        f"{Path(program).name} cannot build {path.name}:\n    " + "\n    ".join(lines),
-        where=str(path),
-        fix=f"`apptainer build image.sif {path.name}` shows all of its words.",
+        f"{Path(program).name} cannot build {short}:\n    " + "\n    ".join(lines),
+        where=source,
+        fix=f"`apptainer build image.sif {short}` shows all of its words.",
     )
 
 

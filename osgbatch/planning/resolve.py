@@ -9,9 +9,10 @@ from dataclasses import replace
 from osgbatch.model import Payload, Plan, Resolved
 
 
-def resolve(plan: Plan, payload: Sequence[Payload]) -> Resolved:
+def resolve(plan: Plan, payload: Sequence[Payload], microarch: str = "") -> Resolved:
     """Decide what a job requests: disk is the tasks' sum plus what is brought, also unpacked.
 
+    microarch: the CPU level that the packed environment needs; empty when any will do.
     A sweep of more jobs than the pool takes at once is put into the queue little by little.
     """
     archives = sum(item.size + item.unpacked_size for item in payload)
@@ -27,4 +28,5 @@ def resolve(plan: Plan, payload: Sequence[Payload]) -> Resolved:
         resources=replace(plan.demand, disk_kb=plan.demand.disk_kb + brought),
         each=each,
         max_idle=profile.max_idle if many else 0,
+        microarch=microarch,
     )

@@ -22,9 +22,10 @@ def classad_string(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def requirements_expression(wanted: Requirements) -> str:
+def requirements_expression(wanted: Requirements, needed: str = "") -> str:
     """All that is wanted, joined by `&&`; empty when nothing is.
 
+    needed: the CPU level that the packed environment needs; empty when any will do.
     Raises OsgbatchError for an `expr` whose brackets or quotes do not match, since it would take
     in, or shut out, the other parts.
     """
@@ -32,6 +33,7 @@ def requirements_expression(wanted: Requirements) -> str:
         _any_of(_os(name) for name in wanted.os),
         _any_of(f"TARGET.Arch == {classad_string(_arch(name))}" for name in wanted.arch),
         _microarch(wanted),
+        _needed_level(wanted, needed),
         *(f"TARGET.{cvmfs_attribute(name)} =?= true" for name in wanted.cvmfs),
         *_sites(wanted),
         _own(wanted.expr),
@@ -91,6 +93,16 @@ def _microarch(wanted: Requirements) -> str:
     if all(name == "x86_64" for name in wanted.arch):
         return least
     return f'(TARGET.Arch != "X86_64" || {least})'
+
+
+def _needed_level(wanted: Requirements, level: str) -> str:
+    """The level that an environment needs, wherever an execution point says what it has.
+
+    Levels compare as texts do: there are x86_64-v1 to x86_64-v4.
+    """
+    if not level or wanted.microarch >= level:
+        return ""
+    return f"(isUndefined(TARGET.Microarch) || TARGET.Microarch >= {classad_string(level)})"
 
 
 def _sites(wanted: Requirements) -> list[str]:

@@ -22,8 +22,11 @@ from osgbatch.rendering.templates import fill, submit_value
 from osgbatch.submit_language import MEDIUM_S, duration_category
 from osgbatch.version import VERSION
 
-RETRIED_CODES = tuple(range(101, 110))
-"""The shim's codes for failures of the execution point (docs/architecture.md)."""
+RETRIED_CODES = (*range(101, 110), 137)
+"""The shim's codes for failures of the execution point (docs/architecture.md).
+
+137 is a shim that was killed (KILL) inside a container, of which HTCondor sees no signal.
+"""
 
 _DIRECTIVES = frozenset(["queue", "if", "elif", "else", "endif", "include", "use"])
 """What begins a line of the submit language and is no command."""
@@ -61,7 +64,7 @@ def submit_text(resolved: Resolved, round_: Round, item_names: Sequence[str]) ->
             "items": str(round_.folder / names.ITEMS),
             **_requests(resolved, item_names),
             **_duration(resolved, item_names),
-            **_placement(spec),
+            **_placement(spec, resolved.microarch),
             **_people(spec),
             "container_image": container_image(resolved),
             "mounts": MOUNTS,
@@ -119,12 +122,12 @@ def _duration(resolved: Resolved, item_names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _placement(spec: Spec) -> dict[str, Any]:
-    """Where jobs may run.
+def _placement(spec: Spec, microarch: str) -> dict[str, Any]:
+    """Where jobs may run. microarch: the CPU level that the packed environment needs.
 
     Raises OsgbatchError when the sweep says so in two ways, of which HTCondor would drop one.
     """
-    expression = requirements_expression(spec.requirements)
+    expression = requirements_expression(spec.requirements, microarch)
     if expression and any(key.lower() == "requirements" for key, _ in spec.submit):
         raise OsgbatchError(
             "requirements are given both in `requirements:` and in `submit:`, "

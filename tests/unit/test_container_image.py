@@ -11,7 +11,7 @@ import pytest
 
 from osgbatch.errors import PackingError, SpecError
 from osgbatch.model import Environment, Place, UserPath
-from osgbatch.packing.container import architecture, image_size, packed_image
+from osgbatch.packing.container import architecture, built_image, image_size, packed_image
 
 CODES = {"x86_64": b"02\0", "aarch64": b"04\0"}
 HERE = platform.machine()
@@ -196,3 +196,23 @@ def test_without_apptainer_a_definition_is_refused_with_what_to_do(
     said = refused(tmp_path, "x.def")
     assert "must be built into an image, and there is no apptainer here" in said
     assert "apptainer build image.sif x.def" in said
+
+
+def test_a_reference_is_built_once_and_again_when_asked(tmp_path: Path, apptainer: Path) -> None:
+    cache, said = tmp_path / "cache", list[str]()
+    first = built_image("docker://python:3.12", tmp_path, cache, said.append)
+    assert built_image("docker://python:3.12", tmp_path, cache, said.append) == first
+    assert first.path.read_bytes() == image()
+    assert said == ["building an image from docker://python:3.12 with apptainer"]
+    built_image("docker://python:3.12", tmp_path, cache, said.append, refresh=True)
+    built_image("docker://python:3.13", tmp_path, cache, said.append)
+    assert (apptainer / "log").read_text().count("build ") == 3
+
+
+def test_a_reference_that_cannot_be_had_is_told_in_apptainers_words(
+    tmp_path: Path, apptainer: Path
+) -> None:
+    (apptainer / "broken").touch()
+    with pytest.raises(PackingError, match=r"cannot build docker://a:\n.*FATAL: no such base"):
+        built_image("docker://a", tmp_path, tmp_path / "cache", lambda text: None)
+    assert not list((tmp_path / "cache").rglob("*.sif"))

@@ -209,6 +209,22 @@ def test_a_killed_shim_fails_its_open_tasks_only() -> None:
     ]
 
 
+def test_a_shim_killed_inside_a_container_is_told_as_one_killed_outside() -> None:
+    job = JobState(0, "completed", exit_code=137, starts=1)
+    begun = attempt(0, {0: "succeeded", 1: "started"}, "")
+    for attempts, others in (([begun], "succeeded"), ([], "failed")):
+        first, second = task_states(2, [RoundView([[0, 1]], {0: job}, attempts)])
+        assert first.state == others
+        assert (second.state, second.reason, second.signal) == ("failed", "shim-killed", 9)
+        assert second.exit_code is None
+    ended = attempt(0, {0: "failed"}, "exit")
+    ended = Attempt(
+        0, 0, Returned(ended.returned.path, {"state": "finished"}, ended.returned.tasks)
+    )
+    told = task_states(1, [RoundView([[0]], {0: job}, [ended])])[0]
+    assert (told.reason, told.exit_code) == ("exit", 3)
+
+
 def test_a_later_round_does_not_undo_a_success() -> None:
     good = RoundView([[0], [1]], {0: COMPLETED}, [attempt(0, {0: "succeeded"})])
     later = RoundView([[0, 1]], {0: JobState(0, "running")}, [])

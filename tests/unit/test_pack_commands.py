@@ -128,6 +128,30 @@ def test_what_is_asked_for_is_joined_to_what_the_spec_says(folder: Path) -> None
         environment_of(folder / "sweep.yaml", Asked())
 
 
+def test_an_image_is_built_and_written_where_it_is_wanted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "bin").mkdir()
+    (folder / "bin/apptainer").write_text('#!/bin/sh\nshift\necho "$2" >"$1"\n')
+    (folder / "bin/apptainer").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}/bin:/usr/bin:/bin")
+    (folder / "x.def").write_text("Bootstrap: docker\nFrom: debian:12\n")
+    for source, told in (("x.def", f"{folder}/x.def"), ("docker://a", "docker://a")):
+        done = osgbatch(folder, "pack", "container", source, "--out", "x.sif")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == "x.sif"
+        assert (folder / "x.sif").read_text() == f"{told}\n"
+    data = json.loads(osgbatch(folder, "pack", "container", "docker://a", "--json").stdout)
+    assert (data["kind"], data["made_from"]) == ("container", "docker://a")
+    (folder / "bin/apptainer").unlink()
+    again = osgbatch(folder, "pack", "container", "x.def")
+    assert again.returncode == 0 and "building" not in again.stderr
+    refused = osgbatch(folder, "pack", "container", "x.sif")
+    assert refused.returncode == 2 and "neither a definition file nor" in refused.stderr
+    gone = osgbatch(folder, "pack", "container", "gone.def")
+    assert gone.returncode == 2 and '"gone.def" cannot be read' in gone.stderr
+
+
 def test_imports_that_are_nowhere_are_warned_of(folder: Path) -> None:
     (folder / "job.py").write_text("import numpy, util, waves, torch, inner\n")
     (folder / "util.py").write_text("import pandas\n")

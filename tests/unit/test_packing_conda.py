@@ -109,7 +109,7 @@ def test_what_is_known_of_a_packed_environment(packed: EnvironmentArchive) -> No
     assert packed.kind == "conda" and packed.python == conda_channel.VERSION
     assert {"greet==2.0", "where==1.0", "farewell==1.5", "piped==1.2"} <= set(packed.packages)
     assert {"greet", "where", "farewell", "piped"} <= set(packed.modules)
-    major, minor = map(int, packed.glibc.split("."))
+    major, minor = map(int, packed.glibc_needed.split("."))
     here = tuple(map(int, os.confstr("CS_GNU_LIBC_VERSION").split()[1].split(".")))  # type: ignore[union-attr]
     assert (2, 2) <= (major, minor) <= here
     lines = packed.lock.splitlines()

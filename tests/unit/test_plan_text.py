@@ -165,6 +165,21 @@ def test_an_environment_is_told_packed_or_not(tmp_path: Path) -> None:
     assert "to a job     at most 30 MB" in packed
 
 
+def test_an_image_that_execution_points_get_is_none_of_submits_work(tmp_path: Path) -> None:
+    page = plan_text(made(tmp_path, "command: run\nenvironment: docker://python:3.12\n"), None, 90)
+    assert "docker://python:3.12 (each execution point gets the image itself)" in page
+    assert "to a job     nothing but its parameters" in page
+    assert "submit does it" not in page and "disk for the environment" not in page
+
+
+def test_an_image_in_a_file_is_built_not_packed(tmp_path: Path) -> None:
+    text = "command: run\nenvironment: i.def\n"
+    plan = made(tmp_path, text, **{"i.def": "Bootstrap: docker\nFrom: debian:12\n"})
+    assert "i.def (not built yet, submit does it)" in plan_text(plan, None, 80)
+    assert "to a job     the environment" in plan_text(plan, None, 80)
+    assert "environment  i.def (30 MB)" in plan_text(plan, 30 * 1024**2, 80)
+
+
 def test_plan_json_is_json_and_says_what_the_page_says(tmp_path: Path) -> None:
     files = {"run.sh": "", "data/a.txt": "x", "data/b.txt": "y"}
     data = json.loads(json.dumps(plan_data(made(tmp_path, SWEEP, **files))))

@@ -127,7 +127,7 @@ PLACES: dict[str, tuple[str, Shown]] = {
     "shell's argument": ("bash -c 'printf \"%s\\0\" \"$1\"' bash {x}", same),
     "awk": (ECHO + "\"$(echo a b | awk '{print $2}' )\" {x}", lambda v: ["b", v]),
     "literal awk": (ECHO + "\"$(echo a b | awk '{{print}}')\" {x}", lambda v: ["a b", v]),
-    "find": ("find . -maxdepth 0 -exec printf '%s\\0' {} {x} \\;", lambda v: [".", v]),
+    "find": ("find . -maxdepth 0 -exec printf '%s\\0' {} -{x} \\;", lambda v: [".", f"-{v}"]),
 }  # fmt: skip
 
 

@@ -141,7 +141,7 @@ def test_infrastructure_comes_before_the_first_failing_code(slot: Slot) -> None:
 def test_a_code_of_the_user_is_kept_in_the_record(slot: Slot, code: int) -> None:
     done = slot.run({0: sh(f"exit {code}")})
     assert only(done) == ("exit", str(code))
-    assert done.code == (120 if 100 <= code <= 119 else code) and done.stderr == ""
+    assert done.code == (120 if 100 <= code <= 119 or code == 137 else code) and done.stderr == ""
     assert done.tasks[0]["signal"] == ""
 
 
@@ -152,7 +152,8 @@ def test_a_signal_is_told_where_the_shell_knows(slot: Slot, number: int) -> None
     if number == 2 and slot.shell == "busybox":
         assert only(done) == ("ok", "0")  # INT stays ignored: no env --default-signal there
         return
-    assert done.code == 128 + number
+    # 137 belongs to a shim that was killed inside a container
+    assert done.code == (120 if number == 9 else 128 + number)
     # No shell tells of INT and PIPE, and some builds of bash not of TERM.
     if number in (9, 11, 6) or (number == 15 and task["reason"] == "signal"):
         assert (task["reason"], task["signal"]) == ("signal", str(number))
@@ -278,7 +279,7 @@ def test_rows_that_cannot_be_read_are_109(slot: Slot, tasks: str, word: str) -> 
 @pytest.mark.parametrize(("codes", "tries"), [([137], "2"), ([9], "1"), ([], "1")])
 def test_a_try_that_was_killed_can_be_repeated(slot: Slot, codes: list[int], tries: str) -> None:
     done = slot.run({0: sh("kill -9 $$")}, retry_codes=codes, retry_times=1)
-    assert (done.code, done.tasks[0]["tries"]) == (137, tries)
+    assert (done.code, done.tasks[0]["tries"]) == (120, tries)
     assert ("earlier tries ended with signal 9" in done.tasks[0]["detail"]) == (tries == "2")
 
 

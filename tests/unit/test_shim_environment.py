@@ -50,6 +50,22 @@ def test_python_means_python3_where_only_that_exists(slot: Slot) -> None:
     assert (done.code, done.text(0, "stdout")) == (0, "three a b\n")
 
 
+@pytest.mark.parametrize("there", ["conda-unpack", "Rscript"])
+def test_an_environment_without_python_is_used_as_it_is(slot: Slot, there: str) -> None:
+    files = {f"bin/{there}": "#!/bin/sh\n", "bin/tool": "#!/bin/sh\necho ran\n"}
+    archive = tarball(slot.scratch / "environment-1.tar.gz", files)
+    payload = [{"kind": "environment", **archive}]
+    done = slot.run({0: row("tool")}, payload=payload, has_environment=True)
+    assert (done.code, done.text(0, "stdout")) == (0, "ran\n"), done.stderr
+
+
+def test_an_environment_that_lost_its_python_is_105(slot: Slot) -> None:
+    archive = tarball(slot.scratch / "environment-1.tar.gz", {"bin/tool": "#!/bin/sh\n"})
+    payload = [{"kind": "environment", **archive}]
+    done = slot.run({0: row("tool")}, payload=payload, has_environment=True)
+    assert done.code == 105 and "env python said:" in done.stderr
+
+
 # ---- the user's variables -----------------------------------------------------------------------
 
 OF_THE_SYSTEM = {"PATH", "HOME", "LC_ALL", "BASH_VERSION", "PWD", "IFS", "_CONDOR_SCRATCH_DIR"}

@@ -45,6 +45,7 @@ def render(
     jobs: tuple[tuple[int, ...], ...] = ((0, 1), (2,)),
     home: Path = HOME,
     shared: tuple[InputFile, ...] = (),
+    microarch: str = "",
 ) -> str:
     """The submit file of a small sweep; resources: of the largest job, time summed."""
     batch = home / "batches/b1"
@@ -59,7 +60,7 @@ def render(
         demand=resources,
     )
     payload = (Payload("files", batch / "payload/files-1.tar.gz", "00", 1, 1),)
-    resolved = Resolved(plan, payload, resources, max_idle=max_idle)
+    resolved = Resolved(plan, payload, resources, max_idle=max_idle, microarch=microarch)
     round_ = Round(batch / "rounds/001", "0123456789ab", "peaks", 1, len(jobs), home)
     return submit_text(resolved, round_, ("tasks", "rows", *extra_names))
 
@@ -120,7 +121,7 @@ member(TARGET.GLIDEIN_Site, {{"UW-Madison", "SU ITS"}}) && (HasThing && Speed > 
 # HTCondor starts the job again; a task's own failure is final.
 max_retries = 2
 retry_until = (ExitCode =!= undefined) && !member(ExitCode, \
-{{101, 102, 103, 104, 105, 106, 107, 108, 109}})
+{{101, 102, 103, 104, 105, 106, 107, 108, 109, 137}})
 
 # The back-stop: the shim keeps each task's own time.
 allowed_execute_duration = 9020
@@ -265,10 +266,10 @@ PILOT = {
 POINTS = {"debian": DEBIAN, "rocky": ROCKY, "arm": ARM, "pilot": PILOT}
 
 
-def matching(wanted: Requirements) -> set[str]:
+def matching(wanted: Requirements, needed: str = "") -> set[str]:
     """The execution points that a job with these requirements matches, as ClassAds say."""
     job = classad2.ClassAd()
-    job["Requirements"] = classad2.ExprTree(requirements_expression(wanted))
+    job["Requirements"] = classad2.ExprTree(requirements_expression(wanted, needed))
     found = set()
     for name, attributes in POINTS.items():
         point = classad2.ClassAd(attributes)
@@ -308,6 +309,19 @@ def matching(wanted: Requirements) -> set[str]:
 )
 def test_jobs_match_what_they_need(wanted: Requirements, expected: set[str]) -> None:
     assert matching(wanted) == expected
+
+
+def test_the_level_that_an_environment_needs_is_asked_where_it_is_told() -> None:
+    assert matching(Requirements(), "x86_64-v3") == {"debian", "arm", "pilot"}  # arm tells none
+    assert matching(Requirements(), "x86_64-v2") == {"debian", "rocky", "arm", "pilot"}
+    assert matching(Requirements(microarch="x86_64-v2"), "x86_64-v3") == {"debian", "pilot"}
+    wanted = Requirements(microarch="x86_64-v3")
+    assert requirements_expression(wanted, "x86_64-v2") == requirements_expression(wanted)
+
+
+def test_the_level_of_an_environment_is_in_the_submit_file() -> None:
+    expected = '(isUndefined(TARGET.Microarch) || TARGET.Microarch >= "x86_64-v3")'
+    assert commands(render(microarch="x86_64-v3"))["requirements"] == expected
 
 
 def test_the_ospools_own_words_for_sites() -> None:

@@ -34,7 +34,7 @@ def known_environment(wanted: Environment, folder: Path, cache: Path) -> Environ
     if wanted.path is not None and wanted.kind == "conda":
         from osgbatch.packing.environment.conda import cached_conda
 
-        return cached_conda(wanted, folder / wanted.path.text, cache)
+        return cached_conda(wanted, folder / Path(wanted.path.text).expanduser(), cache)
     if wanted.path is None:
         return None
     path = folder / Path(wanted.path.text).expanduser()
@@ -65,7 +65,8 @@ def packed_environment(
     if wanted.path is not None and wanted.kind == "conda":
         from osgbatch.packing.environment.conda import conda_archive
 
-        return conda_archive(wanted, folder / wanted.path.text, cache, say)
+        file = folder / Path(wanted.path.text).expanduser()
+        return conda_archive(wanted, file, cache, say)
     if wanted.path is None:
         return None
     path = folder / Path(wanted.path.text).expanduser()

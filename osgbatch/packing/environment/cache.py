@@ -31,8 +31,10 @@ class EnvironmentArchive:
 
     path, sha256, size, unpacked_size: of the archive, sizes in bytes. python: its version,
     `3.11.2`. packages: `name==version` of everything installed. glibc: the version that travels
-    with it; the execution point's does not matter. microarch: the CPU level that what comes from
-    this machine was built for, `x86_64-v2`; empty when any will do. notes: for reports.
+    with it, so that the execution point's does not matter; glibc_needed: the least that the
+    execution point must have, where none travels (conda); else empty. microarch: the CPU level that
+    what comes from this machine was built for, `x86_64-v2`; empty when any will do. notes: for
+    reports.
     modules: what can be imported besides the standard library, by top-level names; empty when it
     is not known. kind: as in the spec. made_from: the file or folder, for people.
     lock: the text of a lock file, from which a conda environment can be made again.
@@ -45,6 +47,7 @@ class EnvironmentArchive:
     python: str
     packages: tuple[str, ...]
     glibc: str = ""
+    glibc_needed: str = ""
     microarch: str = ""
     fingerprint: str = ""
     notes: tuple[str, ...] = ()
@@ -72,6 +75,7 @@ def read_entry(cache: Path, fingerprint: str) -> EnvironmentArchive | None:
             python=noted["python"],
             packages=tuple(noted["packages"]),
             glibc=noted["glibc"],
+            glibc_needed=noted.get("glibc_needed", ""),
             microarch=noted["microarch"],
             fingerprint=noted["fingerprint"],
             notes=tuple(noted["notes"]),

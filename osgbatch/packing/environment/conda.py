@@ -14,9 +14,10 @@ from typing import Any
 
 from osgbatch.errors import PackingError
 from osgbatch.model import Environment
-from osgbatch.packing.archive import Archive, printable, write_archive
+from osgbatch.packing.archive import Archive, Member, printable, write_archive
 from osgbatch.packing.environment import cache as kept
 from osgbatch.packing.environment import conda_elf, conda_install, interpreter, strip
+from osgbatch.packing.environment.build import unpacked
 from osgbatch.packing.environment.cache import EnvironmentArchive
 from osgbatch.packing.environment.conda_files import META, pack_conda_prefix
 from osgbatch.packing.environment.conda_lock import Lock, Package, lock_text, read_lock
@@ -26,11 +27,11 @@ from osgbatch.packing.environment.conda_spec import CondaSpec, read_conda_spec
 from osgbatch.packing.environment.conda_unpack import UNPACK
 from osgbatch.packing.environment.imports import importable
 from osgbatch.packing.environment.packages import Distribution, distributions, top_modules
-from osgbatch.packing.environment.trial import SECONDS, Trial, run_python, try_environment, unpack
+from osgbatch.packing.environment.trial import SECONDS, Trial, run_python, try_environment
 from osgbatch.packing.tree import absolute
 
 KIND = "environment"
-PACKER = "conda 1"
+PACKER = "conda 2"
 """Part of every fingerprint: raise it when the same file gives another archive."""
 SHOWN = 5
 
@@ -141,31 +142,16 @@ def _build(
             install_with_pip(spec.pip, pins, spec.file, prefix, shop, say)
         built = _described(spec, prefix, packages)
         say(f"packing {len(packages)} conda packages and {len(built.pip)} of pip's")
-        stripped = strip.Stripped([], 0, 0)
-
-        def amend(members: list[Any]) -> list[Any]:
-            nonlocal stripped
-            stripped = strip.strip(members) if wanted.strip else strip.Stripped(members, 0, 0)
-            return stripped.members
-
-        members = pack_conda_prefix(prefix, notes.append, amend)
-        if wanted.strip:
-            notes.append(strip.note(stripped.files, stripped.bytes))
-        needs = conda_elf.needs(
-            prefix, [prefix / member.name for member in members if member.source is not None]
-        )
-        notes += _needs_notes(needs)
-        archive = write_archive(members, shop / "built", KIND)
-        if wanted.test:
-            say("trying the environment at another path")
-            _judge(_tried(wanted, built, archive, shop), wanted, built, shop, spec.file)
+        archive, members, found = _pack_and_try(wanted, built, shop, spec.file, say)
+        needs = conda_elf.needs(prefix, [prefix / one.name for one in members if one.source])
+        notes = [*notes, *found, *_needs_notes(needs)]
         by_pip = [f"{one.name}=={one.version}" for one in built.pip]
         by_conda = [f"{one.name}=={one.version}" for one in packages]
         entry = kept.entry_of(
             archive,
             python=interpreter.describe(built.python).version,
             packages=tuple(sorted((*by_conda, *by_pip))),
-            glibc=needs.glibc,
+            glibc_needed=needs.glibc,
             microarch=_microarch(packages, needs.level),
             fingerprint=fingerprint,
             notes=tuple(notes),
@@ -175,6 +161,47 @@ def _build(
             lock=lock_text(packages, by_pip, conda_install.subdir()),
         )
         return kept.write_entry(cache, archive.path.parent, entry)
+
+
+def _pack_and_try(
+    wanted: Environment, built: _Built, shop: Path, file: Path, say: Say
+) -> tuple[Archive, list[Member], list[str]]:
+    """The archive, its members, and notes; once more where something needs what was stripped."""
+    keep: set[str] = set()
+    while True:
+        notes: list[str] = []
+        members = packed_members(wanted, built.prefix, keep, notes)
+        archive = write_archive(members, shop / f"built-{len(keep)}", KIND)
+        if not wanted.test:
+            return archive, members, [*notes, "not tried before it was sent"]
+        say("trying the environment at another path")
+        trial = _tried(wanted, built, archive, shop / f"trial-{len(keep)}")
+        needed = strip.needed(trial.failed) - keep if wanted.strip and not trial.broken else set()
+        if not needed:
+            _judge(trial, wanted, built, shop, file)
+            return archive, members, notes
+        say(f"not stripping {', '.join(sorted(needed))}, which then cannot be imported")
+        keep |= needed
+
+
+def packed_members(
+    wanted: Environment, prefix: Path, keep: set[str], notes: list[str]
+) -> list[Member]:
+    """What travels of a conda environment.
+
+    keep: packages that are not stripped. notes: gets what there is to say.
+    """
+    left = strip.Stripped([], 0, 0)
+
+    def amend(members: list[Member]) -> list[Member]:
+        nonlocal left
+        left = strip.strip(members, keep) if wanted.strip else strip.Stripped(members, 0, 0)
+        return left.members
+
+    members = pack_conda_prefix(prefix, notes.append, amend)
+    if wanted.strip:
+        notes.append(strip.note(left.files, left.bytes))
+    return members
 
 
 def _described(spec: CondaSpec, prefix: Path, packages: list[Package]) -> _Built:
@@ -227,12 +254,11 @@ def _microarch(packages: list[Package], level: int) -> str:
     return f"x86_64-v{level}" if level > 1 else ""
 
 
-def _tried(wanted: Environment, built: _Built, archive: Archive, shop: Path) -> Trial:
+def _tried(wanted: Environment, built: _Built, archive: Archive, folder: Path) -> Trial:
     """Unpack at another path, put right and import, while the first path has another name."""
-    folder = shop / "trial"
     scratch = folder / "scratch"
     scratch.mkdir(parents=True)
-    root = unpack(archive.path, folder)
+    root = unpacked(archive.path, folder)
     named = [one for one in built.installed if one.requested] or list(built.installed)
     modules = {module for one in (*named, *built.pip) for module in one.modules}
     away = built.prefix.with_name("away")

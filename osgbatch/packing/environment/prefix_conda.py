@@ -8,13 +8,13 @@ from pathlib import Path
 
 from osgbatch.errors import PackingError
 from osgbatch.model import Environment
-from osgbatch.packing.archive import Archive, Member, printable, write_archive
+from osgbatch.packing.archive import Archive, printable, write_archive
 from osgbatch.packing.environment import cache as kept
 from osgbatch.packing.environment import conda_elf, interpreter, strip
 from osgbatch.packing.environment.build import unpacked
 from osgbatch.packing.environment.cache import EnvironmentArchive
-from osgbatch.packing.environment.conda import KIND, put_right
-from osgbatch.packing.environment.conda_files import META, pack_conda_prefix
+from osgbatch.packing.environment.conda import KIND, packed_members, put_right
+from osgbatch.packing.environment.conda_files import META
 from osgbatch.packing.environment.imports import importable
 from osgbatch.packing.environment.packages import top_modules
 from osgbatch.packing.environment.trial import Trial, run_python, try_environment
@@ -39,7 +39,7 @@ def conda_entry(
     keep: set[str] = set()
     while True:
         found = list(notes)
-        members = _members(wanted, prefix, keep, found)
+        members = packed_members(wanted, prefix, keep, found)
         archive = write_archive(members, shop / f"built-{len(keep)}", KIND)
         if not is_tried:
             break
@@ -58,7 +58,7 @@ def conda_entry(
         archive,
         python=interpreter.describe(python).version if python.exists() else "",
         packages=packages,
-        glibc=needs.glibc,
+        glibc_needed=needs.glibc,
         microarch=f"x86_64-v{needs.level}" if needs.level > 1 else "",
         fingerprint=fingerprint,
         notes=tuple(found),
@@ -67,21 +67,6 @@ def conda_entry(
         made_from=printable(str(prefix)),
     )
     return kept.write_entry(cache, archive.path.parent, entry)
-
-
-def _members(wanted: Environment, prefix: Path, keep: set[str], found: list[str]) -> list[Member]:
-    """What travels. keep: packages that are not stripped. found: gets notes."""
-    left = strip.Stripped([], 0, 0)
-
-    def amend(members: list[Member]) -> list[Member]:
-        nonlocal left
-        left = strip.strip(members, keep) if wanted.strip else strip.Stripped(members, 0, 0)
-        return left.members
-
-    members = pack_conda_prefix(prefix, found.append, amend)
-    if wanted.strip:
-        found.append(strip.note(left.files, left.bytes))
-    return members
 
 
 def _packages(prefix: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -68,7 +68,9 @@ def unpack(archive: Path, folder: Path) -> Path:
     root.mkdir(parents=True)
     command = shutil.which("tar")
     if command:
-        subprocess.run([command, "-xzf", str(archive), "-C", str(root)], check=True)
+        subprocess.run(
+            [command, "-xzf", str(archive), "-C", str(root)], check=True, stderr=subprocess.DEVNULL
+        )
     else:
         with tarfile.open(archive) as tar:
             if hasattr(tarfile, "fully_trusted_filter"):
@@ -114,6 +116,7 @@ def run_python(python: Path, modules: list[str], scratch: Path) -> str | Report:
     """Run the trial with one interpreter; what it reports, or why it reports nothing."""
     command = [str(python), "-c", _TRIAL, json.dumps(modules)]
     environment = {"HOME": str(scratch), "TMPDIR": str(scratch), "PATH": "/usr/bin:/bin"}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"  # it may be a prefix, which stays as it is
     try:
         done = subprocess.run(
             command,
