@@ -22,13 +22,13 @@ _SYSTEMS = (((2, 34), "EL 9"), ((2, 36), "Debian 12"), ((2, 39), "EL 10 and Ubun
 """Systems by the glibc that they have."""
 
 
-def packed_environment_size(plan: Plan) -> int | None:
-    """Bytes of the plan's environment when it was packed before; None when it was not."""
+def planned_environment(plan: Plan) -> tuple[int | None, list[str]]:
+    """Bytes of the plan's environment when it was packed before, else None; and its warnings."""
     wanted = plan.spec.environment
     if wanted.kind == "container":
-        return image_size(wanted, plan.spec.folder, cache_folder())
+        return image_size(wanted, plan.spec.folder, cache_folder()), []
     packed = known_environment(wanted, plan.spec.folder, cache_folder())
-    return packed.size if packed else None
+    return packed.size if packed else None, environment_warnings(plan.spec, packed)
 
 
 def pack_environment(plan: Plan, say: Say) -> EnvironmentArchive | None:

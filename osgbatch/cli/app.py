@@ -137,13 +137,16 @@ def plan(
 
 
 def _show_plan(spec: Path, choices: Any, as_json: bool) -> int:
+    from dataclasses import replace
+
     from osgbatch.cli.plans import plan_text
-    from osgbatch.packed import packed_environment_size
+    from osgbatch.packed import planned_environment
     from osgbatch.planned import plan_sweep
     from osgbatch.planning.summary import plan_data
 
     made = plan_sweep(spec, choices=choices)
-    size = packed_environment_size(made)
+    size, warnings = planned_environment(made)
+    made = replace(made, warnings=(*made.warnings, *warnings))
     if as_json:
         ui.out_json({**plan_data(made), "environment_bytes": size})
     else:

@@ -42,6 +42,20 @@ outputs: [outputs/both, "outputs/of {index}"]
 FILES = {"data/1.txt": "one\n", "data/2.txt": "two\n", "about.txt": "about\n"}
 
 
+KILL_SHIM = """\
+pid=$$ found=
+while [ "${pid:-0}" -gt 0 ]; do
+    if tr '\\0' ' ' <"/proc/$pid/cmdline" | grep -q 'condor_exec\\|shim.sh'; then found=$pid; fi
+    read -r stat <"/proc/$pid/stat"
+    set -- ${stat##*) }
+    pid=$2
+done
+kill -KILL "$found"
+sleep 60
+"""
+"""Kills the oldest of the processes above it that runs the shim."""
+
+
 @pytest.fixture(scope="module")
 def busybox() -> Path:
     """An image with nothing but busybox."""
@@ -152,6 +166,25 @@ def test_a_task_that_is_over_its_time_in_a_container_brings_home_what_it_had(
     assert (ran.task(0)["state"], ran.task(0)["reason"]) == ("failed", "time")
     assert (ran.folder / "results/failed/0/outputs/part").read_text() == "b\n"
     assert (ran.folder / "results/failed/0/stdout").read_text() == "a\n"
+
+
+@pytest.mark.usefixtures("with_apptainer")
+@pytest.mark.parametrize("backend", ["condor", "local"])
+def test_a_shim_that_is_killed_in_a_container_is_started_again_and_told(
+    pool: Pool, tmp_path: Path, busybox: Path, backend: str
+) -> None:
+    spec = sweep_in(
+        tmp_path / "sweep",
+        busybox,
+        "environment: image.sif\ncommand: [sh, kill.sh]\nfiles: kill.sh\n"
+        "sweep: {x: [1]}\nretries: {times: 1}\n",
+    )
+    (tmp_path / "sweep/kill.sh").write_text(KILL_SHIM)
+    ran = run_sweep(backend, spec)
+    ended_truly(ran, pool, 0)
+    task = ran.task(0)
+    assert (task["state"], task["reason"], task["signal"]) == ("failed", "shim-killed", 9)
+    assert (task["exit_code"], task["attempts"]) == (None, 2)
 
 
 def test_a_damaged_image_is_refused_before_anything_is_made(pool: Pool, tmp_path: Path) -> None:

@@ -241,6 +241,11 @@ def make_channel(channel: Path, scratch: Path) -> Path:
     package = Package("testy", depends=["python"], files=files, prefixed=prefixed)
     write_package(channel, package)
     files = {
+        f"{site}/needy/__init__.py": b"from needy import tests\n",
+        f"{site}/needy/tests/__init__.py": b"",
+    }
+    write_package(channel, Package("needy", depends=["python"], files=files))
+    files = {
         "lib/libwhere.so": library_with_prefix(scratch),
         "share/where.txt": place + b":" + place + b"/x\nlast line",
         "share/two.bin": b"\0\xff" + place + b"/a'b:" + place + b"/c\0tail",

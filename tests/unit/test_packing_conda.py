@@ -320,6 +320,16 @@ def test_what_a_job_never_needs_is_left_out_on_request(
     assert any(note.startswith("stripped: 2 files") for note in entry.notes)
 
 
+def test_a_package_that_imports_its_tests_keeps_them(
+    channel: Path, cache: Path, tmp_path: Path
+) -> None:
+    entry = pack(spec(tmp_path, channel, "testy", "needy"), cache, Environment("conda", strip=True))
+    with tarfile.open(entry.path) as tar:
+        names = set(tar.getnames())
+    assert f"{SITE}/needy/tests/__init__.py" in names
+    assert f"{SITE}/testy/tests/test_it.py" not in names
+
+
 def test_the_users_own_conda_makes_the_environment(
     channel: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,22 @@ def test_conda_unpack_is_run_first_and_r_alone_will_do(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["conda", "ours"])
+def test_what_a_conda_archive_needs_of_an_execution_point_is_read(
+    tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "Rscript").write_text(STARTED)
+    (tmp_path / "Rscript").chmod(0o755)
+    with tarfile.open(tmp_path / "r.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "Rscript", "bin/Rscript")
+        tar.add(os.path.realpath(sys.executable), "bin/program")
+        if kind == "conda":
+            tar.add(tmp_path / "Rscript", "bin/conda-unpack")
+    made = take(tmp_path / "r.tar.gz", tmp_path / "c")
+    assert bool(made.glibc_needed) == (kind == "conda") and made.glibc == ""
+    assert kind == "ours" or made.glibc_needed.startswith("2.")
+
+
 def bad(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path

@@ -19,11 +19,12 @@ from osgbatch.errors import PackingError
 from osgbatch.model import Environment
 from osgbatch.packing.archive import DISK_BLOCK, Archive, printable
 from osgbatch.packing.environment import cache as kept
+from osgbatch.packing.environment import conda_elf
 from osgbatch.packing.environment.build import KIND, PACKER, fingerprint_of, how, unpacked
 from osgbatch.packing.environment.cache import EnvironmentArchive
 from osgbatch.packing.environment.imports import importable
 from osgbatch.packing.environment.prefix_scan import facts
-from osgbatch.packing.environment.trial import SECONDS, Trial, try_environment
+from osgbatch.packing.environment.trial import PLACE, SECONDS, Trial, try_environment
 from osgbatch.packing.tree import absolute
 
 Say = Callable[[str], None]
@@ -92,15 +93,22 @@ def _taken(
     copy = _copied(path, shop)
     notes: list[str] = []
     version = ""
+    needs = conda_elf.Needs()
     if wanted.test:
         say("trying the environment at another path")
         version = _tried(wanted, copy.path, path, listed, shop, notes)
+        if "bin/conda-unpack" in listed.names:  # what else there is has a glibc of its own
+            root = shop / "trial" / PLACE
+            files = (root / name for name in sorted(listed.names))
+            needs = conda_elf.needs(root, (path for path in files if path.is_file()))
     else:
         notes.append("not tried before it was sent")
     entry = kept.entry_of(
         Archive(copy.path, copy.sha256, copy.size, listed.unpacked_size, len(listed.names)),
         python=version,
         packages=listed.packages,
+        glibc_needed=needs.glibc,
+        microarch=f"x86_64-v{needs.level}" if needs.level > 1 else "",
         fingerprint=fingerprint,
         notes=tuple(notes),
         modules=importable(sorted(listed.names)),
