@@ -149,13 +149,17 @@ class Output:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job asks for. memory in MiB, disk in KiB, time in seconds per task (0: none)."""
+    """What a job asks for. memory in MiB, disk in KiB, time in seconds per task (0: none).
+
+    disk_of_job: nobody said what a task needs, so that disk_kb is for all tasks of a job.
+    """
 
     cpus: int = 1
     memory_mb: int = 1024
     disk_kb: int = 2 * 1024 * 1024
     time_s: int = 0
     gpus: int = 0
+    disk_of_job: bool = False
 
 
 @dataclass(frozen=True)
