@@ -98,12 +98,14 @@ class Script:
     """A `script:` for bash, its placeholders made into references to environment variables.
 
     text: what bash is given; names: the placeholders in it, each once; a reference to column x is
-    ${OSGBATCH_PARAM_x}, so that no value is ever read as code.
+    ${OSGBATCH_PARAM_x}, so that no value is ever read as code. whole: those with which bash
+    calculates, so that their values must be whole numbers.
     """
 
     text: str
     names: tuple[str, ...]
     place: Place
+    whole: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -288,7 +288,7 @@ def test_a_job_asks_for_the_disk_of_its_inputs(tmp_path: Path) -> None:
 
 
 def test_a_function_must_leave_its_result(tmp_path: Path) -> None:
-    (tmp_path / "m.py").touch()
+    (tmp_path / "m.py").write_text("def f(): ...\n")
     made = plan(tmp_path, "function: m:f\nfiles: m.py\n")
     wanted = {(o.pattern.fill({}), o.optional) for o in made.outputs}
     assert wanted == {
