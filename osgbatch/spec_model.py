@@ -99,13 +99,14 @@ class Script:
 
     text: what bash is given; names: the placeholders in it, each once; a reference to column x is
     ${OSGBATCH_PARAM_x}, so that no value is ever read as code. whole: those with which bash
-    calculates, so that their values must be whole numbers.
+    calculates, so that their values must be whole numbers. written: the script as the spec has it.
     """
 
     text: str
     names: tuple[str, ...]
     place: Place
     whole: tuple[str, ...] = ()
+    written: str = ""
 
 
 @dataclass(frozen=True)

@@ -138,10 +138,10 @@ def _head(text: str, width: int) -> str:
 
 def _command(spec: Spec, task: TaskPlan, width: int) -> str:
     if spec.script:
-        lines = spec.script.text.strip("\n").splitlines()
+        lines = spec.script.written.strip("\n").splitlines()
         shown = [f" {_head(line, width)}" for line in lines[:MAX_LINES]]
         more = [f"... ({len(lines)} lines in all)"] * (len(lines) > MAX_LINES)
-        return "\n".join(["bash, with the parameters as variables:", *shown, *more])
+        return "\n".join(["bash -eo pipefail, of the script", *shown, *more])
     if spec.function:
         given = ", ".join(f"{name}={value!r}" for name, value in task.params)
         text = f"{spec.function.module}:{spec.function.name}({given})"

@@ -46,7 +46,7 @@ def parse_script(text: str, place: Place) -> Script:
     scanner.scan(text, "code")
     whole = _whole(scanner.pieces)
     code = _checks(whole) + _text(scanner.pieces)
-    return Script(code, tuple(scanner.names), place, whole)
+    return Script(code, tuple(scanner.names), place, whole, text)
 
 
 def _text(pieces: list[str | Reference]) -> str:

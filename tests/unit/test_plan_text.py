@@ -120,9 +120,7 @@ def test_a_terminal_is_never_given_a_users_escape_sequences(tmp_path: Path) -> N
 def test_a_script_is_shown_as_it_is_with_its_first_lines(tmp_path: Path) -> None:
     lines = "".join(f"  echo {n}\n" for n in range(9))
     page = plan_text(made(tmp_path, f"script: |\n  cd {{d}}\n{lines}sweep: {{d: [x]}}\n"), None, 80)
-    assert (
-        'task 0 runs  bash, with the parameters as variables:\n             cd "${OSGBATCH' in page
-    )
+    assert "task 0 runs  bash -eo pipefail, of the script\n             cd {d}\n" in page
     assert "             ... (10 lines in all)" in page
 
 
