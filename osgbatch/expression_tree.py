@@ -182,6 +182,15 @@ class _Parser:
             last = self.tokens[self.position - 1]
             self.fail(f"something is missing after {short(last.text)}", last.start, last.end)
         token = self.token
+        if token.text == "if":
+            self.fail("if is not known here", token.start, token.end, _without_if(self.text))
+        if token.text == "," and self.tokens[self.position - 1].text not in ("[", "(", ","):
+            fix = "" if self.units else ", or a list: [first, second]"
+            number = re.match(r",\d{3}(?!\w)", self.text[token.start :])
+            fix = f"Write and between the two{fix}."
+            if number and self.text[token.start - 1 : token.start].isdigit():
+                fix = "Write numbers without commas."
+            self.fail("a comma joins nothing here", token.start, token.end, fix)
         message = f"unexpected {short(token.text)}"
         self.fail(message, token.start, token.end, _FIXES.get(token.text, ""))
 
@@ -306,7 +315,7 @@ class _Parser:
         if digits.isdigit() and math.isfinite(value):
             value = int(digits)
         kind, word, _, end = self.token
-        if kind == "name" and word not in _KEYWORDS and word not in _FIXES:
+        if kind == "name" and word not in (*_KEYWORDS, *_FIXES, "if"):
             unit = _unit(word)
             if unit is None or not self.units:
                 fix = "Units stand only in resources." if unit else ""
@@ -327,6 +336,26 @@ class _Parser:
         if value > sys.float_info.max:
             self.fail("the number is too large", start, self.tokens[self.position - 1].end)
         return self.node("constant", start, value=value)
+
+
+_IF = re.compile(r"\s*([\d.]+)\s*(\w*)\s+if\s+(.+?)\s+else\s+([\d.]+)\s*(\w*)\s*")
+_A_COLUMN = "a column of the sweep that holds the value"
+
+
+def _without_if(text: str) -> str:
+    """What to write for `4 if n > 100 else 1`: a condition counts as 1 or 0."""
+    found = _IF.fullmatch(text)
+    if found is None:
+        return f"Make {_A_COLUMN}."
+    yes, unit, condition, no, other = found.groups()
+    if unit != other or not (yes.isdigit() and no.isdigit()):
+        return f"Make {_A_COLUMN}."
+    behind = f" {unit}" if unit else ""
+    more = int(yes) - int(no)
+    return (
+        f"Write {no}{behind} {'-' if more < 0 else '+'} {abs(more)}{behind} * ({condition}), "
+        f"or make {_A_COLUMN}."
+    )
 
 
 def short(text: str) -> str:

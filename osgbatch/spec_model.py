@@ -98,12 +98,15 @@ class Script:
     """A `script:` for bash, its placeholders made into references to environment variables.
 
     text: what bash is given; names: the placeholders in it, each once; a reference to column x is
-    ${OSGBATCH_PARAM_x}, so that no value is ever read as code.
+    ${OSGBATCH_PARAM_x}, so that no value is ever read as code. whole: those with which bash
+    calculates, so that their values must be whole numbers. written: the script as the spec has it.
     """
 
     text: str
     names: tuple[str, ...]
     place: Place
+    whole: tuple[str, ...] = ()
+    written: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,13 +164,17 @@ class Output:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job asks for. memory in MiB, disk in KiB, time in seconds per task (0: none)."""
+    """What a job asks for. memory in MiB, disk in KiB, time in seconds per task (0: none).
+
+    disk_of_job: nobody said what a task needs, so that disk_kb is for all tasks of a job.
+    """
 
     cpus: int = 1
     memory_mb: int = 1024
     disk_kb: int = 2 * 1024 * 1024
     time_s: int = 0
     gpus: int = 0
+    disk_of_job: bool = False
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,77 @@ def classad_problems(text: str) -> Iterator[tuple[int, int, str, str]]:
     for match in re.finditer(r"//|/\*", bare):
         what = "a comment would take in what osgbatch writes behind it"
         yield match.start(), 2, what, "Leave it out."
-    yield from _bracket_problems(bare)
+        return
+    broken = list(_bracket_problems(bare))
+    yield from broken or _operator_problems(text, bare)
+
+
+_PIECE = re.compile(
+    r"""(?P<blank>\s+)
+    | (?P<value>\d+(?:\.\d*)?(?:[eE][-+]?\d+)?\w* | \.\d+(?:[eE][-+]?\d+)?\w*
+      | \.?[A-Za-z_]\w*(?:\.\w+)*)
+    | (?P<operator>=\?=|=!=|==|!=|<=|>=|&&|\|\||<<|>>>?|\?:|[-+*/%<>&|^!~?:,])
+    | (?P<open>[(\[{]) | (?P<close>[)\]}])""",
+    re.VERBOSE,
+)
+_PREFIX = frozenset("!-+~")
+_WORDS = {"and": "&&", "or": "||", "not": "!"}
+
+
+def _operator_problems(text: str, bare: str) -> Iterator[tuple[int, int, str, str]]:
+    """Operators without their values, and values without an operator: the first of them.
+
+    bare: the text with `_` in place of what is quoted. What is not known here is let pass.
+    """
+    last: re.Match[str] | None = None
+    at = 0
+    while at < len(bare):
+        piece = _PIECE.match(bare, at)
+        if piece is None:
+            return
+        at = piece.end()
+        if piece.lastgroup == "blank":
+            continue
+        problem = _meeting(text, last, piece)
+        if problem:
+            width = piece.end() - piece.start()
+            yield (piece.start(), width, *problem)
+            return
+        last = piece
+    if last is not None and _is_operator(last):
+        width = last.end() - last.start()
+        yield (
+            last.start(),
+            width,
+            f"something is missing after {last[0]}",
+            "Write it, or leave it out.",
+        )
+
+
+def _is_operator(piece: re.Match[str]) -> bool:
+    return piece.lastgroup == "operator" or piece[0].lower() in ("is", "isnt")
+
+
+def _meeting(text: str, last: re.Match[str] | None, piece: re.Match[str]) -> tuple[str, str] | None:
+    """What is wrong with a piece behind the last one, and what to write; None when nothing is."""
+    found = text[piece.start() : piece.end()]
+    wants_value = last is None or last.lastgroup == "open" or _is_operator(last)
+    if not wants_value and (piece.lastgroup == "value" and not _is_operator(piece)):
+        if last is not None and last.lastgroup == "close" and found.startswith("."):
+            return None  # an attribute of a record
+        word = found.lower()
+        if word in _WORDS:
+            return f"{found} is taken for an attribute", f"Write {_WORDS[word]}."
+        return f"no operator stands before {found}", "Write && or ||, or == to compare."
+    if wants_value and _is_operator(piece) and found not in _PREFIX:
+        if last is None or last.lastgroup == "open":
+            return f"something is missing before {found}", "Write it, or leave it out."
+        if last[0] == "?" and found == ":":
+            return None
+        return f"{found} follows {last[0]} with nothing between", "Leave one of them out."
+    if piece.lastgroup == "close" and last is not None and _is_operator(last):
+        return f"something is missing after {last[0]}", "Write it, or leave it out."
+    return None
 
 
 def _bracket_problems(bare: str) -> Iterator[tuple[int, int, str, str]]:

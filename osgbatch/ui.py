@@ -40,7 +40,7 @@ def printable(text: str) -> str:
 
 def counts(numbers: Mapping[str, int]) -> str:
     """`8 succeeded, 2 running`."""
-    return ", ".join(f"{numbers[state]} {state}" for state in ORDER if numbers.get(state))
+    return ", ".join(f"{numbers[state]:,} {state}" for state in ORDER if numbers.get(state))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:
@@ -49,7 +49,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) 
     width: of the terminal in characters; 0 asks it.
     """
     width = width or shutil.get_terminal_size().columns
-    cells = [[_one_line(text) for text in row] for row in [header, *rows]]
+    cells = [[one_line(text) for text in row] for row in [header, *rows]]
     before = [max(len(row[i]) for row in cells) for i in range(len(header) - 1)]
     indent = sum(before) + 2 * len(before)
     lines: list[str] = []
@@ -60,7 +60,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) 
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """`text` without line breaks and without what a terminal would take for a command."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
@@ -80,5 +80,5 @@ def work(tasks: int, jobs: int) -> str:
 
 
 def number_of(count: int, noun: str) -> str:
-    """`1 task`, `2 tasks`."""
-    return f"{count} {noun}{'s' * (count != 1)}"
+    """`1 task`, `2,000 tasks`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"

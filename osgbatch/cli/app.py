@@ -234,7 +234,11 @@ def submit(
             f"cluster {submitted.cluster}\nbatch {batch.id}: {batch.folder}"
         )
     follow = sys.stdout.isatty() if watch_it is None else watch_it
-    if not follow or as_json:
+    if as_json:
+        return exits.OK
+    if not follow:
+        name = shlex.quote(batch.folder.name)
+        ui.say(f"to follow it: osgbatch watch {name}\nwhen it has ended: osgbatch collect {name}")
         return exits.OK
     _watch(batch)
     return _collect(batch, as_json=False, gather=True)

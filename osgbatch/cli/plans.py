@@ -7,9 +7,23 @@ import shlex
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from osgbatch import ui
-from osgbatch.model import Column, Plan, Profile, Resources, Spec, TaskPlan
+from osgbatch.cli.plan_rows import shown_rows
+from osgbatch.errors import SpecError, SpecErrors
+from osgbatch.model import (
+    Column,
+    Plan,
+    Profile,
+    Resources,
+    Retries,
+    Spec,
+    Table,
+    TaskPlan,
+    Template,
+)
+from osgbatch.names import RESULT_FILE
 from osgbatch.packing.container import is_elsewhere
 from osgbatch.planned import PlannedArchive, expected, longest_s, planned_archives
 from osgbatch.planning.grouping import duration, size
@@ -18,12 +32,11 @@ from osgbatch.submit_language import duration_category
 
 LABEL = 13
 """Characters before the facts: the longest label and two blanks."""
-FIRST_ROWS = 3
-MAX_CELL = 26
-WIDE = 90
-"""Characters of a terminal below which cells are shown shorter."""
 MAX_LINES = 6
 """Lines of a command or a script that are shown."""
+MAX_INPUTS = 5
+"""Inputs of task 0 that are shown."""
+_CHOOSING = ("where", "exclude", "sample")
 
 
 def plan_text(plan: Plan, environment_size: int | None, width: int = 0) -> str:
@@ -53,19 +66,59 @@ Fact = tuple[str, str]
 def _sweep(plan: Plan, width: int) -> list[Fact]:
     spec = plan.spec
     facts = [("sweep", f"{spec.name}, from {_near(spec)}")]
-    tasks = f"{len(plan.table):,}"
-    blocks = [block for block in plan.table.blocks if len(block[0].cells) > 1]
-    parts = [f"{len(block[0].cells):,} {_names(block)}" for block in blocks]
-    parts += [f"{plan.table.copies:,} copies"] * (plan.table.copies > 1)
-    if len(parts) > 1:
-        tasks += " = " + " x ".join(parts)
-    facts.append(("tasks", tasks))
+    facts.append(("tasks", _tasks(plan)))
     lines = plan.grouping or (ui.work(len(plan.table), len(plan.jobs)),)
     facts.append(("jobs", "\n".join(lines)))
     if plan.table.columns:
-        facts.append(("rows", "\n".join(f" {line}" for line in _rows(plan, width - 1))))
+        facts.append(("rows", "\n".join(f" {line}" for line in shown_rows(plan, width - 1))))
     facts.append(("task 0 runs", _command(spec, plan.tasks[0], width)))
+    brought = "\n".join(_arrivals(plan))
+    if brought:
+        facts.append(("task 0 gets", brought))
     return facts
+
+
+def _tasks(plan: Plan) -> str:
+    """`60 = 30 mass x 2 file`, `228 of 252 (12 a x 21 b), chosen by where`."""
+    count = f"{len(plan.table):,}"
+    choosing = [kind for kind in _CHOOSING if any(s.kind == kind for s in plan.spec.sources)]
+    whole = (_all_rows(plan.spec) if choosing else None) or plan.table
+    blocks = [block for block in whole.blocks if len(block[0].cells) > 1]
+    parts = [f"{len(block[0].cells):,} {_names(block)}" for block in blocks]
+    parts += [f"{whole.copies:,} copies"] * (whole.copies > 1)
+    product = " x ".join(parts) if len(parts) > 1 else ""
+    if whole is not plan.table:
+        count += f" of {len(whole):,}" + (f" ({product})" if product else "")
+    elif product:
+        count += f" = {product}"
+    return count + (f", chosen by {_listed(choosing)}" if choosing else "")
+
+
+def _all_rows(spec: Spec) -> Table | None:
+    """The rows before any is chosen; None where they cannot be counted."""
+    from osgbatch.sweep.expand import expand
+
+    sources = tuple(source for source in spec.sources if source.kind not in _CHOOSING)
+    try:
+        return expand(replace(spec, sources=sources))
+    except (SpecError, SpecErrors):  # more rows than a sweep may have, before a sample of them
+        return None
+
+
+def _arrivals(plan: Plan) -> Iterator[str]:
+    """Where the first task finds its inputs, its own before those that all share."""
+    files = plan.tasks[0].inputs
+    shared = set(plan.tasks.shared)
+    files = tuple(sorted(files, key=lambda file: file in shared))
+    start = os.path.realpath(plan.spec.folder)
+    for file in files[:MAX_INPUTS]:
+        source = file.url
+        if not source:
+            relative = os.path.relpath(file.source, start)
+            source = str(file.source) if relative.startswith("../..") else relative
+        yield f"{file.task_path} from {source}"
+    if len(files) > MAX_INPUTS:
+        yield f"and {len(files) - MAX_INPUTS:,} more"
 
 
 def _near(spec: Spec) -> str:
@@ -80,65 +133,16 @@ def _names(block: Sequence[Column]) -> str:
     return names[0] if len(names) == 1 else f"({_some(names, 3)})"
 
 
-def _rows(plan: Plan, width: int) -> Iterator[str]:
-    """The first and the last rows of parameters, as many columns as there is room for."""
-    total = len(plan.tasks)
-    shown = [*range(min(FIRST_ROWS, total)), *([total - 1] if total > FIRST_ROWS else [])]
-    columns = plan.table.columns
-    header = ["task", *(column.name for column in columns)]
-    limit = MAX_CELL if width >= WIDE else MAX_CELL - 6
-    grid = [[_cut(text, limit) for text in header]]
-    for index in shown:
-        task = plan.tasks[index]
-        seen = dict(task.params)
-        cells = [
-            str(seen[column.name]) if column.is_file else cell.text
-            for column, cell in zip(columns, task.row, strict=True)
-        ]
-        grid.append([str(index), *(_cut(text, limit) for text in cells)])
-    if total > FIRST_ROWS + 1:
-        grid.insert(FIRST_ROWS + 1, ["..."])
-    widths = [max(len(row[i]) for row in grid if len(row) > i) for i in range(len(header))]
-    fits = _fitting(widths, width)
-    for number, row in enumerate(grid):
-        line = "  ".join(cell.ljust(w) for cell, w in zip(row[:fits], widths, strict=False))
-        more = len(header) - fits if number == 0 else 0
-        yield f"{line}  {_more(more)}".rstrip() if more else line.rstrip()
-
-
-def _fitting(widths: Sequence[int], width: int) -> int:
-    """How many columns fit, with the count of those that do not; the task and one at least."""
-    for fits in range(len(widths), 2, -1):
-        left = len(widths) - fits
-        used = sum(widths[:fits]) + 2 * (fits - 1)
-        if used + (len(_more(left)) + 2 if left else 0) <= width:
-            return fits
-    return min(2, len(widths))
-
-
-def _more(count: int) -> str:
-    return f"(+ {count} more)"
-
-
-def _cut(text: str, limit: int) -> str:
-    """A cell on one line; of what is long, both ends."""
-    text = _printable(text)
-    if len(text) <= limit:
-        return text
-    tail = (limit - 3) // 2
-    return f"{text[: limit - 3 - tail]}...{text[-tail:]}"
-
-
 def _head(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
 def _command(spec: Spec, task: TaskPlan, width: int) -> str:
     if spec.script:
-        lines = spec.script.text.strip("\n").splitlines()
+        lines = spec.script.written.strip("\n").splitlines()
         shown = [f" {_head(line, width)}" for line in lines[:MAX_LINES]]
         more = [f"... ({len(lines)} lines in all)"] * (len(lines) > MAX_LINES)
-        return "\n".join(["bash, with the parameters as variables:", *shown, *more])
+        return "\n".join(["bash -eo pipefail, of the script", *shown, *more])
     if spec.function:
         given = ", ".join(f"{name}={value!r}" for name, value in task.params)
         text = f"{spec.function.module}:{spec.function.name}({given})"
@@ -146,7 +150,7 @@ def _command(spec: Spec, task: TaskPlan, width: int) -> str:
         text = shlex.join(task.argv)
     else:
         return "the container's own run script"
-    lines = textwrap.wrap(_printable(text), width, break_on_hyphens=False)
+    lines = textwrap.wrap(ui.one_line(text), width, break_on_hyphens=False)
     if len(lines) > MAX_LINES:
         lines[MAX_LINES:] = [f"... ({len(text):,} characters in all)"]
     return "\n".join(lines)
@@ -165,11 +169,12 @@ def _brought(
     facts = [("environment", environment)]
     for archive in archives:
         if archive.kind != "inputs":
-            what = f"{_of(archive.files, 'file')}, {size(archive.size)}"
+            what = f"{ui.number_of(archive.files, 'file')}, {size(archive.size)}"
             facts.append((archive.kind, f"{_some(archive.names)} ({what})"))
     facts += _inputs(plan)
     facts.append(("to a job", _moved(plan, archives, environment_size)))
-    facts.append(("comes back", _some(_outputs(plan)) or "whatever is in outputs/"))
+    facts += _variables(spec)
+    facts.append(("comes back", _outputs(plan)))
     if spec.gather:
         facts.append(("gather", f"{spec.gather.text}, here, when all tasks have succeeded"))
     return facts
@@ -198,7 +203,7 @@ def _inputs(plan: Plan) -> Iterator[Fact]:
     parts = [f"{size(plan.input_bytes)} of different files"] * (plan.input_bytes > 0)
     urls = _urls(plan)
     if urls:
-        parts.append(f"{_of(len(urls), 'URL')} for a task, such as {urls[0]}")
+        parts.append(f"{ui.number_of(len(urls), 'URL')} for a task, such as {urls[0]}")
     if parts:
         yield "inputs", "; ".join(parts)
 
@@ -207,14 +212,34 @@ def _urls(plan: Plan) -> list[str]:
     return [file.url for file in plan.tasks[0].inputs if file.url]
 
 
-def _outputs(plan: Plan) -> list[str]:
-    """What must or may come back, as the spec has it."""
-    found: list[str] = []
-    for output in plan.outputs:
-        parts = enumerate(output.pattern.parts)
-        text = "".join(f"{{{part}}}" if number % 2 else part for number, part in parts)
-        found.append(f"{text} (optional)" if output.optional else text)
-    return found
+def _variables(spec: Spec) -> Iterator[Fact]:
+    """Environment variables of a task, as the spec has them."""
+    if spec.environment_variables:
+        given = [f"{name}={_written(value)}" for name, value in spec.environment_variables]
+        yield "variables", _some(given)
+
+
+def _outputs(plan: Plan) -> str:
+    """What must or may come back, as the spec has it, and what that comes to for task 0."""
+    spec = plan.spec
+    patterns = [_written(o.pattern) + " (optional)" * o.optional for o in spec.outputs]
+    if spec.function:
+        patterns.append(f"{RESULT_FILE} (what the function returns)")
+    text = _some(patterns)
+    if not spec.outputs:
+        text += ", and whatever is in outputs/" if text else "whatever is in outputs/"
+    filled = [output.pattern for output in spec.outputs if output.pattern.names]
+    if filled:
+        names = {name for pattern in filled for name in pattern.names}
+        seen = {name: plan.tasks.texts(name, 0, 1)[0] for name in names}
+        text += f"\nof task 0: {_some([pattern.fill(seen) for pattern in filled])}"
+    return text
+
+
+def _written(template: Template) -> str:
+    """A template as the spec has it."""
+    parts = enumerate(template.parts)
+    return "".join(f"{{{part}}}" if number % 2 else part for number, part in parts)
 
 
 def _moved(plan: Plan, archives: Sequence[PlannedArchive], environment_size: int | None) -> str:
@@ -228,16 +253,17 @@ def _moved(plan: Plan, archives: Sequence[PlannedArchive], environment_size: int
     if not each:
         return " and ".join(unknown) or "nothing but its parameters"
     jobs = len(plan.jobs)
-    total = f", {size(each * jobs)} for {_of(jobs, 'job')}" if jobs > 1 else ""
+    total = f", {size(each * jobs)} for {ui.number_of(jobs, 'job')}" if jobs > 1 else ""
     return f"at most {size(each)}{total}" + (f", and {' and '.join(unknown)}" if unknown else "")
 
 
-def _of(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+def _listed(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _some(names: Sequence[str], limit: int = 8) -> str:
-    shown = ", ".join(_printable(name) for name in names[:limit])
+    shown = ", ".join(ui.one_line(name) for name in names[:limit])
     return shown + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
 
 
@@ -249,12 +275,13 @@ def _asked(plan: Plan, archives: Sequence[PlannedArchive]) -> list[Fact]:
     resolved = expected(plan, archives)
     facts = [("each job", _resources(plan, resolved.resources))]
     if plan.job_s:
-        category = duration_category(longest_s(plan))
         one = spec.resources.time_s
         limit = duration(plan.job_s)
         if one != plan.job_s:
             limit += " for a job" + (f", {duration(one)} for a task" if _same_time(plan) else "")
-        facts.append(("time", f"at most {limit} (category {category})"))
+        if spec.profile.glideins or spec.profile.longest_s:  # others have no such categories
+            limit += f" (category {duration_category(longest_s(plan))})"
+        facts.append(("time", f"at most {limit}"))
     hours = core_hours(plan)
     if hours is not None:
         facts.append(("core hours", f"at most {_hours(hours)}"))
@@ -265,6 +292,10 @@ def _asked(plan: Plan, archives: Sequence[PlannedArchive]) -> list[Fact]:
         wanted.append(f"GPU capability: {spec.gpus.min_capability} or newer")
     if wanted:
         facts.append(("requires", "; ".join(wanted)))
+    if spec.retries != Retries():
+        facts.append(("retries", _retries(spec.retries)))
+    if spec.tags:
+        facts.append(("tags", _some(spec.tags)))
     if spec.submit:
         facts.append(("submit", "\n".join(f"{name} = {value}" for name, value in spec.submit)))
     if spec.project:
@@ -280,20 +311,31 @@ def _asked(plan: Plan, archives: Sequence[PlannedArchive]) -> list[Fact]:
 def _resources(plan: Plan, asked: Resources) -> str:
     """What a job asks for; disk with what is unpacked."""
     wanted = [
-        _of(asked.cpus, "cpu"),
+        ui.number_of(asked.cpus, "cpu"),
         f"{size(asked.memory_mb * 1024**2)} memory",
         f"{size(asked.disk_kb * 1024)} disk",
     ]
     if asked.gpus:
-        wanted.append(_of(asked.gpus, "gpu"))
+        wanted.append(ui.number_of(asked.gpus, "gpu"))
     text = ", ".join(wanted)
     if _travels(plan.spec):
         text += ", and disk for the environment"
     if plan.varying:
         named = [name.split("_")[0] for name in plan.varying]
-        listed = " and ".join(filter(None, [", ".join(named[:-1]), named[-1]]))
-        text += f" (the largest; {listed} {'differ' if named[1:] else 'differs'} between jobs)"
+        text += (
+            f" (the largest; {_listed(named)} {'differ' if named[1:] else 'differs'} between jobs)"
+        )
     return text
+
+
+def _retries(retries: Retries) -> str:
+    """How often and after what a failure is tried again."""
+    if not retries.times:
+        return "none"
+    after = {"infrastructure": "failures of the execution point", "any": "any failure"}.get(
+        retries.on, f"exit code {' or '.join(map(str, retries.codes))}"
+    )
+    return f"{retries.times:,} at most, after {after}"
 
 
 def _same_time(plan: Plan) -> bool:
@@ -325,7 +367,7 @@ def _facts(facts: Iterable[Fact], width: int) -> str:
         start = label
         for part in text.split("\n"):
             indented = part.startswith(" ")
-            clean = _printable(part)
+            clean = ui.one_line(part)
             wrapped = (
                 [clean[1:]]
                 if indented
@@ -335,8 +377,3 @@ def _facts(facts: Iterable[Fact], width: int) -> str:
                 lines.append(f"{start:<{LABEL}}{line}".rstrip())
                 start = ""
     return "\n".join(lines)
-
-
-def _printable(text: str) -> str:
-    """Text without what a terminal would take for a command."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

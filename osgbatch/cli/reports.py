@@ -11,6 +11,7 @@ from osgbatch.batches.folder import read_tasks_csv
 from osgbatch.errors import OsgbatchError
 from osgbatch.following import Status
 from osgbatch.model import TaskState
+from osgbatch.task_ranges import task_ranges
 
 SHOWN = 10
 """How many tasks that went wrong are shown one by one."""
@@ -51,7 +52,7 @@ def status_text(now: Status) -> str:
     lines = [
         f"{now.batch.name}  batch {now.batch.id}  {where}{cluster}",
         f"{now.batch.folder}",
-        f"{len(now.states)} tasks: {ui.counts(now.counts)}",
+        f"{ui.number_of(len(now.states), 'task')}: {ui.counts(now.counts)}",
     ]
     endings = endings_text(now)
     if endings:
@@ -76,19 +77,47 @@ def endings_text(now: Status) -> str:
     wrong = [s for s in now.states if s.state in ("failed", "held", "removed", "unknown")]
     if not wrong:
         return ""
-    parameters = dict(_parameters(now, {s.index for s in wrong[:SHOWN]}))
-    rows = [(str(s.index), parameters.get(s.index, ""), s.state, explain(s)) for s in wrong[:SHOWN]]
+    alike = _alike(wrong)
+    shown = alike[:SHOWN]
+    parameters = dict(_parameters(now, {same[0].index for same in shown if len(same) == 1}))
+    rows = [
+        (_indices(same), parameters.get(same[0].index, ""), same[0].state, _why(same))
+        for same in shown
+    ]
     text = ui.table(("task", "parameters", "state", "why"), rows)
-    if len(wrong) > SHOWN:
-        text += f"\nand {len(wrong) - SHOWN} more"
+    more = sum(map(len, alike[SHOWN:]))
+    if more:
+        text += f"\nand {more:,} more"
     if any(s.archive for s in wrong):
         first = next(s for s in wrong if s.archive)
         text += f"\nits output: osgbatch logs {now.batch.folder.name} --task {first.index}"
     return text
 
 
+def _alike(wrong: Sequence[TaskState]) -> list[list[TaskState]]:
+    """The tasks one by one; those that were removed in the same way together."""
+    found: dict[tuple[str, int], list[TaskState]] = {}
+    for state in wrong:
+        key = (explain(state), -1) if state.state == "removed" else ("", state.index)
+        found.setdefault(key, []).append(state)
+    return list(found.values())
+
+
+def _indices(same: Sequence[TaskState]) -> str:
+    """`0-9+12`, not longer than a column should be."""
+    text = task_ranges([state.index for state in same])
+    return text if len(text) <= 20 else text[:17] + "..."
+
+
+def _why(same: Sequence[TaskState]) -> str:
+    count = f"{len(same):,} tasks: " * (len(same) > 1)
+    return count + explain(same[0])
+
+
 def _parameters(now: Status, wanted: set[int]) -> Iterator[tuple[int, str]]:
     """(index, `x=1 y=b`) of tasks, from the batch's copy of the table."""
+    if not wanted:
+        return
     columns = now.batch.data["columns"]
     for index, row in enumerate(read_tasks_csv(now.batch)):
         if index in wanted:
@@ -118,7 +147,8 @@ def explain(state: TaskState) -> str:
 def collect_text(now: Status, unpacked: int) -> str:
     """What `osgbatch collect` prints."""
     results = now.batch.folder / names.RESULTS
-    lines = [f"{len(now.states)} tasks: {ui.counts(now.counts)}; {unpacked} newly unpacked"]
+    tasks = ui.number_of(len(now.states), "task")
+    lines = [f"{tasks}: {ui.counts(now.counts)}; {unpacked:,} newly unpacked"]
     endings = endings_text(now)
     if endings:
         lines.append(endings)
@@ -130,14 +160,21 @@ def collect_text(now: Status, unpacked: int) -> str:
 def choose_task(now: Status, index: int | None) -> TaskState:
     """The task to show: the one named, else the first that did not succeed, else the first.
 
-    Raises OsgbatchError when there is no such task.
+    Raises OsgbatchError when there is no such task, or nothing has come back of it.
     """
     if index is not None:
         if not 0 <= index < len(now.states):
             raise OsgbatchError(
                 f"there is no task {index}", fix=f"Tasks are 0 to {len(now.states) - 1}."
             )
-        return now.states[index]
+        state = now.states[index]
+        if state.archive is None:
+            why = explain(state)
+            raise OsgbatchError(
+                f"nothing has come back of task {index}",
+                fix=f"It is {state.state}{f' ({why})' if why else ''}.",
+            )
+        return state
     returned: Sequence[TaskState] = [s for s in now.states if s.archive]
     if not returned:
         raise OsgbatchError(

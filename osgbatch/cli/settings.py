@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,8 +22,8 @@ from osgbatch.spec.merging import SHORT, is_whole
 from osgbatch.spec.schema import SpecModel
 
 DEFAULT = "default"
-_SOURCE = 36
-"""Characters for where a setting comes from: `~/.config/osgbatch/config.yaml:12` fits."""
+_MAX_LINES = 8
+"""Lines of a value that are shown; `--json` has all of it."""
 _ALWAYS = ("resources", "retries")
 """Groups of which every default is shown; of the others, only where something in it is set."""
 _EMPTY: dict[Loc, str] = {
@@ -69,17 +71,32 @@ def effective_settings(layered: Layered, spec: Spec | None) -> list[Setting]:
 
 
 def settings_text(settings: list[Setting], width: int = 0) -> str:
-    """Aligned columns; values are cut where the terminal is too narrow for them.
+    """Aligned columns; what is long goes on below, no line is wider than the terminal.
 
     width: of the terminal in characters; 0 asks it.
     """
-    width = width or shutil.get_terminal_size().columns
-    given = [_short_source(setting.source) for setting in settings]
-    names = max(len(setting.name) for setting in settings)
-    sources = max(map(len, given))
-    room = max(16, width - names - sources - 4)
-    rows = [(s.name, _cut(s.text, room), f) for s, f in zip(settings, given, strict=True)]
-    return ui.table(("setting", "value", "from"), rows, max(width, names + room + sources + 4))
+    width = max(30, width or shutil.get_terminal_size().columns)
+    head = ("setting", "value", "from")
+    given = [(s.name, s.text, _short_source(s.source)) for s in settings]
+    rows = [tuple(map(ui.one_line, row)) for row in (head, *given)]
+    longest = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    fits = sum(longest) + 4 <= width
+    names = longest[0] if fits else min(longest[0], width * 3 // 10)
+    room = width - names - 4
+    sources = min(longest[2], max(room - longest[1], room * 3 // 5))
+    values = min(longest[1], room - sources)
+    lines: list[str] = []
+    for name, text, source in rows:
+        wrapped = textwrap.wrap(text, values, break_on_hyphens=False) or [""]
+        if len(wrapped) > _MAX_LINES:
+            wrapped[_MAX_LINES - 1 :] = textwrap.wrap(f"... ({len(text):,} characters)", values)
+        beside = _wrapped_path(source, sources)
+        if len(name) > names:  # a line of its own, so that it stays in one piece
+            lines += _pieces(name, width)
+            name = ""
+        for start, value, end in zip_longest([name], wrapped, beside, fillvalue=""):
+            lines.append(f"{start:<{names}}  {value:<{values}}  {end}".rstrip())
+    return "\n".join(lines)
 
 
 def settings_data(settings: list[Setting], layered: Layered) -> dict[str, Any]:
@@ -93,15 +110,26 @@ def settings_data(settings: list[Setting], layered: Layered) -> dict[str, Any]:
     }
 
 
-def _cut(text: str, room: int) -> str:
-    return text if len(text) <= room else text[: room - 3] + "..."
-
-
 def _short_source(source: str) -> str:
-    """A source that leaves room for values: from here, when that is shorter; its end, else."""
-    if source.startswith("/"):
-        source = min(source, os.path.relpath(source), short_path(source), key=len)
-    return source if len(source) <= _SOURCE else f"...{source[3 - _SOURCE :]}"
+    """A file below this folder as one would type it from here, another by its whole path."""
+    if not source.startswith("/"):
+        return source
+    relative = os.path.relpath(source)
+    return short_path(source) if relative.startswith("../") else relative
+
+
+def _wrapped_path(path: str, width: int) -> list[str]:
+    """A path in lines that end with a folder, where one fits."""
+    lines: list[str] = []
+    while len(path) > width:
+        end = path.rfind("/", 0, width) + 1 or width
+        lines.append(path[:end])
+        path = path[end:]
+    return [*lines, path]
+
+
+def _pieces(text: str, width: int) -> list[str]:
+    return [text[i : i + width] for i in range(0, len(text), width)]
 
 
 # --- what is given --------------------------------------------------------------------------------

@@ -14,6 +14,14 @@ from osgbatch.model import Round, Submitted
 
 _TERSE = re.compile(r"^(\d+)\.(\d+) - (\d+)\.(\d+)$", re.M)
 
+_ABOUT_THE_FILE = re.compile(
+    r"parse error|^ERROR: (?!.*(?:connect|authenti|address|schedd))", re.I | re.M
+)
+_FIX_THE_FILE = (
+    "It does not understand the submit file: what of it comes from the spec stands under "
+    "`submit:` and `requirements:`. See all of it with `osgbatch render`."
+)
+
 
 def submit(round_: Round, lock: int) -> Submitted:
     """Give `job.submit` to condor_submit, which inherits the batch's lock.
@@ -23,12 +31,17 @@ def submit(round_: Round, lock: int) -> Submitted:
     """
     path = round_.folder / names.SUBMIT_FILE
     # No limit: condor_submit has its own, and to stop it half-way would leave us not knowing.
-    said, complained = run(
-        ["condor_submit", "-terse", str(path.relative_to(round_.initialdir))],
-        cwd=round_.initialdir,
-        limit=None,
-        keep=[lock],
-    )
+    try:
+        said, complained = run(
+            ["condor_submit", "-terse", str(path.relative_to(round_.initialdir))],
+            cwd=round_.initialdir,
+            limit=None,
+            keep=[lock],
+        )
+    except CondorError as error:
+        if _ABOUT_THE_FILE.search(error.what):
+            error.fix = _FIX_THE_FILE
+        raise
     match = _TERSE.search(said)
     if match is None:
         raise CondorError(f"condor_submit gave no cluster: {said.strip()}")

@@ -18,8 +18,9 @@ SHORT_JOB_S = 600
 MANY_SHORT_JOBS = 100
 """Fewer short jobs than this are not worth a word."""
 LARGE_MEMORY_MB = 40 * 1024
+LARGE_DISK_KB = 100 * 1024**2
 MANY_CPUS = 8
-"""The OSPool has few slots of so much memory, or of so many cores (reference 1.3)."""
+"""The OSPool has few slots of so much memory or disk, or so many cores (reference 1.3)."""
 MAX_COMPARED = 200_000
 """Rows above which nobody looks for equal ones: a million would take a second."""
 _CHUNK = 16_384
@@ -122,6 +123,8 @@ def _rare_slots(spec: Spec, demand: Resources) -> Iterator[Advice]:
     wanted: list[str] = []
     if demand.cpus >= MANY_CPUS:
         wanted.append(f"{demand.cpus} cpus")
+    if demand.disk_kb > LARGE_DISK_KB:
+        wanted.append(f"{size(demand.disk_kb * 1024)} of disk")
     if demand.memory_mb > LARGE_MEMORY_MB:
         wanted.append(f"{size(demand.memory_mb * 1024**2)} of memory")
     if wanted:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from glob import glob, has_magic
 from pathlib import Path
 
 from osgbatch.errors import SpecError
+from osgbatch.expression_tree import short
 from osgbatch.model import Column, Environment, Place, Spec, Table, Template, UserPath
 from osgbatch.names import SCRIPT_VARIABLE
 
@@ -57,6 +59,41 @@ def long_values(spec: Spec, table: Table) -> Iterator[SpecError]:
                     fix="Put long values into files, and the files' names into the sweep.",
                 )
                 break
+
+
+_WHOLE = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|[0-9]+)|")
+"""What a script lets bash calculate with; an empty cell is for the script to look at first."""
+
+
+def no_whole_numbers(spec: Spec, table: Table) -> Iterator[SpecError]:
+    """Values with which a script lets bash calculate, and that are no whole numbers."""
+    script = spec.script
+    rows = table.copies
+    for block in reversed(table.blocks if script and script.whole else ()):
+        for column in block:
+            if script and column.name in script.whole:
+                found = _not_whole(column)
+                if found is not None:
+                    position, text = found
+                    yield SpecError(
+                        f"bash calculates with {{{column.name}}}, so it must be a whole number, "
+                        f"and in task {position * rows:,} it is {short(text)}",
+                        script.place.at(f"{{{column.name}}}"),
+                        fix="Let a program calculate that can: awk -v "
+                        f"n={{{column.name}}} 'BEGIN {{print n + 1}}'.",
+                    )
+        rows *= len(block[0].cells)
+
+
+def _not_whole(column: Column) -> tuple[int, str] | None:
+    """Position and text of the first cell that is no whole number; None when there is none."""
+    for start in range(0, len(column.cells), _CHUNK):
+        texts = column.texts(start, start + _CHUNK)
+        if not all(map(_WHOLE.fullmatch, texts)):
+            return next(
+                (start + i, text) for i, text in enumerate(texts) if not _WHOLE.fullmatch(text)
+            )
+    return None
 
 
 def _given(spec: Spec) -> Iterator[tuple[str, int, str, Place | None]]:

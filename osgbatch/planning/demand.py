@@ -125,9 +125,8 @@ def job_demand(
     Memory, cpus and gpus of a job are the largest of its tasks', disk and time their sum.
     """
     most_tasks = max(map(len, jobs))
-    largest = replace(
-        wanted, disk_kb=wanted.disk_kb * most_tasks, time_s=wanted.time_s * most_tasks
-    )
+    disks = 1 if wanted.disk_of_job else most_tasks
+    largest = replace(wanted, disk_kb=wanted.disk_kb * disks, time_s=wanted.time_s * most_tasks)
     if not rows:
         return largest, Demand()
     fields = {"cpus": "cpus", "gpus": "gpus", "memory": "memory_mb", "disk": "disk_kb",

@@ -32,13 +32,15 @@ def group(
     task_bytes: int,
     profile: Profile,
     slots: int | None = None,
+    average: bool = False,
 ) -> Grouping:
     """Decide how many jobs run the tasks; `Chunks(tasks, jobs)` then says which runs which.
 
     per_job: tasks per job as the spec has it, 0 for auto. task_s: seconds that a task may take, 0
-    when not known. shared_bytes: input that every job is brought once; task_bytes: input of one
-    task, on average. slots: how many such jobs the pool could start now, when --fit-pool asked;
-    it then decides in place of `tasks_per_job`, and 0 leaves things as they are without it.
+    when not known; average: they differ, and it is their mean. shared_bytes: input that every job
+    is brought once; task_bytes: input of one task, on average. slots: how many such jobs the pool
+    could start now, when --fit-pool asked; it then decides in place of `tasks_per_job`, and 0
+    leaves things as they are without it.
     Between 1 and `tasks` jobs whatever the numbers are; raises ValueError without a task.
     """
     if tasks < 1:
@@ -55,7 +57,7 @@ def group(
         if per_job > 1:
             lines.append(f"{_of(tasks, 'task')}; tasks_per_job: {per_job:,}")
         return Grouping(jobs, (*lines, _sizes(tasks, jobs), *_too_many(jobs, profile)))
-    most, reason = _by_time(tasks, task_s, profile, fitted=slots is not None)
+    most, reason = _by_time(tasks, task_s, profile, fitted=slots is not None, average=average)
     fits, limit = _by_input(tasks, shared_bytes, task_bytes, profile)
     if slots is not None and per_job > 1:
         lines.append(f"tasks_per_job: {per_job:,} gives way to --fit-pool")
@@ -71,16 +73,19 @@ def group(
     return Grouping(jobs, (*lines, *_too_many(jobs, profile)))
 
 
-def _by_time(tasks: int, task_s: int, profile: Profile, *, fitted: bool) -> tuple[int, str]:
+def _by_time(
+    tasks: int, task_s: int, profile: Profile, *, fitted: bool, average: bool
+) -> tuple[int, str]:
     """The most tasks that a job may have for its time, and the arithmetic.
 
     fitted: the slots will decide where the time is not known, else the size of the queue does.
     """
+    one = duration(task_s) + " on average" * average
     if task_s > AIM_S:
-        return 1, f"one takes {duration(task_s)}, over the {duration(AIM_S)} aimed at: 1 per job"
+        return 1, f"one takes {one}, over the {duration(AIM_S)} aimed at: 1 per job"
     if task_s > 0:
         most = AIM_S // task_s
-        return most, f"{duration(AIM_S)} / {duration(task_s)} = {_of(most, 'task')} per job"
+        return most, f"{duration(AIM_S)} / {one} = {_of(most, 'task')} per job"
     unknown = "resources.time is not given"
     if fitted:
         return tasks, unknown

@@ -22,11 +22,17 @@ from osgbatch.model import (
 from osgbatch.names import RESULT_ARRAYS, RESULT_FILE
 from osgbatch.planning.advice import advise, table_notes
 from osgbatch.planning.brought import Brought, check_job, paths, read_entries
-from osgbatch.planning.checks import long_values, missing_files, unknown_names
+from osgbatch.planning.checks import (
+    long_values,
+    missing_files,
+    no_whole_numbers,
+    unknown_names,
+)
 from osgbatch.planning.chunks import Chunks
 from osgbatch.planning.demand import job_demand, row_resources
 from osgbatch.planning.grouping import group
 from osgbatch.planning.inputs import common_folder, forget, real_path, travels_plainly
+from osgbatch.planning.program_checks import command_slips, function_errors, function_slips
 from osgbatch.planning.tasks import Tasks
 
 _CHUNK = 4096
@@ -50,7 +56,13 @@ def make_plan(
     there, resources that cannot be asked for.
     """
     forget()
-    errors = [*unknown_names(spec, table), *missing_files(spec), *long_values(spec, table)]
+    errors = [
+        *unknown_names(spec, table),
+        *missing_files(spec),
+        *long_values(spec, table),
+        *no_whole_numbers(spec, table),
+        *function_errors(spec, table),
+    ]
     resources = _noting(errors, lambda: row_resources(spec, table)) or {}
     entries = read_entries(spec, errors.append)
     initialdir = _initial_folder(spec, table, entries, batch_root)
@@ -69,6 +81,7 @@ def make_plan(
         len(table),
         spec.tasks_per_job,
         task_s=one.time_s,
+        average="time" in resources,
         shared_bytes=shared_bytes,
         task_bytes=-(-row_bytes // len(table)),
         profile=spec.profile,
@@ -102,7 +115,7 @@ def make_plan(
         grouping=grouping.lines,
         job_bytes=shared_bytes + row_bytes_of_job,
         warnings=(
-            *_left_at_home(spec),
+            *_left_at_home(spec, tasks),
             *_odd_names(brought),
             *(found.text for found in advice),
             *table_notes(spec, table),
@@ -210,18 +223,12 @@ def _initial_folder(
     )
 
 
-def _left_at_home(spec: Spec) -> Iterator[str]:
-    """The first mistake of everybody: a script beside the spec that no task is brought."""
-    brought = [Path(path.text) for path in spec.files]
-    for template in spec.command:
-        word = template.parts[0]
-        if template.names or word.startswith(("/", "-", "inputs/")) or "." not in word:
-            continue
-        path = Path(word)
-        if (spec.folder / path).is_file() and not any(
-            path.is_relative_to(b) or path.match(str(b)) for b in brought
-        ):
-            yield f"the command names {word}, which no task is brought: add it to files: [{word}]"
+def _left_at_home(spec: Spec, tasks: Tasks) -> Iterator[str]:
+    """What the command or the function names, and no task is brought."""
+    yield from function_slips(spec)
+    if spec.command:
+        first = tasks[0]
+        yield from command_slips(spec, first.inputs, first.argv)
 
 
 def _odd_names(brought: Brought) -> Iterator[str]:

@@ -27,6 +27,12 @@ def plan_data(plan: Plan) -> dict[str, Any]:
         "varying": list(plan.varying),
         "core_hours": core_hours(plan),
         "requirements": requirement_words(spec.requirements),
+        "environment_variables": [name for name, _ in spec.environment_variables],
+        "retries": {
+            "times": spec.retries.times,
+            "on": list(spec.retries.codes) if spec.retries.on == "codes" else spec.retries.on,
+        },
+        "tags": list(spec.tags),
         "profile": spec.profile.name,
         "max_idle": resolve(plan, ()).max_idle,
         "max_running": spec.max_running,

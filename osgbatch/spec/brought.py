@@ -51,7 +51,12 @@ def _input(
             what = f'a list is brought to a folder, and "{target[0]}" is none'
             reading.fail(what, reading.place(target[1]), f"Write {target[0]}/.")
     template = reading.template(text.removeprefix("@"), place)
-    if template and not problem and (where or target[0] is None):
+    if template and template.names and is_list:
+        name = template.names[0]
+        what = f"a list is the same for all tasks, and {{{name}}} differs"
+        fix = f'Bring what differs by its own path: "data/{{{name}}}.csv", or name one list.'
+        reading.fail(what, place.at(f"{{{name}}}"), fix)
+    elif template and not problem and (where or target[0] is None):
         yield Input(template, where, key, is_list)
 
 

@@ -40,7 +40,8 @@ def read_resources(
             ("gpus", "gpus", plain.gpus),
         )
     }
-    return Resources(**numbers), tuple(expressions), gpus
+    of_job = "disk" not in model.resources.model_fields_set
+    return Resources(**numbers, disk_of_job=of_job), tuple(expressions), gpus
 
 
 def _check_gpus_once(reading: Reading) -> None:

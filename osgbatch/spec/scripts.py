@@ -44,21 +44,26 @@ def parse_script(text: str, place: Place) -> Script:
         )
     scanner = Scanner(text, place)
     scanner.scan(text, "code")
-    return Script(_checks(scanner.pieces) + _text(scanner.pieces), tuple(scanner.names), place)
+    whole = _whole(scanner.pieces)
+    code = _checks(whole) + _text(scanner.pieces)
+    return Script(code, tuple(scanner.names), place, whole, text)
 
 
 def _text(pieces: list[str | Reference]) -> str:
     return "".join(piece if isinstance(piece, str) else piece.text() for piece in pieces)
 
 
-def _checks(pieces: list[str | Reference]) -> str:
+def _whole(pieces: list[str | Reference]) -> tuple[str, ...]:
+    """The columns with which bash calculates, each once."""
+    calculated = (p.name for p in pieces if isinstance(p, Reference) and p.integer)
+    return tuple(dict.fromkeys(calculated))
+
+
+def _checks(names: tuple[str, ...]) -> str:
     """What makes the variables for the places where bash calculates: empty if not a number.
 
     On the first line, so that the numbers of lines in bash's messages stay right.
     """
-    names = dict.fromkeys(
-        piece.name for piece in pieces if isinstance(piece, Reference) and piece.integer
-    )
     return "".join(
         f"[[ ${SCRIPT_VARIABLE}{name} =~ ^[-+]?(0[xX][0-9a-fA-F]+|[0-9]+)$ ]]"
         f" && {INTEGER}{name}=${SCRIPT_VARIABLE}{name} || {INTEGER}{name}=; "

@@ -154,7 +154,7 @@ def pair(value: Any) -> dict[str, Any]:
         fix = f"Write a list: [{parts}]." if value else "Write {model.h5: weights/model.h5}."
         raise Advice("should be one pair, {source: target}", fix)
     if _quotes(value):
-        raise Advice("a source has no target", _quotes(value))
+        raise Advice("without quotes, braces make a pair {source: target}", _quotes(value))
     (source, target), *_ = value.items()
     nonempty(source)
     if isinstance(target, (dict, list)) or target is None or not str(target).strip():

@@ -10,6 +10,7 @@ from osgbatch.errors import SpecError
 from osgbatch.model import Place
 
 _KEY = re.compile(r"\s*(?:- +)?[^\s'\"#{}\[\],&*!|>%@`][^:{}\[\]'\"]*$")
+_REST_OF_TEXT = re.compile(r"(?:\{\w+\}|[^\s,\]{}])*")
 _CLOSING = {"'": "single quote", '"': "double quote", "}": "brace", "]": "bracket"}
 
 
@@ -134,6 +135,18 @@ class _Reader:
             close = "]" if opened == "[" else "}"
             what = f'"{opened}" is opened and never closed'
             return self._wrong(what, self.start, 1, f"Close it with {close}.")
+        line, column = self.at
+        source = self._line(line)
+        if char in "]}":
+            close = "]" if opened == "[" else "}"
+            fix = f"Write {close} for the {opened} in column {self.start[1] + 1}."
+            return self._wrong(f"a {close} is missing before this", self.at, 1, fix)
+        text = re.search(r"\{\w+\}$", source[:column])
+        if text:
+            rest = _REST_OF_TEXT.match(source, column)
+            word = text[0] + (rest[0] if rest else "")
+            what = f'text cannot begin with "{{" without quotes: {word}'
+            return self._wrong(what, (line, text.start()), len(word), f'Write "{word}".')
         return self._wrong("a comma is missing before this", self.at)
 
     def _no_key(self) -> SpecError:

@@ -123,6 +123,16 @@ def test_auto_aims_at_an_hour_and_shows_its_arithmetic(
     assert grouped(tasks, task_s=task_s) == Grouping(jobs, lines)
 
 
+def test_a_mean_is_called_one() -> None:
+    def first(task_s: int) -> str:
+        return group(
+            8, 0, task_s=task_s, shared_bytes=0, task_bytes=0, profile=GENERIC, average=True
+        ).lines[0]
+
+    assert first(300) == "8 tasks; 1 h / 5 min on average = 12 tasks per job"
+    assert first(7200) == "8 tasks; one takes 2 h on average, over the 1 h aimed at: 1 per job"
+
+
 def test_the_input_of_a_job_wins_over_its_time() -> None:
     made = grouped(1000, task_s=60, shared=100 * MB, each=40 * MB)
     assert made.jobs == 100

@@ -617,7 +617,7 @@ def config_lines(*arguments: str) -> dict[str, tuple[str, str]]:
     done = CliRunner().invoke(app, ["config", *arguments], env={"COLUMNS": "100"})
     assert done.exception is None, done.output
     lines = [line.split("  ") for line in done.output.splitlines()]
-    cells = [[cell.strip() for cell in line if cell] for line in lines]
+    cells = [[cell.strip() for cell in line if cell] for line in lines if line[0]]
     return {cell[0]: (cell[1], cell[2]) for cell in cells}
 
 
@@ -665,14 +665,36 @@ def test_config_says_that_a_profile_gave_a_setting(monkeypatch: pytest.MonkeyPat
     assert found["profile"] == ("ours", "host name")
 
 
-def test_config_fits_80_columns() -> None:
+@pytest.mark.parametrize("width", [30, 60, 80, 200])
+def test_config_fits_the_terminal_and_wraps_what_is_long(width: int) -> None:
     folder = "a-folder-with-a-rather-long-name/another-one"
-    path = write(f"{folder}/sweep.yaml", f"command: {'word ' * 60}\nsweep: {{x: {[*range(99)]}}}\n")
+    long = "AN_ENVIRONMENT_VARIABLE_OF_A_LONG_NAME"
+    path = write(
+        f"{folder}/sweep.yaml",
+        f"command: run {'word ' * 20}end\nsweep: {{x: {[*range(9999)]}}}\n"
+        f"environment_variables: {{{long}: {'v' * 70}}}\n",
+    )
     layered = read_layers(path)
-    text = settings_text(effective_settings(layered, load_spec(path)), 80)
-    assert max(map(len, text.splitlines())) <= 80
-    assert "command           word word" in text
-    assert "..." in text
+    text = settings_text(effective_settings(layered, load_spec(path)), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert text.split().count("word") == 20 or width == 30
+    assert text.count("v") >= 70 or width == 30
+    assert long in text.replace("\n", "")
+    assert ("characters)" in text) == (width in (60, 80))
+
+
+def test_config_shows_a_file_elsewhere_by_its_whole_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("spec/sweep.yaml", "command: e\n")
+    user_config("project: P\n")
+    write("deep/er/in/x", "")
+    spec = Path("spec/sweep.yaml").absolute()
+    monkeypatch.chdir("deep/er/in")
+    found = config_lines(str(spec), "--set", "name=n")
+    assert found["project"] == ("P", "~/.config/osgbatch/config.yaml:1")
+    assert ".." not in found["command"][1]
+    assert found["command"][1].startswith(("/", "~"))
+    monkeypatch.chdir(spec.parents[1])
+    assert config_lines(str(spec))["command"] == ("e", "spec/sweep.yaml:1")
 
 
 def test_config_of_a_spec_with_mistakes_shows_it_and_tells_them() -> None:
@@ -689,7 +711,8 @@ def test_config_shows_the_first_line_of_a_script_and_the_start_of_a_long_list() 
     found = config_lines("sweep.yaml")
     assert found["script"] == ("set -x ...", "sweep.yaml:1")
     assert found["sweep.x"][0].startswith("[0, 1, 2, 3")
-    assert found["sweep.x"][0].endswith("...")
+    done = CliRunner().invoke(app, ["config", "sweep.yaml"], env={"COLUMNS": "100"})
+    assert " ...]" in done.output
 
 
 def test_config_for_other_programs() -> None:

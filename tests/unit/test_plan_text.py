@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from textwrap import dedent
 
@@ -76,15 +77,17 @@ def test_the_whole_page_at_80_columns(tmp_path: Path, monkeypatch: pytest.Monkey
                      ...
                      59    1.0                   inputs/data/b.txt
         task 0 runs  sh run.sh 0.0 inputs/data/a.txt
+        task 0 gets  inputs/data/a.txt from data/a.txt
 
         environment  none: what the execution point has
         files        run.sh (1 file, 2 KB)
         inputs       3 KB of different files
         to a job     at most 5 KB, 99.1 KB for 20 jobs
         comes back   outputs/x.npy, outputs/{mass}.log (optional)
+                     of task 0: outputs/0.0.log
 
         each job     2 cpus, 1 GB memory, 3 GB disk
-        time         at most 1 h for a job, 20 min for a task (category Medium)
+        time         at most 1 h for a job, 20 min for a task
         core hours   at most 40
         profile      generic (inputs up to 500 MB for a job, max_idle above 10,000 jobs)
 
@@ -117,15 +120,13 @@ def test_a_terminal_is_never_given_a_users_escape_sequences(tmp_path: Path) -> N
 def test_a_script_is_shown_as_it_is_with_its_first_lines(tmp_path: Path) -> None:
     lines = "".join(f"  echo {n}\n" for n in range(9))
     page = plan_text(made(tmp_path, f"script: |\n  cd {{d}}\n{lines}sweep: {{d: [x]}}\n"), None, 80)
-    assert (
-        'task 0 runs  bash, with the parameters as variables:\n             cd "${OSGBATCH' in page
-    )
+    assert "task 0 runs  bash -eo pipefail, of the script\n             cd {d}\n" in page
     assert "             ... (10 lines in all)" in page
 
 
 def test_a_function_is_shown_as_the_call_that_is_made(tmp_path: Path) -> None:
     text = "function: sim:main\nsweep: {n: [3], name: [ab]}\nfiles: [sim.py]\n"
-    plan = made(tmp_path, text, **{"sim.py": ""})
+    plan = made(tmp_path, text, **{"sim.py": "def main(**row): ...\n"})
     assert "task 0 runs  sim:main(n=3, name='ab')" in plan_text(plan, None, 80)
     assert plan_data(plan)["program"] == "function"
 
@@ -139,7 +140,7 @@ def test_what_differs_between_jobs_is_told_with_the_largest(tmp_path: Path) -> N
     plan = made(tmp_path, text)
     page = plan_text(plan, None, 80)
     assert "2 cpus, 8 GB memory, 2 GB disk (the largest; memory and time differ" in page
-    assert "at most 4 h for a job (category Medium)" in page
+    assert "at most 4 h for a job\n" in page
     assert core_hours(plan) == (1 + 2 + 3 + 4) * 2
     assert "core hours   at most 20" in page
 
@@ -192,6 +193,128 @@ def test_plan_json_is_json_and_says_what_the_page_says(tmp_path: Path) -> None:
     assert data["core_hours"] == 40
     assert data["columns"] == ["mass", "file"]
     assert data["first"]["parameters"] == {"mass": 0.0, "file": "inputs/data/a.txt"}
+
+
+def said(page: str, label: str) -> list[str]:
+    """The lines that a page has under a label."""
+    lines = page.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith(f"{label:<13}"))
+    under = takewhile(lambda line: line.startswith(" "), lines[first + 1 :])
+    return [line[13:] for line in (lines[first], *under)]
+
+
+def test_where_the_first_tasks_inputs_land_is_shown_shared_ones_too(tmp_path: Path) -> None:
+    text = """\
+        command: run {f}
+        sweep: {f: {files: data/*.txt}}
+        inputs: [{cal/s1.csv: cal.csv}]
+        outputs: ["outputs/{f}.out", outputs/log]
+        """
+    files = {"data/a.txt": "a", "data/b.txt": "b", "cal/s1.csv": "1"}
+    page = plan_text(made(tmp_path, text, **files), None, 80)
+    assert said(page, "task 0 gets") == [
+        "inputs/data/a.txt from data/a.txt",
+        "inputs/cal.csv from cal/s1.csv",
+    ]
+    assert said(page, "comes back") == [
+        "outputs/{f}.out, outputs/log",
+        "of task 0: outputs/inputs/data/a.txt.out",
+    ]
+
+
+def test_of_many_inputs_five_are_shown_and_the_rest_counted(tmp_path: Path) -> None:
+    files = {f"cal/{n}.csv": "1" for n in range(7)}
+    plan = made(tmp_path, f"command: run\ninputs: [{', '.join(files)}]\n", **files)
+    gets = said(plan_text(plan, None, 80), "task 0 gets")
+    assert gets == [*(f"inputs/cal/{n}.csv from cal/{n}.csv" for n in range(5)), "and 2 more"]
+
+
+def test_an_output_is_filled_with_the_text_and_not_with_a_pattern(tmp_path: Path) -> None:
+    text = 'command: run\nsweep: {x: ["[a]*"]}\noutputs: ["outputs/{x}.{index}"]\n'
+    page = plan_text(made(tmp_path, text), None, 80)
+    assert said(page, "comes back")[1] == "of task 0: outputs/[a]*.0"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "back"),
+    [
+        ("", "outputs/result.json (what the function returns), and whatever is in outputs/"),
+        ("outputs: [a.npy]\n", "a.npy, outputs/result.json (what the function returns)"),
+    ],
+)
+def test_what_a_function_returns_comes_back(tmp_path: Path, outputs: str, back: str) -> None:
+    text = f"function: sim:main\nsweep: {{n: [3]}}\nfiles: [sim.py]\n{outputs}"
+    page = plan_text(made(tmp_path, text, **{"sim.py": "def main(**row): ...\n"}), None, 120)
+    assert said(page, "comes back") == [back]
+
+
+def test_columns_that_vary_are_shown_where_not_all_fit(tmp_path: Path) -> None:
+    constant = "".join(f"  constant_{n}: [value_of_{n}]\n" for n in range(9))
+    text = f"command: run\nsweep:\n{constant}  varies: {{range: 9}}\n"
+    plan = made(tmp_path, text)
+    assert said(plan_text(plan, None, 80), "rows")[0].startswith("task  varies  constant_0  ")
+    wide = said(plan_text(plan, None, 300), "rows")[0]
+    assert wide.startswith("task  constant_0  ")
+    assert wide.endswith("varies")
+
+
+@pytest.mark.parametrize(
+    ("sweep", "tasks"),
+    [
+        ("a: {range: 12}, b: {range: 21}, where: a != 3",
+         "231 of 252 (12 a x 21 b), chosen by where"),
+        ("a: {range: 9}, exclude: a > 3, sample: {n: 2, seed: 1}",
+         "2 of 9, chosen by exclude and sample"),
+        ("a: {range: 9}, where: a > 3, repeat: 2", "10 of 18 (9 a x 2 repeat), chosen by where"),
+        ("a: {range: 40000}, b: {range: 40000}, sample: {n: 2, seed: 1}", "2, chosen by sample"),
+    ],
+)  # fmt: skip
+def test_how_many_rows_were_chosen_of_how_many_is_told(
+    tmp_path: Path, sweep: str, tasks: str
+) -> None:
+    page = plan_text(made(tmp_path, f"command: run\nsweep: {{{sweep}}}\n"), None, 80)
+    assert said(page, "tasks") == [tasks]
+
+
+def test_variables_retries_and_tags_are_told_where_they_are_given(tmp_path: Path) -> None:
+    text = """\
+        command: run
+        sweep: {n: [1]}
+        environment_variables: {THREADS: 2, N: "{n}"}
+        retries: {times: 5, on: [3, 75]}
+        tags: [pilot, paper-2]
+        """
+    plan = made(tmp_path, text)
+    page = plan_text(plan, None, 80)
+    assert said(page, "variables") == ["THREADS=2, N={n}"]
+    assert said(page, "retries") == ["5 at most, after exit code 3 or 75"]
+    assert said(page, "tags") == ["pilot, paper-2"]
+    data = plan_data(plan)
+    assert data["environment_variables"] == ["THREADS", "N"]
+    assert data["retries"] == {"times": 5, "on": [3, 75]}
+    assert data["tags"] == ["pilot", "paper-2"]
+    bare = plan_text(made(tmp_path, "command: run\n"), None, 80)
+    labels = {line[:13].strip() for line in bare.splitlines()}
+    assert not labels & {"variables", "retries", "tags", "task 0 gets"}
+
+
+@pytest.mark.parametrize(
+    ("retries", "words"),
+    [("0", "none"), ("{on: any}", "2 at most, after any failure"),
+     ("4", "4 at most, after failures of the execution point")],
+)  # fmt: skip
+def test_every_kind_of_retries_has_words(tmp_path: Path, retries: str, words: str) -> None:
+    page = plan_text(made(tmp_path, f"command: run\nretries: {retries}\n"), None, 80)
+    assert said(page, "retries") == [words]
+
+
+@pytest.mark.parametrize(("profile", "told"), [("generic", False), ("ospool", True)])
+def test_a_duration_category_is_told_only_where_the_pool_has_them(
+    tmp_path: Path, profile: str, told: bool
+) -> None:
+    text = f"command: run\nprofile: {profile}\nproject: P\nresources: {{time: 1 h}}\n"
+    page = plan_text(made(tmp_path, text), None, 80)
+    assert said(page, "time") == ["at most 1 h" + " (category Medium)" * told]
 
 
 # --- advice ---------------------------------------------------------------------------------------

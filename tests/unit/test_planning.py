@@ -288,7 +288,7 @@ def test_a_job_asks_for_the_disk_of_its_inputs(tmp_path: Path) -> None:
 
 
 def test_a_function_must_leave_its_result(tmp_path: Path) -> None:
-    (tmp_path / "m.py").touch()
+    (tmp_path / "m.py").write_text("def f(): ...\n")
     made = plan(tmp_path, "function: m:f\nfiles: m.py\n")
     wanted = {(o.pattern.fill({}), o.optional) for o in made.outputs}
     assert wanted == {
@@ -324,3 +324,10 @@ def test_a_value_that_no_program_can_be_given_is_told(
         for error in found:
             assert f"{room + over:,} bytes" in error.what and f"{room:,}" in error.what
             assert "files" in error.fix and error.place.source
+
+
+def test_disk_that_nobody_asked_for_is_the_jobs_not_each_tasks(tmp_path: Path) -> None:
+    text = "command: echo\nsweep: {x: {range: 720}}\ntasks_per_job: 720\n"
+    assert plan(tmp_path, text).demand.disk_kb == 2 * 1024**2
+    asked = plan(tmp_path, text + "resources: {disk: 1 GB}\n")
+    assert asked.demand.disk_kb == 720 * 1024**2

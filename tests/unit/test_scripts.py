@@ -195,7 +195,7 @@ def test_any_value_survives_every_place_in_one_script(tmp_path: Path, value: str
     ],
 )
 def test_what_is_no_placeholder_stays(text: str) -> None:
-    assert parse_script(text, PLACE) == Script(text, (), PLACE)
+    assert parse_script(text, PLACE) == Script(text, (), PLACE, written=text)
 
 
 def test_names_are_told_once_in_order() -> None:

@@ -291,7 +291,7 @@ script: echo
 function: a:b
 ^^^^^^^^ "function" beside "command": a task runs one of them | Leave one of them out.
 inputs: [a, {x}]
-            ^^^ inputs[1]: a source has no target | Write "{x}", in quotes, for the value of a column.
+            ^^^ inputs[1]: without quotes, braces make a pair {source: target} | Write "{x}", in quotes, for the value of a column.
 outputs: [a, {x}]
              ^^^ outputs[1]: should be text | Write "{x}", in quotes, for the value of a column.
 environment_variables: {A: {x}}
