@@ -23,6 +23,7 @@ from osgbatch.packing.environment import EnvironmentArchive
 from osgbatch.packing.files import files_archive
 from osgbatch.packing.inputs import inputs_archive
 from osgbatch.packing.libraries import libraries_archive
+from osgbatch.places import cache_folder
 from osgbatch.planned import AS_WRITTEN, Choices, plan_sweep
 from osgbatch.planning.resolve import resolve
 from osgbatch.planning.summary import plan_data
@@ -73,8 +74,13 @@ def _pack(plan: Plan, environment: EnvironmentArchive | None, payload: Path) -> 
 
 
 def _link_or_copy(source: Path, target: Path) -> Path:
-    """The cached archive in the batch folder; a link where it can be, since it never changes."""
+    """What was packed, in the batch folder: of the cache a link, since it never changes there.
+
+    An image of the user's is copied: written over later, it must not change what jobs run.
+    """
     try:
+        if not source.resolve().is_relative_to(cache_folder().resolve()):
+            raise OSError
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)

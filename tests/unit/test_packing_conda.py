@@ -525,6 +525,15 @@ def test_an_absolute_link_inside_becomes_relative(prefix: Path) -> None:
     assert links["share/lib"] == "../lib"
 
 
+def test_settings_that_may_hold_tokens_stay_at_home(prefix: Path) -> None:
+    for name in (".condarc", "pip.conf", "condarc.d/x", "lib/.netrc"):
+        (prefix / name).parent.mkdir(exist_ok=True)
+        (prefix / name).write_text("token: SECRET\n")
+    names = {member.name for member in pack_conda_prefix(prefix)}
+    assert not {".condarc", "pip.conf", "condarc.d/x", "lib/.netrc"} & names
+    assert "bin/python" in names
+
+
 def test_files_that_the_user_edited_travel_as_they_are(prefix: Path) -> None:
     where = prefix / "share" / "python-where.txt"
     where.unlink()

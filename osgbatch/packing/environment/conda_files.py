@@ -107,6 +107,10 @@ def pack_conda_prefix(
     return list(left.values())
 
 
+_PRIVATE = frozenset([".condarc", "condarc", "condarc.d", "pip.conf", ".mambarc"])
+"""Settings at the top of an environment, which may hold tokens of channels and indexes."""
+
+
 def _travels(name: str, is_conda: bool) -> bool:
     """Bytecode's times are those of other sources; conda-meta is written anew."""
     top, _, rest = name.partition("/")
@@ -115,6 +119,8 @@ def _travels(name: str, is_conda: bool) -> bool:
     if "/__pycache__" in f"/{name}" or name.endswith((".pyc", ".pyo")):
         return False
     folder, _, base = name.rpartition("/")
+    if top in _PRIVATE or base in (".netrc", ".pypirc"):
+        return False
     return is_conda or not (base in UNSTABLE and folder.endswith(".dist-info"))
 
 
