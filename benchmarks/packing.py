@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests" / "unit"), str(ROOT)]
 
-from measure import alternate, report, run  # noqa: E402
+from measure import Sample, alternate, report, run  # noqa: E402
 
 PACKAGES = ("numpy", "scipy", "pandas", "matplotlib")
 OURS = """\
@@ -63,12 +63,12 @@ def main(runs: int = 3) -> None:
         theirs = folder / "theirs.tar.gz"
         seen: list[Path] = []
 
-        def ours_once():  # type: ignore[no-untyped-def]
+        def ours_once() -> Sample:
             sample = run([sys.executable, "-c", OURS, prefix, folder / "ours"], ROOT)
             seen.append(Path(sample.stdout.strip()))
             return sample
 
-        def theirs_once():  # type: ignore[no-untyped-def]
+        def theirs_once() -> Sample:
             theirs.unlink(missing_ok=True)
             command = [sys.executable, "-m", "conda_pack.cli", "-q", "-p", prefix, "-o", theirs]
             return run([*command, "--ignore-missing-files"], folder)
@@ -83,7 +83,7 @@ def main(runs: int = 3) -> None:
             f"(bar: 1.12); {len(seen)} packs, {len(digests)} different"
         )
 
-        def unpack(archive: Path):  # type: ignore[no-untyped-def]
+        def unpack(archive: Path) -> Sample:
             target = folder / "unpacked"
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir()

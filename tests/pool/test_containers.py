@@ -198,6 +198,8 @@ def test_a_damaged_image_is_refused_before_anything_is_made(pool: Pool, tmp_path
 
 # --- an execution point like the OSPool's ---------------------------------------------------------
 
+HIDDEN = (Path.home() / ".cache", ROOT)
+"""Of the access point, and not to be seen in a job."""
 LOOK = """\
 command: [sh, look.sh]
 files: [look.sh]
@@ -207,7 +209,7 @@ outputs: [outputs/seen]
 LOOK_SH = """\
 { echo "$PWD" "$HOME" "$TZ" "$PATH" "$OSGBATCH_SCRATCH" "${PYTHONPATH-none}"
 ls -A / /home; command -v python python3
-ls -d "$1" /root/.cache /work; cat /etc/os-release; } >outputs/seen 2>&1
+ls -d "$1" "$2" "$3"; cat /etc/os-release; } >outputs/seen 2>&1
 """
 
 
@@ -218,7 +220,10 @@ def ospool(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
     What HTCondor says of their jobs is in history.json.
     """
     folder = tmp_path_factory.mktemp("ospool")
-    write_sweep(folder / "look", LOOK, {"look.sh": LOOK_SH.replace("$1", str(folder))})
+    look = LOOK_SH
+    for number, hidden in enumerate((folder, *HIDDEN), 1):
+        look = look.replace(f"${number}", str(hidden))
+    write_sweep(folder / "look", LOOK, {"look.sh": look})
     copy_example(folder)
     submit = "{} -m osgbatch submit --pool condor --watch {}/sweep.yaml"
     steps = [submit.format(sys.executable, name) for name in ("look", "find_peaks")]
@@ -245,7 +250,7 @@ def test_a_job_sees_what_a_pilot_of_the_ospool_shows_it(ospool: Path) -> None:
         "/srv/tasks/0 /srv UTC /usr/local/bin:/usr/bin:/bin:/srv/.osgbatch/bin /srv none"
     )
     assert 'PRETTY_NAME="Debian GNU/Linux 11 (bullseye)"' in rest
-    for hidden in (str(ospool), "/root/.cache", "/work"):
+    for hidden in (ospool, *HIDDEN):
         assert f"ls: cannot access '{hidden}': No such file or directory" in rest
     assert "/usr/bin/python3" not in rest
     record = json.loads((batch / "results/0/status.json").read_text())
