@@ -35,6 +35,12 @@ class PackingError(OsgbatchError):
     exit_code = exits.PACKING
 
 
+class StagingError(OsgbatchError):
+    """Something could not be brought to the stash, or is not there as it should be."""
+
+    exit_code = exits.STAGING
+
+
 class CondorError(OsgbatchError):
     """HTCondor could not be reached, or refused."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from osgbatch.spec_model import Resources as Resources
 from osgbatch.spec_model import Retries as Retries
 from osgbatch.spec_model import Script as Script
 from osgbatch.spec_model import Spec as Spec
+from osgbatch.spec_model import Stash as Stash
 from osgbatch.spec_model import Template as Template
 from osgbatch.spec_model import UserPath as UserPath
 from osgbatch.tables import Cell as Cell
@@ -37,6 +39,9 @@ class InputFile:
     source: where it lies on the access point (of a URL: nowhere); task_path: where the task finds
     it, relative to its folder; carried: relative to the scratch folder, where it arrives; archived:
     it travels inside an archive, because HTCondor cannot transfer a file of that name as it is.
+    shared, tree: what the spec says of staging it (see Input). is_object: its URL leads to an
+    object of the stash, called by its checksum; form: what is then done with it, "file", "program"
+    (made executable) or "folder" (unpacked).
     """
 
     source: Path
@@ -44,6 +49,10 @@ class InputFile:
     carried: str
     archived: bool
     url: str = ""
+    shared: bool | None = None
+    tree: bool = False
+    is_object: bool = False
+    form: str = "file"
 
     @property
     def transferred(self) -> str:
@@ -102,6 +111,19 @@ class Demand:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """An input that goes through the stash.
+
+    size in bytes; why: in words, for people. tree: each of its files is an object of its own.
+    """
+
+    source: Path
+    size: int
+    why: str
+    tree: bool = False
+
+
+@dataclass(frozen=True)
 class Plan:
     """What follows from the spec alone: tasks, jobs, what must be packed.
 
@@ -109,7 +131,8 @@ class Plan:
     outputs: those of the spec, and what a function's result is kept in.
     demand: the largest that any job asks for, disk and time summed over its tasks; each: what
     differs between jobs. grouping: why there are so many jobs. job_bytes: the largest input of a
-    job, without archives.
+    job, without archives. sizes: bytes of each input, by source. stash: the one to use. placed:
+    the inputs that go through it.
     """
 
     spec: Spec
@@ -124,6 +147,9 @@ class Plan:
     each: Demand = Demand()
     grouping: tuple[str, ...] = ()
     job_bytes: int = 0
+    sizes: Mapping[Path, int] = field(default_factory=dict)
+    stash: Stash = field(default_factory=Stash)
+    placed: tuple[Placed, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -149,6 +175,7 @@ class Payload:
     """An archive (or file of rows) that travels with the jobs.
 
     kind: environment, container, library, files, inputs, rows or program; sizes in bytes.
+    url: of its object in the stash; empty when it travels from the batch's payload folder.
     """
 
     kind: str
@@ -156,11 +183,16 @@ class Payload:
     sha256: str
     size: int
     unpacked_size: int
+    url: str = ""
 
     @property
     def file(self) -> str:
         """Its name in the payload folder and in the job's scratch folder."""
-        return self.path.name
+        return self.url.rpartition("/")[2] or self.path.name
+
+    def carried(self, initialdir: Path) -> str:
+        """Where it arrives, relative to the scratch folder."""
+        return self.file if self.url else os.path.relpath(self.path, initialdir)
 
 
 @dataclass(frozen=True)
@@ -168,6 +200,7 @@ class Resolved:
     """A plan with its archives made: all that rendering and the backends need.
 
     microarch: the CPU level that the packed environment needs, "x86_64-v3"; empty when any will do.
+    The inputs of the plan's tasks are those that travel, objects of the stash among them.
     """
 
     plan: Plan

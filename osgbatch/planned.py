@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osgbatch.errors import SpecError, SpecErrors
-from osgbatch.model import Payload, Plan, Resolved, Resources, Spec
+from osgbatch.model import Payload, Place, Plan, Resolved, Resources, Spec, Stash
 from osgbatch.planning.checks import missing_files, unknown_names
 from osgbatch.planning.plan import make_plan
 from osgbatch.planning.resolve import resolve
@@ -24,11 +24,13 @@ class Choices:
     """What the command line says about a sweep.
 
     settings: what wins over the spec, `resources.memory=4GB`; fit_pool: group the tasks so that
-    the jobs fill the pool's free slots.
+    the jobs fill the pool's free slots. staging: whether big and shared files go through a stash;
+    the local runner has no use for one.
     """
 
     settings: Sequence[str] = ()
     fit_pool: bool = False
+    staging: bool = True
 
 
 AS_WRITTEN = Choices()
@@ -45,7 +47,34 @@ def plan_sweep(path: Path, batch_root: Path | None = None, choices: Choices = AS
         table = expand(spec)
     except (SpecError, SpecErrors) as error:
         raise _in_order([*_each(error), *missing_files(spec)], path) from None
-    return make_plan(spec, table, batch_root, _slots_counter(spec) if choices.fit_pool else None)
+    counter = _slots_counter(spec) if choices.fit_pool else None
+    return make_plan(
+        spec, table, batch_root, counter, _stash_of(spec) if choices.staging else Stash()
+    )
+
+
+def _stash_of(spec: Spec) -> Stash:
+    """The stash that a sweep uses: its own, or the pool's where the user has a folder in that.
+
+    Raises SpecError when the sweep names a folder that is not there.
+    """
+    from osgbatch.staging.store import expanded, folder_here
+
+    if spec.stash is None:
+        pools = spec.profile.stash
+        folder = folder_here(pools.folder) if pools.kind == "folder" else None
+        return replace(pools, folder=str(folder)) if folder else Stash()
+    if spec.stash.kind != "folder":
+        return spec.stash
+    text = str(spec.folder / expanded(spec.stash.folder))
+    folder = folder_here(text)
+    if folder is None:
+        raise SpecError(
+            f"the stash's folder {text} is not there, or you cannot write to it",
+            spec.stash.place or Place(str(spec.path), 1, 1),
+            fix="Make it, name another one, or write `stash: none`.",
+        )
+    return replace(spec.stash, folder=str(folder))
 
 
 def _more_mistakes(error: SpecErrors) -> Iterator[SpecError]:

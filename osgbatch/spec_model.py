@@ -126,12 +126,16 @@ class Input:
     target: where the task finds it, relative to `folder`; None: at the same path as in the spec.
     A target that ends in "/" is a folder in which the source keeps its base name.
     folder: "inputs" or "related", in the task's folder.
+    shared: whether it goes through the stash; None: by its size and by how many jobs read it.
+    tree: of a folder each file is an object of its own, in place of one archive.
     """
 
     source: Template
     target: Template | None = None
     folder: str = "inputs"
     is_list: bool = False
+    shared: bool | None = None
+    tree: bool = False
 
 
 @dataclass(frozen=True)
@@ -229,18 +233,43 @@ class Notify:
 
 
 @dataclass(frozen=True)
+class Stash:
+    """Where big and shared files are staged, and what jobs call it.
+
+    kind: "folder" (which a web server or the OSDF serves), "s3", "pelican" (written through the
+    `pelican` command) or "none". folder: of the kind folder, where it lies; may begin with `~` and
+    hold $USER. url: what jobs are given: osdf:///…, http://…, file:///…, s3://bucket/prefix; it
+    may hold {folder}. endpoint, region, key_folder: of S3; key_folder: where the two key files are.
+    place: in the spec or the profile; None where there is none.
+    """
+
+    kind: str = "none"
+    url: str = ""
+    folder: str = ""
+    endpoint: str = ""
+    region: str = ""
+    key_folder: str = ""
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
 class Profile:
     """What is known of a pool; sizes in bytes, times in seconds, 0 for no limit.
 
     input_bytes: what a job should at most be brought; stash_bytes: one file above this belongs
-    into the stash; many_jobs: queued jobs above which max_idle is needed; longest_s: a job that
-    takes longer needs checkpoints; home: the folder that submissions should be made from;
+    into the stash; shared_bytes: so does one above this that more than one job reads; stash: the
+    pool's, for those who have a folder there; quotas: commands that tell what is left of the home
+    folder and of the stash; many_jobs: queued jobs above which max_idle is needed; longest_s: a job
+    that takes longer needs checkpoints; home: the folder that submissions should be made from;
     glideins: free slots follow demand, so that counting them says nothing.
     """
 
     name: str = "generic"
     input_bytes: int = 500 * 1024**2
     stash_bytes: int = 1024**3
+    shared_bytes: int = 10 * 1024**2
+    stash: Stash = Stash()
+    quotas: tuple[tuple[str, str], ...] = ()
     many_jobs: int = 10_000
     max_idle: int = 2_000
     longest_s: int = 0
@@ -268,6 +297,7 @@ class Spec:
     command, script, function: what a task runs, one of them; none: the container's own run script.
     tasks_per_job: 0 for auto. max_running: 0 for no limit.
     submit: commands for the submit file, as they were written. time_place: of resources.time.
+    stash: None for the profile's. outputs_to: a URL that outputs are brought to, else empty.
     """
 
     path: Path
@@ -293,6 +323,8 @@ class Spec:
     tags: tuple[str, ...] = ()
     notify: Notify | None = None
     submit: tuple[tuple[str, str], ...] = ()
+    stash: Stash | None = None
+    outputs_to: str = ""
     profile: Profile = Profile()
     time_place: Place | None = None
     tasks_per_job: int = 1

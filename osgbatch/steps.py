@@ -37,15 +37,23 @@ from osgbatch.rendering.items import (
 from osgbatch.rendering.program import program_file
 from osgbatch.rendering.shim import shim_text
 from osgbatch.rendering.submit import execute_seconds, job_retries, submit_text
+from osgbatch.staged import Silent, Staging, stage_payload, stage_plan
+from osgbatch.staging.stage import Progress
 
 Say = Callable[[str], None]
+_SILENT = Silent()
 
 
 # --- packing, rendering, submitting ------------------------------------------------------------
 
 
-def _pack(plan: Plan, environment: EnvironmentArchive | None, payload: Path) -> list[Payload]:
-    """All archives that travel with the jobs, in the batch's payload folder."""
+def _pack(
+    plan: Plan, environment: EnvironmentArchive | None, url: str, payload: Path
+) -> list[Payload]:
+    """All archives that travel with the jobs, in the batch's payload folder.
+
+    url: of the environment in the stash; empty when it travels, too.
+    """
     folder = plan.spec.folder
     packed: list[tuple[str, Archive | EnvironmentArchive | None]] = [
         ("library", libraries_archive((p.text for p in plan.spec.libraries), folder, payload)),
@@ -56,13 +64,15 @@ def _pack(plan: Plan, environment: EnvironmentArchive | None, payload: Path) -> 
         is_image = plan.spec.environment.kind == "container"
         kind, suffix = ("container", ".sif") if is_image else ("environment", ".tar.gz")
         name = f"{kind}-{environment.sha256[:16]}{suffix}"
-        placed = _link_or_copy(environment.path, payload / name)
+        placed = environment.path if url else _link_or_copy(environment.path, payload / name)
         packed.insert(0, (kind, replace(environment, path=placed)))
     made = [
         Payload(kind, item.path, item.sha256, item.size, item.unpacked_size)
         for kind, item in packed
         if item is not None
     ]
+    if url:
+        made[0] = replace(made[0], url=url)
     program = program_file(plan)
     if program:
         suffix, content = program
@@ -97,9 +107,15 @@ class Rendered:
 
 
 def _render(
-    plan: Plan, environment: EnvironmentArchive | None, folder: Path, batch_id: str
+    staging: Staging,
+    environment: EnvironmentArchive | None,
+    folder: Path,
+    batch_id: str,
+    say: Say,
+    progress: Progress,
 ) -> Rendered:
     """Write everything that the first round needs into an empty batch folder."""
+    plan = staging.plan
     round_ = Round(
         folder=names.round_folder(folder, 1),
         batch_id=batch_id,
@@ -111,7 +127,9 @@ def _render(
     (round_.folder / names.RETURNED).mkdir(parents=True)
     payload_folder = folder / names.PAYLOAD
     microarch = environment.microarch if environment else ""
-    resolved = resolve(plan, _pack(plan, environment, payload_folder), microarch)
+    packed = _pack(plan, environment, staging.environment, payload_folder)
+    staging, packed = stage_payload(staging, packed, say, progress)
+    resolved = resolve(plan, packed, microarch)
     items_path = round_.folder / names.ITEMS
     try:
         folders.write_stream(items_path, item_lines(resolved, rows_file=False))
@@ -125,6 +143,9 @@ def _render(
     folders.write_bytes(folder / names.SPEC, plan.spec.text)
     if environment is not None and environment.lock:
         folders.write_bytes(folder / names.ENVIRONMENT_LOCK, _encoded(environment.lock))
+    if staging.objects:
+        lines = "".join(f"{name}\n" for name in (staging.url, *staging.objects))
+        folders.write_bytes(folder / names.OBJECTS, _encoded(lines))
     folders.write_json(folder / names.PLAN, plan_data(plan))
     folders.write_stream(folder / names.TASKS, folders.tasks_csv(plan.table))
     folders.write_bytes(round_.folder / names.SHIM, _encoded(shim_text(resolved, round_)), 0o755)
@@ -150,16 +171,23 @@ def _batch_folder(plan: Plan, batch_id: str) -> Path:
     )
 
 
-def render_sweep(path: Path, out: Path | None, say: Say, choices: Choices = AS_WRITTEN) -> Batch:
+def render_sweep(
+    path: Path,
+    out: Path | None,
+    say: Say,
+    choices: Choices = AS_WRITTEN,
+    progress: Progress = _SILENT,
+) -> Batch:
     """Make a batch folder and submit nothing. Whatever fails, no folder is left behind."""
     out = out.absolute() if out else None
     plan = plan_sweep(path, out.parent if out else None, choices)
     environment = pack_environment(plan, say)
+    staging = stage_plan(plan, environment, say, progress)
     batch_id = folders.new_id()
     folder = out or _batch_folder(plan, batch_id)
     folders.create(folder)
     try:
-        _render(plan, environment, folder, batch_id)
+        _render(staging, environment, folder, batch_id, say, progress)
     except BaseException:
         folders.remove(folder)
         raise
@@ -175,12 +203,20 @@ def choose_backend(pool: str) -> str:
     return pool
 
 
-def submit_sweep(path: Path, pool: str, say: Say, choices: Choices = AS_WRITTEN) -> Batch:
-    """load → expand → plan → pack → resolve → render → submit.
+def submit_sweep(
+    path: Path,
+    pool: str,
+    say: Say,
+    choices: Choices = AS_WRITTEN,
+    progress: Progress = _SILENT,
+) -> Batch:
+    """load → expand → plan → pack → stage → resolve → render → submit.
 
     Whatever fails before a backend has the jobs leaves nothing on disk or in the queue. A batch of
     this very spec whose submission was cut short is continued instead of made a second time.
     """
+    if pool == "local" or (pool == "auto" and not condor.configured()):
+        choices = replace(choices, staging=False)
     plan = plan_sweep(path, choices=choices)
     for warning in plan.warnings:
         say(f"warning: {warning}")
@@ -189,12 +225,13 @@ def submit_sweep(path: Path, pool: str, say: Say, choices: Choices = AS_WRITTEN)
     if cut_short is not None and _was_queued(cut_short, say):
         return folders.load(cut_short.folder)
     environment = pack_environment(plan, say)
+    staging = stage_plan(plan, environment, say, progress)
     batch_id = folders.new_id()
     folder = _batch_folder(plan, batch_id)
     folders.create(folder)
     try:
         with folders.locked(folder) as lock:
-            rendered = _render(plan, environment, folder, batch_id)
+            rendered = _render(staging, environment, folder, batch_id, say, progress)
             if cut_short is None or _replaced(cut_short, folders.load(folder), say):
                 registry.register(batch_id, folder)
                 _give(backend, rendered.round, lock, say)

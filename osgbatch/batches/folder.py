@@ -118,7 +118,7 @@ def resolved_data(
         "tasks": len(plan.table),
         "jobs": len(plan.jobs),
         "max_idle": resolved.max_idle,
-        "payload": [_payload_data(item, plan) for item in resolved.payload],
+        "payload": [_payload_data(item, plan, folder) for item in resolved.payload],
         "item_names": list(item_names),
         "shared_inputs": [f.transferred for f in plan.tasks.shared if not f.archived],
         "resources": {**asdict(resolved.resources), "execute_s": execute_s},
@@ -138,11 +138,12 @@ def resolved_data(
     }
 
 
-def _payload_data(item: Payload, plan: Plan) -> dict[str, Any]:
+def _payload_data(item: Payload, plan: Plan, folder: Path) -> dict[str, Any]:
     return {
         "kind": item.kind,
-        "file": f"{names.PAYLOAD}/{item.file}",
-        "carried": os.path.relpath(item.path, plan.initialdir),
+        "file": os.path.relpath(item.path, folder),
+        "url": item.url,
+        "carried": item.carried(plan.initialdir),
         "sha256": item.sha256,
         "size": item.size,
         "unpacked_size": item.unpacked_size,

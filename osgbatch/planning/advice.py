@@ -105,15 +105,15 @@ def _large_inputs(
     if largest_input is not None and 0 < profile.stash_bytes < largest_input[1]:
         name, count = largest_input
         yield Advice(
-            f"{name} has {size(count)}: a file over {size(profile.stash_bytes)} is better put into "
-            "the pool's data store, and its URL (osdf://...) under inputs"
+            f"{name} has {size(count)}: a file over {size(profile.stash_bytes)} is better staged "
+            "(`stash:`), or put into the pool's data store, and its URL (osdf://...) under inputs"
         )
     if 0 < profile.input_bytes < job_bytes:
         fewer = "" if spec.tasks_per_job == 1 else "let a job run fewer tasks, or "
         yield Advice(
             f"a job is brought up to {size(job_bytes)} of inputs, over the "
-            f"{size(profile.input_bytes)} that are good for a job: {fewer}put what is large or "
-            "shared into the pool's data store (osdf://...)"
+            f"{size(profile.input_bytes)} that are good for a job: {fewer}let what is large or "
+            "shared go through a stash (`stash:`)"
         )
 
 

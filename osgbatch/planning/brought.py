@@ -15,8 +15,9 @@ from osgbatch.urls import file_name, is_url
 
 Problems = Callable[[SpecError], None]
 """Is told what is wrong."""
-Wanted = tuple[str, str, str, Place | None]
-"""An input as the spec has it: source, target or nothing, folder, and the place that says so."""
+Wanted = tuple[str, str, str, Place | None, bool | None, bool]
+"""An input as the spec has it: source, target or nothing, folder, the place that says so, and
+whether it is to be shared through the stash, and as a tree."""
 CHUNK = 4096
 """Rows that are looked at together."""
 MAX_PROBLEMS = 10
@@ -156,7 +157,8 @@ class Brought:
         found = []
         for row in _rows(self.table, names, start, stop):
             wanted: list[Wanted] = [
-                (row[name], "", "inputs", self._places.get(name)) for name in self._columns
+                (row[name], "", "inputs", self._places.get(name), None, False)
+                for name in self._columns
             ]
             found.append(tuple(self._row([*wanted, *self._filled(self._entries, row)])))
             if len(self._problems) >= MAX_PROBLEMS:
@@ -168,7 +170,8 @@ class Brought:
         """Source, target, folder and place of entries with the values of a row."""
         for entry in entries:
             target = entry.target.fill(row) if entry.target else ""
-            yield entry.source.fill(row), target, entry.folder, entry.source.place
+            place = entry.source.place
+            yield entry.source.fill(row), target, entry.folder, place, entry.shared, entry.tree
 
     def _row(self, wanted: Iterable[Wanted]) -> Iterator[InputFile]:
         """The inputs of one task, each once; no two in one place, nor one inside another."""
@@ -176,7 +179,7 @@ class Brought:
         if len(files) > 1:  # folders before what is in them
             files.sort(key=lambda pair: pair[0].task_path.count("/"))
         taken: dict[str, InputFile] = {}
-        for file, (text, _, _, place) in files:
+        for file, (text, _, _, place, *_) in files:
             where = file.task_path
             other = next(
                 (
@@ -207,7 +210,7 @@ class Brought:
 
     def _place(self, wanted: Wanted) -> InputFile | None:
         """How one input travels; None when something is wrong with it, which is noted."""
-        text, target, folder, place = wanted
+        text, target, folder, place, shared, tree = wanted
         url = is_url(text)
         name = file_name(text) if url else text
         if target.endswith("/"):
@@ -226,6 +229,7 @@ class Brought:
             what, size, is_folder = placing.examine(source)
             self.sizes[source] = size
             file = placing.place_input(source, is_folder, self.spec.folder, self.initialdir, there)
+            file = replace(file, shared=shared, tree=tree) if shared is not None or tree else file
             fix = f"Paths start from the spec's folder, {self.spec.folder}."
         if not what and there == folder:
             what = "has no name of its own in the task"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,11 +16,12 @@ from osgbatch.model import (
     Plan,
     Resources,
     Spec,
+    Stash,
     Table,
     Template,
 )
 from osgbatch.names import RESULT_ARRAYS, RESULT_FILE
-from osgbatch.planning.advice import advise, table_notes
+from osgbatch.planning.advice import Advice, advise, table_notes
 from osgbatch.planning.brought import Brought, check_job, paths, read_entries
 from osgbatch.planning.checks import (
     long_values,
@@ -32,10 +33,12 @@ from osgbatch.planning.chunks import Chunks
 from osgbatch.planning.demand import job_demand, row_resources
 from osgbatch.planning.grouping import group
 from osgbatch.planning.inputs import common_folder, forget, real_path, travels_plainly
+from osgbatch.planning.placement import placed_inputs
 from osgbatch.planning.program_checks import command_slips, function_errors, function_slips
 from osgbatch.planning.tasks import Tasks
 
 _CHUNK = 4096
+_NO_STASH = Stash()
 
 _T = TypeVar("_T")
 CountSlots = Callable[[Resources], int]
@@ -47,11 +50,13 @@ def make_plan(
     table: Table,
     batch_root: Path | None = None,
     count_slots: CountSlots | None = None,
+    stash: Stash = _NO_STASH,
 ) -> Plan:
     """Work out what follows from the spec alone; nothing is written.
 
     batch_root: the folder in which the batch folder will be, when it is not the spec's own.
-    count_slots: asked where the number of jobs is to fit the pool (`--fit-pool`).
+    stash: where big and shared inputs are to be staged. count_slots: asked where the number of
+    jobs is to fit the pool (`--fit-pool`).
     Raises SpecError, or SpecErrors for several at once: unknown names in braces, files that are not
     there, resources that cannot be asked for.
     """
@@ -90,36 +95,53 @@ def make_plan(
     jobs = Chunks(len(table), grouping.jobs)
     demand, each = job_demand(spec.resources, resources, jobs)
     row_bytes_of_job = _largest_job(tasks, jobs, brought)
-    archived = tuple(brought.archived.values())
-    advice = advise(
-        spec,
-        jobs=len(jobs),
-        job_s=demand.time_s,
-        job_bytes=shared_bytes + row_bytes_of_job + sum(brought.sizes[f.source] for f in archived),
-        largest_input=_largest_input(brought),
-        demand=demand,
-    )
-    nowhere = Place(str(spec.path), 1, 1)
-    _raise([SpecError(found.text, found.place or nowhere) for found in advice if found.error])
-    return Plan(
+    plan = Plan(
         spec=spec,
         table=table,
         tasks=tasks,
         jobs=jobs,
         initialdir=initialdir,
-        archived_inputs=archived,
+        archived_inputs=tuple(brought.archived.values()),
         input_bytes=sum(brought.sizes.values()),
         outputs=outputs,
         demand=demand,
         each=each,
         grouping=grouping.lines,
         job_bytes=shared_bytes + row_bytes_of_job,
+        sizes=brought.sizes,
+        stash=stash,
+    )
+    plan = replace(plan, placed=placed_inputs(plan))
+    advice = _advice(plan, tasks, brought)
+    nowhere = Place(str(spec.path), 1, 1)
+    _raise([SpecError(found.text, found.place or nowhere) for found in advice if found.error])
+    return replace(
+        plan,
         warnings=(
             *_left_at_home(spec, tasks),
-            *_odd_names(brought),
+            *_odd_names(plan),
             *(found.text for found in advice),
             *table_notes(spec, table),
         ),
+    )
+
+
+def _advice(plan: Plan, tasks: Tasks, brought: Brought) -> list[Advice]:
+    """What the pool's profile has to say of the jobs. What is staged is no burden to them."""
+    staged = {placed.source for placed in plan.placed}
+    sizes = {source: count for source, count in plan.sizes.items() if source not in staged}
+    job_bytes = plan.job_bytes
+    if staged:
+        shared = [file for file in plan.tasks.shared if file.source not in staged]
+        job_bytes = _bytes(shared, brought) + _largest_job(tasks, plan.jobs, brought, staged)
+    archived = [file.source for file in plan.archived_inputs if file.source not in staged]
+    return advise(
+        plan.spec,
+        jobs=len(plan.jobs),
+        job_s=plan.demand.time_s,
+        job_bytes=job_bytes + sum(sizes[source] for source in archived),
+        largest_input=_largest_input(sizes),
+        demand=plan.demand,
     )
 
 
@@ -170,23 +192,32 @@ def _bytes(files: Iterable[InputFile], brought: Brought) -> int:
     return sum(brought.sizes[f.source] for f in files if not (f.url or f.archived))
 
 
-def _largest_input(brought: Brought) -> tuple[str, int] | None:
+def _largest_input(sizes: Mapping[Path, int]) -> tuple[str, int] | None:
     """Name and bytes of the largest input."""
-    if not brought.sizes:
+    if not sizes:
         return None
-    source = max(brought.sizes, key=brought.sizes.__getitem__)
-    return source.name, brought.sizes[source]
+    source = max(sizes, key=sizes.__getitem__)
+    return source.name, sizes[source]
 
 
-def _largest_job(tasks: Tasks, jobs: Sequence[Sequence[int]], brought: Brought) -> int:
-    """The most bytes that a job is brought for its own tasks; checks that nothing meets there."""
+def _largest_job(
+    tasks: Tasks,
+    jobs: Sequence[Sequence[int]],
+    brought: Brought,
+    staged: Collection[Path] = (),
+) -> int:
+    """The most bytes that a job is brought for its own tasks; checks that nothing meets there.
+
+    staged: sources that do not count.
+    """
     rows = _row_inputs(tasks)
     shared_urls = any(file.url for file in tasks.shared)
     largest = 0
     for job in jobs if tasks.brought.by_row else ():
         # A file may be brought to several tasks of a job; HTCondor transfers it once.
         files = list({(f.carried, f.url): f for _ in job for f in next(rows)}.values())
-        largest = max(largest, _bytes(files, brought))
+        travelling = [f for f in files if f.source not in staged] if staged else files
+        largest = max(largest, _bytes(travelling, brought))
         if shared_urls or any(file.url for file in files):
             check_job((*tasks.shared, *files), tasks.spec)
     return largest
@@ -231,11 +262,12 @@ def _left_at_home(spec: Spec, tasks: Tasks) -> Iterator[str]:
         yield from command_slips(spec, first.inputs, first.argv)
 
 
-def _odd_names(brought: Brought) -> Iterator[str]:
+def _odd_names(plan: Plan) -> Iterator[str]:
     """Inputs whose names HTCondor cannot transfer."""
-    archived = list(brought.archived.values())
+    staged = {placed.source for placed in plan.placed}
+    archived = [file for file in plan.archived_inputs if file.source not in staged]
     if archived:
-        size = sum(brought.sizes[file.source] for file in archived)
+        size = sum(plan.sizes[file.source] for file in archived)
         yield (
             f"{len(archived)} input(s) such as {archived[0].source.name!r} have names, or lie in "
             "folders, that HTCondor cannot transfer; they travel in one archive "

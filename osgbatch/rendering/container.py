@@ -14,7 +14,7 @@ MOUNTS = "/inputs,/related,/outputs"
 
 
 def container_image(resolved: Resolved) -> str:
-    """The value of container_image: a URL as the spec has it, or a file; empty without a container.
+    """The value of container_image: a URL as the spec has it, an object, or a file; empty for none.
 
     A file is named by its whole path. With preserve_relative_paths HTCondor 25.14 brings a relative
     one to its own folder, looks for it beside the job's other files, and never starts the job.
@@ -26,7 +26,7 @@ def container_image(resolved: Resolved) -> str:
     image = wanted.path.text
     for item in resolved.payload:
         if item.kind == CONTAINER:
-            image = str(item.path)
+            image = item.url or str(item.path)
     if "," in image or not image.isprintable():
         raise OsgbatchError(
             f"HTCondor cannot be given an image with this path: {image!r}",

@@ -93,6 +93,9 @@ class RowWriter:
 
 def input_line(file: InputFile) -> str:
     """The line of a row that brings an input to its place."""
+    if file.is_object:
+        form = "" if file.form == "file" else f" {file.form}"
+        return f"object {shell_word(file.carried)} {shell_word(file.task_path)}{form};"
     return f"input {shell_word(file.carried)} {shell_word(file.task_path)};"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from osgbatch.model import Resolved, Round
 from osgbatch.rendering.container import CONTAINER
 from osgbatch.rendering.program import row_body
@@ -25,7 +23,7 @@ def shim_text(resolved: Resolved, round_: Round) -> str:
             "round": round_.number,
             "payload": [
                 {
-                    "file": os.path.relpath(item.path, round_.initialdir),
+                    "file": item.carried(round_.initialdir),
                     "sha256": item.sha256,
                     "kind": item.kind,
                 }

@@ -22,7 +22,7 @@ from osgbatch.rendering.templates import fill, submit_value
 from osgbatch.submit_language import MEDIUM_S, duration_category
 from osgbatch.version import VERSION
 
-RETRIED_CODES = (*range(101, 110), 137)
+RETRIED_CODES = (*range(101, 110), 114, 137)
 """The shim's codes for failures of the execution point (docs/architecture.md).
 
 137 is a shim that was killed (KILL) inside a container, of which HTCondor sees no signal.
@@ -83,8 +83,8 @@ def _transferred(resolved: Resolved, round_: Round, item_names: Sequence[str]) -
     """
     images = [item for item in resolved.payload if item.kind == CONTAINER]
     archives = [item for item in resolved.payload if item.kind != CONTAINER]
-    found = [os.path.relpath(item.path, round_.initialdir) for item in archives]
-    found += [str(item.path) for item in images if resolved.max_idle]
+    found = [item.url or item.carried(round_.initialdir) for item in archives]
+    found += [item.url or str(item.path) for item in images if resolved.max_idle]
     found += [file.transferred for file in resolved.plan.tasks.shared if not file.archived]
     own = ["$(inputs)"] if "inputs" in item_names else []
     return [*map(submit_value, dict.fromkeys(found)), *own]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from osgbatch.model import Input, Output, Place, Template
@@ -22,9 +23,14 @@ def read_inputs(reading: Reading, key: str, entries: Sequence[Any]) -> Iterator[
     """The entries of `inputs:` or `related:` (key)."""
     for loc, entry in reading.entries(key, entries):
         target, target_loc = None, loc
+        shared, tree = None, False
         if isinstance(entry, InputModel):
             source, source_loc = entry.path, (*loc, "path")
             target, target_loc = entry.target, (*loc, "as")
+            shared, tree = entry.shared, entry.tree
+            if shared is not None and is_url(source):
+                what = "a URL is fetched by the jobs themselves, and is never staged"
+                reading.fail(what, reading.key((*loc, "shared")), "Leave `shared` out.")
         elif isinstance(entry, dict):
             ((source, value),) = entry.items()
             source_loc = target_loc = (*loc, source)
@@ -33,7 +39,8 @@ def read_inputs(reading: Reading, key: str, entries: Sequence[Any]) -> Iterator[
             source, source_loc = entry, loc
         at_key = source_loc == target_loc and isinstance(entry, dict)
         place = reading.key(source_loc) if at_key else reading.place(source_loc)
-        yield from _input(reading, key, (source, place), (target, target_loc))
+        for found in _input(reading, key, (source, place), (target, target_loc)):
+            yield replace(found, shared=shared, tree=tree)
 
 
 def _input(

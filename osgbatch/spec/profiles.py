@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from osgbatch.errors import OsgbatchError, SpecError, SpecErrors
-from osgbatch.model import Place, Profile
+from osgbatch.model import Place, Profile, Stash
 from osgbatch.spec import units
 from osgbatch.spec.document import Document, parse_document
 from osgbatch.spec.series import suggest
@@ -123,11 +123,15 @@ class _Reader:
     def read(self) -> PoolProfile:
         kinds: dict[str, Callable[[str, Any], Any]] = {
             "title": self._text, "hosts": self._patterns, "defaults": self._defaults,
-            "input_size": self._size, "stash_size": self._size, "many_jobs": self._count,
+            "input_size": self._size, "stash_size": self._size, "shared_size": self._size,
+            "stash": self._stash, "quotas": self._commands, "many_jobs": self._count,
             "max_idle": self._count, "longest": self._time, "home": self._text,
             "glideins": self._flag,
         }  # fmt: skip
-        fields = {"input_size": "input_bytes", "stash_size": "stash_bytes", "longest": "longest_s"}
+        fields = {
+            "input_size": "input_bytes", "stash_size": "stash_bytes", "shared_size": "shared_bytes",
+            "longest": "longest_s",
+        }  # fmt: skip
         found: dict[str, Any] = {}
         for key, value in self.document.data.items():
             if key not in kinds:
@@ -154,6 +158,24 @@ class _Reader:
             self._wrong(key, "should be text")
             return ""
         return "" if value == "none" else value
+
+    def _stash(self, key: str, value: Any) -> Stash:
+        """`none`, or a folder and the URL that serves it."""
+        if value == "none":
+            return Stash()
+        if not isinstance(value, dict) or set(value) != {"folder", "url"}:
+            self._wrong(key, "should be none, or the two keys folder and url")
+            return Stash()
+        texts = {part: self._text(key, text) for part, text in value.items()}
+        return Stash("folder", texts["url"], texts["folder"], place=self.document.place((key,)))
+
+    def _commands(self, key: str, value: Any) -> tuple[tuple[str, str], ...]:
+        """Commands by what they tell of: home, stash."""
+        names = ("home", "stash")
+        if not isinstance(value, dict) or not set(value) <= set(names):
+            self._wrong(key, f"should be commands by the names {' and '.join(names)}")
+            return ()
+        return tuple((name, self._text(key, command)) for name, command in value.items())
 
     def _flag(self, key: str, value: Any) -> bool:
         if not isinstance(value, bool):

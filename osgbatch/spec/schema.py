@@ -169,6 +169,12 @@ class InputModel(_Model):
         alias="as",
         description="Where the task finds it, below inputs/; a/ is a folder.",
     )
+    shared: bool | None = Field(
+        default=None, description="Whether jobs get it from the stash; default: by its size."
+    )
+    tree: bool = Field(
+        default=False, description="Stage each file of a folder by itself, not as one archive."
+    )
 
 
 Module = Annotated[str, Check(values.module_name, TEXT)]
@@ -203,6 +209,26 @@ class EnvironmentModel(_Model):
     )
     strip: bool = Field(default=False, description="Leave out tests, headers and static libraries.")
     test: bool = Field(default=True, description="Try it at another path before it is sent.")
+
+
+class StashModel(_Model):
+    """Where big and shared files are staged, by one of the first three keys."""
+
+    folder: Text | None = Field(default=None, description="A folder here, which a URL serves.")
+    s3: Text | None = Field(default=None, description="A bucket: s3://bucket/prefix.")
+    pelican: Text | None = Field(
+        default=None, description="A place in the OSDF that the `pelican` command writes to."
+    )
+    url: Text | None = Field(
+        default=None,
+        description="What jobs get the folder from.",
+        examples=["osdf:///ospool/ap40/data/$USER"],
+    )
+    endpoint: Text | None = Field(default=None, description="The S3 server, unless it is AWS.")
+    region: Text | None = Field(default=None, description="The region of the bucket.")
+    key_folder: Text | None = Field(
+        default=None, description="The folder of the files access_key and secret_key."
+    )
 
 
 class NotifyModel(_Model):
@@ -295,6 +321,18 @@ class SpecModel(_Model):
     related: Annotated[list[InputEntry], OneOrMore()] = Field(
         default_factory=list, description="More data for the tasks, brought to related/."
     )
+    stash: (
+        Annotated[
+            Annotated[str, Check(values.stash, TEXT), Tag("[value]")]
+            | Annotated[StashModel, Tag("[keys]")],
+            _BY_KEYS,
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Where big and shared files are staged, or none; default: the pool's.",
+        examples=["s3://bucket/prefix", "none"],
+    )
     outputs: Annotated[list[OutputEntry], OneOrMore()] = Field(
         default_factory=list, description="What must come back; default: all of outputs/."
     )
@@ -355,5 +393,5 @@ class SpecModel(_Model):
     )
 
 
-LATER = frozenset(["stash", "outputs_to", "checkpoint", "steps", "retries.memory", "inputs.shared"])
+LATER = frozenset(["outputs_to", "checkpoint", "steps", "retries.memory"])
 """Keys that a later version will know, dotted."""

@@ -133,6 +133,15 @@ def scalar(what: str = "should be text or a number") -> Callable[[Any], Any]:
     return read
 
 
+def stash(value: Any) -> str:
+    """`none`, or the URL of a bucket."""
+    found = nonempty(value).strip()
+    if found == "none" or re.match(r"s3://[^/]", found):
+        return found
+    fix = "Write none, s3://bucket/prefix, or {folder: DIR, url: …} for a folder that a URL serves."
+    raise Advice(f'"{found}" is no stash', fix)
+
+
 def command(value: Any) -> str:
     """A command in one text."""
     if not isinstance(value, str):

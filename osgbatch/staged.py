@@ -1,0 +1,184 @@
+"""The staging of a plan: inputs, environment and archives to objects of its stash."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from osgbatch.errors import StagingError
+from osgbatch.model import Payload, Placed, Plan
+from osgbatch.packing.environment import EnvironmentArchive
+from osgbatch.packing.folders import FolderArchive, drop_archive, folder_archive
+from osgbatch.places import cache_folder
+from osgbatch.planning.grouping import size
+from osgbatch.planning.placement import ObjectFile, placed_payload, with_objects
+from osgbatch.staging.hashes import Hashes
+from osgbatch.staging.objects import Object
+from osgbatch.staging.stage import Progress, Wanted, hash_files, stage, stage_line
+from osgbatch.staging.store import Store, open_store
+
+Say = Callable[[str], None]
+
+
+class Silent:
+    """A progress that nobody looks at."""
+
+    def start(self, what: str, total: int) -> None:
+        """See Progress."""
+
+    def advance(self, count: int) -> None:
+        """See Progress."""
+
+    def end(self) -> None:
+        """See Progress."""
+
+
+@dataclass(frozen=True)
+class Staging:
+    """A plan whose big and shared files are in the stash.
+
+    plan: its inputs are objects where they are. url: of the stash; empty without one. objects: the
+    names of all that the batch refers to. environment: the URL of the environment's object, if any.
+    """
+
+    plan: Plan
+    url: str = ""
+    objects: tuple[str, ...] = ()
+    environment: str = ""
+
+
+@dataclass
+class _Files:
+    """What is to be staged: a file here for each object, and of what input it is a part."""
+
+    wanted: list[Wanted] = field(default_factory=list)
+    uses: list[tuple[Path, str, str]] = field(default_factory=list)
+    folders: list[FolderArchive] = field(default_factory=list)
+
+    def add(self, wanted: Wanted, source: Path, below: str, form: str) -> None:
+        self.wanted.append(wanted)
+        self.uses.append((source, below, form))
+
+
+def stage_plan(
+    plan: Plan, environment: EnvironmentArchive | None, say: Say, progress: Progress
+) -> Staging:
+    """Bring the inputs and the environment of a plan to its stash, as far as they belong there.
+
+    Raises StagingError, PackingError; what was brought until then is not brought again.
+    """
+    if plan.stash.kind == "none":
+        return Staging(plan)
+    payload = _environment_payload(plan, environment)
+    environment_placed = bool(placed_payload(plan, payload))
+    if not plan.placed and not environment_placed:
+        return Staging(plan)
+    store = open_store(plan.stash)
+    with Hashes(cache_folder()) as hashes:
+        files = _input_files(plan.placed, hashes, progress)
+        if environment_placed:
+            item = payload[0]
+            files.add(Wanted(item.path, item.size, item.sha256), item.path, "", "environment")
+        objects = hash_files(files.wanted, hashes, progress)
+    _bring(files, objects, store, say, progress)
+    found: dict[Path, list[ObjectFile]] = {}
+    environment_url = ""
+    for (source, below, form), one in zip(files.uses, objects, strict=True):
+        url = store.object_url(one.name)
+        if form == "environment":
+            environment_url = url
+        else:
+            found.setdefault(source, []).append(ObjectFile(url, below, form))
+    names = tuple(dict.fromkeys(one.name for one in objects))
+    return Staging(with_objects(plan, found), store.url, names, environment_url)
+
+
+def stage_payload(
+    staging: Staging, payload: Sequence[Payload], say: Say, progress: Progress
+) -> tuple[Staging, list[Payload]]:
+    """Bring to the stash those archives of a batch that belong there. Raises StagingError."""
+    rest = [item for item in payload if not item.url]
+    placed = placed_payload(staging.plan, rest)
+    if not placed:
+        return staging, list(payload)
+    store = open_store(staging.plan.stash)
+    files = _Files()
+    for item in rest:
+        if item.path in placed:
+            files.add(Wanted(item.path, item.size, item.sha256), item.path, "", "")
+    objects = [Object(file.sha256, file.size, _suffix(file.path)) for file in files.wanted]
+    _bring(files, objects, store, say, progress)
+    urls = {f.path: store.object_url(o.name) for f, o in zip(files.wanted, objects, strict=True)}
+    names = tuple(dict.fromkeys([*staging.objects, *(one.name for one in objects)]))
+    found = [replace(item, url=urls.get(item.path, item.url)) for item in payload]
+    return replace(staging, url=store.url, objects=names), found
+
+
+def _suffix(path: Path) -> str:
+    from osgbatch.staging.objects import suffix_of
+
+    return suffix_of(path.name)
+
+
+def _environment_payload(plan: Plan, environment: EnvironmentArchive | None) -> list[Payload]:
+    """The environment as what travels with the jobs."""
+    if environment is None:
+        return []
+    is_image = plan.spec.environment.kind == "container"
+    kind = "container" if is_image else "environment"
+    one = environment
+    return [Payload(kind, one.path, one.sha256, one.size, one.unpacked_size)]
+
+
+def _input_files(placed: Sequence[Placed], hashes: Hashes, progress: Progress) -> _Files:
+    """The files that stand for inputs: a file, the archive of a folder, or each file of a tree."""
+    files = _Files()
+    for item in placed:
+        if not item.source.is_dir():
+            executable = os.access(item.source, os.X_OK)
+            form = "program" if executable else "file"
+            files.add(Wanted(item.source, item.size), item.source, "", form)
+        elif item.tree:
+            _add_tree(files, item, hashes, progress)
+        else:
+            archive = folder_archive(item.source, cache_folder())
+            files.folders.append(archive)
+            wanted = Wanted(archive.path, archive.size, archive.sha256)
+            files.add(wanted, item.source, "", "folder")
+    return files
+
+
+def _add_tree(files: _Files, item: Placed, hashes: Hashes, progress: Progress) -> None:
+    progress.start("hashing", item.size)
+    try:
+        found = list(hashes.of_tree(item.source, progress.advance))
+    finally:
+        progress.end()
+    if not found:
+        raise StagingError(
+            "the folder holds no file",
+            where=str(item.source),
+            fix="Without `tree: true` an empty folder is brought as it is.",
+        )
+    for below, sha256, count in found:
+        path = item.source / below
+        form = "program" if os.access(path, os.X_OK) else "file"
+        files.add(Wanted(path, count, sha256), item.source, below, form)
+
+
+def _bring(
+    files: _Files, objects: Sequence[Object], store: Store, say: Say, progress: Progress
+) -> None:
+    def told(count: int, count_bytes: int, total: int) -> None:
+        say(stage_line(count, count_bytes, total, size))
+
+    archives = {archive.path: archive for archive in files.folders}
+    missing = store.sizes({one.name for one in objects})
+    for (source, _, form), one in zip(files.uses, objects, strict=True):
+        if form == "folder" and one.name not in missing:
+            folder_archive(source, cache_folder(), needed=True)
+    stage([file.path for file in files.wanted], objects, store, told, progress)
+    for archive in archives.values():
+        drop_archive(archive)

@@ -1,0 +1,285 @@
+"""A stash that is a folder here and a URL to jobs: the OSDF's, a web server's, a shared one."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from osgbatch.errors import StagingError
+from osgbatch.staging.hashes import CHUNK, changed
+from osgbatch.staging.objects import FOLDER, Object, checksum_of
+from osgbatch.staging.store import Advance, Kept, Store
+
+_PART = ".part-"
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+
+
+class FolderStore(Store):
+    """Objects are files that anyone can read (0644, in folders of 0755), as origins need them.
+
+    A file is copied to `.part-<checksum>` beside its place, read back, and only then given its
+    name. A copy that was cut short is gone on with: what is wrong in it shows when it is read back.
+    """
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.url = url.rstrip("/")
+        self._made: set[Path] = set()
+        if not folder.is_dir():
+            raise StagingError(
+                "the stash's folder does not exist",
+                where=str(folder),
+                fix="Make it, or write another folder (or none) under `stash:`.",
+            )
+
+    def _path(self, name: str) -> Path:
+        return self.folder / FOLDER / name
+
+    def sizes(self, names: Iterable[str]) -> dict[str, int]:
+        """See Store. A listing per folder: one question about each object would be slow on NFS."""
+        wanted: dict[str, set[str]] = {}
+        for name in names:
+            above, _, base = name.partition("/")
+            wanted.setdefault(above, set()).add(base)
+        found = {}
+        for above, bases in wanted.items():
+            for entry in self._entries(above):
+                if entry.name in bases:
+                    found[f"{above}/{entry.name}"] = entry.stat().st_size
+        return found
+
+    def _entries(self, above: str) -> Iterator[os.DirEntry[str]]:
+        try:
+            with os.scandir(self.folder / FOLDER / above) as entries:
+                yield from entries
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._error(error, f"cannot be read: {error.strerror}") from None
+
+    def put(self, source: Path, wanted: Object, advance: Advance) -> bool:
+        """See Store."""
+        final = self._path(wanted.name)
+        part = final.with_name(f"{_PART}{wanted.sha256}{wanted.suffix}")
+        try:
+            self._make(final.parent)
+            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise self._error(error, f"cannot be written: {error.strerror}") from None
+        try:
+            _lock(descriptor)  # another osgbatch may be bringing the very same file
+            if _size(final) == wanted.size:
+                with suppress(FileNotFoundError):
+                    part.unlink()
+                return False
+            if not _same_file(descriptor, part):  # it was finished or cleared away meanwhile
+                return self.put(source, wanted, advance)
+            if not self._fill(descriptor, source, wanted, advance):
+                os.ftruncate(descriptor, 0)  # what an earlier copy left was wrong
+                if not self._fill(descriptor, source, wanted, lambda _: None):
+                    raise StagingError(
+                        "what was written to the stash reads back as something else",
+                        where=str(part),
+                        fix="The disk or network under it may be faulty; nothing was published.",
+                    )
+            os.fchmod(descriptor, 0o644)
+            os.fsync(descriptor)
+            self._publish(part, final, wanted)
+            return True
+        except StagingError:
+            with suppress(OSError):
+                part.unlink()
+            raise
+        except OSError as error:
+            raise self._error(error, f"cannot be written: {error.strerror}") from None
+        finally:
+            os.close(descriptor)
+
+    def _fill(self, descriptor: int, source: Path, wanted: Object, advance: Advance) -> bool:
+        """Copy what is missing and read all of it back; whether it is what it should be.
+
+        Raises StagingError when the source is not what was wanted.
+        """
+        start = os.fstat(descriptor).st_size
+        if start > wanted.size:
+            os.ftruncate(descriptor, 0)
+            start = 0
+        advance(start)
+        digest = hashlib.sha256()
+        copied = start
+        os.lseek(descriptor, start, os.SEEK_SET)
+        with source.open("rb", buffering=0) as stream:
+            if start:
+                stream.seek(start)
+            while part := stream.read(CHUNK):
+                if not start:
+                    digest.update(part)
+                copied += len(part)
+                if copied > wanted.size:
+                    raise changed(source)
+                _write(descriptor, part)
+                advance(len(part))
+        if copied != wanted.size or not (start or digest.hexdigest() == wanted.sha256):
+            raise changed(source)
+        _forget_pages(descriptor)
+        return _hash(descriptor) == wanted.sha256
+
+    def _publish(self, part: Path, final: Path, wanted: Object) -> None:
+        """Give a verified file its name, unless something has it."""
+        try:
+            os.link(part, final)
+        except FileExistsError:
+            raise StagingError(
+                f"an object of this name is there with {_size(final)} bytes and not {wanted.size}",
+                where=str(final),
+                fix="Something else has changed it. `osgbatch stage verify` lists such objects; "
+                "remove it by hand, and bear in mind that caches may still have it.",
+            ) from None
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if final.exists():  # no hard links here: looked at, then renamed
+                return self._publish_checked(final, wanted)
+            part.rename(final)
+        else:
+            part.unlink()
+
+    def _publish_checked(self, final: Path, wanted: Object) -> None:
+        if _size(final) != wanted.size:
+            raise StagingError("an object of this name is there, and differs", where=str(final))
+
+    def listing(self) -> Iterator[Kept]:
+        """See Store."""
+        for folder in sorted(self._entries("."), key=lambda entry: entry.name):
+            if not folder.is_dir():
+                continue
+            for entry in sorted(self._entries(folder.name), key=lambda entry: entry.name):
+                name = f"{folder.name}/{entry.name}"
+                if checksum_of(name):
+                    status = entry.stat()
+                    yield Kept(name, status.st_size, status.st_mtime)
+
+    def checksum(self, name: str, advance: Advance) -> str:
+        """See Store."""
+        try:
+            descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                _forget_pages(descriptor)
+                return _hash(descriptor, advance)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise self._error(error, f"cannot be read: {error.strerror}", name) from None
+
+    def remove(self, name: str) -> None:
+        """See Store."""
+        try:
+            self._path(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._error(error, f"cannot be removed: {error.strerror}", name) from None
+
+    def tidy(self, older_s: float) -> int:
+        """See Store. What another osgbatch is writing just now is left alone."""
+        count = 0
+        for folder in self._entries("."):
+            if not folder.is_dir():
+                continue
+            for entry in self._entries(folder.name):
+                if not entry.name.startswith(_PART):
+                    continue
+                with suppress(OSError):
+                    if time.time() - entry.stat().st_mtime > older_s and _free(entry.path):
+                        os.unlink(entry.path)
+                        count += 1
+        return count
+
+    def room(self) -> int | None:
+        """See Store: of the file system; a quota may be smaller."""
+        try:
+            status = os.statvfs(self.folder)
+        except OSError:
+            return None
+        return status.f_bavail * status.f_frsize
+
+    def _make(self, folder: Path) -> None:
+        """Make a folder that anyone can read, whatever the user's umask."""
+        if folder in self._made:
+            return
+        for one in (self.folder / FOLDER, folder):
+            try:
+                one.mkdir()
+            except FileExistsError:
+                continue
+            one.chmod(0o755)
+        self._made.add(folder)
+
+    def _error(self, error: OSError, what: str, name: str = "") -> StagingError:
+        fix = "Is the stash reachable, and yours? `osgbatch stage ls` tries it."
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what = f"there is no room left in the stash: {error.strerror}"
+            fix = "Remove what no batch needs (`osgbatch stage gc`), or ask for a larger quota; "
+            fix += "then the same command goes on where it was."
+        return StagingError(what, where=str(error.filename or self._path(name)), fix=fix)
+
+
+def _lock(descriptor: int) -> None:
+    """Wait for the lock of a file; file systems without locks are done without."""
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _free(path: str) -> bool:
+    """Whether nobody holds the lock of a file."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    """Whether the open file is still the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; -1 when there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _forget_pages(descriptor: int) -> None:
+    """Let the kernel drop what it can of its copy, so that reading back asks the file system."""
+    with suppress(OSError):
+        os.fdatasync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _hash(descriptor: int, advance: Advance | None = None) -> str:
+    digest = hashlib.sha256()
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    while part := os.read(descriptor, CHUNK):
+        digest.update(part)
+        if advance:
+            advance(len(part))
+    return digest.hexdigest()

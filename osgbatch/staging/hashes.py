@@ -1,0 +1,243 @@
+"""SHA-256 of files, remembered for as long as a file does not change."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+from osgbatch.errors import StagingError
+
+CHUNK = 1 << 20
+_YOUNG_NS = 2_000_000_000
+"""A file that changed this shortly before it was read may change again within one tick of the
+clock of its file system, and look the same: its hash is not remembered."""
+_SAVE_S = 5.0
+"""What was hashed is saved this often, so that an interruption costs no more."""
+_KEPT_S = 180 * 86_400
+"""What was not asked for in this time is forgotten."""
+
+Advance = Callable[[int], None]
+"""Is told of so many bytes more."""
+Stamp = tuple[int, int, int, int]
+"""size, mtime_ns, ctime_ns, inode. ctime_ns tells an edit that put the old mtime back."""
+
+
+class Hashes:
+    """The hash cache: one SQLite file in osgbatch's cache folder.
+
+    A cache that cannot be read or written is done without. read_bytes: how much was read so far.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self.read_bytes = 0
+        self._database = _open(cache / "hashes.sqlite")
+        self._fresh: list[tuple[bytes, int, int, int, int, str, int]] = []
+        self._saved = time.monotonic()
+
+    def close(self) -> None:
+        """Save what was learnt."""
+        self._save()
+        if self._database is not None:
+            self._database.close()
+
+    def __enter__(self) -> Hashes:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def of_files(self, paths: Iterable[Path], advance: Advance) -> Iterator[tuple[str, int]]:
+        """SHA-256 and bytes of regular files, in their order; links are followed.
+
+        advance: is told of the bytes of each file, read or not. Raises StagingError when one
+        cannot be read, is no regular file, or changes meanwhile.
+        """
+        for path in paths:
+            stamp = _stamp_of(path)
+            digest = self._known(path, stamp)
+            if digest:
+                advance(stamp[0])
+            else:
+                digest = self._read(path, stamp, advance)
+            yield digest, stamp[0]
+
+    def of_tree(self, root: Path, advance: Advance) -> Iterator[tuple[str, str, int]]:
+        """Path below the root, SHA-256 and bytes of every file of a folder, sorted by path.
+
+        Links to files are followed, links to folders are not. All that is known of the folder is
+        read from the cache at once. Raises StagingError.
+        """
+        known = self._known_below(root)
+        base = os.fsencode(root) + b"/"
+        for path, stamp in sorted(_walk(os.fsencode(root))):
+            below = path[len(base) :]
+            entry = known.get(path)
+            if entry is not None and entry[0] == stamp:
+                digest = entry[1]
+                advance(stamp[0])
+            else:
+                digest = self._read(Path(os.fsdecode(path)), stamp, advance)
+            yield os.fsdecode(below), digest, stamp[0]
+
+    # --- the file ---------------------------------------------------------------------------
+
+    def _read(self, path: Path, stamp: Stamp, advance: Advance) -> str:
+        started = time.time_ns()
+        digest = hashlib.sha256()
+        try:
+            with path.open("rb", buffering=0) as stream:
+                while part := stream.read(CHUNK):
+                    digest.update(part)
+                    self.read_bytes += len(part)
+                    advance(len(part))
+                after = _stamp(os.fstat(stream.fileno()))
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        if after != stamp:
+            raise changed(path)
+        if max(stamp[1], stamp[2]) < started - _YOUNG_NS:
+            entry = (os.fsencode(path), *stamp, digest.hexdigest(), int(time.time()))
+            self._fresh.append(entry)
+            if time.monotonic() - self._saved > _SAVE_S:
+                self._save()
+        return digest.hexdigest()
+
+    # --- the database -----------------------------------------------------------------------
+
+    def _known(self, path: Path, stamp: Stamp) -> str:
+        if self._database is None:
+            return ""
+        row = None
+        with suppress(sqlite3.Error):
+            row = self._database.execute(
+                "SELECT size, mtime, ctime, inode, sha256 FROM files WHERE path = ?",
+                (os.fsencode(path),),
+            ).fetchone()
+        return str(row[4]) if row and tuple(row[:4]) == stamp else ""
+
+    def _known_below(self, root: Path) -> dict[bytes, tuple[Stamp, str]]:
+        if self._database is None:
+            return {}
+        first = os.fsencode(root)
+        found: dict[bytes, tuple[Stamp, str]] = {}
+        with suppress(sqlite3.Error):
+            rows = self._database.execute(
+                "SELECT path, size, mtime, ctime, inode, sha256 FROM files "
+                "WHERE path > ? AND path < ?",
+                (first + b"/", first + b"0"),  # "0" follows "/"
+            )
+            for path, size, mtime, ctime, inode, sha256 in rows:
+                found[path] = ((size, mtime, ctime, inode), sha256)
+        return found
+
+    def _save(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        self._saved = time.monotonic()
+        if self._database is None or not fresh:
+            return
+        with suppress(sqlite3.Error), self._database:
+            self._database.executemany(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", fresh
+            )
+
+
+def _open(path: Path) -> sqlite3.Connection | None:
+    """The database; None where there can be none, as on a full disk."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _prepared(path)
+    except (OSError, sqlite3.DatabaseError):
+        pass
+    with suppress(OSError, sqlite3.Error):  # a damaged cache is made anew
+        path.unlink()
+        return _prepared(path)
+    return None
+
+
+def _prepared(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=10)
+    try:
+        with database:
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, "
+                "mtime INTEGER, ctime INTEGER, inode INTEGER, sha256 TEXT, seen INTEGER) "
+                "WITHOUT ROWID"
+            )
+            old = int(time.time()) - _KEPT_S
+            database.execute("DELETE FROM files WHERE seen < ?", (old,))
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def sha256_of(path: Path, advance: Advance | None = None) -> str:
+    """The SHA-256 of a file as it is now. Raises OSError."""
+    digest = hashlib.sha256()
+    with closing(path.open("rb", buffering=0)) as stream:
+        while part := stream.read(CHUNK):
+            digest.update(part)
+            if advance:
+                advance(len(part))
+    return digest.hexdigest()
+
+
+def changed(path: Path) -> StagingError:
+    """The error for a file that does not stay as it is."""
+    return StagingError(
+        "the file changes while it is being staged",
+        where=str(path),
+        fix="Wait until whatever writes it has ended, and try again.",
+    )
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _stamp_of(path: Path) -> Stamp:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if not _is_file(status.st_mode):
+        raise StagingError("this is no file", where=str(path), fix="Name files and folders.")
+    return _stamp(status)
+
+
+def _is_file(mode: int) -> bool:
+    return (mode & 0o170000) == 0o100000
+
+
+def _walk(folder: bytes) -> Iterator[tuple[bytes, Stamp]]:
+    """Every file below a folder; a link to a file is one, a link to a folder is left out."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _walk(entry.path)
+                elif not (entry.is_symlink() and entry.is_dir()):
+                    status = entry.stat()
+                    if not _is_file(status.st_mode):
+                        raise StagingError(
+                            "this is neither a file nor a folder", where=os.fsdecode(entry.path)
+                        )
+                    yield entry.path, _stamp(status)
+    except OSError as error:
+        raise _unreadable(Path(os.fsdecode(error.filename or folder)), error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> StagingError:
+    return StagingError(
+        f"cannot be read: {error.strerror}",
+        where=str(path),
+        fix="Give yourself the right to read it, or leave it out.",
+    )

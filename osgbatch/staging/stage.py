@@ -1,0 +1,152 @@
+"""Brings files to a stash: hashed, looked for, and only what is not there is moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from osgbatch.errors import StagingError
+from osgbatch.staging.hashes import Hashes
+from osgbatch.staging.objects import Object, suffix_of
+from osgbatch.staging.store import Store
+
+
+class Progress(Protocol):
+    """Is told how far a long step has come, in bytes."""
+
+    def start(self, what: str, total: int) -> None:
+        """A step begins."""
+
+    def advance(self, count: int) -> None:
+        """So many bytes more are done."""
+
+    def end(self) -> None:
+        """The step has ended, well or not."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file to be staged. sha256: when it is known already."""
+
+    path: Path
+    size: int
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What came of staging. objects: of each file, in order; moved: which of them were brought now.
+
+    Sizes in bytes; every object is counted once, however many files have its content.
+    """
+
+    objects: tuple[Object, ...]
+    moved: int
+    moved_bytes: int
+    there: int
+
+    def line(self, size: Callable[[float], str]) -> str:
+        """What was done, in one line."""
+        return stage_line(self.moved, self.moved_bytes, self.moved + self.there, size)
+
+
+def stage_line(count: int, count_bytes: int, total: int, size: Callable[[float], str]) -> str:
+    """`stage: 2 files (1.4 GB) of 14 to upload, 12 already there`."""
+    noun = "file" if count == 1 else "files"
+    amount = f" ({size(count_bytes)})" if count else ""
+    there = f"{total - count:,} already there"
+    return f"stage: {count:,} {noun}{amount} of {total:,} to upload, {there}"
+
+
+def hash_files(files: Sequence[Wanted], hashes: Hashes, progress: Progress) -> list[Object]:
+    """The objects that files would be. Raises StagingError."""
+    unknown = [file for file in files if not file.sha256]
+    progress.start("hashing", sum(file.size for file in unknown))
+    try:
+        found = iter(list(hashes.of_files((file.path for file in unknown), progress.advance)))
+    finally:
+        progress.end()
+    objects = []
+    for file in files:
+        sha256, size = (file.sha256, file.size) if file.sha256 else next(found)
+        objects.append(Object(sha256, size, suffix_of(file.path.name)))
+    return objects
+
+
+def stage(
+    files: Sequence[Path],
+    objects: Sequence[Object],
+    store: Store,
+    say: Callable[[int, int, int], None],
+    progress: Progress,
+    *,
+    verify: bool = False,
+) -> Staged:
+    """Bring to a stash what is not there yet.
+
+    objects: of each file. say: is told how many objects, and how many bytes, of how many objects
+    will be brought, before the first is. verify: read what is there already, too.
+    Raises StagingError; what was brought until then stays, and is not brought again.
+    """
+    first: dict[str, tuple[Path, Object]] = {}
+    for path, wanted in zip(files, objects, strict=True):
+        first.setdefault(wanted.name, (path, wanted))
+    there = store.sizes(first)
+    missing = []
+    for name, (path, wanted) in first.items():
+        if name not in there:
+            missing.append((path, wanted))
+        elif there[name] != wanted.size:
+            raise _other_size(store, wanted, there[name])
+    if verify:
+        check([wanted for name, (_, wanted) in first.items() if name in there], store, progress)
+    total = sum(wanted.size for _, wanted in missing)
+    say(len(missing), total, len(first))
+    _make_sure_of_room(store, total)
+    moved = moved_bytes = 0
+    progress.start("staging", total)
+    try:
+        for path, wanted in missing:
+            if store.put(path, wanted, progress.advance):
+                moved += 1
+                moved_bytes += wanted.size
+    finally:
+        progress.end()
+    return Staged(tuple(objects), moved, moved_bytes, len(first) - moved)
+
+
+def check(objects: Iterable[Object], store: Store, progress: Progress) -> None:
+    """Read objects back. Raises StagingError for the first that is not what its name says."""
+    objects = list(objects)
+    progress.start("verifying", sum(one.size for one in objects))
+    try:
+        for one in objects:
+            if store.checksum(one.name, progress.advance) != one.sha256:
+                raise StagingError(
+                    "the object in the stash is damaged",
+                    where=store.object_url(one.name),
+                    fix="`osgbatch stage verify` lists all such objects. Caches may have this "
+                    "one, too: stage the data under another name, or wait until they forget it.",
+                )
+    finally:
+        progress.end()
+
+
+def _other_size(store: Store, wanted: Object, size: int) -> StagingError:
+    return StagingError(
+        f"the object in the stash is damaged: it has {size} bytes and should have {wanted.size}",
+        where=store.object_url(wanted.name),
+        fix="`osgbatch stage verify` lists all such objects.",
+    )
+
+
+def _make_sure_of_room(store: Store, total: int) -> None:
+    room = store.room()
+    if room is not None and room < total:
+        raise StagingError(
+            f"{total} bytes are to be staged, and there is room for {room}",
+            where=store.url,
+            fix="Remove what no batch needs (`osgbatch stage gc`); nothing was staged.",
+        )

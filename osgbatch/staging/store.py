@@ -1,0 +1,107 @@
+"""What every kind of stash can do; `open_store` gives the one that a spec or profile names."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+
+from osgbatch.errors import StagingError
+from osgbatch.model import Stash
+from osgbatch.staging.objects import FOLDER, Object
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An object that is in a stash. size in bytes; changed: seconds since 1970."""
+
+    name: str
+    size: int
+    changed: float
+
+
+class Store(ABC):
+    """A stash, open. All names are those of objects, `3f/3f…e2.npy`."""
+
+    url: str
+    """What jobs are given, without a slash at its end; objects lie below it in `osgbatch/`."""
+
+    def object_url(self, name: str) -> str:
+        """The URL of an object."""
+        return f"{self.url}/{FOLDER}/{name}"
+
+    @abstractmethod
+    def sizes(self, names: Iterable[str]) -> Mapping[str, int]:
+        """Bytes of those of these objects that are there. Raises StagingError."""
+
+    @abstractmethod
+    def put(self, source: Path, wanted: Object, advance: Advance) -> bool:
+        """Bring a file, whole or not at all; what is there already is never written over.
+
+        advance: is told of bytes brought. Returns whether it was brought now. Raises StagingError
+        when it cannot be, or when the file is no longer what `wanted` says.
+        """
+
+    @abstractmethod
+    def listing(self) -> Iterator[Kept]:
+        """Every object that is there. Raises StagingError."""
+
+    @abstractmethod
+    def checksum(self, name: str, advance: Advance) -> str:
+        """The SHA-256 of an object as it is read back. Raises StagingError."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove an object. Raises StagingError."""
+
+    def tidy(self, older_s: float) -> int:
+        """Remove what interrupted uploads have left for longer than this. Returns how many."""
+        return 0
+
+    def room(self) -> int | None:
+        """Bytes that there is still room for; None when that cannot be known."""
+        return None
+
+
+def expanded(text: str) -> str:
+    """A folder or URL with `~`, $USER and $HOME put in. Raises StagingError for other variables."""
+    for name in re.findall(r"\$\{?(\w+)\}?", text):
+        if name not in ("USER", "HOME"):
+            raise StagingError(
+                f"the variable ${name} is not known in a stash",
+                where=text,
+                fix="Known are $USER and $HOME.",
+            )
+    user = os.environ.get("USER") or os.environ.get("LOGNAME") or Path.home().name
+    values = {"USER": user, "HOME": str(Path.home())}
+    text = re.sub(r"\$\{?(USER|HOME)\}?", lambda found: values[found[1]], text)
+    return str(Path(text).expanduser()) if text.startswith("~") else text
+
+
+def folder_here(text: str) -> Path | None:
+    """The folder that a pattern means on this machine, if it is there and may be written to.
+
+    text: a path, which may hold `~`, $USER and `*`; the first of several is meant.
+    """
+    path = expanded(text)
+    for found in sorted(glob(path)) if has_magic(path) else [path]:
+        if os.path.isdir(found) and os.access(found, os.W_OK | os.X_OK):
+            return Path(found)
+    return None
+
+
+def open_store(stash: Stash) -> Store:
+    """The stash that a spec or profile describes. Raises StagingError when it cannot be used."""
+    if stash.kind == "folder":
+        from osgbatch.staging.folder import FolderStore
+
+        folder = Path(expanded(stash.folder))
+        url = expanded(stash.url).replace("{folder}", str(folder))
+        return FolderStore(folder, url)
+    raise StagingError(f"a stash of the kind {stash.kind} is not known")
