@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osgbatch.errors import SpecError, SpecErrors
-from osgbatch.model import Payload, Place, Plan, Resolved, Resources, Spec, Stash
+from osgbatch.model import Payload, Place, Plan, Profile, Resolved, Resources, Spec, Stash
 from osgbatch.planning.checks import missing_files, unknown_names
 from osgbatch.planning.plan import make_plan
 from osgbatch.planning.resolve import resolve
@@ -54,27 +54,32 @@ def plan_sweep(path: Path, batch_root: Path | None = None, choices: Choices = AS
 
 
 def _stash_of(spec: Spec) -> Stash:
-    """The stash that a sweep uses: its own, or the pool's where the user has a folder in that.
+    """The stash that a sweep uses. Raises SpecError when it names a folder that is not there."""
+    return stash_here(spec.stash, spec.profile, spec.folder)
 
-    Raises SpecError when the sweep names a folder that is not there.
+
+def stash_here(wanted: Stash | None, profile: Profile, folder: Path) -> Stash:
+    """The stash on this machine: the one wanted, or the pool's where the user has a folder in that.
+
+    folder: where relative paths start. Raises SpecError when a folder is named that is not there.
     """
     from osgbatch.staging.store import expanded, folder_here
 
-    if spec.stash is None:
-        pools = spec.profile.stash
-        folder = folder_here(pools.folder) if pools.kind == "folder" else None
-        return replace(pools, folder=str(folder)) if folder else Stash()
-    if spec.stash.kind != "folder":
-        return spec.stash
-    text = str(spec.folder / expanded(spec.stash.folder))
-    folder = folder_here(text)
-    if folder is None:
+    if wanted is None:
+        pools = profile.stash
+        found = folder_here(pools.folder) if pools.kind == "folder" else None
+        return replace(pools, folder=str(found)) if found else Stash()
+    if wanted.kind != "folder":
+        return wanted
+    text = str(folder / expanded(wanted.folder))
+    found = folder_here(text)
+    if found is None:
         raise SpecError(
             f"the stash's folder {text} is not there, or you cannot write to it",
-            spec.stash.place or Place(str(spec.path), 1, 1),
+            wanted.place or Place("stash", 1, 1),
             fix="Make it, name another one, or write `stash: none`.",
         )
-    return replace(spec.stash, folder=str(folder))
+    return replace(wanted, folder=str(found))
 
 
 def _more_mistakes(error: SpecErrors) -> Iterator[SpecError]:

@@ -16,7 +16,7 @@ from osgbatch.planning.grouping import size
 from osgbatch.planning.placement import ObjectFile, placed_payload, with_objects
 from osgbatch.staging.hashes import Hashes
 from osgbatch.staging.objects import Object
-from osgbatch.staging.stage import Progress, Wanted, hash_files, stage, stage_line
+from osgbatch.staging.stage import Progress, Staged, Wanted, hash_files, stage, stage_line
 from osgbatch.staging.store import Store, open_store
 
 Say = Callable[[str], None]
@@ -50,14 +50,19 @@ class Staging:
 
 
 @dataclass
-class _Files:
-    """What is to be staged: a file here for each object, and of what input it is a part."""
+class Files:
+    """What is to be staged: a file here for each object, and what it stands for.
+
+    uses: of each file the input, the path in that of a part of it, and what a job does with it.
+    folders: archives made for it.
+    """
 
     wanted: list[Wanted] = field(default_factory=list)
     uses: list[tuple[Path, str, str]] = field(default_factory=list)
     folders: list[FolderArchive] = field(default_factory=list)
 
     def add(self, wanted: Wanted, source: Path, below: str, form: str) -> None:
+        """One more file. source: the input; below: which part of it; form: see InputFile."""
         self.wanted.append(wanted)
         self.uses.append((source, below, form))
 
@@ -77,12 +82,12 @@ def stage_plan(
         return Staging(plan)
     store = open_store(plan.stash)
     with Hashes(cache_folder()) as hashes:
-        files = _input_files(plan.placed, hashes, progress)
+        files = files_of(plan.placed, hashes, progress)
         if environment_placed:
             item = payload[0]
             files.add(Wanted(item.path, item.size, item.sha256), item.path, "", "environment")
         objects = hash_files(files.wanted, hashes, progress)
-    _bring(files, objects, store, say, progress)
+    bring(files, objects, store, say, progress)
     found: dict[Path, list[ObjectFile]] = {}
     environment_url = ""
     for (source, below, form), one in zip(files.uses, objects, strict=True):
@@ -104,12 +109,12 @@ def stage_payload(
     if not placed:
         return staging, list(payload)
     store = open_store(staging.plan.stash)
-    files = _Files()
+    files = Files()
     for item in rest:
         if item.path in placed:
             files.add(Wanted(item.path, item.size, item.sha256), item.path, "", "")
     objects = [Object(file.sha256, file.size, _suffix(file.path)) for file in files.wanted]
-    _bring(files, objects, store, say, progress)
+    bring(files, objects, store, say, progress)
     urls = {f.path: store.object_url(o.name) for f, o in zip(files.wanted, objects, strict=True)}
     names = tuple(dict.fromkeys([*staging.objects, *(one.name for one in objects)]))
     found = [replace(item, url=urls.get(item.path, item.url)) for item in payload]
@@ -132,9 +137,12 @@ def _environment_payload(plan: Plan, environment: EnvironmentArchive | None) -> 
     return [Payload(kind, one.path, one.sha256, one.size, one.unpacked_size)]
 
 
-def _input_files(placed: Sequence[Placed], hashes: Hashes, progress: Progress) -> _Files:
-    """The files that stand for inputs: a file, the archive of a folder, or each file of a tree."""
-    files = _Files()
+def files_of(placed: Sequence[Placed], hashes: Hashes, progress: Progress) -> Files:
+    """The files that stand for inputs: a file, the archive of a folder, or each file of a tree.
+
+    Raises StagingError, PackingError.
+    """
+    files = Files()
     for item in placed:
         if not item.source.is_dir():
             executable = os.access(item.source, os.X_OK)
@@ -150,7 +158,7 @@ def _input_files(placed: Sequence[Placed], hashes: Hashes, progress: Progress) -
     return files
 
 
-def _add_tree(files: _Files, item: Placed, hashes: Hashes, progress: Progress) -> None:
+def _add_tree(files: Files, item: Placed, hashes: Hashes, progress: Progress) -> None:
     progress.start("hashing", item.size)
     try:
         found = list(hashes.of_tree(item.source, progress.advance))
@@ -168,9 +176,20 @@ def _add_tree(files: _Files, item: Placed, hashes: Hashes, progress: Progress) -
         files.add(Wanted(path, count, sha256), item.source, below, form)
 
 
-def _bring(
-    files: _Files, objects: Sequence[Object], store: Store, say: Say, progress: Progress
-) -> None:
+def bring(
+    files: Files,
+    objects: Sequence[Object],
+    store: Store,
+    say: Say,
+    progress: Progress,
+    *,
+    verify: bool = False,
+) -> Staged:
+    """Bring files to a stash, and say so in one line. Raises StagingError.
+
+    objects: of each file. verify: read what is there already, too.
+    """
+
     def told(count: int, count_bytes: int, total: int) -> None:
         say(stage_line(count, count_bytes, total, size))
 
@@ -179,6 +198,8 @@ def _bring(
     for (source, _, form), one in zip(files.uses, objects, strict=True):
         if form == "folder" and one.name not in missing:
             folder_archive(source, cache_folder(), needed=True)
-    stage([file.path for file in files.wanted], objects, store, told, progress)
+    paths = [file.path for file in files.wanted]
+    done = stage(paths, objects, store, told, progress, verify=verify)
     for archive in archives.values():
         drop_archive(archive)
+    return done

@@ -6,9 +6,13 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+SMALL_STEP = 8 * 1024**2
+"""Bytes that are moved too fast for a bar to be of use."""
 ORDER = ("succeeded", "failed", "held", "removed", "unknown", "running", "waiting")
 
 
@@ -72,6 +76,65 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TB"
+
+
+def day(moment: float) -> str:
+    """Seconds since 1970 as a date and time here."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+
+
+class Bar:
+    """How far a long step has come: bytes, rate and time left on a terminal, nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._pending = 0
+
+    def start(self, what: str, total: int) -> None:
+        """A step of so many bytes begins."""
+        if not sys.stderr.isatty() or total < SMALL_STEP:
+            return
+        from rich import progress
+        from rich.console import Console
+
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.DownloadColumn(),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task(what, total=total)
+        self._bar.start()
+
+    def advance(self, count: int) -> None:
+        """So many bytes more are done."""
+        if self._bar is None:
+            return
+        self._pending += count
+        if self._pending >= SMALL_STEP // 8:  # telling each small file would cost more than it
+            self._bar.advance(self._task, self._pending)
+            self._pending = 0
+
+    def end(self) -> None:
+        """The step has ended, well or not."""
+        if self._bar is not None:
+            self._bar.advance(self._task, self._pending)
+            self._bar.stop()
+            self._bar, self._pending = None, 0
+
+
+@contextmanager
+def progress() -> Iterator[Bar]:
+    """A bar that leaves the terminal as it was, whatever happens."""
+    bar = Bar()
+    try:
+        yield bar
+    finally:
+        bar.end()
 
 
 def work(tasks: int, jobs: int) -> str:

@@ -144,13 +144,16 @@ def _keyring(signed_by: str) -> str:
     return next((str(ring) for ring in rings if ring.is_file()), "")
 
 
-def download(packages: Iterable[str], suite: str, into: Path, follow: bool = True) -> list[Path]:
+def download(
+    packages: Iterable[str], suite: str, into: Path, follow: bool = True, leave_out: str = ""
+) -> list[Path]:
     """Download packages of a suite, with what they depend on, as if nothing were installed.
 
     packages: names, as apt-get takes them.
     suite: `bullseye`, from the mirror that apt on this machine uses.
     into: the folder for lists, state and .deb files; made when absent, may be kept and used again.
     follow: without it exactly these packages, no dependencies.
+    leave_out: a regular expression; dependencies whose whole name it matches are not downloaded.
     Returns the .deb files, sorted. Raises SystemExit with apt's own words when apt fails.
     """
     into = into.resolve()
@@ -163,11 +166,14 @@ def download(packages: Iterable[str], suite: str, into: Path, follow: bool = Tru
     (into / "apt.conf").write_text(_configuration(into))
     environment = {**os.environ, "APT_CONFIG": str(into / "apt.conf"), "LC_ALL": "C"}
     _apt(["update"], environment)
-    if follow:
-        arguments = ["install", "--download-only", "--yes", "--no-install-recommends", *packages]
+    arguments = ["install", "--download-only", "--yes", "--no-install-recommends", *packages]
+    if follow and not leave_out:
         _apt(arguments, environment)
     else:
-        _apt(["download", *packages], environment, folder=into / "cache/archives")
+        wanted = list(packages)
+        if follow:
+            wanted = _chosen(_apt([*arguments, "--print-uris"], environment), leave_out, wanted)
+        _apt(["download", *wanted], environment, folder=into / "cache/archives")
     return sorted((into / "cache/archives").glob("*.deb"))
 
 
@@ -200,8 +206,19 @@ def _configuration(into: Path) -> str:
     return "".join(f'{key} "{value}";\n' for key, value in lines.items())
 
 
-def _apt(arguments: list[str], environment: dict[str, str], folder: Path | None = None) -> None:
-    """Run apt-get; its words become the error."""
+def _chosen(told: str, leave_out: str, packages: Iterable[str]) -> list[str]:
+    """name=version of what `apt-get --print-uris` told of, without what is left out."""
+    found = re.findall(r"^'[^']*' ([^ _]+)_([^ _]+)_[^ _]+\.deb ", told, re.MULTILINE)
+    asked = set(packages)
+    return [
+        f"{name}={version.replace('%3a', ':')}"
+        for name, version in found
+        if name in asked or not re.fullmatch(leave_out, name)
+    ]
+
+
+def _apt(arguments: list[str], environment: dict[str, str], folder: Path | None = None) -> str:
+    """Run apt-get and return what it prints; its words become the error."""
     command = shutil.which("apt-get")
     if command is None:
         raise SystemExit("apt-get is not here: this tool needs Debian or Ubuntu")
@@ -216,6 +233,7 @@ def _apt(arguments: list[str], environment: dict[str, str], folder: Path | None 
     if done.returncode != 0:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
         raise SystemExit(f"apt-get {arguments[0]} failed:\n{tail}")
+    return done.stdout
 
 
 def main(arguments: list[str]) -> int:

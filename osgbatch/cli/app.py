@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from osgbatch import exits, ui
-from osgbatch.cli import pack_commands, spec_commands
+from osgbatch.cli import pack_commands, spec_commands, stage_commands
 from osgbatch.cli.spec_commands import Json, Settings, SpecPath
 from osgbatch.errors import OsgbatchError, SpecError, SpecErrors
 from osgbatch.version import VERSION
@@ -168,7 +168,8 @@ def render(
     """Make a batch folder with everything in it, and submit nothing."""
     from osgbatch.steps import render_sweep
 
-    batch = render_sweep(spec, out, ui.say, _choices(settings, fit_pool))
+    with ui.progress() as progress:
+        batch = render_sweep(spec, out, ui.say, _choices(settings, fit_pool), progress)
     if as_json:
         ui.out_json({"id": batch.id, "folder": str(batch.folder)})
     else:
@@ -180,6 +181,7 @@ def render(
 
 spec_commands.register(app)
 pack_commands.register(app)
+stage_commands.register(app)
 
 
 # --- submission and after ---------------------------------------------------------------------
@@ -211,7 +213,8 @@ def submit(
         )
     from osgbatch.steps import submit_sweep
 
-    batch = submit_sweep(spec, pool, ui.say, _choices(settings, fit_pool))
+    with ui.progress() as progress:
+        batch = submit_sweep(spec, pool, ui.say, _choices(settings, fit_pool), progress)
     from osgbatch.batches.folder import read_submitted
 
     submitted = read_submitted(batch.rounds()[0])

@@ -68,10 +68,19 @@ def read_layers(path: Path, settings: Sequence[str] = ()) -> Layered:
     Raises OsgbatchError when a file cannot be read, SpecError or SpecErrors, with the places, for
     what is wrong in one of them.
     """
+    return _layered(_Read(Layer("spec", str(path)), read_document(path), _folder(path)), settings)
+
+
+def read_defaults(folder: Path, settings: Sequence[str] = ()) -> Layered:
+    """What would hold for a spec that says nothing. folder: where it would lie. Raises as above."""
+    nothing = Document(str(folder), b"", {}, {}, {}, {})
+    return _layered(_Read(Layer("spec", str(folder)), nothing, folder.resolve()), settings)
+
+
+def _layered(spec: _Read, settings: Sequence[str]) -> Layered:
     errors: list[SpecError] = []
-    spec = _Read(Layer("spec", str(path)), read_document(path), _folder(path))
     extends = "extends" in spec.document.data
-    bases = _Bases(errors).of(spec, (os.path.realpath(path),))
+    bases = _Bases(errors).of(spec, (os.path.realpath(spec.layer.file),))
     own = _defaults("class", os.environ.get("OSGBATCH_DEFAULTS", ""), errors)
     users = _defaults("user", str(user_file()), errors)
     given = _settings(settings, spec.folder, errors)

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from osgbatch.errors import SpecErrors
-from osgbatch.model import Place, Spec, UserPath
+from osgbatch.model import Place, Profile, Spec, Stash, UserPath
 from osgbatch.names import slug
 from osgbatch.spec.brought import read_inputs, read_outputs, read_variables
 from osgbatch.spec.checking import check
 from osgbatch.spec.commands import read_command, read_function, read_script
 from osgbatch.spec.document import Document
 from osgbatch.spec.environments import read_environment
-from osgbatch.spec.layers import read_layers
+from osgbatch.spec.layers import read_defaults, read_layers
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.resources import read_requirements, read_resources, read_retries
 from osgbatch.spec.stashes import read_stash
@@ -34,6 +34,21 @@ def load_spec(path: Path, settings: Sequence[str] = ()) -> Spec:
     layered = read_layers(path, settings)
     spec = spec_of(whole.parent.resolve() / whole.name, layered.document)
     return replace(spec, profile=layered.profile)
+
+
+def load_stash(path: Path | None, settings: Sequence[str] = ()) -> tuple[Stash | None, Profile]:
+    """The stash of a spec, or the one that a spec in the current folder would have.
+
+    Returns None for it when only the profile, which comes with it, may know of one.
+    Raises SpecErrors, OsgbatchError.
+    """
+    layered = read_layers(path, settings) if path else read_defaults(Path.cwd(), settings)
+    reading = Reading(layered.document)
+    found = read_stash(reading, check(reading))
+    wrong = [error for error in reading.errors if "stash" in error.what]
+    if wrong:
+        raise SpecErrors(wrong)
+    return found, layered.profile
 
 
 def spec_of(path: Path, document: Document) -> Spec:

@@ -1,0 +1,139 @@
+"""The commands of `osgbatch stage`: put files into the stash, list, verify, clear away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from osgbatch import exits, ui
+from osgbatch.cli.spec_commands import Json, Settings
+from osgbatch.errors import OsgbatchError
+
+stage = typer.Typer(
+    name="stage",
+    help="Put files into the stash, where each is named by its content; list, verify, clear away.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+SpecOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--spec", help="The sweep.yaml whose stash is meant. Default: your own or the pool's."
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Make the commands known."""
+    app.add_typer(stage, short_help="Put files into the stash; list, verify and clear it.")
+
+
+@stage.command("put", short_help="Bring files and folders to the stash; print their URLs.")
+def put(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders.", show_default=False)],
+    tree: Annotated[
+        bool, typer.Option("--tree", help="Each file of a folder by itself, not as one archive.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read what is there already, too.")
+    ] = False,
+    spec: SpecOption = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> int:
+    """Bring files and folders to the stash, unless they are there; print their URLs."""
+    from osgbatch import stashing
+
+    store = stashing.stash_store(spec, settings or [])
+    with ui.progress() as progress:
+        made, _ = stashing.put(paths, store, ui.say, progress, tree=tree, verify=verify)
+    if as_json:
+        ui.out_json([vars(one) for one in made])
+    elif len(made) == 1:
+        ui.out(made[0].url)
+    else:
+        for one in made:
+            ui.out(f"{one.url}  {one.path}")
+    return exits.OK
+
+
+@stage.command("ls", short_help="List what is in the stash.")
+def ls(spec: SpecOption = None, settings: Settings = None, as_json: Json = False) -> int:
+    """List the objects in the stash: size, age, name."""
+    from osgbatch import stashing
+
+    store = stashing.stash_store(spec, settings or [])
+    found = list(store.listing())
+    if as_json:
+        ui.out_json([{**vars(one), "url": store.object_url(one.name)} for one in found])
+    else:
+        rows = [(ui.size(one.size), ui.day(one.changed), one.name) for one in found]
+        if rows:
+            ui.out(ui.table(("size", "changed", "object"), rows))
+        ui.out(f"{stashing.amount(found)} in {store.url}")
+    return exits.OK
+
+
+@stage.command("verify", short_help="Read every object and compare it with its name.")
+def verify(spec: SpecOption = None, settings: Settings = None, as_json: Json = False) -> int:
+    """Read every object of the stash; say which are not what their names say."""
+    from osgbatch import stashing
+
+    store = stashing.stash_store(spec, settings or [])
+    with ui.progress() as progress:
+        found = list(stashing.verify(store, progress))
+    wrong = [one for one in found if one.what]
+    if as_json:
+        ui.out_json([{**vars(one.kept), "ok": not one.what, "what": one.what} for one in found])
+    else:
+        for one in wrong:
+            ui.out(f"{store.object_url(one.kept.name)}: {one.what}")
+        ui.out(f"{stashing.amount([one.kept for one in found])} read, {len(wrong)} damaged")
+    return exits.STAGING if wrong else exits.OK
+
+
+@stage.command("gc", short_help="List objects that no batch refers to; remove with --delete.")
+def gc(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="Where your batches and specs are, say ~.", show_default=False),
+    ],
+    delete: Annotated[bool, typer.Option("--delete", help="Remove them.")] = False,
+    older: Annotated[str, typer.Option(help="Only objects that are as old as this.")] = "1 day",
+    spec: SpecOption = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> int:
+    """List the objects that no batch or spec below the folders refers to."""
+    from osgbatch import stashing
+    from osgbatch.spec.units import UnitError, seconds
+
+    try:
+        older_s = seconds(older)
+    except UnitError as error:
+        raise OsgbatchError(str(error), where="--older", fix="Write --older 7d.") from error
+    for folder in folders:
+        if not folder.is_dir():
+            raise OsgbatchError("there is no such folder", where=str(folder))
+    store = stashing.stash_store(spec, settings or [])
+    found = stashing.garbage(store, folders, older_s)
+    if delete:
+        stashing.remove(store, found.objects)
+        store.tidy(older_s)
+    if as_json:
+        names = [vars(one) for one in found.objects]
+        ui.out_json({"deleted": delete, "objects": names, "batches": found.batches})
+        return exits.OK
+    for one in found.objects:
+        ui.out(f"{ui.size(one.size):>10}  {ui.day(one.changed)}  {one.name}")
+    done = "removed" if delete else "not referred to"
+    batches = ui.number_of(found.batches, "batch").replace("batchs", "batches")
+    ui.out(f"{stashing.amount(found.objects)} {done}; {batches} looked at")
+    if found.young:
+        ui.say(f"{found.young} more are younger than {older}, and may be in use")
+    if found.objects and not delete:
+        ui.say("to remove them: the same with --delete; batches in other folders would miss them")
+    return exits.OK
