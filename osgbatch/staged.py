@@ -15,11 +15,12 @@ from osgbatch.places import cache_folder
 from osgbatch.planning.grouping import size
 from osgbatch.planning.placement import ObjectFile, placed_payload, with_objects
 from osgbatch.staging.hashes import Hashes
-from osgbatch.staging.objects import Object
+from osgbatch.staging.objects import Object, suffix_of
 from osgbatch.staging.stage import Progress, Staged, Wanted, hash_files, stage, stage_line
 from osgbatch.staging.store import Store, open_store
 
 Say = Callable[[str], None]
+_CHUNK = 4096
 
 
 class Silent:
@@ -78,9 +79,10 @@ def stage_plan(
         return Staging(plan)
     payload = _environment_payload(plan, environment)
     environment_placed = bool(placed_payload(plan, payload))
-    if not plan.placed and not environment_placed:
-        return Staging(plan)
     store = open_store(plan.stash)
+    named = _named_objects(plan, store)
+    if not plan.placed and not environment_placed:
+        return Staging(plan, store.url, named)
     with Hashes(cache_folder()) as hashes:
         files = files_of(plan.placed, hashes, progress)
         if environment_placed:
@@ -96,8 +98,22 @@ def stage_plan(
             environment_url = url
         else:
             found.setdefault(source, []).append(ObjectFile(url, below, form))
-    names = tuple(dict.fromkeys(one.name for one in objects))
+    names = tuple(dict.fromkeys([*(one.name for one in objects), *named]))
     return Staging(with_objects(plan, found), store.url, names, environment_url)
+
+
+def _named_objects(plan: Plan, store: Store) -> tuple[str, ...]:
+    """Objects of the stash that the spec itself names by their URLs."""
+    start = store.object_url("")
+    found: dict[str, None] = {}
+    for first in range(0, len(plan.tasks), _CHUNK):
+        rows = plan.tasks.inputs(first, min(first + _CHUNK, len(plan.tasks)))
+        if rows is None:
+            break
+        urls = (file.url for files in rows for file in files)
+        found.update(dict.fromkeys(url for url in urls if url.startswith(start)))
+    shared = [file.url for file in plan.tasks.shared if file.url.startswith(start)]
+    return tuple(url[len(start) :] for url in (*shared, *found))
 
 
 def stage_payload(
@@ -113,18 +129,12 @@ def stage_payload(
     for item in rest:
         if item.path in placed:
             files.add(Wanted(item.path, item.size, item.sha256), item.path, "", "")
-    objects = [Object(file.sha256, file.size, _suffix(file.path)) for file in files.wanted]
+    objects = [Object(file.sha256, file.size, suffix_of(file.path.name)) for file in files.wanted]
     bring(files, objects, store, say, progress)
     urls = {f.path: store.object_url(o.name) for f, o in zip(files.wanted, objects, strict=True)}
     names = tuple(dict.fromkeys([*staging.objects, *(one.name for one in objects)]))
     found = [replace(item, url=urls.get(item.path, item.url)) for item in payload]
     return replace(staging, url=store.url, objects=names), found
-
-
-def _suffix(path: Path) -> str:
-    from osgbatch.staging.objects import suffix_of
-
-    return suffix_of(path.name)
 
 
 def _environment_payload(plan: Plan, environment: EnvironmentArchive | None) -> list[Payload]:

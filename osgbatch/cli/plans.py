@@ -27,6 +27,7 @@ from osgbatch.names import RESULT_FILE
 from osgbatch.packing.container import is_elsewhere
 from osgbatch.planned import PlannedArchive, expected, longest_s, planned_archives
 from osgbatch.planning.grouping import duration, size
+from osgbatch.planning.placement import environment_why
 from osgbatch.planning.summary import core_hours, requirement_words
 from osgbatch.submit_language import duration_category
 
@@ -172,6 +173,7 @@ def _brought(
             what = f"{ui.number_of(archive.files, 'file')}, {size(archive.size)}"
             facts.append((archive.kind, f"{_some(archive.names)} ({what})"))
     facts += _inputs(plan)
+    facts += _staged(plan, environment_size)
     facts.append(("to a job", _moved(plan, archives, environment_size)))
     facts += _variables(spec)
     facts.append(("comes back", _outputs(plan)))
@@ -206,6 +208,23 @@ def _inputs(plan: Plan) -> Iterator[Fact]:
         parts.append(f"{ui.number_of(len(urls), 'URL')} for a task, such as {urls[0]}")
     if parts:
         yield "inputs", "; ".join(parts)
+
+
+def _staged(plan: Plan, environment_size: int | None) -> Iterator[Fact]:
+    """What goes through the stash, and why."""
+    if plan.stash.kind == "none":
+        return
+    home = plan.spec.folder
+    words = []
+    for one in plan.placed:
+        inside = one.source.is_relative_to(home)
+        name = str(one.source.relative_to(home)) if inside else one.source.name
+        words.append(f"{name} ({size(one.size)}, {one.why})")
+    if environment_size is not None and _travels(plan.spec):
+        why = environment_why(plan, environment_size)
+        words += [f"the environment ({size(environment_size)}, {why})"] if why else []
+    yield "stash", f"{plan.stash.url.replace('{folder}', plan.stash.folder)}"
+    yield "", f"for {_some(words)}" if words else "nothing of this sweep belongs there"
 
 
 def _urls(plan: Plan) -> list[str]:

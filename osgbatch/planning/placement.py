@@ -80,15 +80,30 @@ def _rows(tasks: TaskRows) -> Iterator[tuple[InputFile, ...]]:
         yield from tasks.inputs(start, min(start + _CHUNK, len(tasks))) or ()
 
 
+def environment_why(plan: Plan, size_bytes: int) -> str:
+    """Why an environment or image of so many bytes goes through the stash; empty when it does not.
+
+    An image always does.
+    """
+    if plan.stash.kind == "none":
+        return ""
+    if plan.spec.environment.kind == "container":
+        return "an image"
+    return _why(plan, size_bytes, len(plan.jobs), None)
+
+
 def placed_payload(plan: Plan, payload: Sequence[Payload]) -> dict[Path, str]:
     """The archives that go through the stash, and why each does. An image always does."""
     found: dict[Path, str] = {}
     if plan.stash.kind == "none":
         return found
     for item in payload:
-        why = _why(plan, item.size, len(plan.jobs), None)
-        if item.kind == "container":
-            why = "an image"
+        of_environment = item.kind in ("container", "environment")
+        why = (
+            environment_why(plan, item.size)
+            if of_environment
+            else _why(plan, item.size, len(plan.jobs), None)
+        )
         if why:
             found[item.path] = why
     return found

@@ -20,7 +20,6 @@ import aptget
 from common import ToolError
 from provide import copy_libraries, is_elf, patchelf, relocate
 
-SUITES = ("forky", "sid")
 STAMP = "complete.json"
 LAYOUT = 1  # raise it when what build() makes changes: older caches are then built again
 # What the packages depend on and the programs do not load; half of what would be downloaded. When
@@ -45,6 +44,7 @@ class Bundle:
     programs: tuple[str, ...]
     plugins: tuple[str, ...]
     trial: tuple[tuple[str, str], ...]
+    suites: tuple[str, ...] = ("forky", "sid")
 
 
 SERVERS = Bundle(
@@ -64,7 +64,7 @@ SERVERS = Bundle(
         ("openssl", "version"),
     ),
 )
-RCLONE = Bundle("rclone", ("rclone",), ("bin/rclone",), (), (("rclone", "version"),))
+RCLONE = Bundle("rclone", ("rclone",), ("bin/rclone",), (), (("rclone", "version"),), ("sid", "trixie"))
 
 
 def say(text: str) -> None:
@@ -115,7 +115,7 @@ def _build(bundle: Bundle, work: Path, prefix: Path) -> None:
         if not shutil.which(tool):
             raise ToolError(f"there is no {tool} here to get {', '.join(bundle.packages)} with")
     problems: list[str] = []
-    for suite in SUITES:
+    for suite in bundle.suites:
         for leave_out in (LEAVE_OUT, ""):
             folder = work / f"{suite}-{'part' if leave_out else 'all'}"
             try:

@@ -1,0 +1,126 @@
+"""One server as a process: started, waited for, stopped, by whichever process wants to."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "htcondor"))
+
+from common import ToolError, last_lines
+
+START_LIMIT = 60.0  # seconds
+STOP_LIMIT = 10.0
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that listens on one loopback port.
+
+    folder: its own; its pid, its words and its files are there. It ends with the process that
+    started it, even when that one is killed.
+    """
+
+    name: str
+    folder: Path
+    port: int
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def words(self) -> Path:
+        """The file with what it prints."""
+        return self.folder / "out"
+
+    def start(self, limit: float = START_LIMIT) -> None:
+        """Start it and return when its port answers; nothing when it runs already.
+
+        limit: seconds. Raises ToolError, with its last words, when it does not come up.
+        """
+        if self.pid():
+            return
+        with self.words.open("ab") as out:
+            process = subprocess.Popen(
+                list(self.command),
+                cwd=self.folder,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+        (self.folder / "pid").write_text(f"{process.pid} {_began(process.pid)}\n")
+        deadline = time.monotonic() + limit
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise ToolError(f"{self.name} ended at once:\n{last_lines(self.words, 20)}")
+            if self.answers():
+                return
+            time.sleep(0.05)
+        self.stop()
+        raise ToolError(f"{self.name} did not come up:\n{last_lines(self.words, 20)}")
+
+    def answers(self) -> bool:
+        """True when its port takes a connection."""
+        with socket.socket() as trial:
+            trial.settimeout(1)
+            return trial.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def pid(self) -> int | None:
+        """Its process, when that one is alive."""
+        try:
+            pid, began = (self.folder / "pid").read_text().split()
+        except (OSError, ValueError):
+            return None
+        return int(pid) if _began(int(pid)) == began else None
+
+    def stop(self, kill: bool = False) -> None:
+        """Stop it and return when it is gone. kill: by KILL, as when its machine fails."""
+        pid = self.pid()
+        if pid is None:
+            return
+        _signal(pid, signal.SIGKILL if kill else signal.SIGTERM)
+        deadline = time.monotonic() + STOP_LIMIT
+        while self.pid():
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+            if time.monotonic() > deadline:
+                _signal(pid, signal.SIGKILL)
+            time.sleep(0.02)
+        (self.folder / "pid").unlink(missing_ok=True)
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _began(pid: int) -> str:
+    """When a process began, in the kernel's ticks; "" for one that has ended, zombies too.
+
+    Source: proc_pid_stat(5).
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+_libc = ctypes.CDLL(None)
+
+
+def _end_with_parent() -> None:
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
