@@ -201,6 +201,7 @@ class Resolved:
 
     microarch: the CPU level that the packed environment needs, "x86_64-v3"; empty when any will do.
     The inputs of the plan's tasks are those that travel, objects of the stash among them.
+    commands: of the submit language, that fetching those needs.
     """
 
     plan: Plan
@@ -209,6 +210,7 @@ class Resolved:
     each: Demand = Demand()
     max_idle: int = 0
     microarch: str = ""
+    commands: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -42,12 +42,14 @@ class Staging:
 
     plan: its inputs are objects where they are. url: of the stash; empty without one. objects: the
     names of all that the batch refers to. environment: the URL of the environment's object, if any.
+    commands: of the submit language, that fetching them needs.
     """
 
     plan: Plan
     url: str = ""
     objects: tuple[str, ...] = ()
     environment: str = ""
+    commands: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -82,7 +84,7 @@ def stage_plan(
     store = open_store(plan.stash)
     named = _named_objects(plan, store)
     if not plan.placed and not environment_placed:
-        return Staging(plan, store.url, named)
+        return Staging(plan, store.url, named, commands=store.commands() if named else ())
     with Hashes(cache_folder()) as hashes:
         files = files_of(plan.placed, hashes, progress)
         if environment_placed:
@@ -99,7 +101,8 @@ def stage_plan(
         else:
             found.setdefault(source, []).append(ObjectFile(url, below, form))
     names = tuple(dict.fromkeys([*(one.name for one in objects), *named]))
-    return Staging(with_objects(plan, found), store.url, names, environment_url)
+    commands = store.commands()
+    return Staging(with_objects(plan, found), store.url, names, environment_url, commands)
 
 
 def _named_objects(plan: Plan, store: Store) -> tuple[str, ...]:
@@ -134,7 +137,7 @@ def stage_payload(
     urls = {f.path: store.object_url(o.name) for f, o in zip(files.wanted, objects, strict=True)}
     names = tuple(dict.fromkeys([*staging.objects, *(one.name for one in objects)]))
     found = [replace(item, url=urls.get(item.path, item.url)) for item in payload]
-    return replace(staging, url=store.url, objects=names), found
+    return replace(staging, url=store.url, objects=names, commands=store.commands()), found
 
 
 def _environment_payload(plan: Plan, environment: EnvironmentArchive | None) -> list[Payload]:

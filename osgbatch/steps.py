@@ -129,7 +129,7 @@ def _render(
     microarch = environment.microarch if environment else ""
     packed = _pack(plan, environment, staging.environment, payload_folder)
     staging, packed = stage_payload(staging, packed, say, progress)
-    resolved = resolve(plan, packed, microarch)
+    resolved = replace(resolve(plan, packed, microarch), commands=staging.commands)
     items_path = round_.folder / names.ITEMS
     try:
         folders.write_stream(items_path, item_lines(resolved, rows_file=False))
@@ -137,7 +137,8 @@ def _render(
         rows_path = payload_folder / ROWS_FILE
         digest, size = folders.write_stream(rows_path, rows_lines(resolved))
         rows = Payload("rows", rows_path, digest, size, size)
-        resolved = resolve(plan, [*resolved.payload, rows], microarch)
+        again = resolve(plan, [*resolved.payload, rows], microarch)
+        resolved = replace(again, commands=staging.commands)
         folders.write_stream(items_path, item_lines(resolved, rows_file=True))
     fields = item_names(resolved)
     folders.write_bytes(folder / names.SPEC, plan.spec.text)

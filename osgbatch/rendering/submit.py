@@ -68,6 +68,7 @@ def submit_text(resolved: Resolved, round_: Round, item_names: Sequence[str]) ->
             **_people(spec),
             "container_image": container_image(resolved),
             "mounts": MOUNTS,
+            "fetching": resolved.commands,
             "own": own_commands(spec),
         },
     )

@@ -31,6 +31,8 @@ class Store(ABC):
 
     url: str
     """What jobs are given, without a slash at its end; objects lie below it in `osgbatch/`."""
+    workers = 1
+    """How many files are brought at a time."""
 
     def object_url(self, name: str) -> str:
         """The URL of an object."""
@@ -63,6 +65,10 @@ class Store(ABC):
     def tidy(self, older_s: float) -> int:
         """Remove what interrupted uploads have left for longer than this. Returns how many."""
         return 0
+
+    def commands(self) -> tuple[tuple[str, str], ...]:
+        """What a submit file must say so that jobs can fetch the objects. Raises StagingError."""
+        return ()
 
     def room(self) -> int | None:
         """Bytes that there is still room for; None when that cannot be known."""
@@ -104,4 +110,8 @@ def open_store(stash: Stash) -> Store:
         folder = Path(expanded(stash.folder))
         url = expanded(stash.url).replace("{folder}", str(folder))
         return FolderStore(folder, url)
+    if stash.kind == "s3":
+        from osgbatch.staging.s3 import S3Store
+
+        return S3Store(stash)
     raise StagingError(f"a stash of the kind {stash.kind} is not known")
