@@ -29,8 +29,9 @@ WORKERS = 4
 """Small files are brought so many at a time: the wait is for the network."""
 PATIENCE_S = 120.0
 """A server that is gone for less than this is waited for."""
-_TRANSIENT = frozenset(
-    ["SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling", "OperationAborted", "500", "502", "503", "504"]
+_TRANSIENT = (
+    *("SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling"),
+    *("OperationAborted", "500", "502", "503", "504"),
 )
 
 

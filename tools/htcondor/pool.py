@@ -16,9 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stash"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import apptainer
+import registered
 from common import ToolError, aptget, last_lines, say, short_temp
 from configuration import container_lines
 from daemons import START_LIMIT, Pool, start, stop
@@ -103,7 +105,7 @@ def config_arguments(options: argparse.Namespace) -> list[str]:
 
 
 def config_lines(options: argparse.Namespace) -> list[str]:
-    """What is added to the pool's condor_config: containers where they can be had, then --config.
+    """What is added to the pool's condor_config: osdf://, containers where possible, --config.
 
     Raises ToolError where containers are a must and cannot be had.
     """
@@ -114,8 +116,8 @@ def config_lines(options: argparse.Namespace) -> list[str]:
         if options.ospool:
             raise
         say(f"this pool runs no containers, and tests of them will fail: {error}")
-        return list(options.config)
-    return [*container_lines(program, image), *options.config]
+        return [*registered.config_lines(), *options.config]
+    return [*registered.config_lines(), *container_lines(program, image), *options.config]
 
 
 def do_run(options: argparse.Namespace) -> int:
@@ -142,6 +144,7 @@ def do_run(options: argparse.Namespace) -> int:
 
 def start_saying(htcondor: Installation, folder: Path, config: list[str]) -> Pool:
     began = time.monotonic()
+    registered.install(folder)
     pool = start(htcondor, folder, config)
     say(f"pool of HTCondor {htcondor.version} up in {time.monotonic() - began:.1f} s: {folder}")
     return pool

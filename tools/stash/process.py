@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -20,7 +19,13 @@ from common import ToolError, last_lines
 
 START_LIMIT = 60.0  # seconds
 STOP_LIMIT = 10.0
-PR_SET_PDEATHSIG = 1
+# Becomes the command, to be killed when its parent ends (1: PR_SET_PDEATHSIG, 9: KILL). Not a
+# preexec_fn, which Python does not want in a process with threads.
+ENDING_WITH_PARENT = """\
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 @dataclass(frozen=True)
@@ -51,14 +56,13 @@ class Server:
             return
         with self.words.open("ab") as out:
             process = subprocess.Popen(
-                list(self.command),
+                [sys.executable, "-I", "-S", "-c", ENDING_WITH_PARENT, *self.command],
                 cwd=self.folder,
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
             )
         (self.folder / "pid").write_text(f"{process.pid} {_began(process.pid)}\n")
         deadline = time.monotonic() + limit
@@ -98,6 +102,8 @@ class Server:
             if time.monotonic() > deadline:
                 _signal(pid, signal.SIGKILL)
             time.sleep(0.02)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
         (self.folder / "pid").unlink(missing_ok=True)
 
 
@@ -117,10 +123,3 @@ def _began(pid: int) -> str:
         return ""
     fields = stat.rpartition(")")[2].split()
     return "" if fields[0] in "ZX" else fields[19]
-
-
-_libc = ctypes.CDLL(None)
-
-
-def _end_with_parent() -> None:
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -64,7 +64,9 @@ SERVERS = Bundle(
         ("openssl", "version"),
     ),
 )
-RCLONE = Bundle("rclone", ("rclone",), ("bin/rclone",), (), (("rclone", "version"),), ("sid", "trixie"))
+RCLONE = Bundle(
+    "rclone", ("rclone",), ("bin/rclone",), (), (("rclone", "version"),), ("sid", "trixie")
+)
 
 
 def say(text: str) -> None:

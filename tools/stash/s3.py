@@ -1,4 +1,4 @@
-"""The least of an S3 client: requests signed with AWS signature version 4, standard library only."""
+"""The least of an S3 client: requests with AWS signature version 4, standard library only."""
 
 from __future__ import annotations
 
