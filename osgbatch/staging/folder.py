@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from osgbatch.errors import StagingError
@@ -17,6 +18,9 @@ from osgbatch.staging.objects import FOLDER, Object, checksum_of
 from osgbatch.staging.store import Advance, Kept, Store
 
 _PART = ".part-"
+_GROUP = 256
+_GROUP_BYTES = 64 * 1024**2
+"""Small files are brought so many, or so many bytes, at a time."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
 
@@ -65,70 +69,84 @@ class FolderStore(Store):
 
     def put(self, source: Path, wanted: Object, advance: Advance) -> bool:
         """See Store."""
+        (brought,) = self.put_all([(source, wanted)], advance)
+        return brought
+
+    def put_all(self, files: Sequence[tuple[Path, Object]], advance: Advance) -> Iterator[bool]:
+        """See Store.
+
+        Small files are written some hundred at a time and flushed to the disk together: a flush
+        for each would take most of the time.
+        """
+        group: list[tuple[Path, Object]] = []
+        size = 0
+        for source, wanted in files:
+            group.append((source, wanted))
+            size += wanted.size
+            if len(group) >= _GROUP or size >= _GROUP_BYTES:
+                yield from self._put_group(group, advance)
+                group, size = [], 0
+        yield from self._put_group(group, advance)
+
+    def _put_group(self, files: Sequence[tuple[Path, Object]], advance: Advance) -> list[bool]:
+        with ExitStack() as open_files:
+            # In the order of their names, as everybody does: two at once never wait for each other.
+            ordered = sorted(set(files), key=lambda file: file[1].name)
+            parts = {}
+            for source, wanted in ordered:
+                part = self._written(source, wanted, advance)
+                if part is not None:
+                    open_files.callback(part.close)
+                    parts[wanted] = part
+            if parts:
+                _flush(next(iter(parts.values())).descriptor, len(parts))
+            for wanted, part in parts.items():
+                self._check(part)
+                self._publish(part.path, self._path(wanted.name), wanted)
+        return [wanted in parts for _, wanted in files]
+
+    def _written(self, source: Path, wanted: Object, advance: Advance) -> _Part | None:
+        """A copy of a file, open and locked; None when its object is there already."""
         final = self._path(wanted.name)
-        part = final.with_name(f"{_PART}{wanted.sha256}{wanted.suffix}")
+        path = final.with_name(f"{_PART}{wanted.sha256}{wanted.suffix}")
+        part = None
         try:
-            self._make(final.parent)
-            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            while True:
+                self._make(final.parent)
+                part = _Part(path, source, wanted)
+                if _size(final) == wanted.size:
+                    part.discard()
+                    return None
+                if part.is_current():
+                    break
+                part.close()  # it was finished or cleared away meanwhile, so opened anew
+            part.copy(advance)
+            return part
+        except StagingError:
+            if part:
+                part.discard()
+            raise
         except OSError as error:
+            if part:
+                part.close()
             raise self._error(error, f"cannot be written: {error.strerror}") from None
+
+    def _check(self, part: _Part) -> None:
+        """Read a copy back; one that an interruption left and that is wrong is made anew."""
         try:
-            _lock(descriptor)  # another osgbatch may be bringing the very same file
-            if _size(final) == wanted.size:
-                with suppress(FileNotFoundError):
-                    part.unlink()
-                return False
-            if not _same_file(descriptor, part):  # it was finished or cleared away meanwhile
-                return self.put(source, wanted, advance)
-            if not self._fill(descriptor, source, wanted, advance):
-                os.ftruncate(descriptor, 0)  # what an earlier copy left was wrong
-                if not self._fill(descriptor, source, wanted, lambda _: None):
+            if not part.is_right():
+                part.restart()
+                if not part.is_right():
                     raise StagingError(
                         "what was written to the stash reads back as something else",
-                        where=str(part),
+                        where=str(part.path),
                         fix="The disk or network under it may be faulty; nothing was published.",
                     )
-            os.fchmod(descriptor, 0o644)
-            os.fsync(descriptor)
-            self._publish(part, final, wanted)
-            return True
         except StagingError:
-            with suppress(OSError):
-                part.unlink()
+            part.discard()
             raise
         except OSError as error:
             raise self._error(error, f"cannot be written: {error.strerror}") from None
-        finally:
-            os.close(descriptor)
-
-    def _fill(self, descriptor: int, source: Path, wanted: Object, advance: Advance) -> bool:
-        """Copy what is missing and read all of it back; whether it is what it should be.
-
-        Raises StagingError when the source is not what was wanted.
-        """
-        start = os.fstat(descriptor).st_size
-        if start > wanted.size:
-            os.ftruncate(descriptor, 0)
-            start = 0
-        advance(start)
-        digest = hashlib.sha256()
-        copied = start
-        os.lseek(descriptor, start, os.SEEK_SET)
-        with source.open("rb", buffering=0) as stream:
-            if start:
-                stream.seek(start)
-            while part := stream.read(CHUNK):
-                if not start:
-                    digest.update(part)
-                copied += len(part)
-                if copied > wanted.size:
-                    raise changed(source)
-                _write(descriptor, part)
-                advance(len(part))
-        if copied != wanted.size or not (start or digest.hexdigest() == wanted.sha256):
-            raise changed(source)
-        _forget_pages(descriptor)
-        return _hash(descriptor) == wanted.sha256
 
     def _publish(self, part: Path, final: Path, wanted: Object) -> None:
         """Give a verified file its name, unless something has it."""
@@ -228,10 +246,71 @@ class FolderStore(Store):
         return StagingError(what, where=str(error.filename or self._path(name)), fix=fix)
 
 
-def _lock(descriptor: int) -> None:
-    """Wait for the lock of a file; file systems without locks are done without."""
-    with suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+class _Part:
+    """The copy of a file while it is made: open, and locked against another osgbatch."""
+
+    def __init__(self, path: Path, source: Path, wanted: Object) -> None:
+        self.path = path
+        self.source = source
+        self.wanted = wanted
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with suppress(OSError):  # file systems without locks are done without
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+
+    def close(self) -> None:
+        """Let others have it. Harmless when it is closed."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+        self.descriptor = -1
+
+    def discard(self) -> None:
+        """Remove it, and close it."""
+        with suppress(OSError):
+            self.path.unlink()
+        self.close()
+
+    def is_current(self) -> bool:
+        """Whether the open file is still the one of this name."""
+        try:
+            return os.path.samestat(os.fstat(self.descriptor), os.stat(self.path))
+        except FileNotFoundError:
+            return False
+
+    def copy(self, advance: Advance) -> None:
+        """Copy what is missing. Raises StagingError when the source is not what was wanted."""
+        start = os.fstat(self.descriptor).st_size
+        if start > self.wanted.size:
+            os.ftruncate(self.descriptor, 0)
+            start = 0
+        advance(start)
+        digest = hashlib.sha256()
+        copied = start
+        os.lseek(self.descriptor, start, os.SEEK_SET)
+        with self.source.open("rb", buffering=0) as stream:
+            stream.seek(start)
+            while part := stream.read(CHUNK):
+                if not start:
+                    digest.update(part)
+                copied += len(part)
+                if copied > self.wanted.size:
+                    raise changed(self.source)
+                _write(self.descriptor, part)
+                advance(len(part))
+        if copied != self.wanted.size or not (start or digest.hexdigest() == self.wanted.sha256):
+            raise changed(self.source)
+        os.fchmod(self.descriptor, 0o644)
+
+    def is_right(self) -> bool:
+        """Whether all of it, read back, is what it should be."""
+        if self.wanted.size > _GROUP_BYTES:
+            _forget_pages(self.descriptor)
+        return _hash(self.descriptor) == self.wanted.sha256
+
+    def restart(self) -> None:
+        """Copy all of it again."""
+        os.ftruncate(self.descriptor, 0)
+        self.copy(lambda _: None)
+        os.fsync(self.descriptor)
 
 
 def _free(path: str) -> bool:
@@ -246,12 +325,21 @@ def _free(path: str) -> bool:
         os.close(descriptor)
 
 
-def _same_file(descriptor: int, path: Path) -> bool:
-    """Whether the open file is still the one of this name."""
+def _flush(descriptor: int, files: int) -> None:
+    """Have what was written reach the disk: of one file, or of its whole file system.
+
+    Source: syncfs(2).
+    """
+    if files == 1 or _syncfs(descriptor) != 0:
+        os.fsync(descriptor)
+
+
+def _syncfs(descriptor: int) -> int:
     try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
+        return int(ctypes.CDLL(None).syncfs(descriptor))
+    except (AttributeError, OSError):
+        os.sync()
+        return 0
 
 
 def _size(path: Path) -> int:
@@ -271,7 +359,6 @@ def _write(descriptor: int, data: bytes) -> None:
 def _forget_pages(descriptor: int) -> None:
     """Let the kernel drop what it can of its copy, so that reading back asks the file system."""
     with suppress(OSError):
-        os.fdatasync(descriptor)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,8 +42,6 @@ class S3Store(Store):
     What arrives is checked by the server (Content-MD5); an upload in parts that was cut short is
     gone on with.
     """
-
-    workers = WORKERS
 
     def __init__(self, stash: Stash) -> None:
         where = expanded(stash.url)
@@ -115,6 +114,16 @@ class S3Store(Store):
                 fix="Try again; if it stays so, the server is at fault.",
             )
         return True
+
+    def put_all(self, files: Sequence[tuple[Path, Object]], advance: Advance) -> Iterator[bool]:
+        """See Store."""
+        pool = ThreadPoolExecutor(WORKERS)
+        try:
+            asked = [pool.submit(self.put, path, one, advance) for path, one in files]
+            for one in asked:
+                yield one.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _put_whole(self, source: Path, wanted: Object) -> None:
         data = source.read_bytes()

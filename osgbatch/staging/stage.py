@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -108,31 +108,14 @@ def stage(
     moved = moved_bytes = 0
     progress.start("staging", total)
     try:
-        for brought, (_, wanted) in zip(_put(missing, store, progress), missing, strict=True):
+        for brought, (_, wanted) in zip(
+            store.put_all(missing, progress.advance), missing, strict=True
+        ):
             moved += brought
             moved_bytes += wanted.size * brought
     finally:
         progress.end()
     return Staged(tuple(objects), moved, moved_bytes, len(first) - moved)
-
-
-def _put(files: Sequence[tuple[Path, Object]], store: Store, progress: Progress) -> Iterator[bool]:
-    """Bring files, as many at a time as the store likes; whether each was brought now, in order.
-
-    The first error stops what has not begun.
-    """
-    if store.workers == 1 or len(files) < 2:
-        yield from (store.put(path, wanted, progress.advance) for path, wanted in files)
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    pool = ThreadPoolExecutor(store.workers)
-    try:
-        asked = [pool.submit(store.put, path, one, progress.advance) for path, one in files]
-        for one in asked:
-            yield one.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def check(objects: Iterable[Object], store: Store, progress: Progress) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
@@ -31,8 +31,6 @@ class Store(ABC):
 
     url: str
     """What jobs are given, without a slash at its end; objects lie below it in `osgbatch/`."""
-    workers = 1
-    """How many files are brought at a time."""
 
     def object_url(self, name: str) -> str:
         """The URL of an object."""
@@ -49,6 +47,14 @@ class Store(ABC):
         advance: is told of bytes brought. Returns whether it was brought now. Raises StagingError
         when it cannot be, or when the file is no longer what `wanted` says.
         """
+
+    def put_all(self, files: Sequence[tuple[Path, Object]], advance: Advance) -> Iterator[bool]:
+        """Bring files, as many at a time as it likes; what `put` says of each, in order.
+
+        Raises StagingError with the first that cannot be brought; those before it are there.
+        """
+        for path, wanted in files:
+            yield self.put(path, wanted, advance)
 
     @abstractmethod
     def listing(self) -> Iterator[Kept]:

@@ -52,9 +52,7 @@ def keys(stash: stashes.Stash) -> str:
     )
 
 
-def test_inputs_come_by_osdf_http_and_s3(
-    pool: Pool, stash: stashes.Stash, tmp_path: Path
-) -> None:
+def test_inputs_come_by_osdf_http_and_s3(pool: Pool, stash: stashes.Stash, tmp_path: Path) -> None:
     (stash.posix / "one.txt").write_text("from osdf\n")
     (stash.posix / "two.txt").write_text("from http\n")
     put = stash.client().request("PUT", f"/{stashes.BUCKET}/deep/three.txt", b"from s3\n")

@@ -41,6 +41,7 @@ class Server:
     port: int
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    _ours: list[subprocess.Popen[bytes]] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def words(self) -> Path:
@@ -64,6 +65,7 @@ class Server:
                 stderr=out,
                 start_new_session=True,
             )
+        self._ours.append(process)
         (self.folder / "pid").write_text(f"{process.pid} {_began(process.pid)}\n")
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
@@ -93,18 +95,20 @@ class Server:
         """Stop it and return when it is gone. kill: by KILL, as when its machine fails."""
         pid = self.pid()
         if pid is None:
+            self._reap()
             return
         _signal(pid, signal.SIGKILL if kill else signal.SIGTERM)
         deadline = time.monotonic() + STOP_LIMIT
         while self.pid():
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
             if time.monotonic() > deadline:
                 _signal(pid, signal.SIGKILL)
             time.sleep(0.02)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
+        self._reap()
         (self.folder / "pid").unlink(missing_ok=True)
+
+    def _reap(self) -> None:
+        """Collect those of our processes that have ended, whoever ended them."""
+        self._ours[:] = [process for process in self._ours if process.poll() is None]
 
 
 def _signal(pid: int, number: int) -> None:
