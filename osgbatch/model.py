@@ -41,7 +41,8 @@ class InputFile:
     it travels inside an archive, because HTCondor cannot transfer a file of that name as it is.
     shared, tree: what the spec says of staging it (see Input). is_object: its URL leads to an
     object of the stash, called by its checksum; form: what is then done with it, "file", "program"
-    (made executable) or "folder" (unpacked).
+    (made executable) or "folder" (unpacked). size, md5: of what a URL leads to, where they are
+    known (else -1, empty).
     """
 
     source: Path
@@ -53,6 +54,8 @@ class InputFile:
     tree: bool = False
     is_object: bool = False
     form: str = "file"
+    size: int = -1
+    md5: str = ""
 
     @property
     def transferred(self) -> str:
@@ -132,7 +135,7 @@ class Plan:
     demand: the largest that any job asks for, disk and time summed over its tasks; each: what
     differs between jobs. grouping: why there are so many jobs. job_bytes: the largest input of a
     job, without archives. sizes: bytes of each input, by source. stash: the one to use. placed:
-    the inputs that go through it.
+    the inputs that go through it. listing: size and MD5 of the URLs that patterns stand for.
     """
 
     spec: Spec
@@ -150,6 +153,7 @@ class Plan:
     sizes: Mapping[Path, int] = field(default_factory=dict)
     stash: Stash = field(default_factory=Stash)
     placed: tuple[Placed, ...] = ()
+    listing: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osgbatch.errors import SpecError, SpecErrors
-from osgbatch.model import Payload, Place, Plan, Profile, Resolved, Resources, Spec, Stash
+from osgbatch.errors import SpecError, SpecErrors, StagingError
+from osgbatch.model import Payload, Place, Plan, Profile, Resolved, Resources, Spec, Stash, UserPath
 from osgbatch.planning.checks import missing_files, unknown_names
 from osgbatch.planning.plan import make_plan
 from osgbatch.planning.resolve import resolve
@@ -43,14 +43,33 @@ def plan_sweep(path: Path, batch_root: Path | None = None, choices: Choices = AS
         spec = load_spec(path, choices.settings)
     except SpecErrors as error:
         raise _in_order([*error.errors, *_more_mistakes(error)], path) from None
+    stash = _stash_of(spec) if choices.staging else Stash()
+    lister = _Lister(stash)
     try:
-        table = expand(spec)
+        table = expand(spec, lister)
     except (SpecError, SpecErrors) as error:
         raise _in_order([*_each(error), *missing_files(spec)], path) from None
     counter = _slots_counter(spec) if choices.fit_pool else None
-    return make_plan(
-        spec, table, batch_root, counter, _stash_of(spec) if choices.staging else Stash()
-    )
+    return make_plan(spec, table, batch_root, counter, stash, lister.found)
+
+
+class _Lister:
+    """Lists what patterns with URLs stand for. found: size in bytes and MD5 of each URL."""
+
+    def __init__(self, stash: Stash) -> None:
+        self.stash = stash
+        self.found: dict[str, tuple[int, str]] = {}
+
+    def __call__(self, pattern: UserPath) -> list[str]:
+        """The URLs of a pattern. Raises SpecError."""
+        from osgbatch.staging.listing import list_urls
+
+        try:
+            listed = list_urls(pattern.text, self.stash)
+        except StagingError as error:
+            raise SpecError(f"{error.what}: {error.where}", pattern.place, fix=error.fix) from None
+        self.found.update((one.url, (one.size, one.md5)) for one in listed)
+        return [one.url for one in listed]
 
 
 def _stash_of(spec: Spec) -> Stash:

@@ -147,6 +147,9 @@ def _render(
     if staging.objects:
         lines = "".join(f"{name}\n" for name in (staging.url, *staging.objects))
         folders.write_bytes(folder / names.OBJECTS, _encoded(lines))
+    if plan.listing:
+        listed = (f"{url},{size},{md5}\n" for url, (size, md5) in plan.listing.items())
+        folders.write_stream(folder / names.LISTING, map(_encoded, ["url,size,md5\n", *listed]))
     folders.write_json(folder / names.PLAN, plan_data(plan))
     folders.write_stream(folder / names.TASKS, folders.tasks_csv(plan.table))
     folders.write_bytes(round_.folder / names.SHIM, _encoded(shim_text(resolved, round_)), 0o755)

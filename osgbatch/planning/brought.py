@@ -90,6 +90,7 @@ class Brought:
 
     shared: what every task is brought; sizes: bytes of all that was looked at, by source.
     problem: is told what is wrong with what is shared; without it SpecErrors is raised.
+    listing: size and MD5 of URLs, where they are known.
     """
 
     def __init__(
@@ -99,7 +100,9 @@ class Brought:
         entries: Sequence[Input],
         initialdir: Path,
         problem: Problems | None = None,
+        listing: Mapping[str, tuple[int, str]] | None = None,
     ) -> None:
+        self.listing = listing or {}
         self.spec = spec
         self.table = table
         self.initialdir = initialdir
@@ -221,7 +224,7 @@ class Brought:
         if placed is not None:
             return placed
         if url:
-            file = placing.place_url(text, there)
+            file = placing.place_url(text, there, self.listing.get(text, (-1, "")))
             what = placing.url_problem(text)
             fix = _url_fix(what)
         else:

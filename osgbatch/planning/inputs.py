@@ -108,9 +108,15 @@ def url_problem(url: str) -> str:
     return ""
 
 
-def place_url(url: str, task_place: str) -> InputFile:
-    """How the file of a URL travels: HTCondor puts it right into the scratch folder."""
-    return InputFile(Path(), task_place, file_name(url), archived=False, url=url)
+def place_url(url: str, task_place: str, known: tuple[int, str] = (-1, "")) -> InputFile:
+    """How the file of a URL travels: HTCondor puts it right into the scratch folder.
+
+    known: its size in bytes (-1) and MD5, where a listing tells them.
+    """
+    size, md5 = known
+    return InputFile(
+        Path(), task_place, file_name(url), archived=False, url=url, size=size, md5=md5
+    )
 
 
 def examine(source: Path) -> tuple[str, int, bool]:

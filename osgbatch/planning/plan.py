@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from osgbatch.errors import OsgbatchError, SpecError, SpecErrors
@@ -39,6 +40,7 @@ from osgbatch.planning.tasks import Tasks
 
 _CHUNK = 4096
 _NO_STASH = Stash()
+_NOTHING: Mapping[str, tuple[int, str]] = MappingProxyType({})
 
 _T = TypeVar("_T")
 CountSlots = Callable[[Resources], int]
@@ -51,11 +53,13 @@ def make_plan(
     batch_root: Path | None = None,
     count_slots: CountSlots | None = None,
     stash: Stash = _NO_STASH,
+    listing: Mapping[str, tuple[int, str]] = _NOTHING,
 ) -> Plan:
     """Work out what follows from the spec alone; nothing is written.
 
     batch_root: the folder in which the batch folder will be, when it is not the spec's own.
-    stash: where big and shared inputs are to be staged. count_slots: asked where the number of
+    stash: where big and shared inputs are to be staged. listing: size and MD5 of URLs that are
+    known. count_slots: asked where the number of
     jobs is to fit the pool (`--fit-pool`).
     Raises SpecError, or SpecErrors for several at once: unknown names in braces, files that are not
     there, resources that cannot be asked for.
@@ -71,7 +75,7 @@ def make_plan(
     resources = _noting(errors, lambda: row_resources(spec, table)) or {}
     entries = read_entries(spec, errors.append)
     initialdir = _initial_folder(spec, table, entries, batch_root)
-    brought = Brought(spec, table, entries, initialdir, errors.append)
+    brought = Brought(spec, table, entries, initialdir, errors.append, listing)
     _raise(errors)
     outputs = _outputs(spec)
     tasks = Tasks(spec, table, outputs, brought, resources)
@@ -110,6 +114,7 @@ def make_plan(
         job_bytes=shared_bytes + row_bytes_of_job,
         sizes=brought.sizes,
         stash=stash,
+        listing=listing,
     )
     plan = replace(plan, placed=placed_inputs(plan))
     advice = _advice(plan, tasks, brought)

@@ -9,6 +9,12 @@ from typing import overload
 from osgbatch.model import InputFile, Output, Spec, Table, TaskPlan, TaskRows
 from osgbatch.names import escape_glob, task_path
 from osgbatch.planning.brought import Brought
+from osgbatch.urls import file_name
+
+
+def _file_path(text: str) -> str:
+    """Where a task finds the file of a column; of a URL under its name alone."""
+    return task_path(file_name(text) if "://" in text else text)
 
 
 class Tasks(TaskRows):
@@ -38,7 +44,7 @@ class Tasks(TaskRows):
         if name == "index":
             return list(map(str, range(start, stop)))
         texts = self.table.texts(name, start, stop)
-        return list(map(task_path, texts)) if name in self._files else texts
+        return list(map(_file_path, texts)) if name in self._files else texts
 
     def inputs(self, start: int, stop: int) -> list[tuple[InputFile, ...]] | None:
         """What each of these tasks is brought beside the shared inputs; None when none is."""

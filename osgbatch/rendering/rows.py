@@ -96,7 +96,11 @@ def input_line(file: InputFile) -> str:
     if file.is_object:
         form = "" if file.form == "file" else f" {file.form}"
         return f"object {shell_word(file.carried)} {shell_word(file.task_path)}{form};"
-    return f"input {shell_word(file.carried)} {shell_word(file.task_path)};"
+    words = f"{shell_word(file.carried)} {shell_word(file.task_path)}"
+    if file.url:
+        known = f" {file.size} {file.md5}".rstrip() if file.size >= 0 else ""
+        return f"fetched {words}{known};"
+    return f"input {words};"
 
 
 def _mostly_numbers(column: Column) -> bool:

@@ -13,6 +13,10 @@ from osgbatch.names import SWEEP_WORDS, column_problem
 from osgbatch.spec.document import Document, Loc
 from osgbatch.spec.series import SOURCES, Fail, ValueReader
 from osgbatch.spec.series import suggest as suggest
+from osgbatch.urls import scheme
+
+LISTED = ("s3", "osdf", "pelican", "file")
+"""Schemes of URLs that `files:` can list."""
 
 
 def read_sources(document: Document, sweep: dict[str, Any], fail: Fail) -> Iterator[ColumnSource]:
@@ -121,9 +125,10 @@ class _Reader(ValueReader):
                 self.fail(f"{kind}: should be {what}", self._place(here))
             elif "\0" in text:
                 self.fail("a path cannot hold a NUL character", self._place(here))
-            elif "://" in text:
+            elif "://" in text and not (kind == "files" and scheme(text) in LISTED):
                 fix = "Bring it to the access point, or write the addresses down as a list."
-                self.fail(f"{kind}: reads local files only", self._place(here), fix)
+                can = "local files, a bucket and a stash" if kind == "files" else "local files only"
+                self.fail(f"{kind}: reads {can}", self._place(here), fix)
             else:
                 paths.append(UserPath(text, self._place(here)))
         return tuple(paths) if len(paths) == len(entries) else ()

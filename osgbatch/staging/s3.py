@@ -221,6 +221,17 @@ class S3Store(Store):
                 if checksum_of(name):
                     yield Kept(name, int(one["Size"]), one["LastModified"].timestamp())
 
+    def keys_below(self, prefix: str) -> Iterator[tuple[str, int, str]]:
+        """Every key that begins so, whatever it is: key, bytes, and what the server has as its tag.
+
+        prefix: below the stash's own. Raises StagingError.
+        """
+        start = self.prefix + prefix
+        for page in self._pages("list_objects_v2", start, Prefix=start):
+            for one in page.get("Contents") or []:
+                tag = str(one.get("ETag", "")).strip('"')
+                yield one["Key"][len(self.prefix) :], int(one["Size"]), tag
+
     def checksum(self, name: str, advance: Advance) -> str:
         """See Store."""
         key = self._key(name)

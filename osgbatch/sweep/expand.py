@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from osgbatch.errors import SpecError, SpecErrors
-from osgbatch.model import ColumnSource, Spec
+from osgbatch.model import ColumnSource, Spec, UserPath
 from osgbatch.sweep.cells import TextCells, typed
 from osgbatch.sweep.draws import random_column
 from osgbatch.sweep.files import matches, natural_key, read_lines
@@ -22,8 +22,12 @@ MAX_ROWS = 100_000_000
 _SERIES = {"range": number_range, "linspace": linspace, "logspace": logspace}
 
 
-def expand(spec: Spec) -> Table:
-    """Read every source of the spec and give its rows.
+ListUrls = Callable[[UserPath], list[str]]
+"""The URLs that a pattern stands for. Raises SpecError."""
+
+
+def expand(spec: Spec, list_urls: ListUrls | None = None) -> Table:
+    """Read every source of the spec and give its rows. list_urls: for `files:` of a bucket.
 
     The product of columns, tables and zips, in the order of the spec, the last varying fastest;
     of it what `where:` and `exclude:` leave; of that a `sample:`; of that each row `repeat:` times.
@@ -40,7 +44,7 @@ def expand(spec: Spec) -> Table:
         if source in rows:
             continue
         try:
-            block = _block(source, spec.folder)
+            block = _block(source, spec.folder, list_urls)
             for column in block:
                 if column.name in seen:
                     raise _twice(column.name, source, seen[column.name])
@@ -83,12 +87,12 @@ def _arranged(table: Table, rows: Sequence[ColumnSource]) -> Table:
     return table
 
 
-def _block(source: ColumnSource, folder: Path) -> tuple[Column, ...]:
+def _block(source: ColumnSource, folder: Path, list_urls: ListUrls | None) -> tuple[Column, ...]:
     """The columns of one source, all of the same length."""
     if source.kind == "list":
         return (Column(source.name, source.cells),)
     if source.kind == "files":
-        cells = TextCells.of(matches(source.paths, folder), "text")
+        cells = TextCells.of(matches(source.paths, folder, list_urls), "text")
         return (Column(source.name, cells, is_file=True),)
     if source.kind == "lines":
         return (Column(source.name, read_lines(source.paths[0], folder)),)
@@ -97,12 +101,12 @@ def _block(source: ColumnSource, folder: Path) -> tuple[Column, ...]:
     if source.kind == "table":
         return read_table(source.paths[0], folder)
     if source.kind == "zip":
-        return _zipped(source, folder)
+        return _zipped(source, folder, list_urls)
     return (Column(source.name, _SERIES[source.kind](source.numbers)),)
 
 
-def _zipped(source: ColumnSource, folder: Path) -> tuple[Column, ...]:
-    parts = [_block(part, folder) for part in source.parts]
+def _zipped(source: ColumnSource, folder: Path, list_urls: ListUrls | None) -> tuple[Column, ...]:
+    parts = [_block(part, folder, list_urls) for part in source.parts]
     columns = [column for part in parts for column in part]
     lengths = [len(column.cells) for column in columns]
     if len(set(lengths)) > 1:

@@ -5,22 +5,34 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from osgbatch.errors import SpecError
 from osgbatch.model import Place, UserPath
 from osgbatch.sweep.cells import TextCells
+from osgbatch.urls import is_url
 
 
-def matches(patterns: tuple[UserPath, ...], folder: Path) -> list[str]:
+def matches(
+    patterns: tuple[UserPath, ...],
+    folder: Path,
+    list_urls: Callable[[UserPath], list[str]] | None = None,
+) -> list[str]:
     """The files of patterns, each once, relative to the spec's folder as its pattern is.
 
-    The patterns come in their order, the files of one in natural order. `**` is any depth.
+    list_urls: gives what a pattern that is a URL stands for. The patterns come in their order, the
+    files of one in natural order. `**` is any depth.
     Raises SpecError for a pattern without a match.
     """
     found: dict[str, None] = {}
     for pattern in patterns:
+        if is_url(pattern.text):
+            urls = list_urls(pattern) if list_urls else []
+            if not urls:
+                raise SpecError(f'nothing matches "{pattern.text}"', pattern.place)
+            found.update(dict.fromkeys(sorted(urls, key=natural_key)))
+            continue
         if os.path.isabs(pattern.text):
             paths = glob.glob(pattern.text, recursive=True)
         else:

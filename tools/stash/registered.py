@@ -17,7 +17,9 @@ DESCRIPTION = "stash.json"
 CERTIFICATES = "certificates"
 
 CONFIG = f"""\
-FILETRANSFER_PLUGINS = $(FILETRANSFER_PLUGINS), $(LOCAL_DIR)/{PLUGIN}
+# Those of HTCondor that run here: its others are Python with modules that are not there, and every
+# starter tries them anew.
+FILETRANSFER_PLUGINS = $(LIBEXEC)/curl_plugin, $(LIBEXEC)/data_plugin, $(LOCAL_DIR)/{PLUGIN}
 # HTCondor's curl plugin looks there for authorities besides the machine's (libcurl's CAPATH).
 STARTD_ENVIRONMENT = "X509_CERT_DIR=$(LOCAL_DIR)/{CERTIFICATES}"
 """

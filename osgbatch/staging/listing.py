@@ -1,0 +1,101 @@
+"""The files that a pattern with a URL stands for: of a bucket, or of the folder of a stash."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+from osgbatch.errors import StagingError
+from osgbatch.model import Stash
+from osgbatch.staging.store import expanded
+from osgbatch.urls import scheme
+
+SCHEMES = ("s3", "osdf", "pelican", "file")
+"""URLs that can be listed."""
+_MAGIC = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file at a URL. url: as HTCondor is given it; size: bytes; md5: hexadecimal, or empty."""
+
+    url: str
+    size: int
+    md5: str = ""
+
+
+def list_urls(pattern: str, stash: Stash) -> list[Listed]:
+    """The files that a pattern matches; `**/` is any depth. In no particular order.
+
+    pattern: s3://bucket/prefix/**/*.jpg, or a URL below that of the stash's folder. stash: the
+    sweep's; it says at which server a bucket is. Raises StagingError.
+    """
+    if scheme(pattern) == "s3":
+        return list(_of_bucket(pattern, stash))
+    if scheme(pattern) == "file":
+        return list(_of_folder(pattern.removeprefix("file://"), "", "file://"))
+    url = expanded(stash.url).replace("{folder}", stash.folder).rstrip("/") + "/"
+    if stash.kind != "folder" or not pattern.startswith(url):
+        raise StagingError(
+            "only a bucket and the folder of the stash can be listed",
+            where=pattern,
+            fix="Write the addresses down, one per line, and use `lines:`; or name the folder "
+            f"under `stash:`{f', which is {url} now' if stash.kind == 'folder' else ''}.",
+        )
+    return list(_of_folder(pattern[len(url) :], f"{stash.folder}/", url))
+
+
+def _of_folder(pattern: str, folder: str, url: str) -> Iterator[Listed]:
+    """folder, url: what stands before the pattern on the disk, and for jobs."""
+    fixed = _fixed(pattern)
+    wanted = compiled(pattern)
+    start = f"{folder}{fixed}" or "/"
+
+    def refuse(error: OSError) -> None:
+        raise StagingError(f"cannot be listed: {error.strerror}", where=start) from None
+
+    for above, _, names in os.walk(start or ".", onerror=refuse):
+        for name in names:
+            path = os.path.join(above, name)
+            below = path[len(folder) :]
+            if wanted.fullmatch(below) and os.path.isfile(path):
+                yield Listed(url + quote(below), Path(path).stat().st_size)
+
+
+def _of_bucket(pattern: str, stash: Stash) -> Iterator[Listed]:
+    from osgbatch.staging.s3 import S3Store
+
+    bucket, _, keys = pattern.removeprefix("s3://").partition("/")
+    if stash.kind != "s3":
+        stash = Stash("s3")
+    store = S3Store(replace(stash, url=f"s3://{bucket}"))
+    wanted = compiled(keys)
+    for key, size, tag in store.keys_below(_fixed(keys)):
+        if wanted.fullmatch(key):
+            md5 = tag if re.fullmatch(r"[0-9a-f]{32}", tag) else ""
+            yield Listed(f"{store.url}/{quote(key)}", size, md5)
+
+
+def _fixed(pattern: str) -> str:
+    """What stands before the first folder or name with a wildcard in it."""
+    found = _MAGIC.search(pattern)
+    return pattern[: found.start()].rpartition("/")[0] + "/" if found else pattern
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern of the shell as a regular expression: `*` stops at slashes, `**/` does not."""
+    parts = []
+    for part in pattern.split("/"):
+        if part == "**":
+            parts.append("(?:[^/]+/)*")
+            continue
+        text = fnmatch.translate(part).replace(".*", "[^/]*").replace("(?s:.", "(?s:[^/]")
+        # translate gives (?s:…)\Z, or \z from Python 3.14 on
+        body = re.sub(r"^\(\?s:(.*)\)\\[zZ]$", r"\1", text, flags=re.DOTALL)
+        parts.append(f"{body}/")
+    return re.compile("".join(parts).removesuffix("/"), re.DOTALL)
