@@ -310,10 +310,10 @@ inputs: {a: b, c: d}
         ^^^^^^^^^^^^ inputs: should be one pair, {source: target} | Write a list: [{a: b}, {c: d}].
 inputs: [{a: [b]}]
          ^^^^^^^^ inputs[0]: the target should be a path in the task's folder | Write {a: weights/model.h5}, or the source alone.
-inputs: [{path: a, shared: true}]
-                   ^^^^^^ "inputs[0].shared" is not supported by this version of osgbatch | Leave it out.
+inputs: [{path: a, shared: 5}]
+                           ^ inputs[0].shared: should be true or false |
 inputs: [{path: a, too: b}]
-                   ^^^ unknown key "too" in inputs[0] | Known are path, as.
+                   ^^^ unknown key "too" in inputs[0] | Known are path, as, shared, tree.
 inputs: [{path_: a, as: b}]
           ^^^^^ unknown key "path_" in inputs[0]; did you mean "path"? |
 inputs: [{as: b}]
