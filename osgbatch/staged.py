@@ -13,7 +13,7 @@ from osgbatch.packing.environment import EnvironmentArchive
 from osgbatch.packing.folders import FolderArchive, drop_archive, folder_archive
 from osgbatch.places import cache_folder
 from osgbatch.planning.grouping import size
-from osgbatch.planning.placement import ObjectFile, placed_payload, with_objects
+from osgbatch.planning.placement import ObjectFile, Source, placed_payload, with_objects
 from osgbatch.staging.hashes import Hashes
 from osgbatch.staging.objects import Object, suffix_of
 from osgbatch.staging.stage import Progress, Staged, Wanted, hash_files, stage, stage_line
@@ -61,10 +61,10 @@ class Files:
     """
 
     wanted: list[Wanted] = field(default_factory=list)
-    uses: list[tuple[Path, str, str]] = field(default_factory=list)
+    uses: list[tuple[Source, str, str]] = field(default_factory=list)
     folders: list[FolderArchive] = field(default_factory=list)
 
-    def add(self, wanted: Wanted, source: Path, below: str, form: str) -> None:
+    def add(self, wanted: Wanted, source: Source, below: str, form: str) -> None:
         """One more file. source: the input; below: which part of it; form: see InputFile."""
         self.wanted.append(wanted)
         self.uses.append((source, below, form))
@@ -89,10 +89,12 @@ def stage_plan(
         files = files_of(plan.placed, hashes, progress)
         if environment_placed:
             item = payload[0]
-            files.add(Wanted(item.path, item.size, item.sha256), item.path, "", "environment")
+            files.add(
+                Wanted(item.path, item.size, item.sha256), (item.path, False), "", "environment"
+            )
         objects = hash_files(files.wanted, hashes, progress)
     bring(files, objects, store, say, progress)
-    found: dict[Path, list[ObjectFile]] = {}
+    found: dict[Source, list[ObjectFile]] = {}
     environment_url = ""
     for (source, below, form), one in zip(files.uses, objects, strict=True):
         url = store.object_url(one.name)
@@ -131,7 +133,7 @@ def stage_payload(
     files = Files()
     for item in rest:
         if item.path in placed:
-            files.add(Wanted(item.path, item.size, item.sha256), item.path, "", "")
+            files.add(Wanted(item.path, item.size, item.sha256), (item.path, False), "", "")
     objects = [Object(file.sha256, file.size, suffix_of(file.path.name)) for file in files.wanted]
     bring(files, objects, store, say, progress)
     urls = {f.path: store.object_url(o.name) for f, o in zip(files.wanted, objects, strict=True)}
@@ -160,14 +162,14 @@ def files_of(placed: Sequence[Placed], hashes: Hashes, progress: Progress) -> Fi
         if not item.source.is_dir():
             executable = os.access(item.source, os.X_OK)
             form = "program" if executable else "file"
-            files.add(Wanted(item.source, item.size), item.source, "", form)
+            files.add(Wanted(item.source, item.size), (item.source, item.tree), "", form)
         elif item.tree:
             _add_tree(files, item, hashes, progress)
         else:
             archive = folder_archive(item.source, cache_folder())
             files.folders.append(archive)
             wanted = Wanted(archive.path, archive.size, archive.sha256)
-            files.add(wanted, item.source, "", "folder")
+            files.add(wanted, (item.source, False), "", "folder")
     return files
 
 
@@ -186,7 +188,7 @@ def _add_tree(files: Files, item: Placed, hashes: Hashes, progress: Progress) ->
     for below, sha256, count in found:
         path = item.source / below
         form = "program" if os.access(path, os.X_OK) else "file"
-        files.add(Wanted(path, count, sha256), item.source, below, form)
+        files.add(Wanted(path, count, sha256), (item.source, True), below, form)
 
 
 def bring(
@@ -208,7 +210,7 @@ def bring(
 
     archives = {archive.path: archive for archive in files.folders}
     missing = store.sizes({one.name for one in objects})
-    for (source, _, form), one in zip(files.uses, objects, strict=True):
+    for ((source, _), _, form), one in zip(files.uses, objects, strict=True):
         if form == "folder" and one.name not in missing:
             folder_archive(source, cache_folder(), needed=True)
     paths = [file.path for file in files.wanted]

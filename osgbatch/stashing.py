@@ -81,7 +81,7 @@ def put(
     done = bring(files, objects, store, say, progress, verify=verify)
     asked = {one.source: str(path) for one, path in zip(placed, paths, strict=True)}
     made = []
-    for (source, below, _), one in zip(files.uses, objects, strict=True):
+    for ((source, _), below, _), one in zip(files.uses, objects, strict=True):
         name = f"{asked[source]}/{below}" if below else asked[source]
         made.append(Put(name, store.object_url(one.name), one.sha256, one.size))
     return made, done

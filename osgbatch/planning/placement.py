@@ -25,11 +25,15 @@ class ObjectFile:
     form: str = "file"
 
 
+Source = tuple[Path, bool]
+"""A file or folder here, and whether it is staged as a tree."""
+
+
 def placed_inputs(plan: Plan) -> tuple[Placed, ...]:
     """The inputs that go through the plan's stash, in the order in which tasks have them."""
     if plan.stash.kind == "none":
         return ()
-    found: dict[Path, Placed] = {}
+    found: dict[Source, Placed] = {}
     jobs = len(plan.jobs)
     for file in plan.tasks.shared:
         _add(found, plan, file, jobs)
@@ -38,13 +42,13 @@ def placed_inputs(plan: Plan) -> tuple[Placed, ...]:
     return tuple(found.values())
 
 
-def _add(found: dict[Path, Placed], plan: Plan, file: InputFile, readers: int) -> None:
-    if file.url or file.source in found:
+def _add(found: dict[Source, Placed], plan: Plan, file: InputFile, readers: int) -> None:
+    if file.url or (file.source, file.tree) in found:
         return
     count = plan.sizes.get(file.source, 0)
     why = _why(plan, count, readers, file.shared)
     if why:
-        found[file.source] = Placed(file.source, count, why, file.tree)
+        found[file.source, file.tree] = Placed(file.source, count, why, file.tree)
 
 
 def _why(plan: Plan, count: int, readers: int, said: bool | None) -> str:
@@ -63,11 +67,11 @@ def _row_inputs(plan: Plan) -> Iterator[tuple[InputFile, int]]:
     """What tasks have for themselves, and how many jobs read it."""
     if plan.tasks.inputs(0, 1) is None:
         return
-    readers: dict[Path, int] = {}
-    files: dict[Path, InputFile] = {}
+    readers: dict[Source, int] = {}
+    files: dict[Source, InputFile] = {}
     rows = _rows(plan.tasks)
     for job in plan.jobs:
-        seen = {file.source: file for _ in job for file in next(rows) if not file.url}
+        seen = {(file.source, file.tree): file for _ in job for file in next(rows) if not file.url}
         files.update(seen)
         for source in seen:
             readers[source] = readers.get(source, 0) + 1
@@ -109,7 +113,7 @@ def placed_payload(plan: Plan, payload: Sequence[Payload]) -> dict[Path, str]:
     return found
 
 
-def with_objects(plan: Plan, objects: Mapping[Path, Sequence[ObjectFile]]) -> Plan:
+def with_objects(plan: Plan, objects: Mapping[Source, Sequence[ObjectFile]]) -> Plan:
     """The plan with inputs replaced by the objects that stand for them.
 
     objects: of each source. What is an object does not travel in the archive of odd names.
@@ -119,20 +123,20 @@ def with_objects(plan: Plan, objects: Mapping[Path, Sequence[ObjectFile]]) -> Pl
     return replace(
         plan,
         tasks=_StagedRows(plan.tasks, objects),
-        archived_inputs=tuple(f for f in plan.archived_inputs if f.source not in objects),
+        archived_inputs=tuple(f for f in plan.archived_inputs if (f.source, f.tree) not in objects),
         job_bytes=plan.job_bytes + _unpacked_bytes(plan, objects),
     )
 
 
-def _unpacked_bytes(plan: Plan, objects: Mapping[Path, Sequence[ObjectFile]]) -> int:
+def _unpacked_bytes(plan: Plan, objects: Mapping[Source, Sequence[ObjectFile]]) -> int:
     """What objects take in a job beside what job_bytes counts: archives of folders, odd names."""
     more = {
         source: plan.sizes.get(source, 0)
-        for source, parts in objects.items()
+        for (source, _), parts in objects.items()
         if any(part.form == "folder" for part in parts)
     }
     for file in plan.archived_inputs:
-        if file.source in objects:
+        if (file.source, file.tree) in objects:
             more[file.source] = more.get(file.source, 0) + plan.sizes.get(file.source, 0)
     shared = {file.source for file in plan.tasks.shared}
     own = [count for source, count in more.items() if source not in shared]
@@ -143,7 +147,7 @@ def _unpacked_bytes(plan: Plan, objects: Mapping[Path, Sequence[ObjectFile]]) ->
 class _StagedRows(TaskRows):
     """Tasks whose inputs are objects of the stash, where there are any."""
 
-    def __init__(self, tasks: TaskRows, objects: Mapping[Path, Sequence[ObjectFile]]) -> None:
+    def __init__(self, tasks: TaskRows, objects: Mapping[Source, Sequence[ObjectFile]]) -> None:
         self._tasks = tasks
         self._objects = objects
         self._known: dict[InputFile, tuple[InputFile, ...]] = {}
@@ -152,11 +156,11 @@ class _StagedRows(TaskRows):
     def _staged(self, files: Sequence[InputFile]) -> tuple[InputFile, ...]:
         found: list[InputFile] = []
         for file in files:
-            if file.url or file.source not in self._objects:
+            if file.url or (file.source, file.tree) not in self._objects:
                 found.append(file)
                 continue
             if file not in self._known:
-                parts = self._objects[file.source]
+                parts = self._objects[file.source, file.tree]
                 self._known[file] = tuple(_as_object(file, part) for part in parts)
             found += self._known[file]
         return tuple(found)

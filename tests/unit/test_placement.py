@@ -88,7 +88,7 @@ def test_without_a_stash_nothing_is_placed_and_it_is_advised(sweep: Path) -> Non
     assert not [w for w in plan_sweep(path).warnings if "large has" in w]
     plan = plan_sweep(path, choices=Choices(settings=["stash=none"]))
     assert plan.placed == ()
-    assert [w for w in plan.warnings if "large has 1.0 GB" in w and "`stash:`" in w]
+    assert [w for w in plan.warnings if "large has 1 GB" in w and "`stash:`" in w]
     assert plan_sweep(path, choices=Choices(staging=False)).placed == ()
 
 
