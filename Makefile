@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-pool test lint unit test-pool bench pool setup clean
+.PHONY: help demo demo-pool test lint unit test-pool bench pool stash setup clean
 
 # Each recipe is one process that becomes the next, so that a signal to make reaches what runs.
 run := @exec tools/setup.sh -- tools/run.py
@@ -36,6 +36,9 @@ bench: ## the measurements in benchmarks/
 
 pool: ## a shell inside a real HTCondor; the pool ends with the shell
 	@PATH="$$PWD/.venv/bin:$$PATH" exec tools/setup.sh --tools -- tools/htcondor/pool.py run
+
+stash: ## a shell with an S3 server, an OSDF-like origin and its cache; they end with the shell
+	@PATH="$$PWD/.venv/bin:$$PATH" exec tools/setup.sh --tools -- tools/stash/servers.py run
 
 setup: ## only the set-up
 	@exec tools/setup.sh --tools

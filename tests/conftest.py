@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools" / "stash"))
+
+import stashes
+from registered import ENVIRONMENT
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,3 +25,17 @@ def own_folders() -> Iterator[None]:
         os.environ["OSGBATCH_PROFILE"] = "generic"
         os.environ.pop("OSGBATCH_DEFAULTS", None)
         yield
+
+
+@pytest.fixture(scope="session")
+def stash() -> Iterator[stashes.Stash]:
+    """A real S3 server, an OSDF-like origin and its cache: those of OSGBATCH_STASH, else its own.
+
+    All tests share it, so each uses names of its own.
+    """
+    given = os.environ.get(ENVIRONMENT)
+    if given:
+        yield stashes.load(Path(given))
+        return
+    with stashes.running() as made:
+        yield made

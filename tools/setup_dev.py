@@ -293,6 +293,18 @@ def provide_apptainer() -> None:
         say(f"no apptainer, so the pool tests of containers will fail:\n{tail}")
 
 
+def provide_stash() -> None:
+    """The servers of tools/stash, which unit and pool tests of staging start."""
+    if (aptget.cache_folder() / "stash" / "servers" / "complete.json").exists():
+        return
+    say("fetching radosgw, xrootd and nginx (75 MB, by apt, without root)")
+    command = [str(VENV_PYTHON), str(CHECKOUT / "tools" / "stash" / "servers.py"), "provide"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        tail = "\n".join(done.stderr.splitlines()[-10:])
+        say(f"no servers, so the tests of staging will fail:\n{tail}")
+
+
 def main(arguments: list[str]) -> int:
     """`setup_dev.py [--tools] [-- WORD...]`: then becomes .venv's Python with these words."""
     os.chdir(CHECKOUT)
@@ -309,6 +321,7 @@ def main(arguments: list[str]) -> int:
         if "--tools" in options:
             provide_busybox()
             provide_apptainer()
+            provide_stash()
     except subprocess.CalledProcessError as error:
         told = " ".join(str(word) for word in error.cmd)
         print(f"setup: failed with exit code {error.returncode}: {told}", file=sys.stderr)

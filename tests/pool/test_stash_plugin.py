@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Event, Pool
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools" / "stash"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "stash"))
 
-import stash as stashes
+import stashes
 
 pytestmark = pytest.mark.pool
 
@@ -33,12 +31,6 @@ request_disk = 64 MB
 queue
 """
 HELD, ENDED = 12, 5
-
-
-@pytest.fixture(scope="module")
-def stash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stashes.Stash]:
-    with stashes.running(tmp_path_factory.mktemp("stash") / "s") as made:
-        yield made
 
 
 def keys(stash: stashes.Stash, secret: str = "") -> str:

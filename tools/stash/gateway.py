@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from common import ToolError
 from process import Server
 
 LOG = "operations.log"
+ADMIN_SECONDS = 60  # it takes 0.1
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,28 @@ def server(programs: Path, folder: Path, port: int, certificates: Certificates) 
 
 def make_user(programs: Path, folder: Path, name: str) -> Keys:
     """Make an S3 user; the gateway may be running. Raises ToolError."""
-    done = subprocess.run(
-        [programs / "radosgw-admin", *_options(folder), "user", "create",
-         f"--uid={name}", f"--display-name={name}"],
-        cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    try:
-        key = json.loads(done.stdout)["keys"][0]
-    except (ValueError, LookupError):
-        raise ToolError(f"radosgw-admin made no user {name}: {done.stderr.strip()}") from None
-    return Keys(key["access_key"], key["secret_key"])
+    answer, errors = folder / f"user-{name}.json", folder / f"user-{name}.err"
+    words = ["user", "create", f"--uid={name}", f"--display-name={name}"]
+    answer.touch(mode=0o600)
+    with answer.open("w") as out, errors.open("w") as err:
+        process = subprocess.Popen(
+            [programs / "radosgw-admin", *_options(folder), *words],
+            cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+        )  # fmt: skip
+        # 20.2.4 often never ends once it has done its work and said so: it is not waited for.
+        deadline = time.monotonic() + ADMIN_SECONDS
+        ended = False
+        try:
+            while True:
+                with suppress(ValueError, LookupError):
+                    key = json.loads(answer.read_text())["keys"][0]
+                    return Keys(key["access_key"], key["secret_key"])
+                if ended or time.monotonic() > deadline:
+                    break
+                time.sleep(0.02)
+                ended = process.poll() is not None
+        finally:
+            process.kill()
+            process.wait()
+            answer.unlink()
+    raise ToolError(f"radosgw-admin made no user {name}: {errors.read_text().strip()}")

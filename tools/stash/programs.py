@@ -108,7 +108,7 @@ def _complete(prefix: Path) -> bool:
         stamp = json.loads((prefix / STAMP).read_text())
     except (OSError, ValueError):
         return False
-    return stamp.get("layout") == LAYOUT and stamp.get("prefix") == str(prefix)
+    return bool(stamp.get("layout") == LAYOUT and stamp.get("prefix") == str(prefix))
 
 
 def _build(bundle: Bundle, work: Path, prefix: Path) -> None:

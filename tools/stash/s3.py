@@ -35,27 +35,38 @@ class Client:
     region: str = REGION
 
     def request(
-        self, method: str, path: str, body: bytes = b"", query: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Send one request; path: /bucket/key, not quoted. Raises OSError without a connection."""
+        """Send one request. Raises OSError without a connection.
+
+        path: /bucket/key, not quoted. headers: sent besides those of the signature, and signed.
+        """
         target = urllib.parse.quote(path, safe="/-_.~")
         words = sorted((query or {}).items())
         asked = "&".join(f"{_quoted(k)}={_quoted(v)}" for k, v in words)
         context = ssl.create_default_context(cafile=str(self.authority))
         connection = http.client.HTTPSConnection(self.host, timeout=60, context=context)
         try:
-            headers = self._signed(method, target, asked, body)
-            connection.request(method, f"{target}?{asked}" if asked else target, body, headers)
+            signed = self._signed(method, target, asked, body, headers or {})
+            connection.request(method, f"{target}?{asked}" if asked else target, body, signed)
             answer = connection.getresponse()
             return Answer(answer.status, answer.read(), dict(answer.getheaders()))
         finally:
             connection.close()
 
-    def _signed(self, method: str, target: str, asked: str, body: bytes) -> dict[str, str]:
+    def _signed(
+        self, method: str, target: str, asked: str, body: bytes, more: Mapping[str, str]
+    ) -> dict[str, str]:
         """Source: AWS General Reference, "Create a signed AWS API request"."""
         now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         digest = hashlib.sha256(body).hexdigest()
-        headers = {"host": self.host, "x-amz-content-sha256": digest, "x-amz-date": now}
+        headers = {name.lower(): value.strip() for name, value in more.items()}
+        headers |= {"host": self.host, "x-amz-content-sha256": digest, "x-amz-date": now}
         names = ";".join(sorted(headers))
         lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
         whole = "\n".join((method, target, asked, lines, names, digest))

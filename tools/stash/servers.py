@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,12 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "htcondor"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import programs
-import stash
-from common import ToolError, short_temp
+import stashes
+from common import ToolError
 from namespaces import run_passing
 from registered import ENVIRONMENT
-
-PREFIX = "osgb-stash-"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,22 +46,15 @@ def run(command: list[str], kept: Path | None) -> int:
     # Both come to this process as well as to the command; what follows the command is to be done.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: None)
-    if kept is not None and kept.exists() and any(kept.iterdir()):
-        raise ToolError(f"{kept} is not empty; name a new folder")
-    folder = kept or Path(tempfile.mkdtemp(prefix=PREFIX, dir=short_temp()))
-    try:
-        with stash.running(folder) as made:
-            if not command:
-                command = [os.environ.get("SHELL") or "/bin/sh"]
-                print(overview(made), file=sys.stderr)
-            env = {**os.environ, ENVIRONMENT: str(made.description)}
-            return run_passing(command, env)
-    finally:
-        if kept is None:
-            shutil.rmtree(folder, ignore_errors=True)
+    with stashes.running(kept) as made:
+        if not command:
+            command = [os.environ.get("SHELL") or "/bin/sh"]
+            print(overview(made), file=sys.stderr)
+        env = {**os.environ, ENVIRONMENT: str(made.description)}
+        return run_passing(command, env)
 
 
-def overview(made: stash.Stash) -> str:
+def overview(made: stashes.Stash) -> str:
     """What is where, for the person at the terminal."""
     s3, osdf = made.about["s3"], made.about["osdf"]
     return f"""\

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,12 +26,13 @@ import logs
 import origin
 import programs
 import registered
-from common import ToolError
+from common import ToolError, short_temp
 from daemons import free_port
 from process import Server
 from s3 import REGION, Client
 
 DESCRIPTION = "stash.json"
+PREFIX = "osgb-stash-"
 USER = "user"
 NAMESPACE = "/ospool"
 PLACE = f"{NAMESPACE}/ap40/data/{USER}"
@@ -119,30 +125,48 @@ class Stash:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Stash]:
-    """A stash in a folder, which must be empty or absent; all its servers end with the block.
+def running(folder: Path | None = None) -> Iterator[Stash]:
+    """A stash; all its servers end with the block.
 
-    Inside a pool (OSGBATCH_POOL) the pool's transfer plugins know it. Raises ToolError.
+    folder: empty or absent, and kept; without one it is a temporary folder. Inside a pool
+    (OSGBATCH_POOL) the pool's transfer plugins know the stash. Raises ToolError.
     """
-    stash = make(folder)
-    pool = registered.of_environment()
-    try:
-        with registered.known(pool, stash.description) if pool else _nothing():
-            yield stash
-    finally:
+    with contextlib.ExitStack() as stack:
+        stash = make(folder or stack.enter_context(_temporary()))
         for server in stash.servers.values():
-            server.stop()
+            stack.callback(server.stop)
+        pool = registered.of_environment()
+        if pool:
+            stack.enter_context(registered.known(pool, stash.description))
+        yield stash
 
 
 @contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+def _temporary() -> Iterator[Path]:
+    """A temporary folder; those whose process was killed, and holds their lock no more, go too."""
+    for old in short_temp().glob(PREFIX + "????????"):
+        with contextlib.suppress(OSError):
+            if old.stat().st_uid == os.getuid():
+                with (old / "in-use").open() as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=short_temp()))
+    try:
+        with (folder / "in-use").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder / "stash"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def make(folder: Path) -> Stash:
     """Make a stash and start its servers. Raises ToolError, and leaves none running then."""
     folder = folder.resolve()
+    if any(c.isspace() for c in str(folder)):
+        raise ToolError(f"radosgw takes no path with blanks: {folder}")
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ToolError(f"{folder} is not empty; name a new folder")
     found = programs.provide()
     papers = certificates.make(found / "openssl", folder / "certificates")
     (folder / "ca").mkdir()
