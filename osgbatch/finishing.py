@@ -13,19 +13,30 @@ from osgbatch.batches.folder import Batch
 from osgbatch.collecting.collect import Collected, collect, results_folder
 from osgbatch.collecting.gather import GatherError, run_gather
 from osgbatch.collecting.table import write_results
+from osgbatch.delivering import Data
 from osgbatch.errors import OsgbatchError
 from osgbatch.following import NOT_SUBMITTED, RUNNER_DIED, Status, status
 from osgbatch.model import Round
+from osgbatch.staged import Silent
+from osgbatch.staging.stage import Progress
 
 Say = Callable[[str], None]
 
 
 def collect_batch(
-    batch: Batch, say: Say, *, gather: bool = True, quiet: bool = False
+    batch: Batch,
+    say: Say,
+    *,
+    gather: bool = True,
+    quiet: bool = False,
+    fetch: bool = False,
+    progress: Progress | None = None,
 ) -> tuple[Status, Collected, GatherError | None]:
     """Unpack and verify what came back, write `results.csv`, gather when all succeeded.
 
-    quiet: what the gather script prints goes to stderr. The lock is held to the end, so that two
+    quiet: what the gather script prints goes to stderr. fetch: bring also the data that did not
+    come home (`outputs_to`); gathering waits for it. Raises StagingError when it cannot be brought:
+    what was brought until then is in place. The lock is held to the end, so that two
     collections do not gather into each other. The gather script's error is given back, not raised:
     the results are in place all the same.
     """
@@ -34,7 +45,12 @@ def collect_batch(
         if now.stalled == NOT_SUBMITTED:
             raise OsgbatchError("this batch was never submitted", where=str(batch.folder))
         results = results_folder(batch.folder)
-        collected = collect(results, now.states)
+        data = None
+        if batch.data.get("outputs_to"):
+            data = Data(batch, progress or Silent())
+        collected = collect(results, now.states, data, fetch=fetch)
+        if data and collected.elsewhere:
+            collected = replace(collected, notes=(*collected.notes, data.told(collected.elsewhere)))
         write_results(
             results / names.RESULTS_TABLE,
             batch.data["columns"],
@@ -45,7 +61,9 @@ def collect_batch(
         failure = None
         script = str(batch.data["gather"])
         if script and gather:
-            if all(state.state == "succeeded" for state in now.states):
+            if collected.elsewhere:
+                say("gather: left out, since the data is not here")
+            elif all(state.state == "succeeded" for state in now.states):
                 try:
                     _gather(batch, script, results, say, quiet)
                 except GatherError as error:

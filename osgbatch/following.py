@@ -189,6 +189,7 @@ class _RoundFollower:
                 proc=proc,
                 tasks=self.tasks[proc],
                 required=self.required,
+                light=bool(self.batch.data.get("outputs_to")),
             )
             try:
                 self.attempts[path.name] = Attempt(proc, number, read_records(path, expected))

@@ -200,12 +200,27 @@ class Payload:
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """Where the tasks' data goes (`outputs_to`), in an archive of its own for each start of a job.
+
+    url: of the batch's own folder there, as HTCondor is given it. stash: how the same folder is
+    read from this machine; of the kind "none" when it cannot be. commands: of the submit language,
+    that bringing it there needs.
+    """
+
+    url: str
+    stash: Stash = field(default_factory=Stash)
+    commands: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Resolved:
     """A plan with its archives made: all that rendering and the backends need.
 
     microarch: the CPU level that the packed environment needs, "x86_64-v3"; empty when any will do.
     The inputs of the plan's tasks are those that travel, objects of the stash among them.
-    commands: of the submit language, that fetching those needs.
+    commands: of the submit language, that fetching those needs. delivery: None when everything
+    comes home.
     """
 
     plan: Plan
@@ -215,6 +230,7 @@ class Resolved:
     max_idle: int = 0
     microarch: str = ""
     commands: tuple[tuple[str, str], ...] = ()
+    delivery: Delivery | None = None
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,11 @@ RETURNED = "returned"
 OUT_ARCHIVE = "osgbatch-out.tar.gz"
 """What the shim writes and HTCondor brings back."""
 
+DATA_ARCHIVE = "osgbatch-data.tar.gz"
+"""What the shim writes beside it when the data goes elsewhere."""
+FETCHED = "fetched"
+"""Where data archives are kept in a batch folder while they are brought home."""
+
 BATCH_ATTRIBUTE = "OSGBatchID"
 """The attribute by which the jobs of a batch are found in the queue."""
 

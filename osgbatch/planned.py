@@ -50,7 +50,12 @@ def plan_sweep(path: Path, batch_root: Path | None = None, choices: Choices = AS
     except (SpecError, SpecErrors) as error:
         raise _in_order([*_each(error), *missing_files(spec)], path) from None
     counter = _slots_counter(spec) if choices.fit_pool else None
-    return make_plan(spec, table, batch_root, counter, stash, lister.found)
+    delivers, spec = spec.outputs_to, replace(spec, outputs_to=spec.outputs_to * choices.staging)
+    plan = make_plan(spec, table, batch_root, counter, stash, lister.found)
+    if not delivers or choices.staging:
+        return plan
+    told = "outputs_to: is not used by the local runner; everything comes home"
+    return replace(plan, warnings=(*plan.warnings, told))
 
 
 class _Lister:

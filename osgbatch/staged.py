@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from osgbatch.errors import StagingError
 from osgbatch.model import Payload, Placed, Plan
@@ -16,6 +15,7 @@ from osgbatch.planning.grouping import size
 from osgbatch.planning.placement import ObjectFile, Source, placed_payload, with_objects
 from osgbatch.staging.hashes import Hashes
 from osgbatch.staging.objects import Object, suffix_of
+from osgbatch.staging.quota import Room, warnings_of
 from osgbatch.staging.stage import Progress, Staged, Wanted, hash_files, stage, stage_line
 from osgbatch.staging.store import Store, open_store
 
@@ -81,7 +81,7 @@ def stage_plan(
         return Staging(plan)
     payload = _environment_payload(plan, environment)
     environment_placed = bool(placed_payload(plan, payload))
-    store = open_store(plan.stash)
+    store = open_store(plan.stash, plan.spec.profile)
     named = _named_objects(plan, store)
     if not plan.placed and not environment_placed:
         return Staging(plan, store.url, named, commands=store.commands() if named else ())
@@ -129,7 +129,7 @@ def stage_payload(
     placed = placed_payload(staging.plan, rest)
     if not placed:
         return staging, list(payload)
-    store = open_store(staging.plan.stash)
+    store = open_store(staging.plan.stash, staging.plan.spec.profile)
     files = Files()
     for item in rest:
         if item.path in placed:
@@ -208,13 +208,17 @@ def bring(
     def told(count: int, count_bytes: int, total: int) -> None:
         say(stage_line(count, count_bytes, total, size))
 
+    def tell_room(room: Room, count: int) -> None:
+        for warning in warnings_of(room, count, "the stash", size):
+            say(f"warning: {warning}")
+
     archives = {archive.path: archive for archive in files.folders}
     missing = store.sizes({one.name for one in objects})
     for ((source, _), _, form), one in zip(files.uses, objects, strict=True):
         if form == "folder" and one.name not in missing:
             folder_archive(source, cache_folder(), needed=True)
     paths = [file.path for file in files.wanted]
-    done = stage(paths, objects, store, told, progress, verify=verify)
+    done = stage(paths, objects, store, told, progress, verify=verify, tell_room=tell_room)
     for archive in archives.values():
         drop_archive(archive)
     return done

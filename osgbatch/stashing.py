@@ -55,7 +55,7 @@ def stash_store(spec: Path | None, settings: Sequence[str] = ()) -> Store:
             fix="Name one: `stash: {folder: DIR, url: …}` or `stash: s3://bucket/prefix`, in a "
             "sweep.yaml (--spec) or in your config.yaml.",
         )
-    return open_store(found)
+    return open_store(found, profile)
 
 
 def put(

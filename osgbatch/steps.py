@@ -15,6 +15,7 @@ from osgbatch.batches import folder as folders
 from osgbatch.batches import registry
 from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch
+from osgbatch.delivering import delivery_of, fault_of, prepare, withdraw
 from osgbatch.errors import CondorError, OsgbatchError, RefusedError
 from osgbatch.model import Payload, Plan, Resolved, Round, Submitted
 from osgbatch.packed import pack_environment
@@ -129,7 +130,9 @@ def _render(
     microarch = environment.microarch if environment else ""
     packed = _pack(plan, environment, staging.environment, payload_folder)
     staging, packed = stage_payload(staging, packed, say, progress)
-    resolved = replace(resolve(plan, packed, microarch), commands=staging.commands)
+    delivery = delivery_of(plan, f"{plan.spec.name}-{batch_id}")
+    resolved = resolve(plan, packed, microarch)
+    resolved = replace(resolved, commands=staging.commands, delivery=delivery)
     items_path = round_.folder / names.ITEMS
     try:
         folders.write_stream(items_path, item_lines(resolved, rows_file=False))
@@ -138,7 +141,7 @@ def _render(
         digest, size = folders.write_stream(rows_path, rows_lines(resolved))
         rows = Payload("rows", rows_path, digest, size, size)
         again = resolve(plan, [*resolved.payload, rows], microarch)
-        resolved = replace(again, commands=staging.commands)
+        resolved = replace(again, commands=staging.commands, delivery=delivery)
         folders.write_stream(items_path, item_lines(resolved, rows_file=True))
     fields = item_names(resolved)
     folders.write_bytes(folder / names.SPEC, plan.spec.text)
@@ -160,7 +163,14 @@ def _render(
         resolved, folder, batch_id, execute_seconds(resolved), job_retries(plan.spec), fields
     )
     folders.write_json(folder / names.RESOLVED, data)
+    prepare(delivery)
     return Rendered(folder, round_, resolved)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a batch folder that was never submitted, and what was prepared for it elsewhere."""
+    withdraw(folder)
+    folders.remove(folder)
 
 
 def _encoded(text: str) -> bytes:
@@ -193,7 +203,7 @@ def render_sweep(
     try:
         _render(staging, environment, folder, batch_id, say, progress)
     except BaseException:
-        folders.remove(folder)
+        _remove(folder)
         raise
     return folders.load(folder)
 
@@ -236,15 +246,18 @@ def submit_sweep(
     try:
         with folders.locked(folder) as lock:
             rendered = _render(staging, environment, folder, batch_id, say, progress)
+            delivery = rendered.resolved.delivery
+            if delivery and backend == "condor" and (fault := fault_of(delivery, condor.version())):
+                say(f"warning: {fault}")
             if cut_short is None or _replaced(cut_short, folders.load(folder), say):
                 registry.register(batch_id, folder)
                 _give(backend, rendered.round, lock, say)
                 return folders.load(folder)
-        folders.remove(folder)
+        _remove(folder)
     except BaseException:
         # Ctrl-C can come after the queue has the jobs: then the folder must stay.
         if not (names.round_folder(folder, 1) / names.SUBMITTED).exists():
-            folders.remove(folder)
+            _remove(folder)
         raise
     with folders.locked(cut_short.folder, wait=True) as lock:
         # Looked at again under the lock: another osgbatch may have continued it meanwhile.
@@ -264,7 +277,7 @@ def _replaced(cut_short: Batch, fresh: Batch, say: Say) -> bool:
         if _has_jobs(cut_short):
             return False
         say("files have changed since then, so a new batch is made")
-        folders.remove(cut_short.folder)
+        _remove(cut_short.folder)
     return True
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from osgbatch import names
 from osgbatch.errors import BatchError, BusyError
-from osgbatch.model import Payload, Plan, Resolved, Retries, Round, Submitted, Table
+from osgbatch.model import Delivery, Payload, Plan, Resolved, Retries, Round, Submitted, Table
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,14 @@ def resolved_data(
             {"parts": list(output.pattern.parts), "optional": output.optional}
             for output in plan.outputs
         ],
+        "outputs_to": _delivery_data(resolved.delivery) if resolved.delivery else None,
     }
+
+
+def _delivery_data(delivery: Delivery) -> dict[str, Any]:
+    """Where the data is, and how it is read from here; keys to it are never written down."""
+    stash = {key: value for key, value in asdict(delivery.stash).items() if key != "place"}
+    return {"url": delivery.url, "stash": stash}
 
 
 def _payload_data(item: Payload, plan: Plan, folder: Path) -> dict[str, Any]:

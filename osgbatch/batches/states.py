@@ -60,7 +60,7 @@ def _task_state(
     starts = max(job.starts if job else 0, len(attempts))
     for attempt in attempts:
         record = attempt.returned.tasks.get(index)
-        if index in attempt.returned.problems:
+        if index in attempt.returned.problems or _uncertain(attempt, job):
             continue
         if record and record.get("state") == SUCCEEDED and whole(record, "exit_code") == 0:
             return _from_record(SUCCEEDED, index, record, attempt, job, starts)
@@ -72,6 +72,17 @@ def _task_state(
     if job.state in ("waiting", "running", "held", "removed"):
         return TaskState(index, job.state, job.reason, attempts=starts, job=job)
     return _ended(index, view, proc, job, attempts, starts)
+
+
+def _uncertain(attempt: Attempt, job: JobState | None) -> bool:
+    """Whether data that goes elsewhere may not have got there yet, or not at all.
+
+    HTCondor holds a job whose data cannot be brought. (25.14 does not bring home the other archive
+    then, either.)
+    """
+    if "data_sha256" not in attempt.returned.job or job is None:
+        return False
+    return attempt.number >= job.starts - 1 and job.state in ("running", "held")
 
 
 def _ended(

@@ -336,20 +336,27 @@ def collect(
     gather: Annotated[
         bool, typer.Option("--gather/--no-gather", help="Run the spec's gather script.")
     ] = True,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Bring also the data that went to outputs_to.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Unpack and verify what has come back, and write results.csv."""
-    return _collect(_find(name), as_json=as_json, gather=gather)
+    return _collect(_find(name), as_json=as_json, gather=gather, fetch=fetch)
 
 
-def _collect(batch: Any, *, as_json: bool, gather: bool) -> int:
+def _collect(batch: Any, *, as_json: bool, gather: bool, fetch: bool = False) -> int:
     from osgbatch.cli.reports import collect_text, status_data
     from osgbatch.finishing import collect_batch
     from osgbatch.following import exit_code
 
-    now, collected, failure = collect_batch(batch, ui.say, gather=gather, quiet=as_json)
+    with ui.progress() as progress:
+        now, collected, failure = collect_batch(
+            batch, ui.say, gather=gather, quiet=as_json, fetch=fetch, progress=progress
+        )
     if as_json:
-        ui.out_json({**status_data(now), "unpacked": collected.unpacked})
+        away = {"data_elsewhere": collected.elsewhere} if batch.data.get("outputs_to") else {}
+        ui.out_json({**status_data(now), "unpacked": collected.unpacked, **away})
     else:
         ui.out(collect_text(now, collected.unpacked))
     for note in collected.notes:

@@ -252,7 +252,7 @@ def _outputs(plan: Plan) -> str:
         names = {name for pattern in filled for name in pattern.names}
         seen = {name: plan.tasks.texts(name, 0, 1)[0] for name in names}
         text += f"\nof task 0: {_some([pattern.fill(seen) for pattern in filled])}"
-    return text
+    return text + (f"\nnot here but to {spec.outputs_to}" if spec.outputs_to else "")
 
 
 def _written(template: Template) -> str:

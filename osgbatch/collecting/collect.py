@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from osgbatch import names
 from osgbatch.collecting.unpack import NOT_THE_ARCHIVES, STATUS, unpack_tasks, write_status
@@ -21,19 +23,40 @@ OLD_FOLDER = "old"
 """What was replaced and is not ours to delete lies apart too, for the same reason."""
 
 
+class Elsewhere(Protocol):
+    """Where the data of a batch is that did not come home (`outputs_to`)."""
+
+    def url(self, archive: str) -> str:
+        """Of the data that belongs to an archive of this name."""
+
+    def fetched(self, archive: str, job: Mapping[str, str]) -> AbstractContextManager[Path]:
+        """The archive of that data, whole and verified; job: the record that tells of it.
+
+        Raises ResultError when it is not there or damaged, StagingError when that is not known.
+        """
+
+
 @dataclass(frozen=True)
 class Collected:
     """What a collection did: the tasks' states after verification, and how many were unpacked.
 
     notes: sentences for the user, such as where files of theirs have been moved to.
+    elsewhere: how many tasks have succeeded whose data is not here.
     """
 
     states: list[TaskState]
     unpacked: int
     notes: tuple[str, ...] = ()
+    elsewhere: int = 0
 
 
-def collect(results: Path, states: Sequence[TaskState]) -> Collected:
+def collect(
+    results: Path,
+    states: Sequence[TaskState],
+    data: Elsewhere | None = None,
+    *,
+    fetch: bool = False,
+) -> Collected:
     """Unpack every task that has ended and is not in `results/` yet.
 
     A task's folder is `results/<index>`, or `results/failed/<index>` when it did not succeed. Its
@@ -49,25 +72,33 @@ def collect(results: Path, states: Sequence[TaskState]) -> Collected:
     A success whose archive does not verify becomes `unknown`, with the reason: nothing that failed
     is ever shown as succeeded. Raises OSError when the disk is full or cannot be written; what was
     collected until then stays, and nothing half unpacked.
+
+    data: where the tasks' data is, if it did not come home; fetch: bring it. Without, a task's
+    folder holds only what is known of it, and what was fetched before stays as it is. Raises
+    StagingError when it cannot be brought.
     """
     results.mkdir(exist_ok=True)
     fresh: dict[Path, list[TaskState]] = {}
     for state in states:
-        if state.archive is not None and not _already(_target(results, state), _status(state)):
+        expected = _status(state, data, fetch) if state.archive else {}
+        if state.archive is not None and not _already(_target(results, state), expected, fetch):
             fresh.setdefault(state.archive, []).append(state)
     refused: dict[int, str] = {}
     notes: list[str] = []
     unpacked = 0
     for archive, of_archive in fresh.items():
-        errors = _unpack(archive, of_archive, results)
+        errors = _unpack(archive, of_archive, results, data, fetch)
         refused.update(errors)
         for state in of_archive:
             if state.index not in errors:
-                notes += _place(state, results)
+                notes += _place(state, results, data, fetch)
                 unpacked += 1
-    return Collected(
-        [_verified(state, refused.get(state.index)) for state in states], unpacked, tuple(notes)
+    found = [_verified(state, refused.get(state.index)) for state in states]
+    away = sum(
+        state.state == "succeeded" and not _read_status(_target(results, state)).get("fetched")
+        for state in (found if data else ())
     )
+    return Collected(found, unpacked, tuple(notes), away)
 
 
 def _verified(state: TaskState, refused: str | None) -> TaskState:
@@ -81,12 +112,21 @@ def _verified(state: TaskState, refused: str | None) -> TaskState:
     return replace(state, detail=f"{state.detail}; {told}" if state.detail else told)
 
 
-def _unpack(archive: Path, states: Sequence[TaskState], results: Path) -> dict[int, str]:
+def _unpack(
+    archive: Path,
+    states: Sequence[TaskState],
+    results: Path,
+    data: Elsewhere | None,
+    fetch: bool,
+) -> dict[int, str]:
     """Unpack what an archive holds of these tasks; gives why a task was refused."""
-    told = {state.index: _status(state) for state in states if state.record}
+    told = {state.index: _status(state, data, fetch) for state in states if state.record}
     targets = {s.index: _fresh(_target(results, s)) for s in states if s.record}
     try:
-        return unpack_tasks(archive, targets, told)
+        if data and fetch and targets:
+            with data.fetched(archive.name, states[0].job_record) as fetched:
+                return unpack_tasks(fetched, targets, told)
+        return unpack_tasks(archive, targets, told, light=data is not None)
     except ResultError as error:
         return {state.index: error.what for state in states}
     except OSError as error:
@@ -95,12 +135,12 @@ def _unpack(archive: Path, states: Sequence[TaskState], results: Path) -> dict[i
         return {state.index: f"cannot be unpacked: {error}" for state in states}
 
 
-def _place(state: TaskState, results: Path) -> list[str]:
+def _place(state: TaskState, results: Path, data: Elsewhere | None, fetch: bool) -> list[str]:
     """Swap in what was unpacked beside the target: a result is never half replaced."""
     target = _target(results, state)
     fresh = _fresh(target)
     if not state.record:  # of a job that ended before this task: nothing of it was to be unpacked
-        write_status(fresh, _status(state))
+        write_status(fresh, _status(state, data, fetch))
     notes = _clear(target, results)
     fresh.rename(target)
     if state.state == "succeeded":
@@ -174,8 +214,9 @@ def _target(results: Path, state: TaskState) -> Path:
     return folder / str(state.index)
 
 
-def _status(state: TaskState) -> dict[str, object]:
+def _status(state: TaskState, data: Elsewhere | None, fetch: bool) -> dict[str, object]:
     assert state.archive is not None
+    away: dict[str, object] = {"data_url": data.url(state.archive.name)} if data else {}
     return {
         "index": state.index,
         "state": state.state,
@@ -183,14 +224,22 @@ def _status(state: TaskState) -> dict[str, object]:
         "archive": f"{state.archive.parent.name}/{state.archive.name}",
         "task": dict(state.record),
         "job": dict(state.job_record),
+        **away,
+        **({"fetched": True} if data and fetch else {}),
     }
 
 
-def _already(target: Path, expected: dict[str, object]) -> bool:
-    """Whether a folder was made from the same archive, and all that was written is still there."""
+def _already(target: Path, expected: dict[str, object], fetch: bool) -> bool:
+    """Whether a folder was made from the same archive, and all that was written is still there.
+
+    What was fetched is made anew only by fetching it again.
+    """
     told = _read_status(target)
+    same = all(key in told and told[key] == value for key, value in expected.items())
+    if same and told.get("fetched") and not fetch:
+        return True
     return (
-        all(key in told and told[key] == value for key, value in expected.items())
+        same
         and "files" in told
         and all(
             os.path.lexists(target / name)

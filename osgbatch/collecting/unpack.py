@@ -22,20 +22,25 @@ NOT_THE_ARCHIVES = frozenset(
 
 
 def unpack_tasks(
-    archive: Path, targets: Mapping[int, Path], told: Mapping[int, Mapping[str, object]]
+    archive: Path,
+    targets: Mapping[int, Path],
+    told: Mapping[int, Mapping[str, object]],
+    *,
+    light: bool = False,
 ) -> dict[int, str]:
     """Unpack tasks of an archive, each into a new folder, in one pass, verified as it is written.
 
     targets: the folder of each task; its `data/…`, stdout and stderr become `folder/…`, and the
     folder is there whole or not at all. told: what each task's status.json says, to which the
-    files and links that were written are added. Returns why a task was refused. Raises ResultError
-    when the archive as a whole is, OSError when the disk is full or cannot be written.
+    files and links that were written are added. light: the data is elsewhere (see read_tasks).
+    Returns why a task was refused. Raises ResultError when the archive as a whole is, OSError when
+    the disk is full or cannot be written.
     """
     refused: dict[int, str] = {}
     done = False
     try:
         folders = {index: _Folder(target) for index, target in targets.items()}
-        _, contents = read_tasks(archive, targets, folders)
+        _, contents = read_tasks(archive, targets, folders, light=light)
         for index, folder in folders.items():
             content = contents.get(index)
             problem = content.finish() if content else "nothing of it is in the archive"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -64,6 +65,12 @@ def run(
             fix="See `condor_q` and the administrator of this access point, or use --pool local.",
         )
     return done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+
+
+def version() -> tuple[int, ...]:
+    """The version of HTCondor here, (25, 14, 1); empty when it does not say. Raises CondorError."""
+    found = re.search(r"CondorVersion: (\d+(?:\.\d+)+)", run(["condor_version"])[0])
+    return tuple(map(int, found[1].split("."))) if found else ()
 
 
 def check_alive() -> None:

@@ -45,6 +45,7 @@ def shim_text(resolved: Resolved, round_: Round) -> str:
                 for name, value in spec.environment_variables
                 if not value.names
             ],
+            "data_elsewhere": resolved.delivery is not None,
             "retry_codes": spec.retries.codes,
             "retry_times": spec.retries.times if spec.retries.on == "codes" else 0,
         },

@@ -38,6 +38,7 @@ def submit_text(resolved: Resolved, round_: Round, item_names: Sequence[str]) ->
     spec = plan.spec
     returned = round_.folder / names.RETURNED
     retries = job_retries(spec)
+    delivery = resolved.delivery
     text = fill(
         "job.submit.j2",
         {
@@ -68,7 +69,11 @@ def submit_text(resolved: Resolved, round_: Round, item_names: Sequence[str]) ->
             **_people(spec),
             "container_image": container_image(resolved),
             "mounts": MOUNTS,
-            "fetching": resolved.commands,
+            "fetching": tuple(
+                dict([*resolved.commands, *(delivery.commands if delivery else ())]).items()
+            ),
+            "delivered_to": delivery.url if delivery else "",
+            "data_archive": names.DATA_ARCHIVE,
             "own": own_commands(spec),
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from osgbatch.returned.stream import blocks, open_archive
 
 __all__ = [
     "Expected", "Returned", "copy_member", "number", "open_archive", "parse_record",
-    "read_records", "read_tasks", "whole",
+    "read_records", "read_tasks", "told_data", "whole",
 ]  # fmt: skip
 
 
@@ -23,7 +24,7 @@ class Expected:
     """What an archive must be, by the round's own files.
 
     tasks: those of its job; required: the patterns of the outputs that a task must have brought,
-    relative to its folder.
+    relative to its folder. light: the data went elsewhere (`outputs_to`), in an archive of its own.
     """
 
     batch: str
@@ -32,6 +33,7 @@ class Expected:
     proc: int
     tasks: Collection[int]
     required: Callable[[int], Sequence[str]]
+    light: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def read_records(path: Path, expected: Expected) -> Returned:
     Raises ResultError when it is damaged, is not what the shim writes or is of another job,
     OSError when the file cannot be read. What is wrong with one task is told in `problems`.
     """
-    job, contents = read_tasks(path, expected.tasks)
+    job, contents = read_tasks(path, expected.tasks, light=expected.light)
     if job.get("batch") != expected.batch:
         raise ResultError("the returned archive is of another batch", where=str(path))
     for key in ("round", "cluster", "proc"):
@@ -66,10 +68,21 @@ def read_records(path: Path, expected: Expected) -> Returned:
     problems: dict[int, str] = {}
     for index, content in contents.items():
         problem = content.finish() or content.unmatched(expected.required(index))
+        if expected.light and not problem and told_data(job) is None:
+            problem = "the job's record does not tell the checksum and size of its data"
         if problem:
             problems[index] = problem
     records = {index: content.record for index, content in contents.items() if content.record}
     return Returned(path, job, records, problems)
+
+
+def told_data(job: Mapping[str, str]) -> tuple[str, int] | None:
+    """Checksum (SHA-256) and size in bytes of the archive of a job's data, by the job's record.
+
+    None when it does not tell of any.
+    """
+    sha256, size = job.get("data_sha256", ""), whole(job, "data_size")
+    return (sha256, size) if re.fullmatch("[0-9a-f]{64}", sha256) and size and size > 0 else None
 
 
 def copy_member(path: Path, name: str, out: BinaryIO) -> int:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from osgbatch.errors import ResultError
 from osgbatch.returned.paths import matches, resolve
-from osgbatch.returned.records import parse_checksums, parse_record, whole
+from osgbatch.returned.records import parse_checksums, parse_names, parse_record, whole
 from osgbatch.returned.stream import blocks, member_kind, open_archive
 
 MAX_RECORD = 64 * 1024
@@ -38,11 +38,16 @@ class Sink(Protocol):
 
 
 def read_tasks(
-    path: Path, tasks: Collection[int], sinks: Mapping[int, Sink] | None = None
+    path: Path,
+    tasks: Collection[int],
+    sinks: Mapping[int, Sink] | None = None,
+    *,
+    light: bool = False,
 ) -> tuple[dict[str, str], dict[int, Content]]:
     """Read an archive once: its job's record, and what it holds of `tasks`, checksums computed.
 
     sinks: where the files of a task are written as they are read; none is verifying only.
+    light: the data is in another archive (`outputs_to`), and here are only the lists of it.
     Raises ResultError when the archive as a whole cannot be accepted.
     """
     wanted, job = frozenset(tasks), dict[str, str]()
@@ -58,7 +63,7 @@ def read_tasks(
             elif found is not None and found[0] in wanted:
                 index, kind = found
                 if index not in contents:
-                    contents[index] = Content(index, budget, (sinks or {}).get(index))
+                    contents[index] = Content(index, budget, (sinks or {}).get(index), light)
                 contents[index].take(tar, member, kind)
     if not job:
         raise ResultError("the returned archive has no record of its job", where=str(path))
@@ -81,11 +86,13 @@ class Content:
     """What an archive holds of one task, taken member by member; `problem` says what is wrong.
 
     files: the sha256 of each file that came, by its path; links: where each symbolic link leads;
-    streams: the sha256 of stdout and stderr, where a sink takes them.
+    streams: the sha256 of stdout and stderr, where a sink takes them. light: see read_tasks.
     """
 
-    def __init__(self, index: int, budget: _Budget, sink: Sink | None) -> None:
+    def __init__(self, index: int, budget: _Budget, sink: Sink | None, light: bool) -> None:
         self.index = index
+        self._light = light
+        self._named: list[str] = []
         self.record: dict[str, str] = {}
         self.problem = ""
         self.files: dict[str, str] = {}
@@ -113,7 +120,9 @@ class Content:
 
     def _take(self, tar: tarfile.TarFile, member: tarfile.TarInfo, kind: str) -> None:
         if kind == "sha256":
-            self._listed = self._read_list(tar, member)
+            self._listed = parse_checksums(self._read_list(tar, member))
+        elif kind == "links":
+            self._named = parse_names(self._read_list(tar, member))
         elif kind in ("stdout", "stderr"):
             if not member.isreg():
                 raise ResultError(f"its {kind} is no file")
@@ -186,11 +195,11 @@ class Content:
         name = kind[1].removeprefix("data/") if kind and kind[0] == self.index else ""
         return name if name in self.files else ""
 
-    def _read_list(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, str]:
+    def _read_list(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
         if not member.isreg():
-            raise ResultError("its list of checksums is no file")
+            raise ResultError("its list of checksums or links is no file")
         self._budget.spend(member.size)
-        return parse_checksums(b"".join(blocks(tar, member)))
+        return b"".join(blocks(tar, member))
 
     def finish(self) -> str:
         """Compare with the list of checksums and the record; gives the problem, empty when none."""
@@ -207,13 +216,19 @@ class Content:
         if "status" in self._told and whole(self.record, "index") != self.index:
             raise ResultError(f"its record is that of task {self.record.get('index', '')!r}")
         outputs = whole(self.record, "outputs")
-        if outputs is not None and outputs != len(self.files):
-            raise ResultError(f"{len(self.files)} files came back, its record says {outputs}")
+        count = len((self._listed or {}) if self._light else self.files)
+        if outputs is not None and outputs != count:
+            what = "are listed" if self._light else "came back"
+            raise ResultError(f"{count} files {what}, its record says {outputs}")
 
     def _compare(self) -> None:
         if self._listed is None:
             if self.files or self.links or self.record.get("state") == "succeeded":
                 raise ResultError("no checksums came back")
+            return
+        if self._light:
+            if self.files or self.links:
+                raise ResultError("data came back that should have been brought elsewhere")
             return
         for name, digest in self.files.items():
             listed = self._listed.get(name)
@@ -237,9 +252,12 @@ class Content:
         """
         if self.record.get("state") != "succeeded":
             return ""
+        files = (self._listed or {}) if self._light else self.files
+        # Of links that are elsewhere only the shim knows where they lead.
+        links = self._named if self._light else self._links_to_files
         for pattern in required:
-            if not any(matches(pattern, name) for name in self.files) and not any(
-                matches(pattern, name) for name in self._links_to_files
+            if not any(matches(pattern, name) for name in files) and not any(
+                matches(pattern, name) for name in links
             ):
                 return f"nothing that came back matches the required output {pattern!r}"
         return ""

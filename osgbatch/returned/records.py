@@ -37,6 +37,15 @@ def whole(record: Mapping[str, str], key: str) -> int | None:
     return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else None
 
 
+def parse_names(text: bytes) -> list[str]:
+    """The names of a list, one a line, escaped as values of records are."""
+    return [
+        _UNESCAPE.sub(_unescape, line.decode("utf-8", "surrogateescape"))
+        for line in text.split(b"\n")
+        if line
+    ]
+
+
 _LINE = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)", re.S)
 
 

@@ -21,7 +21,7 @@ MAX_EXTENSIONS = 8
 
 _BLOCK = 1 << 20
 _TASK_MEMBER = re.compile(
-    r"tasks/(0|[1-9][0-9]{0,8})/(status|stdout|stderr|sha256|data(?:/.*)?)", re.S
+    r"tasks/(0|[1-9][0-9]{0,8})/(status|stdout|stderr|sha256|links|data(?:/.*)?)", re.S
 )
 
 
@@ -111,7 +111,7 @@ class _Archive(tarfile.TarFile):
 def member_kind(name: str) -> tuple[int, str] | None:
     """(task index, kind) of a member's name, None for anything that the shim does not write.
 
-    kind: status, stdout, stderr, sha256, data, or data/<path below the task's folder>.
+    kind: status, stdout, stderr, sha256, links, data, or data/<path below the task's folder>.
     """
     match = _TASK_MEMBER.fullmatch(name.removeprefix("./").rstrip("/"))
     return (int(match[1]), match[2]) if match else None

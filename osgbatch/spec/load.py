@@ -17,7 +17,7 @@ from osgbatch.spec.environments import read_environment
 from osgbatch.spec.layers import read_defaults, read_layers
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.resources import read_requirements, read_resources, read_retries
-from osgbatch.spec.stashes import read_stash
+from osgbatch.spec.stashes import read_outputs_to, read_stash
 from osgbatch.spec.submitting import read_notify, read_submit, read_tags
 from osgbatch.spec.sweeps import read_sources
 
@@ -90,6 +90,7 @@ def spec_of(path: Path, document: Document) -> Spec:
         notify=read_notify(model),
         submit=tuple(read_submit(reading, model)),
         stash=read_stash(reading, model),
+        outputs_to=read_outputs_to(reading, model),
         tasks_per_job=model.tasks_per_job,
         gather=UserPath(model.gather, reading.place(("gather",))) if model.gather else None,
     )

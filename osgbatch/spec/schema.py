@@ -336,6 +336,9 @@ class SpecModel(_Model):
     outputs: Annotated[list[OutputEntry], OneOrMore()] = Field(
         default_factory=list, description="What must come back; default: all of outputs/."
     )
+    outputs_to: Text | None = Field(
+        default=None, description="A URL that outputs go to.", examples=["s3://bucket/prefix"]
+    )
     environment_variables: dict[str, Scalar] = Field(
         default_factory=dict, description="Set for each task.", examples=[{"LEVEL": 3}]
     )
@@ -393,5 +396,5 @@ class SpecModel(_Model):
     )
 
 
-LATER = frozenset(["outputs_to", "checkpoint", "steps", "retries.memory"])
+LATER = frozenset(["checkpoint", "steps", "retries.memory"])
 """Keys that a later version will know, dotted."""

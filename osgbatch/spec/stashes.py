@@ -8,7 +8,7 @@ from typing import Any
 from osgbatch.model import Stash
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.schema import SpecModel, StashModel
-from osgbatch.urls import holds_key, scheme
+from osgbatch.urls import holds_key, scheme, split_url
 
 KINDS = ("folder", "s3", "pelican")
 """The keys of which one says where the stash is."""
@@ -71,6 +71,38 @@ def _from_keys(reading: Reading, model: StashModel) -> Stash | None:
         key_folder=model.key_folder or "",
         place=reading.place(("stash",)),
     )
+
+
+DELIVERED = ("s3", "osdf", "pelican", "file", "http", "https")
+"""Schemes of URLs that outputs can be brought to."""
+_WHOLE = {"s3": r"[^/:@]+(/.*)?", "osdf": r"/.+", "file": r"/.+"}
+_LIKE = {"s3": "s3://bucket/prefix", "osdf": "osdf:///namespace/folder", "file": "file:///folder"}
+
+
+def read_outputs_to(reading: Reading, model: SpecModel) -> str:
+    """`outputs_to:` as it was written, without a slash at its end; what is wrong is noted."""
+    url = (model.outputs_to or "").strip()
+    if not url:
+        return ""
+    place, kind = reading.place(("outputs_to",)), scheme(url)
+    known = ", ".join(f"{one}://" for one in DELIVERED)
+    if kind not in DELIVERED:
+        what = f'unknown kind of URL "{kind}://"' if kind else f'"{url}" is no URL'
+        reading.fail(f"outputs_to: {what}", place, f"Known are {known}.")
+        return ""
+    rest = split_url(url)[1]
+    odd = re.search(r"[^A-Za-z0-9._~:/@!+%-]", rest.replace("${USER}", "").replace("$USER", ""))
+    if holds_key(url) or "@" in rest.partition("/")[0]:
+        what = "outputs_to: holds what looks like a key or a password"
+        fix = "Keys belong into the usual files of AWS, the environment, or key_folder of `stash:`."
+        reading.fail(what, place, fix)
+    elif odd:
+        fix = "Placeholders are not known here; $USER is." if odd[0] in "{}$" else ""
+        reading.fail(f"outputs_to: a URL cannot hold {odd[0]!r} here", place, fix)
+    elif not re.fullmatch(_WHOLE.get(kind, r"[^/]+.*"), rest) or not rest.strip("/"):
+        fix = f"Write {_LIKE.get(kind, f'{kind}://host/folder')}."
+        reading.fail("outputs_to: the URL names no place", place, fix)
+    return url.rstrip("/")
 
 
 def _folder_url(reading: Reading, url: str) -> None:

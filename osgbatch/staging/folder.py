@@ -108,7 +108,7 @@ class FolderStore(Store):
     def _written(self, source: Path, wanted: Object, advance: Advance) -> _Part | None:
         """A copy of a file, open and locked; None when its object is there already."""
         final = self._path(wanted.name)
-        path = final.with_name(f"{_PART}{wanted.sha256}{wanted.suffix}")
+        path = self._part(wanted)
         part = None
         try:
             while True:
@@ -217,13 +217,17 @@ class FolderStore(Store):
                         count += 1
         return count
 
-    def room(self) -> int | None:
-        """See Store: of the file system; a quota may be smaller."""
-        try:
-            status = os.statvfs(self.folder)
-        except OSError:
-            return None
-        return status.f_bavail * status.f_frsize
+    def disk(self) -> Path | None:
+        """See Store."""
+        return self.folder
+
+    def begun(self, objects: Iterable[Object]) -> int:
+        """See Store."""
+        return sum(max(0, _size(self._part(one))) for one in objects)
+
+    def _part(self, wanted: Object) -> Path:
+        """The copy of an object until it is whole."""
+        return self._path(wanted.name).with_name(f"{_PART}{wanted.sha256}{wanted.suffix}")
 
     def _make(self, folder: Path) -> None:
         """Make a folder that anyone can read, whatever the user's umask."""

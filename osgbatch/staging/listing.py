@@ -78,7 +78,8 @@ def _of_bucket(pattern: str, stash: Stash) -> Iterator[Listed]:
     for key, size, tag in store.keys_below(_fixed(keys)):
         if wanted.fullmatch(key):
             md5 = tag if re.fullmatch(r"[0-9a-f]{32}", tag) else ""
-            yield Listed(f"{store.url}/{quote(key)}", size, md5)
+            # HTCondor quotes a key itself: an escaped one would not be found (seen on 25.14.1).
+            yield Listed(f"{store.url}/{key}", size, md5)
 
 
 def _fixed(pattern: str) -> str:

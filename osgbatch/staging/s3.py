@@ -275,6 +275,26 @@ class S3Store(Store):
             ("aws_secret_access_key_file", str(files.secret)),
         )
 
+    def size_of_key(self, key: str) -> int | None:
+        """Bytes of what is at a key; None when there is nothing. Raises StagingError."""
+        head = self._ask(
+            lambda: self._client.head_object(Bucket=self.bucket, Key=key), key, missing=True
+        )
+        return None if head is None else int(head["ContentLength"])
+
+    def read_key(self, key: str, start: int) -> Iterator[bytes]:
+        """What is at a key, from a byte on. Raises ConnectionError when cut off, StagingError."""
+        from botocore import exceptions
+
+        answer = self._ask(
+            lambda: self._client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={start}-"),
+            key,
+        )
+        try:
+            yield from answer["Body"].iter_chunks(CHUNK)
+        except (exceptions.HTTPClientError, exceptions.BotoCoreError, OSError) as error:
+            raise ConnectionError(str(error)) from None
+
     # --- asking ---------------------------------------------------------------------------------
 
     def _ask(self, question: Callable[[], T], where: str, *, missing: bool = False) -> T:

@@ -10,6 +10,7 @@ from typing import Protocol
 from osgbatch.errors import StagingError
 from osgbatch.staging.hashes import Hashes
 from osgbatch.staging.objects import Object, suffix_of
+from osgbatch.staging.quota import Room
 from osgbatch.staging.store import Store
 
 
@@ -83,11 +84,13 @@ def stage(
     progress: Progress,
     *,
     verify: bool = False,
+    tell_room: Callable[[Room, int], None] = lambda room, count: None,
 ) -> Staged:
     """Bring to a stash what is not there yet.
 
     objects: of each file. say: is told how many objects, and how many bytes, of how many objects
-    will be brought, before the first is. verify: read what is there already, too.
+    will be brought, before the first is. verify: read what is there already, too. tell_room: is
+    told what there is room for, and how many bytes will take some of it.
     Raises StagingError; what was brought until then stays, and is not brought again.
     """
     first: dict[str, tuple[Path, Object]] = {}
@@ -104,7 +107,11 @@ def stage(
         check([wanted for name, (_, wanted) in first.items() if name in there], store, progress)
     total = sum(wanted.size for _, wanted in missing)
     say(len(missing), total, len(first))
-    _make_sure_of_room(store, total)
+    if total:
+        more = total - store.begun([wanted for _, wanted in missing])
+        room = store.room()
+        _make_sure_of_room(store, room, more)
+        tell_room(room, more)
     moved = moved_bytes = 0
     progress.start("staging", total)
     try:
@@ -143,11 +150,10 @@ def _other_size(store: Store, wanted: Object, size: int) -> StagingError:
     )
 
 
-def _make_sure_of_room(store: Store, total: int) -> None:
-    room = store.room()
-    if room is not None and room < total:
+def _make_sure_of_room(store: Store, room: Room, count: int) -> None:
+    if not room.fits(count):
         raise StagingError(
-            f"{total} bytes are to be staged, and there is room for {room}",
+            f"{count:,} bytes are to be staged, and {room.by} leaves room for {room.left:,}",
             where=store.url,
             fix="Remove what no batch needs (`osgbatch stage gc`); nothing was staged.",
         )

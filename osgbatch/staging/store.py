@@ -11,8 +11,9 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from osgbatch.errors import StagingError
-from osgbatch.model import Stash
+from osgbatch.model import Profile, Stash
 from osgbatch.staging.objects import FOLDER, Object
+from osgbatch.staging.quota import Room, room_left
 
 Advance = Callable[[int], None]
 
@@ -31,6 +32,8 @@ class Store(ABC):
 
     url: str
     """What jobs are given, without a slash at its end; objects lie below it in `osgbatch/`."""
+    quota: str = ""
+    """The command that tells how much may still be brought; empty when there is none."""
 
     def object_url(self, name: str) -> str:
         """The URL of an object."""
@@ -76,9 +79,17 @@ class Store(ABC):
         """What a submit file must say so that jobs can fetch the objects. Raises StagingError."""
         return ()
 
-    def room(self) -> int | None:
-        """Bytes that there is still room for; None when that cannot be known."""
+    def disk(self) -> Path | None:
+        """A folder on the file system that objects are written to; None when it is not here."""
         return None
+
+    def begun(self, objects: Iterable[Object]) -> int:
+        """Bytes that interrupted uploads of these objects take already."""
+        return 0
+
+    def room(self) -> Room:
+        """What there is room for, by the quota and the file system."""
+        return room_left(self.quota, self.disk())
 
 
 def expanded(text: str) -> str:
@@ -108,8 +119,28 @@ def folder_here(text: str) -> Path | None:
     return None
 
 
-def open_store(stash: Stash) -> Store:
-    """The stash that a spec or profile describes. Raises StagingError when it cannot be used."""
+def open_store(stash: Stash, profile: Profile | None = None) -> Store:
+    """The stash that a spec or profile describes. Raises StagingError when it cannot be used.
+
+    profile: tells by which command its quota is asked for.
+    """
+    store = _opened(stash)
+    store.quota = quota_command(stash, profile) if profile else ""
+    return store
+
+
+def quota_command(stash: Stash, profile: Profile) -> str:
+    """The profile's quota command, if it tells of this stash; else empty.
+
+    A profile that names a stash means that one, and no other.
+    """
+    pools = profile.stash
+    if pools.kind != "none" and (stash.kind, stash.url) != (pools.kind, pools.url):
+        return ""
+    return dict(profile.quotas).get("stash", "")
+
+
+def _opened(stash: Stash) -> Store:
     if stash.kind == "folder":
         from osgbatch.staging.folder import FolderStore
 
@@ -120,4 +151,8 @@ def open_store(stash: Stash) -> Store:
         from osgbatch.staging.s3 import S3Store
 
         return S3Store(stash)
+    if stash.kind == "pelican":
+        from osgbatch.staging.pelican import PelicanStore
+
+        return PelicanStore(expanded(stash.url))
     raise StagingError(f"a stash of the kind {stash.kind} is not known")

@@ -121,7 +121,7 @@ member(TARGET.GLIDEIN_Site, {{"UW-Madison", "SU ITS"}}) && (HasThing && Speed > 
 # HTCondor starts the job again; a task's own failure is final.
 max_retries = 2
 retry_until = (ExitCode =!= undefined) && !member(ExitCode, \
-{{101, 102, 103, 104, 105, 106, 107, 108, 109, 137}})
+{{101, 102, 103, 104, 105, 106, 107, 108, 109, 114, 137}})
 
 # The back-stop: the shim keeps each task's own time.
 allowed_execute_duration = 9020
