@@ -78,13 +78,14 @@ def stage_plan(
     Raises StagingError, PackingError; what was brought until then is not brought again.
     """
     if plan.stash.kind == "none":
-        return Staging(plan)
+        return Staging(plan, commands=_commands_of_buckets(plan))
     payload = _environment_payload(plan, environment)
     environment_placed = bool(placed_payload(plan, payload))
     store = open_store(plan.stash, plan.spec.profile)
     named = _named_objects(plan, store)
     if not plan.placed and not environment_placed:
-        return Staging(plan, store.url, named, commands=store.commands() if named else ())
+        commands = store.commands() if named else _commands_of_buckets(plan)
+        return Staging(plan, store.url, named, commands, lock=lock)
     with Hashes(cache_folder()) as hashes:
         files = files_of(plan.placed, hashes, progress)
         if environment_placed:
@@ -103,8 +104,18 @@ def stage_plan(
         else:
             found.setdefault(source, []).append(ObjectFile(url, below, form))
     names = tuple(dict.fromkeys([*(one.name for one in objects), *named]))
-    commands = store.commands()
-    return Staging(with_objects(plan, found), store.url, names, environment_url, commands)
+    commands = tuple(dict([*_commands_of_buckets(plan), *store.commands()]).items())
+    staged = with_objects(plan, found)
+    return Staging(staged, store.url, names, commands, environment_url, lock)
+
+
+def _commands_of_buckets(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """What fetching files of listed buckets needs, whether or not anything is staged."""
+    url = next((url for url in plan.listing if scheme(url) == "s3"), "")
+    if not url:
+        return ()
+    stash = plan.stash if plan.stash.kind == "s3" else Stash("s3")
+    return open_store(replace(stash, url=url)).commands()
 
 
 def _named_objects(plan: Plan, store: Store) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from osgbatch.places import cache_folder
 from osgbatch.planned import AS_WRITTEN, Choices, plan_sweep
 from osgbatch.planning.resolve import resolve
 from osgbatch.planning.summary import plan_data
+from osgbatch.quotas import look_ahead
 from osgbatch.rendering.items import (
     ROWS_FILE,
     RowsTooLongError,
@@ -196,6 +197,8 @@ def render_sweep(
     out = out.absolute() if out else None
     plan = plan_sweep(path, out.parent if out else None, choices)
     environment = pack_environment(plan, say)
+    for warning in look_ahead(plan, environment, out or plan.spec.folder):
+        say(f"warning: {warning}")
     staging = stage_plan(plan, environment, say, progress)
     batch_id = folders.new_id()
     folder = out or _batch_folder(plan, batch_id)
@@ -239,6 +242,8 @@ def submit_sweep(
     if cut_short is not None and _was_queued(cut_short, say):
         return folders.load(cut_short.folder)
     environment = pack_environment(plan, say)
+    for warning in look_ahead(plan, environment, plan.spec.folder):
+        say(f"warning: {warning}")
     staging = stage_plan(plan, environment, say, progress)
     batch_id = folders.new_id()
     folder = _batch_folder(plan, batch_id)

@@ -143,10 +143,12 @@ def _show_plan(spec: Path, choices: Any, as_json: bool) -> int:
     from osgbatch.packed import planned_environment
     from osgbatch.planned import plan_sweep
     from osgbatch.planning.summary import plan_data
+    from osgbatch.quotas import plan_warnings
 
     made = plan_sweep(spec, choices=choices)
     size, warnings = planned_environment(made)
-    made = replace(made, warnings=(*made.warnings, *warnings))
+    more = plan_warnings(made, size, made.spec.folder)
+    made = replace(made, warnings=(*made.warnings, *warnings, *more))
     if as_json:
         ui.out_json({**plan_data(made), "environment_bytes": size})
     else:

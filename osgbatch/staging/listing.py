@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import re
 from collections.abc import Iterator
@@ -89,14 +88,38 @@ def _fixed(pattern: str) -> str:
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
-    """A pattern of the shell as a regular expression: `*` stops at slashes, `**/` does not."""
-    parts = []
-    for part in pattern.split("/"):
-        if part == "**":
-            parts.append("(?:[^/]+/)*")
+    """A pattern of the shell as a regular expression: `*` stops at slashes, `**` does not.
+
+    Raises StagingError for one that means nothing, such as [z-a].
+    """
+    *above, last = pattern.split("/")
+    parts = ["(?:[^/]+/)*" if part == "**" else f"{_segment(part)}/" for part in above]
+    parts.append("(?:[^/]+/)*[^/]+" if last == "**" else _segment(last))
+    try:
+        return re.compile("".join(parts), re.DOTALL)
+    except re.error as error:
+        raise StagingError(
+            f"the pattern cannot be understood: {error.msg}", where=pattern, fix="Write [a-z]."
+        ) from None
+
+
+def _segment(pattern: str) -> str:
+    """What stands between two slashes, as a regular expression; nothing in it matches a slash."""
+    found = []
+    at = 0
+    while at < len(pattern):
+        char = pattern[at]
+        at += 1
+        if char in "*?":
+            found.append("[^/]*" if char == "*" else "[^/]")
             continue
-        text = fnmatch.translate(part).replace(".*", "[^/]*").replace("(?s:.", "(?s:[^/]")
-        # translate gives (?s:…)\Z, or \z from Python 3.14 on
-        body = re.sub(r"^\(\?s:(.*)\)\\[zZ]$", r"\1", text, flags=re.DOTALL)
-        parts.append(f"{body}/")
-    return re.compile("".join(parts).removesuffix("/"), re.DOTALL)
+        end = pattern.find("]", at + (2 if pattern[at : at + 1] in "!^" else 1))
+        if char == "[" and end > 0:
+            inner = pattern[at:end]
+            sign, inner = ("^", inner[1:]) if inner[0] in "!^" else ("", inner)
+            inner = re.sub(r"([\\\[\]^&~|])", r"\\\1", inner)
+            found.append(f"(?!/)[{sign}{inner}]")
+            at = end + 1
+            continue
+        found.append(re.escape(char))
+    return "".join(found)

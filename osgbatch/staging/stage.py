@@ -108,8 +108,9 @@ def stage(
     total = sum(wanted.size for _, wanted in missing)
     say(len(missing), total, len(first))
     if total:
-        more = total - store.begun([wanted for _, wanted in missing])
         room = store.room()
+        begun = 0 if room.fits(total) else store.begun([wanted for _, wanted in missing])
+        more = total - begun
         _make_sure_of_room(store, room, more)
         tell_room(room, more)
     moved = moved_bytes = 0
