@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-pool test lint unit test-pool bench pool stash setup clean
+.PHONY: help demo demo-pool test lint unit test-pool bench pool pool-ospool stash setup clean
 
 # Each recipe is one process that becomes the next, so that a signal to make reaches what runs.
 run := @exec tools/setup.sh -- tools/run.py
@@ -11,7 +11,7 @@ run_with_tools := @exec tools/setup.sh --tools -- tools/run.py
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r target text; do \
-	    printf '  make %-10s %s\n' "$$target" "$$text"; done
+	    printf '  make %-11s %s\n' "$$target" "$$text"; done
 
 demo: ## set up, then run the example sweep to its results on this machine, without HTCondor
 	$(run) demo
@@ -19,8 +19,8 @@ demo: ## set up, then run the example sweep to its results on this machine, with
 demo-pool: ## the same sweep on a real HTCondor, started for it without root
 	$(run_with_tools) demo-pool
 
-test: ## set up, then all tests: lint, unit, and pool inside a real HTCondor
-	$(run_with_tools) lint unit pool
+test: ## set up, then all tests: lint, unit, and pool inside real HTCondors, plain and OSPool-like
+	$(run_with_tools) lint unit pool pool-ospool
 
 lint: ## ruff format --check, ruff check, mypy --strict
 	$(run) lint
@@ -28,14 +28,17 @@ lint: ## ruff format --check, ruff check, mypy --strict
 unit: ## the tests that need no pool
 	$(run_with_tools) unit
 
-test-pool: ## the tests inside a real HTCondor
-	$(run_with_tools) pool
+test-pool: ## the tests inside real HTCondors, plain and OSPool-like
+	$(run_with_tools) pool pool-ospool
 
 bench: ## the measurements in benchmarks/
 	$(run_with_tools) bench
 
 pool: ## a shell inside a real HTCondor; the pool ends with the shell
 	@PATH="$$PWD/.venv/bin:$$PATH" exec tools/setup.sh --tools -- tools/htcondor/pool.py run
+
+pool-ospool: ## the same, where jobs run in a small container as on the OSPool
+	@PATH="$$PWD/.venv/bin:$$PATH" exec tools/setup.sh --tools -- tools/htcondor/pool.py run --ospool
 
 stash: ## a shell with an S3 server, an OSDF-like origin and its cache; they end with the shell
 	@PATH="$$PWD/.venv/bin:$$PATH" exec tools/setup.sh --tools -- tools/stash/servers.py run

@@ -11,7 +11,8 @@ from osgbatch.packing.environment import (
     known_environment,
     packed_environment,
 )
-from osgbatch.packing.environment.imports import import_warnings
+from osgbatch.packing.environment.imports import import_warnings, needed_imports
+from osgbatch.packing.environment.script_trial import try_imports
 from osgbatch.places import cache_folder
 
 Say = Callable[[str], None]
@@ -42,6 +43,10 @@ def pack_environment(plan: Plan, say: Say) -> EnvironmentArchive | None:
     environment = packed_environment(wanted, folder, cache_folder(), say)
     for warning in environment_warnings(plan.spec, environment):
         say(f"warning: {warning}")
+    if environment is not None and wanted.test:
+        imports = needed_imports(plan.spec)
+        for warning in try_imports(environment, imports, cache_folder(), say):
+            say(f"warning: {warning}")
     return environment
 
 
@@ -49,7 +54,7 @@ def environment_warnings(spec: Spec, environment: EnvironmentArchive | None) -> 
     """What may go wrong on an execution point, and cannot be asked for in its requirements."""
     if environment is None:
         return []
-    found = import_warnings(spec, environment.modules)
+    found = import_warnings(spec, environment.known_modules)
     glibc = environment.glibc_needed
     if _version(glibc) > OLDEST_GLIBC and not spec.requirements.os:
         having = next((name for least, name in _SYSTEMS if least >= _version(glibc)), "")

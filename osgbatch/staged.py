@@ -7,17 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from osgbatch.errors import StagingError
-from osgbatch.model import Payload, Placed, Plan
+from osgbatch.model import Payload, Placed, Plan, Stash
 from osgbatch.packing.environment import EnvironmentArchive
 from osgbatch.packing.folders import FolderArchive, drop_archive, folder_archive
 from osgbatch.places import cache_folder
 from osgbatch.planning.grouping import size
 from osgbatch.planning.placement import ObjectFile, Source, placed_payload, with_objects
 from osgbatch.staging.hashes import Hashes
+from osgbatch.staging.hold import Hold
 from osgbatch.staging.objects import Object, suffix_of
 from osgbatch.staging.quota import Room, warnings_of
 from osgbatch.staging.stage import Progress, Staged, Wanted, hash_files, stage, stage_line
 from osgbatch.staging.store import Store, open_store
+from osgbatch.urls import scheme
 
 Say = Callable[[str], None]
 _CHUNK = 4096
@@ -42,7 +44,8 @@ class Staging:
 
     plan: its inputs are objects where they are. url: of the stash; empty without one. objects: the
     names of all that the batch refers to. environment: the URL of the environment's object, if any.
-    commands: of the submit language, that fetching them needs.
+    commands: of the submit language, that fetching them needs. hold: keeps what is there from being
+    removed for as long as this lives: until the batch folder says that it is in use.
     """
 
     plan: Plan
@@ -50,6 +53,7 @@ class Staging:
     objects: tuple[str, ...] = ()
     environment: str = ""
     commands: tuple[tuple[str, str], ...] = ()
+    hold: Hold | None = None
 
 
 @dataclass
@@ -85,7 +89,7 @@ def stage_plan(
     named = _named_objects(plan, store)
     if not plan.placed and not environment_placed:
         commands = store.commands() if named else _commands_of_buckets(plan)
-        return Staging(plan, store.url, named, commands, lock=lock)
+        return Staging(plan, store.url, named, commands=commands, hold=hold)
     with Hashes(cache_folder()) as hashes:
         files = files_of(plan.placed, hashes, progress)
         if environment_placed:
@@ -106,7 +110,7 @@ def stage_plan(
     names = tuple(dict.fromkeys([*(one.name for one in objects), *named]))
     commands = tuple(dict([*_commands_of_buckets(plan), *store.commands()]).items())
     staged = with_objects(plan, found)
-    return Staging(staged, store.url, names, commands, environment_url, lock)
+    return Staging(staged, store.url, names, environment_url, commands, hold)
 
 
 def _commands_of_buckets(plan: Plan) -> tuple[tuple[str, str], ...]:
@@ -150,7 +154,8 @@ def stage_payload(
     urls = {f.path: store.object_url(o.name) for f, o in zip(files.wanted, objects, strict=True)}
     names = tuple(dict.fromkeys([*staging.objects, *(one.name for one in objects)]))
     found = [replace(item, url=urls.get(item.path, item.url)) for item in payload]
-    return replace(staging, url=store.url, objects=names, commands=store.commands()), found
+    commands = tuple(dict([*staging.commands, *store.commands()]).items())
+    return replace(staging, url=store.url, objects=names, commands=commands), found
 
 
 def _environment_payload(plan: Plan, environment: EnvironmentArchive | None) -> list[Payload]:

@@ -20,7 +20,9 @@ from osgbatch.errors import CondorError, OsgbatchError, RefusedError
 from osgbatch.model import Payload, Plan, Resolved, Round, Submitted
 from osgbatch.packed import pack_environment
 from osgbatch.packing.archive import Archive
+from osgbatch.packing.disk_full import BATCH_FIX, told_when_full
 from osgbatch.packing.environment import EnvironmentArchive
+from osgbatch.packing.environment.cache import file_sha256
 from osgbatch.packing.files import files_archive
 from osgbatch.packing.inputs import inputs_archive
 from osgbatch.packing.libraries import libraries_archive
@@ -66,7 +68,9 @@ def _pack(
         is_image = plan.spec.environment.kind == "container"
         kind, suffix = ("container", ".sif") if is_image else ("environment", ".tar.gz")
         name = f"{kind}-{environment.sha256[:16]}{suffix}"
-        placed = environment.path if url else _link_or_copy(environment.path, payload / name)
+        placed = environment.path
+        if not url:
+            placed = _link_or_copy(environment.path, payload / name, environment.sha256)
         packed.insert(0, (kind, replace(environment, path=placed)))
     made = [
         Payload(kind, item.path, item.sha256, item.size, item.unpacked_size)
@@ -85,17 +89,24 @@ def _pack(
     return made
 
 
-def _link_or_copy(source: Path, target: Path) -> Path:
+def _link_or_copy(source: Path, target: Path, sha256: str = "") -> Path:
     """What was packed, in the batch folder: of the cache a link, since it never changes there.
 
-    An image of the user's is copied: written over later, it must not change what jobs run.
+    An image of the user's is copied: written over later, it must not change what jobs run. sha256:
+    its content; where another batch of this sweep has a copy, it is a link to that one.
     """
-    try:
-        if not source.resolve().is_relative_to(cache_folder().resolve()):
-            raise OSError
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    same = [source] if source.resolve().is_relative_to(cache_folder().resolve()) else []
+    if sha256 and not same:
+        batches = target.parent.parent.parent
+        same += batches.glob(f"*/{names.PAYLOAD}/{target.name}")
+    for there in same:
+        try:
+            if there == source or file_sha256(there) == sha256:
+                os.link(there, target)
+                return target
+        except OSError:
+            continue  # it is being removed, or the file system has no links
+    shutil.copyfile(source, target)
     return target
 
 
@@ -204,7 +215,8 @@ def render_sweep(
     folder = out or _batch_folder(plan, batch_id)
     folders.create(folder)
     try:
-        _render(staging, environment, folder, batch_id, say, progress)
+        with told_when_full(folder.parent, BATCH_FIX):
+            _render(staging, environment, folder, batch_id, say, progress)
     except BaseException:
         _remove(folder)
         raise
@@ -250,7 +262,8 @@ def submit_sweep(
     folders.create(folder)
     try:
         with folders.locked(folder) as lock:
-            rendered = _render(staging, environment, folder, batch_id, say, progress)
+            with told_when_full(folder.parent, BATCH_FIX):
+                rendered = _render(staging, environment, folder, batch_id, say, progress)
             delivery = rendered.resolved.delivery
             if delivery and backend == "condor" and (fault := fault_of(delivery, condor.version())):
                 say(f"warning: {fault}")

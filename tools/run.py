@@ -1,34 +1,30 @@
 """Runs what the Makefile names (lint, unit, pool, bench, demo) and leaves no process behind.
 
-Standard library only. Its summary says what ran, how long, and what this machine could not run;
-with CI in the environment the last counts as a failure.
+Standard library only. Parts that mostly wait run side by side. The summary says what ran, how long,
+and what this machine could not run; with CI in the environment the last counts as a failure.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
+import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+from processes import CHECKOUT, LINGER_SECONDS, Stopped, adopt, clear_away, heed_signals, run, say
+
 PYTHON = str(CHECKOUT / ".venv/bin/python")
 POOL = [PYTHON, str(CHECKOUT / "tools/htcondor/pool.py")]
 EXAMPLE = CHECKOUT / "examples" / "find_peaks"
 
-PART_SECONDS = 900  # a part that hangs is ended, before CI ends the whole without a word
 HANG_SECONDS = 240  # a test that takes longer shows where it is
-GRACE_SECONDS = 60  # a pool needs some to shut down in order
-LINGER_SECONDS = 10
+TOLD_SECONDS = 60  # how often parts that run side by side say where they are
 
 
 @dataclass
@@ -40,138 +36,6 @@ class Outcome:
     failed: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
-
-
-class Stopped(Exception):
-    """TERM, HUP or Ctrl-C reached the driver."""
-
-
-def stop(number: int, frame: FrameType | None) -> None:
-    """A signal handler."""
-    raise Stopped(signal.Signals(number).name)
-
-
-def say(text: str) -> None:
-    """One line about the step that begins."""
-    print(f"=== {text}", flush=True)
-
-
-# --- processes ---------------------------------------------------------------------------------
-
-
-def adopt() -> None:
-    """Become the parent of every orphan among our descendants.
-
-    And be told by TERM when make is killed.
-    Source: prctl(2), PR_SET_CHILD_SUBREAPER and PR_SET_PDEATHSIG.
-    """
-    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
-
-
-def children(parent: int) -> list[int]:
-    """The processes that a process is the parent of, ended ones too. Source: proc_pid_stat(5)."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text(errors="replace")
-            except OSError:
-                continue
-            if int(stat.rpartition(")")[2].split()[1]) == parent:
-                found.append(int(entry.name))
-    return found
-
-
-def descendants() -> dict[int, str]:
-    """Our living descendants and their commands."""
-    found: dict[int, str] = {}
-    rest = children(os.getpid())
-    while rest:
-        pid = rest.pop()
-        rest += children(pid)
-        try:
-            words = (
-                Path(f"/proc/{pid}/cmdline")
-                .read_bytes()
-                .replace(b"\0", b" ")
-                .decode(errors="replace")
-            )
-        except OSError:
-            continue
-        if words:  # a zombie has none
-            found[pid] = words.strip()
-    return found
-
-
-def reap() -> None:
-    """Collect what has ended."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
-def clear_away(linger: float = LINGER_SECONDS) -> list[str]:
-    """End what a part has left running, after a time (s) to end by itself.
-
-    Returns the commands of what did not.
-    """
-    left: dict[int, str] = {}
-    for number, seconds in (
-        (0, linger),
-        (signal.SIGTERM, LINGER_SECONDS),
-        (signal.SIGKILL, 5),
-    ):
-        now = descendants()
-        if not now:
-            break
-        if number:
-            left.update(now)
-            for pid in now:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
-        limit = time.monotonic() + seconds
-        while descendants() and time.monotonic() < limit:
-            reap()
-            time.sleep(0.1)
-    reap()
-    return sorted(set(left.values()))
-
-
-def run(command: list[str], folder: Path = CHECKOUT, words: list[str] | None = None) -> int:
-    """Run a command to its end, its words going where ours go.
-
-    words: receives the lines of its stderr, which are shown all the same.
-    Returns its exit code, 124 when it took more than PART_SECONDS.
-    """
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stderr=None if words is None else subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-    try:
-        if words is not None and process.stderr is not None:
-            for line in process.stderr:
-                words.append(line.strip())
-                print(line, end="", file=sys.stderr, flush=True)
-        return process.wait(timeout=PART_SECONDS)
-    except subprocess.TimeoutExpired:
-        say(f"ended after {PART_SECONDS} s: {' '.join(command)}")
-        return 124
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(timeout=GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-# --- parts -------------------------------------------------------------------------------------
 
 
 def lint(outcome: Outcome) -> None:
@@ -188,15 +52,29 @@ def lint(outcome: Outcome) -> None:
 
 def unit(outcome: Outcome) -> None:
     """The tests that need no pool."""
-    pytest(outcome, [PYTHON])
+    pytest(outcome, "tests/unit", [PYTHON])
 
 
 def pool(outcome: Outcome) -> None:
-    """The tests inside a real HTCondor."""
+    """The tests inside a real HTCondor whose jobs run on the machine itself."""
+    in_pool(outcome, [], [])
+
+
+def pool_ospool(outcome: Outcome) -> None:
+    """The same tests where jobs run in a small container, as on the OSPool.
+
+    All but those marked `once`, which say themselves why.
+    """
+    in_pool(outcome, ["--ospool"], ["-m", "not once"])
+
+
+def in_pool(outcome: Outcome, options: list[str], more: list[str]) -> None:
+    """The tests inside a pool with these options; more: arguments of pytest."""
     if provided(outcome):
         # Where the machine has no user namespaces, root's pool runs as an account that may not
         # write here, so no cache of pytest.
-        pytest(outcome, [*POOL, "run", "--", PYTHON], ["-p", "no:cacheprovider"])
+        python = [*POOL, "run", *options, "--", PYTHON]
+        pytest(outcome, "tests/pool", python, ["-p", "no:cacheprovider", *more])
 
 
 def provided(outcome: Outcome) -> bool:
@@ -210,9 +88,8 @@ def provided(outcome: Outcome) -> bool:
     return False
 
 
-def pytest(outcome: Outcome, python: list[str], more: list[str] | None = None) -> None:
+def pytest(outcome: Outcome, tests: str, python: list[str], more: list[str] | None = None) -> None:
     """One folder of tests; what pytest skipped is what this machine could not run."""
-    tests = f"tests/{outcome.part}"
     say(f"{outcome.part}: pytest {tests}")
     # A folder of our own for pytest: the account that root's pool runs as shares its name with
     # a user of this machine, and so would share /tmp/pytest-of-<name>.
@@ -301,10 +178,13 @@ PARTS = {
     "lint": lint,
     "unit": unit,
     "pool": pool,
+    "pool-ospool": pool_ospool,
     "bench": bench,
     "demo": demo,
     "demo-pool": demo_pool,
 }
+SIDE_BY_SIDE = ("lint", "unit", "pool", "pool-ospool")
+"""Each with namespaces, ports and folders of its own; what they share in caches has locks."""
 
 
 def in_ci() -> bool:
@@ -318,7 +198,7 @@ def summary(outcomes: list[Outcome]) -> int:
     say("summary")
     for outcome in outcomes:
         word = "FAILED" if outcome.failed else "ok"
-        told = f"{outcome.part:10} {word:6} {outcome.seconds:6.1f} s"
+        told = f"{outcome.part:12} {word:6} {outcome.seconds:6.1f} s"
         print("; ".join([told, *outcome.failed]))
     if missing:
         print(f"not run here ({len(missing)}{', a failure because CI is set' if in_ci() else ''}):")
@@ -331,35 +211,139 @@ def summary(outcomes: list[Outcome]) -> int:
     return 1 if any(outcome.failed for outcome in outcomes) or (missing and in_ci()) else 0
 
 
+def run_part(outcome: Outcome) -> bool:
+    """Run one part in this process; False when a signal has ended it."""
+    began = time.monotonic()
+    stopped = False
+    try:
+        PARTS[outcome.part](outcome)
+    except Stopped as error:
+        stopped = True
+        outcome.failed.append(f"stopped by {error}")
+    left = clear_away(0 if stopped else LINGER_SECONDS)
+    if not stopped:
+        outcome.failed += [f"left a process behind: {command[:100]}" for command in left]
+    outcome.seconds = time.monotonic() - began
+    return not stopped
+
+
+@dataclass
+class Aside:
+    """A part that runs in a process of its own, its words and its outcome going to files."""
+
+    name: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+    began: float
+    outcome: Outcome | None = None
+
+    @classmethod
+    def start(cls, name: str, folder: Path) -> Aside:
+        """Start a part; folder: for its files, which is not there yet."""
+        folder.mkdir()
+        command = [sys.executable, str(Path(__file__).resolve()), f"--outcome={folder}/json", name]
+        with (folder / "words").open("wb") as words:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=words, stderr=subprocess.STDOUT
+            )
+        return cls(name, folder, process, time.monotonic())
+
+    def at(self) -> str:
+        """The last line of its words: where it is."""
+        text = (self.folder / "words").read_text("ascii", errors="backslashreplace")
+        return (text.strip().splitlines() or ["begun"])[-1][-100:]
+
+    def finish(self) -> None:
+        """Show the words of a part that has ended, and read its outcome."""
+        sys.stdout.flush()
+        sys.stdout.buffer.write((self.folder / "words").read_bytes())
+        sys.stdout.flush()
+        try:
+            self.outcome = Outcome(**json.loads((self.folder / "json").read_text()))
+        except (OSError, ValueError):
+            failed = [f"ended with code {self.process.returncode}"]
+            self.outcome = Outcome(self.name, time.monotonic() - self.began, failed)
+
+
+def run_side_by_side(names: list[str], outcomes: list[Outcome]) -> bool:
+    """Run parts at the same time, and show the words of each when it ends; as run_part else."""
+    say(f"{', '.join(names)}: side by side; what each says is shown when it ends")
+    parts: list[Aside] = []
+    going: list[Aside] = []
+    stopped = False
+    folder = Path(tempfile.mkdtemp(prefix="osgr-"))
+    try:
+        for name in names:
+            parts.append(Aside.start(name, folder / name))
+            going.append(parts[-1])
+        watch(going)
+    except Stopped:
+        stopped = True
+        for part in going:
+            part.process.terminate()
+        watch(going)
+    shutil.rmtree(folder)
+    outcomes += [part.outcome for part in parts if part.outcome]
+    left = clear_away(0 if stopped else LINGER_SECONDS)
+    if not stopped:
+        outcomes[-1].failed += [f"left a process behind: {command[:100]}" for command in left]
+    return not stopped
+
+
+def watch(going: list[Aside]) -> None:
+    """Wait for parts; each is taken from the list when it has ended and its words are shown."""
+    told = time.monotonic()
+    while going:
+        time.sleep(0.2)
+        for part in [part for part in going if part.process.poll() is not None]:
+            part.finish()
+            going.remove(part)
+        if going and time.monotonic() - told > TOLD_SECONDS:
+            told = time.monotonic()
+            for part in going:
+                say(f"{part.name} after {told - part.began:.0f} s: {part.at()}")
+
+
+def groups(names: list[str]) -> list[list[str]]:
+    """The parts in order, neighbours that may run at the same time in one group."""
+    found: list[list[str]] = []
+    for name in names:
+        if found and {name, *found[-1]} <= set(SIDE_BY_SIDE) and name not in found[-1]:
+            found[-1].append(name)
+        else:
+            found.append([name])
+    return found
+
+
 def main(arguments: list[str]) -> int:
-    """`run.py PART...`, in that order, all of them, also after one has failed."""
+    """`run.py PART...`, in that order, all of them, also after one has failed.
+
+    `run.py --outcome=FILE PART` runs one and writes its outcome as JSON in place of a summary.
+    """
+    report = ""
+    if arguments and arguments[0].startswith("--outcome="):
+        report = arguments.pop(0).partition("=")[2]
     unknown = [name for name in arguments if name not in PARTS]
     if unknown or not arguments:
         print(f"usage: run.py PART..., of {', '.join(PARTS)}", file=sys.stderr)
         return 2
     os.chdir(CHECKOUT)
     adopt()
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, stop)
+    heed_signals()
     outcomes: list[Outcome] = []
-    for name in arguments:
-        outcome = Outcome(name)
-        outcomes.append(outcome)
-        began = time.monotonic()
-        stopped = False
-        try:
-            PARTS[name](outcome)
-        except Stopped as error:
-            stopped = True
-            outcome.failed.append(f"stopped by {error}")
-        left = clear_away(0 if stopped else LINGER_SECONDS)
-        if not stopped:
-            outcome.failed += [f"left a process behind: {command[:100]}" for command in left]
-        outcome.seconds = time.monotonic() - began
-        if stopped:
-            summary(outcomes)
-            return 130
-    return summary(outcomes)
+    for names in groups(arguments):
+        if len(names) > 1:
+            whole = run_side_by_side(names, outcomes)
+        else:
+            outcomes.append(Outcome(names[0]))
+            whole = run_part(outcomes[-1])
+        if not whole:
+            break
+    if report:
+        Path(report).write_text(json.dumps(asdict(outcomes[0])))
+        return 0
+    code = summary(outcomes)
+    return code if whole else 130
 
 
 if __name__ == "__main__":

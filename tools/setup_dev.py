@@ -305,6 +305,17 @@ def provide_stash() -> None:
         say(f"no servers, so the tests of staging will fail:\n{tail}")
 
 
+def provide_r() -> None:
+    """R, in the form of a conda package: environments of R are tried with it."""
+    if not any((aptget.cache_folder() / "r").glob("*/prefixed.json")):
+        say("fetching R (package r-base-core of Debian 11, by apt, without root)")
+    command = [str(VENV_PYTHON), str(CHECKOUT / "tools" / "r.py"), "provide"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        tail = "\n".join(done.stderr.splitlines()[-10:])
+        say(f"no R, so the tests of R will fail:\n{tail}")
+
+
 def main(arguments: list[str]) -> int:
     """`setup_dev.py [--tools] [-- WORD...]`: then becomes .venv's Python with these words."""
     os.chdir(CHECKOUT)
@@ -322,6 +333,7 @@ def main(arguments: list[str]) -> int:
             provide_busybox()
             provide_apptainer()
             provide_stash()
+            provide_r()
     except subprocess.CalledProcessError as error:
         told = " ".join(str(word) for word in error.cmd)
         print(f"setup: failed with exit code {error.returncode}: {told}", file=sys.stderr)

@@ -68,22 +68,26 @@ def env(
     """Pack the environment of a sweep, or of a file or folder; unchanged means no work."""
     from osgbatch.cli.packs import (
         Asked,
+        check_environment_out,
         environment_data,
         environment_text,
+        lock_beside,
         pack_environment,
         write_out,
     )
     from osgbatch.places import cache_folder
 
     asked = Asked(strip, not no_test, refresh, python, channel or (), imports or (), locked)
+    if out is not None:
+        check_environment_out(out, source, asked)
     made, warnings = pack_environment(source, cache_folder(), asked, ui.say)
     path = made.path
     if out is not None:
+        lock = lock_beside(out, locked) if made.lock else None
         write_out(made, out)
         path = out
-        if made.lock:
-            lock = out.with_name(out.name.removesuffix(".tar.gz") + ".lock")
-            lock.write_text(made.lock, encoding="utf-8")
+        if lock is not None:
+            write_out(made, lock, made.lock)
             ui.say(f"wrote {lock}, from which --locked makes the same environment again")
     if as_json:
         ui.out_json(environment_data(made, path, warnings))
@@ -139,9 +143,18 @@ def container(
     as_json: Json = False,
 ) -> int:
     """Build a container image with apptainer, in one file; unchanged means no work."""
-    from osgbatch.cli.packs import environment_data, environment_text, pack_container, write_out
+    from osgbatch.cli.packs import (
+        check_out,
+        environment_data,
+        environment_text,
+        image_sources,
+        pack_container,
+        write_out,
+    )
     from osgbatch.places import cache_folder
 
+    if out is not None:
+        check_out(out, image_sources(source))
     made = pack_container(source, cache_folder(), refresh, ui.say)
     path = made.path
     if out is not None:
@@ -187,7 +200,8 @@ def clean(
         raise OsgbatchError(str(error), where="--older", fix="Write --older 30d.") from error
     done = cleaning.clean(cache_folder(), older_s, everything)
     if as_json:
-        ui.out_json({"removed": kept_data(done.removed), "busy": kept_data(done.busy)})
+        kinds = {"removed": done.removed, "busy": done.busy, "failed": done.failed}
+        ui.out_json({kind: kept_data(things) for kind, things in kinds.items()})
     else:
         ui.out(cleaned_text(done))
-    return exits.OK
+    return exits.PACKING if done.failed else exits.OK

@@ -16,17 +16,16 @@ from osgbatch import ui
 from osgbatch.errors import OsgbatchError
 from osgbatch.model import Environment, Place, Spec, UserPath
 from osgbatch.packing.archive import Archive
-from osgbatch.packing.container import built_image
+from osgbatch.packing.disk_full import told_when_full
 from osgbatch.packing.environment import EnvironmentArchive, packed_environment
+from osgbatch.packing.environment.cache import packing
 from osgbatch.packing.environment.cleaning import Cleaned, Kept
-from osgbatch.packing.environment.imports import import_warnings
-from osgbatch.packing.libraries import libraries_archive
-from osgbatch.planning.checks import missing_files
-from osgbatch.spec.environments import FITS
-from osgbatch.spec.load import load_spec
-from osgbatch.spec.values import environment_kind
+from osgbatch.packing.environment.conda_lock import LOCK_HEAD
+from osgbatch.spec.environment_kinds import FITS, environment_kind
 
 Say = Callable[[str], None]
+
+OUT_FIX = "Make room there, or write the archive elsewhere; it stays in the cache."
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,9 @@ def environment_of(source: Path, asked: Asked) -> tuple[Environment, Path, Spec 
     """
     spec: Spec | None = None
     if _is_sweep(source):
+        from osgbatch.planning.checks import missing_files
+        from osgbatch.spec.load import load_spec
+
         spec = load_spec(source)
         for error in missing_files(spec):
             if spec.environment.path and error.place == spec.environment.path.place:
@@ -85,10 +87,15 @@ def environment_of(source: Path, asked: Asked) -> tuple[Environment, Path, Spec 
         strip=found.strip or asked.strip,
         test=found.test and asked.test,
         python=asked.python or found.python,
-        channels=(*asked.channels, *found.channels),
+        channels=(*map(_channel, asked.channels), *found.channels),
         imports=(*found.imports, *(one for one in asked.imports if one not in found.imports)),
     )
     return changed, folder, spec
+
+
+def _channel(named: str) -> str:
+    """A channel of the command line: its folder is one below the current folder."""
+    return str(Path(named).absolute()) if named.startswith((".", "/")) else named
 
 
 def _check_options(kind: str, asked: Asked) -> None:
@@ -147,7 +154,11 @@ def pack_environment(
         made = packed_environment(wanted, folder, cache, say)
     if made is None:
         raise OsgbatchError("this environment is not packed", where=str(source))
-    return made, import_warnings(spec, made.modules) if spec else []
+    if spec is None:
+        return made, []
+    from osgbatch.packing.environment.imports import import_warnings
+
+    return made, import_warnings(spec, made.known_modules)
 
 
 def pack_container(source: str, cache: Path, refresh: bool, say: Say) -> EnvironmentArchive:
@@ -162,27 +173,123 @@ def pack_container(source: str, cache: Path, refresh: bool, say: Say) -> Environ
             fix="Name an image.def, or a reference such as docker://python:3.12; a .sif is an "
             "image already.",
         )
+    from osgbatch.packing.container_build import built_image
+
     return built_image(source, Path.cwd(), cache, say, refresh)
 
 
-def write_out(made: EnvironmentArchive | Archive, target: Path) -> None:
-    """Copy an archive to where the user wants it, whole or not at all. Raises OSError."""
+def image_sources(source: str) -> list[Path]:
+    """What of this machine an image is made of, as far as it can be read."""
+    path = Path(source).expanduser()
+    try:
+        from osgbatch.packing.container_build import local_sources
+
+        return [] if "://" in source else local_sources(path)
+    except OSError:  # building tells it better
+        return [path]
+
+
+def check_out(target: Path, sources: Sequence[Path]) -> None:
+    """Refuse to write over what is packed, before it is. Raises OsgbatchError.
+
+    sources: what the archive is made from, and what else the user named.
+    """
+    where = f"--out {target}"
+    if target.is_dir():
+        raise OsgbatchError(
+            "this is a folder", where=where, fix=f"Name a file in it: {target / 'env.tar.gz'}."
+        )
+    if not target.parent.is_dir():
+        raise OsgbatchError("its folder does not exist", where=where, fix="Make it first.")
+    for source in sources:
+        if target.exists() and source.exists() and target.samefile(source):
+            raise OsgbatchError(
+                f"this would write over {source}, from which it is made",
+                where=where,
+                fix="Choose another name.",
+            )
+        if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
+            raise OsgbatchError(
+                f"this lies in {source}, which is packed",
+                where=where,
+                fix="Choose another folder.",
+            )
+
+
+def check_environment_out(out: Path, source: Path, asked: Asked) -> None:
+    """`check_out` for an environment and, of conda's, its lock file. Raises OsgbatchError."""
+    wanted, folder, spec = environment_of(source, asked)
+    assert wanted.path is not None
+    path = folder / Path(wanted.path.text).expanduser()
+    found = [source, path, *([asked.locked] if asked.locked else [])]
+    if spec is not None:
+        found += [file for one in spec.files if (file := spec.folder / one.text).is_file()]
+    if wanted.kind == "requirements" and path.is_file():
+        from osgbatch.packing.environment.projects import is_lock, is_project
+        from osgbatch.packing.environment.requirements import local_path, read_lines
+
+        if is_project(path) or is_lock(path):
+            found += [path.with_name(name) for name in ("pyproject.toml", "uv.lock", "setup.py")]
+        else:
+            lines = read_lines(path)
+            local = [local_path(line, path.parent) for line in lines]
+            found += [*(line.file for line in lines), *(one for one in local if one is not None)]
+    check_out(out, found)
+    if wanted.kind == "conda":
+        lock_beside(out, asked.locked)
+
+
+def lock_beside(out: Path, locked: Path | None) -> Path | None:
+    """Where the lock file goes that belongs to an archive; None where it is there already.
+
+    locked: the one it is made from. Raises OsgbatchError when another tool's file is there.
+    """
+    lock = out.with_name(out.name.removesuffix(".tar.gz") + ".lock")
+    if not lock.exists():
+        return lock
+    if locked is not None and locked.exists() and lock.samefile(locked):
+        return None
+    with lock.open(encoding="utf-8", errors="replace") as file:
+        if not file.readline().startswith(LOCK_HEAD):
+            raise OsgbatchError(
+                f"the lock file that belongs to it would be written over {lock}, which is not "
+                "osgbatch's",
+                where=f"--out {out}",
+                fix="Choose another name.",
+            )
+    return lock
+
+
+def write_out(made: EnvironmentArchive | Archive, target: Path, text: str | None = None) -> None:
+    """Copy an archive to where the user wants it, whole or not at all.
+
+    text: what to write there instead. Raises PackingError when the disk is full, OSError.
+    """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        shutil.copyfile(made.path, temporary)
-        temporary.replace(target)
+        with told_when_full(target.absolute().parent, fix=OUT_FIX):
+            if text is None:
+                shutil.copyfile(made.path, temporary)
+            else:
+                temporary.write_text(text, encoding="utf-8")
+            temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def pack_libraries(folders: Sequence[Path], out: Path | None, cache: Path) -> Archive:
     """Pack private packages as `libraries:` would. Raises PackingError."""
-    made = libraries_archive((str(path) for path in folders), Path.cwd(), cache / "libraries")
-    if made is None:
-        raise OsgbatchError("there is nothing to pack", fix="Name the folder of a package.")
     if out is not None:
-        write_out(made, out)
-        return replace(made, path=out)
+        check_out(out, folders)
+    with packing(cache), told_when_full(cache):
+        from osgbatch.packing.libraries import libraries_archive
+
+        made = libraries_archive((str(path) for path in folders), Path.cwd(), cache / "libraries")
+        if made is None:
+            raise OsgbatchError("there is nothing to pack", fix="Name the folder of a package.")
+        if out is not None:
+            write_out(made, out)
+            return replace(made, path=out)
     return made
 
 
@@ -251,7 +358,8 @@ def cleaned_text(done: Cleaned) -> str:
     """What was removed, for people."""
     size = ui.size(sum(one.size for one in done.removed))
     lines = [f"removed {ui.number_of(len(done.removed), 'thing')}, {size}"]
-    lines += [f"kept {one.name[:12]}: another osgbatch is packing it" for one in done.busy]
+    lines += [f"kept {one.name[:12]}: another osgbatch uses it" for one in done.busy]
+    lines += [f"cannot remove {one.path}: see who it belongs to" for one in done.failed]
     return "\n".join(lines)
 
 

@@ -34,7 +34,8 @@ def run_gather(
     """Run a Python script with `results/` as its working folder; its output goes to the terminal.
 
     environment: the archive of the sweep's environment, unpacked for the run into a temporary
-    folder; None is the interpreter that runs osgbatch. libraries: archives put on PYTHONPATH.
+    folder; None, or one without Python (R alone), is the interpreter that runs osgbatch.
+    libraries: archives put on PYTHONPATH.
     stdout_to_stderr: what it prints goes to stderr, where stdout is osgbatch's own (`--json`).
     Raises GatherError when it fails.
     """
@@ -43,7 +44,9 @@ def run_gather(
         python = sys.executable
         if environment is not None:
             _unpack(environment, scratch / "env")
-            python = str(scratch / "env" / "bin" / "python")
+            _put_right(scratch / "env", environment)
+            own = scratch / "env" / "bin" / "python"
+            python = str(own) if own.exists() else python
         for archive in libraries:
             _unpack(archive, scratch / "lib")
         variables = _clean(os.environ)
@@ -76,6 +79,31 @@ def run_gather(
             f"the gather script {said}",
             where=str(script),
             fix="The results are in place; mend the script and run `osgbatch collect` again.",
+        )
+
+
+def _put_right(root: Path, archive: Path) -> None:
+    """Let a conda environment write its new path into its files, as the shim does."""
+    program = root / "bin" / "conda-unpack"
+    if not program.exists():
+        return
+    done = subprocess.run(
+        [str(program)],
+        # conda-pack's own starts with `env python`
+        env=_clean(os.environ) | {"PATH": f"{root}/bin:{os.environ.get('PATH', '/usr/bin:/bin')}"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        raise GatherError(
+            f"the environment for the gather script cannot be put right: {done.stdout.strip()}",
+            where=str(archive),
+            fix="The results are in place; see that there is room for temporary files, and run "
+            "`osgbatch collect` again.",
         )
 
 

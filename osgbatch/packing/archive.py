@@ -311,5 +311,5 @@ class _Compressor:
 def _engine() -> Any:
     """A compressor that writes a gzip header of ten fixed bytes (wbits 31)."""
     if _isal is not None:
-        return _isal.compressobj(3, _isal.DEFLATED, 31)
+        return _isal.compressobj(1, _isal.DEFLATED, 31)
     return zlib.compressobj(6, zlib.DEFLATED, 31)

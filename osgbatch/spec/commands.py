@@ -10,10 +10,10 @@ from difflib import get_close_matches
 from osgbatch.errors import SpecError, SpecErrors
 from osgbatch.model import Function, Script, Template
 from osgbatch.spec.document import Loc
+from osgbatch.spec.environment_kinds import environment_kind
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.schema import EnvironmentModel, SpecModel
 from osgbatch.spec.scripts import parse_script
-from osgbatch.spec.values import environment_kind
 
 KINDS = ("command", "script", "function")
 _ONE = [[kind] for kind in KINDS]

@@ -7,22 +7,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from osgbatch.model import Environment, UserPath
-from osgbatch.spec.reading import Reading
-from osgbatch.spec.schema import EnvironmentModel, SpecModel
-from osgbatch.spec.values import (
+from osgbatch.spec.environment_kinds import (
     ENVIRONMENT_KINDS,
+    FITS,
     environment_examples,
     environment_kind,
 )
-
-FITS = {
-    "python": ("requirements",),
-    "channels": ("conda",),
-    "imports": ("requirements", "conda", "prefix", "archive"),
-    "strip": ("requirements", "conda", "prefix"),
-    "test": ("requirements", "conda", "prefix", "archive"),
-}
-"""The keys beside the one that names the environment, and which of these they go with."""
+from osgbatch.spec.reading import Reading
+from osgbatch.spec.schema import EnvironmentModel, SpecModel
 
 _IN_CONDA = {
     "python": "Write it into the dependencies of environment.yml: python={value}.",

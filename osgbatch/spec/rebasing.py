@@ -10,8 +10,8 @@ from typing import Any
 
 from osgbatch.names import SWEEP_WORDS
 from osgbatch.spec.document import Document, Loc
+from osgbatch.spec.environment_kinds import ENVIRONMENT_KINDS, environment_kind
 from osgbatch.spec.profiles import is_profile_path
-from osgbatch.spec.values import ENVIRONMENT_KINDS, environment_kind
 
 
 def rebase(document: Document, folder: Path, home: Path) -> None:

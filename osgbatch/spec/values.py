@@ -13,6 +13,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from osgbatch.spec import units
+from osgbatch.spec.environment_kinds import environment_kind
 
 TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
 SCALAR: dict[str, Any] = {"type": ["string", "number", "boolean"]}
@@ -243,44 +244,6 @@ def retries_on(value: Any) -> str:
         fix = f"Write [{value}]." if isinstance(value, int) else ""
         raise Advice('should be "infrastructure", "any" or a list of exit codes', fix)
     return str(value)
-
-
-ENVIRONMENT_KINDS = ("conda", "requirements", "prefix", "archive", "container")
-"""What an environment can be made from, by the keys of `environment:`."""
-
-_EXAMPLES = {
-    "conda": "environment.yml",
-    "requirements": "requirements.txt, pyproject.toml or uv.lock",
-    "prefix": ".venv/ or my-env/",
-    "archive": "my-env.tar.gz",
-    "container": "image.sif, image.def, docker://python:3.12 or osdf:///…/image.sif",
-}
-_IMAGES = re.compile(r"docker://.+|(osdf|pelican|stash|https?|s3|file)://.+\.sif", re.I)
-
-
-def environment_examples(kind: str) -> str:
-    """How an environment of a kind is named."""
-    return _EXAMPLES[kind]
-
-
-def environment_kind(value: str) -> str:
-    """What a path, or an image, stands for by its name alone; empty where it cannot be told."""
-    name = value.rpartition("/")[2]
-    if "://" in value:
-        return "container" if _IMAGES.fullmatch(value) else ""
-    if name.endswith((".yml", ".yaml")):
-        return "conda"
-    if name.endswith((".txt", ".in")) or name in ("pyproject.toml", "uv.lock"):
-        return "requirements"
-    if re.fullmatch(r"pylock(\..+)?\.toml", name):
-        return "requirements"
-    if name.endswith((".sif", ".def")) or value.startswith("/cvmfs/singularity."):
-        return "container"
-    if name.endswith((".tar.gz", ".tgz", ".tar.zst")):
-        return "archive"
-    if name in ("", "venv", "env") or name.startswith("."):
-        return "prefix"
-    return "prefix" if "/" in value and "." not in name else ""
 
 
 def environment(value: Any) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
-import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,13 +11,14 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from osgbatch.errors import StagingError
-from osgbatch.staging.hashes import CHUNK, changed
+from osgbatch.staging.hold import Hold
 from osgbatch.staging.objects import FOLDER, Object, checksum_of
+from osgbatch.staging.part import LARGE, Part, flush, forget_pages, hash_of
 from osgbatch.staging.store import Advance, Kept, Store
 
 _PART = ".part-"
 _GROUP = 256
-_GROUP_BYTES = 64 * 1024**2
+_GROUP_BYTES = LARGE
 """Small files are brought so many, or so many bytes, at a time."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
@@ -45,6 +44,10 @@ class FolderStore(Store):
     def _path(self, name: str) -> Path:
         return self.folder / FOLDER / name
 
+    def _part(self, wanted: Object) -> Path:
+        """Where the copy of a file is while it is made."""
+        return self._path(wanted.name).with_name(f"{_PART}{wanted.sha256}{wanted.suffix}")
+
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
         """See Store. A listing per folder: one question about each object would be slow on NFS."""
         wanted: dict[str, set[str]] = {}
@@ -55,7 +58,8 @@ class FolderStore(Store):
         for above, bases in wanted.items():
             for entry in self._entries(above):
                 if entry.name in bases:
-                    found[f"{above}/{entry.name}"] = entry.stat().st_size
+                    with suppress(FileNotFoundError):  # removed meanwhile
+                        found[f"{above}/{entry.name}"] = entry.stat().st_size
         return found
 
     def _entries(self, above: str) -> Iterator[os.DirEntry[str]]:
@@ -98,14 +102,16 @@ class FolderStore(Store):
                 if part is not None:
                     open_files.callback(part.close)
                     parts[wanted] = part
-            if parts:
-                _flush(next(iter(parts.values())).descriptor, len(parts))
-            for wanted, part in parts.items():
-                self._check(part)
-                self._publish(part.path, self._path(wanted.name), wanted)
+            try:
+                flush(list(parts.values()))
+                for wanted, part in parts.items():
+                    self._check(part)
+                    self._publish(part.path, self._path(wanted.name), wanted)
+            except OSError as error:
+                raise self._error(error, f"cannot be written: {error.strerror}") from None
         return [wanted in parts for _, wanted in files]
 
-    def _written(self, source: Path, wanted: Object, advance: Advance) -> _Part | None:
+    def _written(self, source: Path, wanted: Object, advance: Advance) -> Part | None:
         """A copy of a file, open and locked; None when its object is there already."""
         final = self._path(wanted.name)
         path = self._part(wanted)
@@ -113,7 +119,7 @@ class FolderStore(Store):
         try:
             while True:
                 self._make(final.parent)
-                part = _Part(path, source, wanted)
+                part = Part(path, source, wanted)
                 if _size(final) == wanted.size:
                     part.discard()
                     return None
@@ -131,7 +137,7 @@ class FolderStore(Store):
                 part.close()
             raise self._error(error, f"cannot be written: {error.strerror}") from None
 
-    def _check(self, part: _Part) -> None:
+    def _check(self, part: Part) -> None:
         """Read a copy back; one that an interruption left and that is wrong is made anew."""
         try:
             if not part.is_right():
@@ -145,8 +151,6 @@ class FolderStore(Store):
         except StagingError:
             part.discard()
             raise
-        except OSError as error:
-            raise self._error(error, f"cannot be written: {error.strerror}") from None
 
     def _publish(self, part: Path, final: Path, wanted: Object) -> None:
         """Give a verified file its name, unless something has it."""
@@ -188,8 +192,8 @@ class FolderStore(Store):
         try:
             descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
             try:
-                _forget_pages(descriptor)
-                return _hash(descriptor, advance)
+                forget_pages(descriptor)
+                return hash_of(descriptor, advance)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -236,9 +240,9 @@ class FolderStore(Store):
         for one in (self.folder / FOLDER, folder):
             try:
                 one.mkdir()
+                one.chmod(0o755)
             except FileExistsError:
                 continue
-            one.chmod(0o755)
         self._made.add(folder)
 
     def _error(self, error: OSError, what: str, name: str = "") -> StagingError:
@@ -248,73 +252,6 @@ class FolderStore(Store):
             fix = "Remove what no batch needs (`osgbatch stage gc`), or ask for a larger quota; "
             fix += "then the same command goes on where it was."
         return StagingError(what, where=str(error.filename or self._path(name)), fix=fix)
-
-
-class _Part:
-    """The copy of a file while it is made: open, and locked against another osgbatch."""
-
-    def __init__(self, path: Path, source: Path, wanted: Object) -> None:
-        self.path = path
-        self.source = source
-        self.wanted = wanted
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        with suppress(OSError):  # file systems without locks are done without
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
-
-    def close(self) -> None:
-        """Let others have it. Harmless when it is closed."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-        self.descriptor = -1
-
-    def discard(self) -> None:
-        """Remove it, and close it."""
-        with suppress(OSError):
-            self.path.unlink()
-        self.close()
-
-    def is_current(self) -> bool:
-        """Whether the open file is still the one of this name."""
-        try:
-            return os.path.samestat(os.fstat(self.descriptor), os.stat(self.path))
-        except FileNotFoundError:
-            return False
-
-    def copy(self, advance: Advance) -> None:
-        """Copy what is missing. Raises StagingError when the source is not what was wanted."""
-        start = os.fstat(self.descriptor).st_size
-        if start > self.wanted.size:
-            os.ftruncate(self.descriptor, 0)
-            start = 0
-        advance(start)
-        digest = hashlib.sha256()
-        copied = start
-        os.lseek(self.descriptor, start, os.SEEK_SET)
-        with self.source.open("rb", buffering=0) as stream:
-            stream.seek(start)
-            while part := stream.read(CHUNK):
-                if not start:
-                    digest.update(part)
-                copied += len(part)
-                if copied > self.wanted.size:
-                    raise changed(self.source)
-                _write(self.descriptor, part)
-                advance(len(part))
-        if copied != self.wanted.size or not (start or digest.hexdigest() == self.wanted.sha256):
-            raise changed(self.source)
-        os.fchmod(self.descriptor, 0o644)
-
-    def is_right(self) -> bool:
-        """Whether all of it, read back, is what it should be."""
-        if self.wanted.size > _GROUP_BYTES:
-            _forget_pages(self.descriptor)
-        return _hash(self.descriptor) == self.wanted.sha256
-
-    def restart(self) -> None:
-        """Copy all of it again."""
-        os.ftruncate(self.descriptor, 0)
-        self.copy(lambda _: None)
-        os.fsync(self.descriptor)
 
 
 def _free(path: str) -> bool:
@@ -329,48 +266,9 @@ def _free(path: str) -> bool:
         os.close(descriptor)
 
 
-def _flush(descriptor: int, files: int) -> None:
-    """Have what was written reach the disk: of one file, or of its whole file system.
-
-    Source: syncfs(2).
-    """
-    if files == 1 or _syncfs(descriptor) != 0:
-        os.fsync(descriptor)
-
-
-def _syncfs(descriptor: int) -> int:
-    try:
-        return int(ctypes.CDLL(None).syncfs(descriptor))
-    except (AttributeError, OSError):
-        os.sync()
-        return 0
-
-
 def _size(path: Path) -> int:
     """Bytes of a file; -1 when there is none."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
         return -1
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _forget_pages(descriptor: int) -> None:
-    """Let the kernel drop what it can of its copy, so that reading back asks the file system."""
-    with suppress(OSError):
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def _hash(descriptor: int, advance: Advance | None = None) -> str:
-    digest = hashlib.sha256()
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    while part := os.read(descriptor, CHUNK):
-        digest.update(part)
-        if advance:
-            advance(len(part))
-    return digest.hexdigest()

@@ -41,11 +41,8 @@ class Room:
         return self.left is not None and count > 0 and self.left - count < self.left / 10
 
 
-@dataclass(frozen=True)
 class QuotaCommandError(Exception):
-    """A quota command is of no use; `why` says so, with the command."""
-
-    why: str
+    """A quota command is of no use; its text says why, with the command."""
 
 
 def room_left(command: str, folder: Path | None) -> Room:
@@ -61,7 +58,7 @@ def room_left(command: str, folder: Path | None) -> Room:
         try:
             told = ask(command)
         except QuotaCommandError as error:
-            fault = error.why
+            fault = str(error)
         else:
             if told is not None and (left is None or told < left):
                 left, by = told, "the quota"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from osgbatch.errors import StagingError
 from osgbatch.model import Profile, Stash
+from osgbatch.staging.hold import Hold
 from osgbatch.staging.objects import FOLDER, Object
 from osgbatch.staging.quota import Room, room_left
 

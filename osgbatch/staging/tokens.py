@@ -104,5 +104,7 @@ def token_warning(token: Token | None, now: float | None = None) -> str:
             fix="Get a new one, or remove this one where the pelican command can make its own.",
         )
     if left < SOON_S:
-        return f"the token for the OSDF expires at {when} ({token.where}), maybe before all is there"
+        return (
+            f"the token for the OSDF expires at {when} ({token.where}), maybe before all is there"
+        )
     return ""

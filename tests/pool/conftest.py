@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from typing import Any, TypeVar
 import pytest
 
 T = TypeVar("T")
+
+PATIENCE = 3
+"""Limits are written for a quiet machine; `make test` runs two pools and the unit tests at once."""
 
 HEADER = re.compile(r"^(\d{3}) \((\d+)\.(\d+)\.\d+\) (\S+ \S+) (.*)$")
 
@@ -69,9 +73,10 @@ def wait_for(
 ) -> T:
     """Ask until the answer is neither None nor false, and return it.
 
-    limit: seconds, after which TookTooLong is raised. what: was waited for; a function is called
-    then, to say how things stand.
+    limit: seconds, PATIENCE times which TookTooLong is raised after. what: was waited for; a
+    function is called then, to say how things stand.
     """
+    limit *= PATIENCE
     deadline = time.monotonic() + limit
     while True:
         answer = look()
@@ -89,6 +94,11 @@ class Pool:
 
     folder: Path
 
+    @property
+    def ospool(self) -> bool:
+        """Whether its execution point is like the OSPool's: every job runs in a small container."""
+        return "\nSINGULARITY_JOB = True\n" in (self.folder / "condor_config").read_text()
+
     def run(self, *command: str | Path, cwd: Path | None = None) -> str:
         """Run one of HTCondor's commands; returns its stdout, fails the test when it fails."""
         done = subprocess.run(
@@ -97,7 +107,7 @@ class Pool:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=60 * PATIENCE,
             check=False,
         )
         assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -182,7 +192,11 @@ def pool() -> Pool:
             pytrace=False,
         )
     done = subprocess.run(
-        ["condor_status", "-af", "Name"], capture_output=True, text=True, timeout=60, check=False
+        ["condor_status", "-af", "Name"],
+        capture_output=True,
+        text=True,
+        timeout=60 * PATIENCE,
+        check=False,
     )
     if done.returncode or not done.stdout.strip():
         pytest.fail(
@@ -190,3 +204,21 @@ def pool() -> Pool:
             pytrace=False,
         )
     return Pool(Path(folder))
+
+
+@pytest.fixture(scope="session")
+def python_environment(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The line of a spec that brings Python to its tasks, and nothing else than Python.
+
+    Empty where the execution point has one of its own, the machine's; like the OSPool's it has
+    none, so an environment without packages is packed, once for all tests.
+    """
+    if not pool.ospool:
+        return ""
+    folder = tmp_path_factory.mktemp("python")
+    for arguments in (
+        ["venv", "--without-pip", str(folder / "venv")],
+        ["osgbatch", "pack", "env", "venv", "--strip", "--out", "python.tar.gz"],
+    ):
+        subprocess.run([sys.executable, "-m", *arguments], cwd=folder, check=True)
+    return f'environment: {{archive: "{folder}/python.tar.gz"}}\n'

@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import Pool, events
+
+BACKENDS = ("condor", pytest.param("local", marks=pytest.mark.once))
+"""What a test that holds for both is run with; the local runner sees nothing of the pool's kind."""
 
 
 def osgbatch(
@@ -25,7 +29,7 @@ def osgbatch(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,  # an environment may have to be fetched and packed, beside another pool
         check=False,
     )
     if check is not None:

@@ -7,13 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Pool
-from sweeps import Ran, ended_truly, osgbatch, run_sweep, write_sweep
-from test_find_peaks import POOL, ROOT, check_results, copy_example
+from sweeps import BACKENDS, Ran, ended_truly, osgbatch, run_sweep, write_sweep
+from test_find_peaks import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -30,6 +29,8 @@ command:
     echo "task {index}"; echo "code {code}" >&2
     cat /inputs/data/*; cat inputs/data/* >>/outputs/both
     cat /related/* >>outputs/both; cp params.json "/outputs/of {index}"
+    [ ! -L outputs ] && (cd outputs && mv both x && cp ../params.json y && mv /outputs/x both &&
+      rm y && [ . -ef /outputs ]) || exit 9
     ls -A /outputs /inputs/data; command -v bash python3
     exit {code}
 sweep:
@@ -100,7 +101,7 @@ def check_folders(ran: Ran, pool: Pool, jobs: int) -> None:
 
 
 @pytest.mark.usefixtures("with_apptainer")
-@pytest.mark.parametrize("backend", ["condor", "local"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("per_job", [1, 4])
 def test_tasks_see_their_folders_in_an_image_without_bash(
     pool: Pool, tmp_path: Path, busybox: Path, backend: str, per_job: int
@@ -125,7 +126,7 @@ def test_an_image_comes_to_every_job_of_a_sweep_that_is_queued_little_by_little(
 
 
 @pytest.mark.usefixtures("with_apptainer")
-@pytest.mark.parametrize("backend", ["condor", "local"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_without_a_command_a_definitions_run_script_runs(
     pool: Pool, tmp_path: Path, busybox: Path, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +152,7 @@ def test_without_a_command_a_definitions_run_script_runs(
 
 
 @pytest.mark.usefixtures("with_apptainer")
-@pytest.mark.parametrize("backend", ["condor", "local"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_task_that_is_over_its_time_in_a_container_brings_home_what_it_had(
     pool: Pool, tmp_path: Path, busybox: Path, backend: str
 ) -> None:
@@ -169,7 +170,7 @@ def test_a_task_that_is_over_its_time_in_a_container_brings_home_what_it_had(
 
 
 @pytest.mark.usefixtures("with_apptainer")
-@pytest.mark.parametrize("backend", ["condor", "local"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_shim_that_is_killed_in_a_container_is_started_again_and_told(
     pool: Pool, tmp_path: Path, busybox: Path, backend: str
 ) -> None:
@@ -196,77 +197,33 @@ def test_a_damaged_image_is_refused_before_anything_is_made(pool: Pool, tmp_path
     assert {ad["ClusterId"] for ad in pool.queue_ads()} <= before
 
 
-# --- an execution point like the OSPool's ---------------------------------------------------------
-
-HIDDEN = (Path.home() / ".cache", ROOT)
-"""Of the access point, and not to be seen in a job."""
-LOOK = """\
-command: [sh, look.sh]
-files: [look.sh]
-sweep: {x: [1]}
-outputs: [outputs/seen]
-"""
-LOOK_SH = """\
-{ echo "$PWD" "$HOME" "$TZ" "$PATH" "$OSGBATCH_SCRATCH" "${PYTHONPATH-none}"
-ls -A / /home; command -v python python3
-ls -d "$1" "$2" "$3"; cat /etc/os-release; } >outputs/seen 2>&1
+FULL_DISK = """\
+mount -t tmpfs -o "size=$1" full "$XDG_CACHE_HOME" || exit 99
+shift
+"$@" || { code=$?; find "$XDG_CACHE_HOME" -type f -size +0; exit "$code"; }
+find "$XDG_CACHE_HOME" -name '*.sif'
 """
 
 
-@pytest.fixture(scope="module")
-def ospool(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a sweep that looks around and the example, both run on a pool like the OSPool.
-
-    What HTCondor says of their jobs is in history.json.
-    """
-    folder = tmp_path_factory.mktemp("ospool")
-    look = LOOK_SH
-    for number, hidden in enumerate((folder, *HIDDEN), 1):
-        look = look.replace(f"${number}", str(hidden))
-    write_sweep(folder / "look", LOOK, {"look.sh": look})
-    copy_example(folder)
-    submit = "{} -m osgbatch submit --pool condor --watch {}/sweep.yaml"
-    steps = [submit.format(sys.executable, name) for name in ("look", "find_peaks")]
-    told = " && ".join([*steps, "condor_history -json > history.json"])
+@pytest.mark.once
+@pytest.mark.usefixtures("with_apptainer")
+@pytest.mark.parametrize(("room", "code"), [("1500k", 3), ("20m", 0)])
+def test_an_image_that_a_disk_does_not_hold_leaves_nothing(
+    tmp_path: Path, busybox: Path, room: str, code: int
+) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "x.def").write_text(f"Bootstrap: localimage\nFrom: {busybox}\n")
+    inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", FULL_DISK, "sh", room]
     done = subprocess.run(
-        [sys.executable, str(POOL), "run", "--ospool", "--", "sh", "-c", told],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"},
+        [*inside, sys.executable, "-m", "osgbatch", "pack", "container", "x.def"],
+        cwd=tmp_path,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=120,
         check=False,
     )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    yield folder
-
-
-def test_a_job_sees_what_a_pilot_of_the_ospool_shows_it(ospool: Path) -> None:
-    (batch,) = (ospool / "look/batches").iterdir()
-    seen = (batch / "results/0/outputs/seen").read_text()
-    first, *rest = seen.splitlines()
-    assert first == (
-        "/srv/tasks/0 /srv UTC /usr/local/bin:/usr/bin:/bin:/srv/.osgbatch/bin /srv none"
-    )
-    assert 'PRETTY_NAME="Debian GNU/Linux 11 (bullseye)"' in rest
-    for hidden in (ospool, *HIDDEN):
-        assert f"ls: cannot access '{hidden}': No such file or directory" in rest
-    assert "/usr/bin/python3" not in rest
-    record = json.loads((batch / "results/0/status.json").read_text())
-    assert record["job"]["site"] == "OSPool-like"
-
-
-def test_the_example_runs_on_the_ospool_like_execution_point(ospool: Path) -> None:
-    (batch,) = (ospool / "find_peaks/batches").iterdir()
-    check_results(batch)
-    ads = json.loads((ospool / "history.json").read_text())
-    codes = [ad["ExitCode"] for ad in ads if ad["OSGBatchID"] == _id(batch)]
-    assert codes == [0] * 10
-    assert (batch / "rounds/001/events.log").read_text().count("return value 0") == 10
-    record = json.loads((batch / "results/0/status.json").read_text())
-    assert "Debian GNU/Linux 11" in record["job"]["os"]
-
-
-def _id(batch: Path) -> str:
-    return str(json.loads((batch / "resolved.json").read_text())["batch_id"])
+    assert done.returncode == code, done.stderr
+    assert ("no space is left there" in done.stderr) == bool(code)
+    assert done.stdout.count("\n") == (0 if code else 3), "what was packed, its path, found there"

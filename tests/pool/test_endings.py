@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import Pool, events
-from sweeps import Ran, ended_truly, run_sweep, write_sweep
+from sweeps import BACKENDS, Ran, ended_truly, run_sweep, write_sweep
 
 pytestmark = pytest.mark.pool
 
@@ -40,7 +40,7 @@ command: [sh, case.sh, "{case}"]
 sweep: {case: [%s]}
 files: [case.sh]
 outputs: [outputs/must, {path: outputs/part, optional: true}]
-resources: {memory: 100 MB, disk: 50 MB, time: 8 s}
+resources: {memory: 100 MB, disk: 100 MB, time: 8 s}
 retries: {times: 1}
 """
 MISSING = """\
@@ -50,18 +50,21 @@ resources: {memory: 100 MB, disk: 50 MB}
 """
 
 
-@pytest.fixture(scope="module", params=["condor", "local"])
+@pytest.fixture(scope="module", params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def ran(backend: str, pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+def ran(
+    backend: str, pool: Pool, python_environment: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ran]:
     names = [*CASES, "shim-killed"]
     branches = "".join(f"{name})\n{code}\n;;\n" for name, code in CASES.items())
     script = f'case "$1" in\n{branches}shim-killed)\n{SHIM_KILLED}\n;;\nesac\n'
     folder = tmp_path_factory.mktemp(f"endings-{backend}")
-    yield run_sweep(backend, write_sweep(folder, SPEC % ", ".join(names), {"case.sh": script}))
+    spec = SPEC % ", ".join(names) + python_environment
+    yield run_sweep(backend, write_sweep(folder, spec, {"case.sh": script}))
 
 
 @pytest.fixture(scope="module")

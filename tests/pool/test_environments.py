@@ -1,75 +1,174 @@
-"""Every kind of environment starts on an execution point and holds what was asked for."""
+"""The example runs in every kind of environment, on whichever kind of execution point is there."""
 
 from __future__ import annotations
 
+import csv
+import json
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from conftest import Pool
-from sweeps import ended_truly, osgbatch, run_sweep, write_sweep
+from sweeps import osgbatch
+from test_find_peaks import ROOT, check_ends, check_results, copy_example
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
+sys.path.insert(0, str(ROOT / "tests/unit"))
+sys.path.insert(0, str(ROOT / "tools"))
 
+import apptainer
 import conda_channel
+import conda_channel_installed as installed
 
 pytestmark = pytest.mark.pool
 
-JOB = """\
-import json, sys
-import greeting
-seen = {"word": greeting.WORD, "prefix": sys.prefix, "argument": sys.argv[1]}
-json.dump(seen, open("outputs/seen.json", "w"))
+KINDS = (
+    *("pyproject.toml", "environment.yml", "virtual environment", "conda environment"),
+    *("archive", "archive of conda-pack", "image"),
+)
+"""The example's own requirements.txt is in test_find_peaks.py."""
+
+DEFINITION = """\
+Bootstrap: localimage
+From: {bare}
+%files
+  {environment} /opt/environment
+%environment
+  export PATH=/opt/environment/bin:$PATH
 """
-SPEC = """\
-command: python job.py {{n}}
-sweep: {{n: [1, 2]}}
-files: job.py
-environment: {environment}
-outputs: outputs/seen.json
-resources: {{memory: 300 MB, disk: 300 MB}}
-"""
 
 
-def virtualenv(folder: Path) -> Path:
-    """A virtual environment with a package of our own, which is nowhere else."""
-    wheel = conda_channel.write_wheel(
-        folder, "greeting", "1.0", {"greeting.py": b"WORD = 'hello'\n"}
-    )
-    subprocess.run([sys.executable, "-m", "venv", folder / "my env"], check=True)
-    python = folder / "my env/bin/python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "--no-index", wheel], check=True)
-    return folder / "my env"
+class Workshop:
+    """Makes environments with what the example needs, each when it is first asked for.
 
+    No network: all is taken from what is installed here. `variables`: of every osgbatch, so that
+    what it keeps is gone with the folder.
+    """
 
-@pytest.mark.parametrize("kind", ["prefix", "archive", "conda"])
-def test_tasks_run_in_the_environment(pool: Pool, tmp_path: Path, kind: str) -> None:
-    folder = tmp_path / "sweep"
-    if kind == "conda":
-        (tmp_path / "scratch").mkdir()
-        channel = conda_channel.make_channel(tmp_path / "channel", tmp_path / "scratch")
-        package = conda_channel.Package(
-            "greeting",
-            depends=["python"],
-            files={"site-packages/greeting.py": b"WORD = 'hello'\n"},
-            noarch="python",
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.variables: Mapping[str, str] = {
+            "XDG_CACHE_HOME": str(folder / "cache"),
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": (folder / "wheels").as_uri(),
+        }
+        self._made: dict[str, Path] = {}
+
+    def environment(self, kind: str) -> Path:
+        """What the spec names as its environment."""
+        if kind not in self._made:
+            self._made[kind] = getattr(self, "_" + re.sub(r"[ .-]", "_", kind))()
+        return self._made[kind]
+
+    def _pyproject_toml(self) -> Path:
+        wanted = installed.write_wheels(self.folder / "wheels")
+        file = self.folder / "project/pyproject.toml"
+        file.parent.mkdir()
+        file.write_text(
+            f'[project]\nname = "peaks"\nversion = "1.0"\ndependencies = {json.dumps(wanted)}\n'
         )
-        conda_channel.write_package(channel, package)
-        conda_channel.index_channel(channel)
-        environment = str(conda_channel.spec(tmp_path, channel, "python", "greeting"))
-    else:
-        environment = str(virtualenv(tmp_path))
-        if kind == "archive":
-            osgbatch("pack", "env", environment, "--out", tmp_path / "e.tar.gz", cwd=tmp_path)
-            environment = str(tmp_path / "e.tar.gz")
-    spec = write_sweep(folder, SPEC.format(environment=f'{{{kind}: "{environment}"}}'), {})
-    (folder / "job.py").write_text(JOB)
-    ran = run_sweep("condor", spec)
-    assert ran.status["counts"] == {"succeeded": 2}, ran.status
-    for index in range(2):
-        seen = ran.result(index, "outputs/seen.json").decode()
-        assert '"word": "hello"' in seen
-        assert "/.osgbatch/env" in seen
-        assert f'"argument": "{index + 1}"' in seen
-    ended_truly(ran, pool, 0)
+        return file
+
+    def _channel(self) -> Path:
+        (self.folder / "scratch").mkdir()
+        return installed.make_channel(self.folder / "channel", self.folder / "scratch")
+
+    def _environment_yml(self) -> Path:
+        (self.folder / "spec").mkdir()
+        names = ("python", *installed.SCIENTIFIC)
+        return conda_channel.spec(self.folder / "spec", self.environment("channel"), *names)
+
+    def _virtual_environment(self) -> Path:
+        return installed.make_venv(self.folder / "my env")
+
+    def _conda_environment(self) -> Path:
+        channel, names = self.environment("channel"), ("python", *installed.SCIENTIFIC)
+        packages = self.folder / "packages"
+        return conda_channel.install_prefix(channel, self.folder / "conda", packages, *names)
+
+    def _archive(self) -> Path:
+        target = self.folder / "mine.tar.gz"
+        source = self.environment("virtual environment")
+        options = ("--out", target)
+        osgbatch("pack", "env", source, *options, cwd=self.folder, env=self.variables)
+        return target
+
+    def _archive_of_conda_pack(self) -> Path:
+        target = self.folder / "theirs.tar.gz"
+        prefix = self.environment("conda environment")
+        command = [sys.executable, "-m", "conda_pack.cli", "-q", "-p", prefix, "-o", target]
+        subprocess.run([*command, "--compress-level", "1"], check=True)
+        return target
+
+    def _image(self) -> Path:
+        """Debian 11 and, unpacked in it, what was packed of the virtual environment."""
+        unpacked, target = self.folder / "unpacked", self.folder / "image.sif"
+        unpacked.mkdir()
+        archive = self.environment("archive")
+        subprocess.run(["tar", "-xzf", archive, "-C", unpacked], check=True)
+        definition = self.folder / "image.def"
+        definition.write_text(DEFINITION.format(bare=apptainer.image("bare"), environment=unpacked))
+        quick = ["--mksquashfs-args", "-Xcompression-level 1"]
+        # without root there may be a fakeroot that does not start in an image with an older glibc
+        command = [apptainer.provide(), "build", "--ignore-fakeroot-command", *quick]
+        done = subprocess.run([*command, target, definition], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return target
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """Some 2 GB when all has been made; removed at the end."""
+    folder = tmp_path_factory.mktemp("environments")
+    yield Workshop(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_example_runs_in_every_kind_of_environment(
+    pool: Pool, tmp_path: Path, workshop: Workshop, kind: str
+) -> None:
+    folder = copy_example(tmp_path)
+    for path in (folder / "data").iterdir():
+        if path.stem not in "01":
+            path.unlink()
+    environment = str(workshop.environment(kind))
+    if kind == "archive":  # tried when it was packed
+        environment = f'{{archive: "{environment}", test: false}}'
+    osgbatch(
+        *("submit", "--pool", "condor", "--watch", "--set", f"environment={environment}"),
+        *("--set", "tasks_per_job=2", "sweep.yaml"),
+        cwd=folder,
+        env=workshop.variables,
+    )
+    (batch,) = (folder / "batches").iterdir()
+    check_results(batch, 2)
+    check_ends(pool, batch, 1)
+    resolved = json.loads((batch / "resolved.json").read_text())
+    brought = "container" if kind == "image" else "environment"
+    assert brought in [one["kind"] for one in resolved["payload"]]
+    record = json.loads((batch / "results/0/status.json").read_text())["job"]
+    if pool.ospool or kind == "image":
+        assert "Debian GNU/Linux 11" in record["os"]
+
+
+def test_an_example_runs_in_a_ready_environment(pool: Pool, tmp_path: Path) -> None:
+    for name in ("envs/scientific", "examples/epidemic"):
+        shutil.copytree(
+            ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("batches", "__pycache__")
+        )
+    folder = tmp_path / "examples/epidemic"
+    said = osgbatch("submit", "--pool", "condor", "--watch", "sweep.yaml", cwd=folder)
+    assert "20 succeeded" in said.stdout
+    (batch,) = (folder / "batches").iterdir()
+    check_ends(pool, batch, 2)
+    with (batch / "results/table.csv").open(newline="") as stream:
+        rows = {(row["r0"], row["vaccinated"]): row for row in csv.DictReader(stream)}
+    assert len(rows) == 20
+    # of people that nobody has vaccinated, 1 - x = exp(-2 x) fall ill when one infects two
+    assert abs(float(rows["2.0", "0.0"]["ill"]) - 0.797) < 0.001
+    assert float(rows["2.0", "0.6"]["ill"]) < 0.01  # too few are left to keep it going
+    assert (batch / "results/map.png").read_bytes().startswith(b"\x89PNG")

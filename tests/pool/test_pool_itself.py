@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from conftest import Pool
+from conftest import Pool
+from sweeps import ended_truly, run_sweep, write_sweep
 
 pytestmark = pytest.mark.pool
 
@@ -63,3 +62,42 @@ def test_a_job_over_its_memory_is_held(pool: Pool, tmp_path: Path) -> None:
     held = pool.event(12, tmp_path / "events.log", cluster, 0)
     assert "emory" in held.body
     pool.run("condor_rm", str(cluster))
+
+
+HIDDEN = (Path.home() / ".cache", Path(__file__).parent)
+"""Of the access point, besides the sweep's own folder: not to be seen in a job on the OSPool."""
+LOOK = """\
+command: [sh, look.sh]
+files: [look.sh]
+outputs: [outputs/seen]
+resources: {memory: 100 MB, disk: 50 MB}
+"""
+LOOK_SH = """\
+{ echo "$PWD $HOME $TZ $PATH $OSGBATCH_SCRATCH ${PYTHONPATH-none}"
+command -v python3
+ls -d "$1" "$2" "$3"; cat /etc/os-release; } >outputs/seen 2>&1
+"""
+
+
+def test_a_job_sees_what_this_kind_of_execution_point_shows_it(pool: Pool, tmp_path: Path) -> None:
+    look = LOOK_SH
+    for number, path in enumerate((tmp_path, *HIDDEN), 1):
+        look = look.replace(f"${number}", str(path))
+    ran = run_sweep("condor", write_sweep(tmp_path / "look", LOOK, {"look.sh": look}))
+    assert ran.status["counts"] == {"succeeded": 1}
+    ended_truly(ran, pool, 0)
+    first, *rest = ran.result(0, "outputs/seen").decode().splitlines()
+    record = json.loads(ran.result(0, "status.json"))["job"]
+    if not pool.ospool:
+        assert first.startswith(str(pool.folder / "execute"))
+        assert str(tmp_path) in rest
+        assert set(Path("/etc/os-release").read_text().splitlines()) <= set(rest)
+        return
+    assert first == (
+        "/srv/tasks/0 /srv UTC /usr/local/bin:/usr/bin:/bin:/srv/.osgbatch/bin /srv none"
+    )
+    for path in (tmp_path, *HIDDEN):
+        assert f"ls: cannot access '{path}': No such file or directory" in rest
+    assert 'PRETTY_NAME="Debian GNU/Linux 11 (bullseye)"' in rest
+    assert not any(line.endswith("/python3") for line in rest)
+    assert record["site"] == "OSPool-like"

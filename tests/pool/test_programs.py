@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Pool
-from sweeps import ended_truly, osgbatch, run_sweep, write_sweep
+from sweeps import BACKENDS, ended_truly, osgbatch, run_sweep, write_sweep
 
 pytestmark = pytest.mark.pool
 
@@ -36,7 +36,7 @@ def server(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.parametrize("backend", ["condor", "local"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_script_is_given_values_that_it_never_runs(
     pool: Pool, tmp_path: Path, backend: str
 ) -> None:
@@ -73,15 +73,16 @@ def test_a_line_of_a_script_that_fails_fails_the_task(pool: Pool, tmp_path: Path
     ended_truly(ran, pool, 0)
 
 
-@pytest.mark.parametrize("backend", ["condor", "local"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_function_is_called_with_the_row_and_its_result_kept(
-    pool: Pool, tmp_path: Path, backend: str
+    pool: Pool, tmp_path: Path, python_environment: str, backend: str
 ) -> None:
     spec = write_sweep(
         tmp_path / "sweep",
         "function: work:work\nfiles: work.py\n"
         "sweep: {x: [1, 2.50, abc], f: {files: d/*}}\ntasks_per_job: 4\n"
-        "outputs: [outputs/note.txt]\n" + SMALL,
+        "outputs: [outputs/note.txt]\n"
+        "resources: {memory: 100 MB, disk: 100 MB}\n" + python_environment,
         {
             "work.py": (
                 "def work(x, f, index):\n"
@@ -101,7 +102,7 @@ def test_a_function_is_called_with_the_row_and_its_result_kept(
     ended_truly(ran, pool, 0)
 
 
-@pytest.mark.parametrize("backend", ["condor", "local"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_inputs_are_renamed_listed_fetched_and_related(
     pool: Pool, tmp_path: Path, server: str, backend: str
 ) -> None:

@@ -202,6 +202,7 @@ def test_jobs_of_a_submission_that_condor_submit_complained_of_are_removed(
     pool.wait_for(lambda: not pool.queue_ads('JobBatchName == "sweep"'), 30, "removal")
 
 
+@pytest.mark.once  # no pool answers
 @pytest.mark.parametrize("pool_name", ["auto", "condor"])
 @pytest.mark.parametrize("listens", [True, False])
 def test_an_htcondor_that_is_silent_is_an_error_and_changes_nothing(
@@ -261,6 +262,7 @@ def test_cancel_removes_this_batch_and_no_other(pool: Pool, tmp_path: Path) -> N
     osgbatch("cancel", two["folder"], cwd=tmp_path)
 
 
+@pytest.mark.once  # of the queue: jobs only sleep until they are removed
 def test_a_large_sweep_waits_outside_of_the_queue(pool: Pool, tmp_path: Path) -> None:
     values = ", ".join(["600"] * 10_500)
     spec = write_sweep(tmp_path / "sweep", SPEC % values, {})

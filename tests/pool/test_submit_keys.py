@@ -129,8 +129,11 @@ def test_what_matches_runs_and_what_does_not_stays_idle(pool: Pool, tmp_path: Pa
     (tmp_path / "job.sh").write_text("#!/bin/sh\nexit 0\n")
     (tmp_path / "job.sh").chmod(0o755)
     here = json.loads(pool.run("condor_status", "-json", "-limit", "1"))[0]
-    system = f"{here['OpSysName'].lower()}{here['OpSysMajorVer']}"
-    other = f"{here['OpSysName'].lower()}{here['OpSysMajorVer'] + 1}"
+    if pool.ospool:  # there it is the system inside the containers that counts
+        name, _, version = here["OSGVO_OS_STRING"].partition(" ")
+    else:
+        name, version = here["OpSysName"], here["OpSysMajorVer"]
+    system, other = f"{name.lower()}{version}", f"{name.lower()}{int(version) + 1}"
     arch = here["Arch"].lower()
     idle = [
         Requirements(os=(other,)),

@@ -69,7 +69,10 @@ def write_package(channel: Path, package: Package) -> Path:
                 entry["path_type"], data = "softlink", given.encode()
             else:
                 data = given.read_bytes() if isinstance(given, Path) else given
-                _add(tar, name, data, executable=name.startswith("bin/") or name.endswith(".so"))
+                executable = name.startswith("bin/") or name.endswith(".so")
+                if isinstance(given, Path):
+                    executable |= os.access(given, os.X_OK)
+                _add(tar, name, data, executable)
             entry["sha256"] = hashlib.sha256(data).hexdigest()
             entry["size_in_bytes"] = len(data)
             if name in package.prefixed:

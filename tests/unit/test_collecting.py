@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from osgbatch.collecting.collect import collect
-from osgbatch.collecting.gather import run_gather
 from osgbatch.collecting.unpack import unpack_tasks
 from osgbatch.errors import ResultError
 from osgbatch.model import TaskState
@@ -417,26 +416,3 @@ def test_damage_does_not_hide_why_a_task_failed(tmp_path: Path) -> None:
     assert (told.state, told.reason) == ("failed", "exit")
     assert told.detail.startswith("code 3; what it returned is not accepted: 'outputs/a'")
     assert collect(tmp_path / "results", [told]).states[0].detail == told.detail
-
-
-# --- gather --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("to_stderr", [False, True])
-def test_what_gather_prints_stays_out_of_json(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], to_stderr: bool
-) -> None:
-    script = tmp_path / "gather.py"
-    script.write_text("print('from gather')\n")
-    run_gather(
-        script,
-        tmp_path,
-        spec_folder=tmp_path,
-        batch_folder=tmp_path,
-        environment=None,
-        libraries=[],
-        stdout_to_stderr=to_stderr,
-    )
-    out, err = capfd.readouterr()
-    assert (out, err)[to_stderr] == "from gather\n"
-    assert (out, err)[not to_stderr] == ""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import struct
+import tarfile
 from pathlib import Path
 
 import pytest
 
-from osgbatch.errors import PackingError, SpecError
+from osgbatch.errors import OsgbatchError, PackingError, SpecError
 from osgbatch.model import Environment, Place, UserPath
-from osgbatch.packing.container import architecture, built_image, image_size, packed_image
+from osgbatch.packing.container import architecture, image_size, packed_image
+from osgbatch.packing.container_build import built_image
 
 CODES = {"x86_64": b"02\0", "aarch64": b"04\0"}
 HERE = platform.machine()
@@ -80,7 +81,11 @@ def test_an_image_is_sent_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["docker://python:3.12", "osdf:///ospool/ap40/data/ada/x.sif", "/cvmfs/singularity.x/y:latest"],
+    [
+        "docker://127.0.0.1:9/python:3.12",
+        "osdf:///ospool/ap40/data/ada/x.sif",
+        "/cvmfs/singularity.x/y:latest",
+    ],
 )
 def test_what_execution_points_get_themselves_passes_by(tmp_path: Path, text: str) -> None:
     assert packed_image(wanted(text), tmp_path, tmp_path / "cache", pytest.fail) is None
@@ -114,6 +119,15 @@ def test_a_bare_file_system_is_told_apart(tmp_path: Path) -> None:
     assert "apptainer build new.sif x.sif" in refused(tmp_path, "x.sif")
 
 
+@pytest.mark.parametrize(
+    ("member", "agent"), [("oci-layout", "oci-archive"), ("manifest.json", "docker-archive")]
+)
+def test_an_archive_of_docker_is_told_apart(tmp_path: Path, member: str, agent: str) -> None:
+    with tarfile.open(tmp_path / "x.sif", "w") as archive:
+        archive.addfile(tarfile.TarInfo(member))
+    assert f"apptainer build new.sif {agent}:x.sif" in refused(tmp_path, "x.sif")
+
+
 def test_a_missing_image_is_refused(tmp_path: Path) -> None:
     assert '"x.sif" does not exist' in refused(tmp_path, "x.sif")
     assert '"x.def" cannot be read: No such file' in refused(tmp_path, "x.def")
@@ -122,6 +136,8 @@ def test_a_missing_image_is_refused(tmp_path: Path) -> None:
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     assert "apptainer build image.sif root/" in refused(tmp_path, "root/")
+    (tmp_path / "root/oci-layout").touch()
+    assert "apptainer build image.sif oci:root/" in refused(tmp_path, "root/")
 
 
 def test_an_image_for_another_architecture_is_refused(tmp_path: Path) -> None:
@@ -137,10 +153,13 @@ def test_an_architecture_that_the_sweep_asks_for_will_do(tmp_path: Path) -> None
     for name in ("aarch64", "arm64", "AARCH64"):
         assert packed_image(wanted("x.sif"), tmp_path, tmp_path, pytest.fail, (name,))
     assert "is an image for aarch64" in refused(tmp_path, "x.sif", "x86_64")
+    said = refused(tmp_path, "x.sif", "x86_64", "aarch64")
+    assert "the jobs run on x86_64, aarch64" in said, "some would not start"
+    assert "requirements: {arch: aarch64}" in said
 
 
 def test_a_definition_is_built_once(tmp_path: Path, apptainer: Path) -> None:
-    (tmp_path / "x.def").write_text("Bootstrap: docker\nFrom: debian:12\n")
+    (tmp_path / "x.def").write_text("Bootstrap: docker\nFrom: debian@sha256:00\n")
     said: list[str] = []
     assert image_size(wanted("x.def"), tmp_path, tmp_path / "cache") is None
     first = packed_image(wanted("x.def"), tmp_path, tmp_path / "cache", said.append)
@@ -153,18 +172,16 @@ def test_a_definition_is_built_once(tmp_path: Path, apptainer: Path) -> None:
     assert image_size(wanted("x.def"), tmp_path, tmp_path / "cache") == 132
 
 
-def test_a_definition_is_built_again_when_a_file_that_it_takes_has_changed(
+def test_what_may_have_changed_unseen_since_an_image_was_built_is_told(
     tmp_path: Path, apptainer: Path
 ) -> None:
-    (tmp_path / "x.def").write_text(
-        "Bootstrap: docker\nFrom: d\n%files\n  tool.py /opt/\n%post\nls\n"
-    )
-    (tmp_path / "tool.py").write_text("1")
+    (tmp_path / "x.def").write_text("Bootstrap: docker\nFrom: debian:12\n%setup\n  date\n")
+    said: list[str] = []
     packed_image(wanted("x.def"), tmp_path, tmp_path / "cache", lambda text: None)
-    (tmp_path / "tool.py").write_text("2")
-    os.utime(tmp_path / "tool.py", (0, 0))
-    packed_image(wanted("x.def"), tmp_path, tmp_path / "cache", lambda text: None)
-    assert (apptainer / "log").read_text().count("build ") == 2
+    packed_image(wanted("x.def"), tmp_path, tmp_path / "cache", said.append)
+    (remark,) = said
+    assert "; debian:12, %setup may have changed since: " in remark
+    assert "`osgbatch pack container x.def --refresh`" in remark
 
 
 def test_a_build_that_fails_says_why_and_leaves_nothing(tmp_path: Path, apptainer: Path) -> None:
@@ -203,10 +220,22 @@ def test_a_reference_is_built_once_and_again_when_asked(tmp_path: Path, apptaine
     first = built_image("docker://python:3.12", tmp_path, cache, said.append)
     assert built_image("docker://python:3.12", tmp_path, cache, said.append) == first
     assert first.path.read_bytes() == image()
-    assert said == ["building an image from docker://python:3.12 with apptainer"]
+    building, remark = said
+    assert building == "building an image from docker://python:3.12 with apptainer"
+    assert remark.endswith("; --refresh takes what the registry has now")
     built_image("docker://python:3.12", tmp_path, cache, said.append, refresh=True)
     built_image("docker://python:3.13", tmp_path, cache, said.append)
     assert (apptainer / "log").read_text().count("build ") == 3
+
+
+def test_without_apptainer_a_reference_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(OsgbatchError) as caught:
+        built_image("docker://a", tmp_path, tmp_path / "cache", pytest.fail)
+    said = str(caught.value)
+    assert said.startswith('"docker://a" must be built into an image, and there is no apptainer')
 
 
 def test_a_reference_that_cannot_be_had_is_told_in_apptainers_words(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -19,6 +18,8 @@ from test_packing_given import STARTED, tarball
 from osgbatch.cli import pack_commands
 from osgbatch.cli.packs import Asked, age, environment_of
 from osgbatch.errors import OsgbatchError, SpecError
+from osgbatch.packed import environment_warnings
+from osgbatch.packing.environment.cache import EnvironmentArchive, locked
 from osgbatch.packing.environment.cleaning import clean, kept_things
 from osgbatch.packing.environment.imports import import_warnings
 from osgbatch.spec.load import load_spec
@@ -70,6 +71,39 @@ def test_an_environment_is_packed_listed_and_cleaned(folder: Path) -> None:
     gone = json.loads(osgbatch(folder, "pack", "clean", "--all", "--json").stdout)
     assert [one["name"] for one in gone["removed"]] == [entry["name"]] and not path.exists()
     assert osgbatch(folder, "pack", "ls").stdout.startswith("nothing in ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept", "message"),
+    [
+        (["env", "e.tar.gz", "--out", "./e.tar.gz"], "e.tar.gz", "would write over e.tar.gz"),
+        (["env", "sweep.yaml", "--out", "e.tar.gz"], "e.tar.gz", "would write over"),
+        (["env", "sweep.yaml", "--out", "sweep.yaml"], "sweep.yaml", "would write over"),
+        (["env", "r.txt", "--out", "c.txt"], "c.txt", "would write over"),
+        (["env", "environment.yml", "--locked", "a.lock", "--out", "a.lock"], "a.lock", "a.lock"),
+        (["env", "environment.yml", "--out", "uv.tar.gz"], "uv.lock", "is not osgbatch's"),
+        (["env", "e.tar.gz", "--out", "."], "e.tar.gz", "this is a folder"),
+        (["env", "e.tar.gz", "--out", "no/x.tar.gz"], "e.tar.gz", "folder does not exist"),
+        (["lib", "mylib", "--out", "mylib/x.tar.gz"], "mylib/__init__.py", "this lies in mylib"),
+        (["container", "x.def", "--out", "x.def"], "x.def", "would write over x.def"),
+        (["container", "x.def", "--out", "c.txt"], "c.txt", "would write over c.txt"),
+    ],
+)
+def test_what_is_packed_is_not_written_over(
+    folder: Path, arguments: list[str], kept: str, message: str
+) -> None:
+    (folder / "mylib").mkdir()
+    for name, text in {
+        "mylib/__init__.py": "", "r.txt": "-c c.txt\n", "c.txt": "x==1\n", "uv.lock": "[mine]\n",
+        "environment.yml": "dependencies: [python]\n", "x.def": "Bootstrap: docker\n%files\n c.*\n",
+        "a.lock": "@EXPLICIT\nhttps://x/noarch/python-1-0.conda#sha256:" + "0" * 64 + "\n",
+    }.items():  # fmt: skip
+        (folder / name).write_text(text)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    done = osgbatch(folder, "pack", *arguments)
+    assert (done.returncode, done.stdout) == (2, "") and message in done.stderr
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert folder / kept in before
 
 
 def test_libraries_are_packed(folder: Path) -> None:
@@ -167,6 +201,20 @@ def test_imports_that_are_nowhere_are_warned_of(folder: Path) -> None:
     assert [line.split()[0] for line in said] == ["pandas", "torch"]
 
 
+def test_an_environment_without_packages_has_no_modules(folder: Path) -> None:
+    (folder / "job.py").write_text("import numpy, os\n")
+    (folder / "sweep.yaml").write_text("command: python job.py\nfiles: [job.py]\n")
+    spec = load_spec(folder / "sweep.yaml")
+    empty = EnvironmentArchive(folder, "", 0, 0, "3.11.2", ())
+    (said,) = environment_warnings(spec, empty)
+    assert said.startswith("numpy is imported by your scripts")
+    for unknown in (None, EnvironmentArchive(folder, "", 0, 0, "", ())):  # an image, R alone
+        assert environment_warnings(spec, unknown) == []
+
+
+OLD, NEW, DAMAGED, BUSY = ("0" * 32, "1" * 32, "2" * 32, "3" * 64)
+
+
 def entry(cache: Path, name: str, used: float) -> Path:
     made = cache / "environments" / name
     made.mkdir(parents=True)
@@ -182,36 +230,41 @@ def entry(cache: Path, name: str, used: float) -> Path:
 
 def test_only_what_was_not_used_for_long_is_cleaned(tmp_path: Path) -> None:
     now = time.time()
-    old, new = entry(tmp_path, "old", now - 1000), entry(tmp_path, "new", now - 10)
-    damaged = tmp_path / "environments/damaged"
+    old, new = entry(tmp_path, OLD, now - 1000), entry(tmp_path, NEW, now - 10)
+    damaged = tmp_path / "environments" / DAMAGED
     damaged.mkdir()
-    fresh = tmp_path / "environments/.build-fresh"
     left = tmp_path / "environments/.build-left"
-    for path in (fresh, left, tmp_path / "conda"):
+    for path in (left, tmp_path / "conda", tmp_path / "mine", tmp_path / "environments/mine too"):
         path.mkdir()
-    os.utime(left, (now - 1e6, now - 1e6))
+    (tmp_path / "libraries").symlink_to(tmp_path / "mine")
     kinds = {one.name: one.kind for one in kept_things(tmp_path)}
     assert kinds == {
-        "old": "requirements", "new": "requirements", "damaged": "damaged", "conda": "downloads",
-        ".build-fresh": "leftover", ".build-left": "leftover",
+        OLD: "requirements", NEW: "requirements", DAMAGED: "damaged", "conda": "downloads",
+        ".build-left": "leftover", "mine": "unknown", "mine too": "unknown",
+        "libraries": "unknown",
     }  # fmt: skip
     done = clean(tmp_path, older_s=100)
-    assert {one.name for one in done.removed} == {"old", "damaged", ".build-left"}
+    assert {one.name for one in done.removed} == {OLD, DAMAGED, ".build-left"}
     assert not old.exists() and not left.exists() and not damaged.exists()
-    assert new.exists() and fresh.exists() and (tmp_path / "conda").exists()
+    assert new.exists() and (tmp_path / "conda").exists()
     everything = clean(tmp_path, older_s=100, everything=True)
-    assert everything.busy == [] and kept_things(tmp_path) == []
+    assert everything.busy == everything.failed == []
+    assert {one.name for one in kept_things(tmp_path)} == {"mine", "mine too", "libraries"}
+    names = {path.name for path in (tmp_path / "environments").iterdir()}
+    assert names == {"mine too", ".packing.lock"}
 
 
 def test_what_another_osgbatch_is_packing_stays(tmp_path: Path) -> None:
-    busy, free = entry(tmp_path, "busy", 0), entry(tmp_path, "free", 0)
-    (tmp_path / "environments/.build-x").mkdir()
-    with (tmp_path / "environments/.busy.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    busy, free = entry(tmp_path, BUSY, 0), entry(tmp_path, OLD, 0)
+    shop = tmp_path / "environments/.build-x"
+    (tmp_path / "conda").mkdir()
+    shop.mkdir()
+    with locked(tmp_path, BUSY):
         done = clean(tmp_path, older_s=0, everything=True)
-    assert {one.name for one in done.busy} == {"busy", ".build-x"}
-    assert busy.exists() and not free.exists()
-    assert clean(tmp_path, older_s=0, everything=True).busy == [] and not busy.exists()
+    assert {one.name for one in done.busy} == {BUSY, ".build-x", "conda"}
+    assert busy.exists() and shop.exists() and not free.exists()
+    assert clean(tmp_path, older_s=0, everything=True).busy == []
+    assert not busy.exists() and not shop.exists() and not (tmp_path / "conda").exists()
 
 
 def test_ages_are_told_in_words() -> None:
@@ -234,5 +287,5 @@ def test_the_commands_of_the_page_are_known(line: str) -> None:
 def test_the_examples_of_the_page_are_read(text: str, tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(text)
     kind = load_spec(tmp_path / "sweep.yaml").environment.kind
-    expected = {"conda:": "conda", "docker:": "container"}
+    expected = {"environment.yml": "conda", "docker:": "container"}
     assert kind == next((v for k, v in expected.items() if k in text), "requirements")

@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import shutil
+import struct
 import sys
 import tarfile
 from collections.abc import Callable
@@ -17,10 +18,11 @@ from test_packing_environment import SMALL, run, wheel
 
 from osgbatch.errors import PackingError
 from osgbatch.model import Environment, Place, UserPath
-from osgbatch.packing.archive import Member
+from osgbatch.packing.archive import Archive, Member
 from osgbatch.packing.environment import (
     EnvironmentArchive,
     environment_archive,
+    given,
     known_environment,
     packed_environment,
     projects,
@@ -115,24 +117,102 @@ def test_conda_unpack_is_run_first_and_r_alone_will_do(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["conda", "ours"])
-def test_what_a_conda_archive_needs_of_an_execution_point_is_read(
-    tmp_path: Path, kind: str
+@pytest.mark.parametrize("kind", ["conda-pack's", "with its own glibc"])
+@pytest.mark.parametrize("test", [True, False])
+def test_what_an_archive_needs_of_an_execution_point_is_read(
+    tmp_path: Path, kind: str, test: bool
 ) -> None:
     (tmp_path / "Rscript").write_text(STARTED)
     (tmp_path / "Rscript").chmod(0o755)
+    program = shutil.which("sh")
+    assert program
+    needy = bytearray(Path(program).read_bytes())
     with tarfile.open(tmp_path / "r.tar.gz", "w:gz") as tar:
         tar.add(tmp_path / "Rscript", "bin/Rscript")
-        tar.add(os.path.realpath(sys.executable), "bin/program")
-        if kind == "conda":
-            tar.add(tmp_path / "Rscript", "bin/conda-unpack")
-    made = take(tmp_path / "r.tar.gz", tmp_path / "c")
-    assert bool(made.glibc_needed) == (kind == "conda") and made.glibc == ""
-    assert kind == "ours" or made.glibc_needed.startswith("2.")
+        info = tarfile.TarInfo("lib/needy.so")
+        info.size = len(needy)
+        tar.addfile(info, io.BytesIO(needy))
+        if kind == "with its own glibc":
+            tar.add(tmp_path / "Rscript", "lib/ld-linux-x86-64.so.2")
+    made = take(tmp_path / "r.tar.gz", tmp_path / "c", test=test)
+    assert made.glibc_needed.startswith("" if kind == "with its own glibc" else "2.")
+    assert bool(made.glibc_needed) == (kind != "with its own glibc") and made.glibc == ""
+
+
+def test_the_cpu_that_an_archive_needs_is_read(tmp_path: Path) -> None:
+    """Also of one of ours, given by a colleague, that nobody tries here."""
+    program = shutil.which("sh")
+    assert program
+    data = with_cpu_level(Path(program).read_bytes(), 3)
+    for name, files in {
+        "ours": {"lib/system/libc.so.6": data, "lib/system/ld-linux-x86-64.so.2": data},
+        "other": {"lib/libx.so": data},
+    }.items():
+        with tarfile.open(tmp_path / f"{name}.tar.gz", "w:gz") as tar:
+            for one, content in {"bin/Rscript": STARTED.encode(), **files}.items():
+                info = tarfile.TarInfo(one)
+                info.size, info.mode = len(content), 0o755
+                tar.addfile(info, io.BytesIO(content))
+        made = take(tmp_path / f"{name}.tar.gz", tmp_path / "c", test=False)
+        assert made.microarch == "x86_64-v3", name
+
+
+def with_cpu_level(data: bytes, level: int) -> bytes:
+    """A binary that says which CPU it needs: its PT_NOTE becomes one with that property.
+
+    Source: the x86-64 psABI, GNU_PROPERTY_X86_ISA_1_NEEDED (0xc0008002).
+    """
+    raw = bytearray(data)
+    start, size, count = (
+        struct.unpack_from("<Q", raw, 32)[0],
+        *struct.unpack_from("<HH", raw, 54),
+    )
+    note = struct.pack("<III4sIII4x", 4, 16, 5, b"GNU\0", 0xC0008002, 4, (1 << level) - 1)
+    for at in range(start, start + size * count, size):
+        if struct.unpack_from("<I", raw, at)[0] in (4, 0x6474E553):  # PT_NOTE, PT_GNU_PROPERTY
+            struct.pack_into("<Q", raw, at + 8, len(raw))
+            struct.pack_into("<QQ", raw, at + 32, len(note), len(note))
+    return bytes(raw) + note
+
+
+def test_the_copy_is_what_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody writes the archive again while it is taken: nothing that was not looked at goes."""
+    path = tarball(tmp_path / "e.tar.gz", {"bin/Rscript": STARTED})
+    evil = tarball(tmp_path / "f.tar.gz", {"bin/Rscript": STARTED, "/etc/x": "x"}).read_bytes()
+    copied = given._copied
+
+    def then_changed(source: Path, shop: Path) -> Archive:
+        done = copied(source, shop)
+        source.write_bytes(evil)
+        return done
+
+    monkeypatch.setattr(given, "_copied", then_changed)
+    with pytest.raises(PackingError, match="changed while it was copied"):
+        take(path, tmp_path / "c")
+    path.write_bytes(evil)
+    monkeypatch.setattr(given, "_copied", copied)
+    listing = given.read_listing
+
+    def before_listing(copy: Path, named: Path) -> object:
+        path.write_bytes(b"something else")
+        return listing(copy, named)
+
+    monkeypatch.setattr(given, "read_listing", before_listing)
+    with pytest.raises(PackingError, match="/etc/x would be unpacked outside"):
+        take(path, tmp_path / "c")
 
 
 def bad(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
+    return path
+
+
+def special(path: Path, kind: bytes, target: str) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, of_kind in (("bin/python", tarfile.REGTYPE), ("odd", kind)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = of_kind, target if name == "odd" else ""
+            tar.addfile(info)
     return path
 
 
@@ -182,6 +262,43 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str, str]] = {
         ),
         "bin/python is a link to /usr/bin/python3, which is not in the archive",
         "{prefix: DIR}",
+    ),
+    "absolute link": (
+        lambda p: tarball(p / "e.tar.gz", {"bin/python": "x"}, {"share/x": "/etc/passwd"}),
+        "share/x is a link that leads out of the archive, to /etc/passwd",
+        "cp -rL",
+    ),
+    "link with dots": (
+        lambda p: tarball(p / "e.tar.gz", {"bin/python": "x"}, {"share/x": "../../x"}),
+        "share/x is a link that leads out",
+        "cp -rL",
+    ),
+    "link through links": (
+        lambda p: tarball(
+            p / "e.tar.gz", {"bin/python": "x"}, {"a/b/top": "../..", "a/b/out": "top/../x"}
+        ),
+        "a/b/out is a link that leads out",
+        "cp -rL",
+    ),
+    "through a link": (
+        lambda p: tarball(p / "e.tar.gz", {"bin/python": "x", "l/x": "x"}, {"l": "bin"}),
+        "l/x would be unpacked through the link l",
+        "tar -C",
+    ),
+    "hard link": (
+        lambda p: special(p / "e.tar.gz", tarfile.LNKTYPE, "../../etc/passwd"),
+        "odd is a link to a file outside",
+        "tar -C",
+    ),
+    "device": (
+        lambda p: special(p / "e.tar.gz", tarfile.CHRTYPE, ""),
+        "odd is a device or a pipe",
+        "tar -C",
+    ),
+    "xz": (
+        lambda p: bad(p / "e.tar.xz", b"\xfd7zXZ\0...."),
+        "packed with xz",
+        "`xz -dc e.tar.xz | gzip > env.tar.gz`",
     ),
     "does not start": (
         lambda p: tarball(p / "e.tar.gz", {"bin/python": "#!/home/alice/env/bin/python9\n"}),
@@ -241,10 +358,40 @@ def test_a_project_is_installed_and_its_folder_stays_clean(tmp_path: Path) -> No
     root = unpack(made.path, tmp_path / "u")
     assert run(root / "bin/tiny", PATH="/usr/bin:/bin") == "tiny []\n"
     assert known_environment(how, Path("/"), tmp_path / "c") == made
-    (file.parent / "data/large.bin").write_text("not part of it")
+    (file.parent / "build/lib.x").mkdir(parents=True)
+    (file.parent / "build/lib.x/old.py").write_text("not part of it")
     assert known_environment(how, Path("/"), tmp_path / "c") == made
     (file.parent / "backend.py").write_text(BACKEND + "# changed\n")
     assert known_environment(how, Path("/"), tmp_path / "c") is None
+
+
+def test_all_of_a_project_is_copied_but_what_is_known_not_to_belong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top = tmp_path / "p"
+    belongs = [
+        "data/table.csv", "inputs/__init__.py", "build/backend.py", "dist/readme", "results/r.txt",
+        "env/config.toml", "batches/make.py", "src/pkg/data/x",
+    ]  # fmt: skip
+    not_part = [
+        ".git/x", ".venv/x", "env2/pyvenv.cfg", "env2/x", "build2/__pycache__/x.pyc",
+        "outputs/a.npy", "x.egg-info/PKG-INFO", "src/node_modules/x",
+    ]  # fmt: skip
+    for name in (*belongs, *not_part):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text("x")
+    (top / "outputs/a.npy").write_bytes(os.urandom(5000))
+    monkeypatch.setattr(projects, "LARGE", 4097)
+    found = {one.name for one in projects._project_members(top) if one.source}
+    assert found == set(belongs)
+    assert projects.large_data(top) == [top / "outputs"]
+    for name in ("build/backend.py", "dist/readme", "batches/make.py"):
+        (top / name).unlink()
+    for name in ("build/lib.linux/x", "dist/p-1.0.tar.gz", "batches/p-2026/sweep.yaml"):
+        (top / name).parent.mkdir(parents=True) if not (top / name).parent.exists() else None
+        (top / name).write_text("x")
+    left = {one.name for one in projects._project_members(top) if one.source}
+    assert left == found - {"build/backend.py", "dist/readme", "batches/make.py"}
 
 
 def test_a_project_that_is_no_package_gives_its_dependencies(tmp_path: Path) -> None:
@@ -355,7 +502,8 @@ def test_missing_modules_are_those_that_are_nowhere() -> None:
     assert missing({"numpy", "util", "waves", "torch"}, ("numpy",), ["util.py", "l/waves"]) == [
         "torch"
     ]
-    assert missing({"torch"}, ()) == []
+    assert missing({"torch"}, None) == []
+    assert missing({"torch"}, ()) == ["torch"]  # an environment without packages
 
 
 def test_only_what_a_job_never_needs_is_stripped() -> None:
@@ -367,7 +515,7 @@ def test_only_what_a_job_never_needs_is_stripped() -> None:
     }  # fmt: skip
     needed = {
         f"{site}/numpy/testing/__init__.py", f"{site}/include.py", f"{site}/x/include/__init__.py",
-        f"{site}/triton/backends/include/cuda.h", "bin/test", f"{site}/x/test.py", "lib/libz.so.1",
+        "bin/test", f"{site}/x/test.py", "lib/libz.so.1",
         f"{site}/x/stub.pyi", f"{site}/x/data.bin",
     }  # fmt: skip
     members = [

@@ -160,7 +160,9 @@ SINGULARITY_IMAGE_EXPR = ifThenElse(isUndefined(ContainerImage), "{image}", unde
 SINGULARITY_TARGET_DIR = /srv
 STARTER_NESTED_SCRATCH = False
 # --home only names HOME: with --no-home nothing is mounted there, and /srv is the scratch folder.
-SINGULARITY_EXTRA_ARGUMENTS = --no-home --home /tmp:/srv --env {variables}
+# An image of the job's own keeps its PATH. (An expression, of machine and job; 25.14.)
+SINGULARITY_EXTRA_ARGUMENTS = strcat("--no-home --home /tmp:/srv --env TZ=UTC", \
+    ifThenElse(isUndefined(ContainerImage), ",PATH={path}", ""))
 MOUNT_UNDER_SCRATCH = /tmp, /var/tmp
 # Apptainer loses a TERM that comes while it starts a container; KILL comes after so many seconds.
 MachineMaxVacateTime = 20
@@ -174,7 +176,7 @@ STARTD_ATTRS = $(STARTD_ATTRS) GLIDEIN_Site GLIDEIN_ResourceName OSGVO_OS_STRING
 STARTD_ATTRS = $(STARTD_ATTRS) HAS_PYTHON3 HAS_TIMEOUT
 """
 
-OSPOOL_VARIABLES = "PATH=/usr/local/bin:/usr/bin:/bin,TZ=UTC"
+OSPOOL_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def container_lines(program: Path, image: Path | None = None) -> list[str]:
@@ -185,5 +187,5 @@ def container_lines(program: Path, image: Path | None = None) -> list[str]:
     """
     text = CONTAINERS.format(program=program)
     if image is not None:
-        text += OSPOOL.format(image=image, variables=OSPOOL_VARIABLES)
+        text += OSPOOL.format(image=image, path=OSPOOL_PATH)
     return text.splitlines()

@@ -132,8 +132,10 @@ def do_run(options: argparse.Namespace) -> int:
         signal.signal(number, lambda _number, _frame: None)
     remove_stale()
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=short_temp()))
-    with (folder / "in-use").open("w") as lock:
+    with (folder / "new").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # Only now under its name: another that starts would take an unlocked one for stale.
+        (folder / "new").rename(folder / "in-use")
         try:
             pool = start_saying(htcondor, folder, lines)
             return run_in(pool, command)

@@ -18,6 +18,7 @@ from osgbatch.packing.archive import Archive, Member, printable, write_archive
 from osgbatch.packing.environment import cache as kept
 from osgbatch.packing.environment import elf, interpreter, projects, standalone
 from osgbatch.packing.environment import strip as stripping
+from osgbatch.packing.environment.bytecode import bytecode_or_note
 from osgbatch.packing.environment.cache import EnvironmentArchive
 from osgbatch.packing.environment.imports import importable
 from osgbatch.packing.environment.install import make_venv
@@ -32,7 +33,7 @@ from osgbatch.packing.environment.trial import Trial, run_python, try_environmen
 from osgbatch.packing.tree import absolute
 
 KIND = "environment"
-PACKER = "2"
+PACKER = "3"
 """Part of every fingerprint: raise it when the same requirements give another archive."""
 
 TOOLS = ("pip", "setuptools", "wheel")
@@ -193,12 +194,19 @@ def _pack_and_try(
     """
     extra: list[Path] = []
     keep: set[str] = set()
+    bytecode: list[Member] | None = None
+    said: list[str] = []
     for turn in range(1, 5):
         members = _members(installed, extra)
         notes: tuple[str, ...] = ()
         if installed.wanted.strip:
             left = stripping.strip(members, keep)
-            members, notes = left.members, (stripping.note(left.files, left.bytes),)
+            members, notes = left.members, (stripping.note(left.files, left.bytes, left.compiling),)
+        else:
+            if bytecode is None:
+                python = installed.python.executable
+                bytecode = bytecode_or_note(members, python, shop / "bytecode", said)
+            members, notes = members + bytecode, tuple(said)
         archive = write_archive(members, shop / f"built-{turn}", KIND)
         if not installed.wanted.test:
             return archive, (*notes, "not tried before it was sent")

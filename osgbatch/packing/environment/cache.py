@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from osgbatch.errors import PackingError
 from osgbatch.packing.archive import Archive
+from osgbatch.packing.disk_full import full_disk, is_full, told_when_full
+from osgbatch.packing.environment.locks import ALONE, SHARED, Held, take
 
 FOLDER = "environments"
 MANIFEST = "manifest.json"
+PACKING = ".packing.lock"
+"""Shared by all that pack, taken alone to remove what any of them may be using."""
 STALE_SECONDS = 86400
 """Nobody builds for longer: what is older was left by a process that was killed."""
 
@@ -38,6 +40,7 @@ class EnvironmentArchive:
     modules: what can be imported besides the standard library, by top-level names; empty when it
     is not known. kind: as in the spec. made_from: the file or folder, for people.
     lock: the text of a lock file, from which a conda environment can be made again.
+    held: keeps `osgbatch pack clean` from removing the archive; None for what is not in the cache.
     """
 
     path: Path
@@ -55,16 +58,30 @@ class EnvironmentArchive:
     kind: str = ""
     made_from: str = ""
     lock: str = ""
+    held: Held | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def known_modules(self) -> tuple[str, ...] | None:
+        """The modules where they are known, be they none; None for an image."""
+        return self.modules if self.python or self.modules else None
+
+
+_NOT_NOTED = ("path", "held")
 
 
 def read_entry(cache: Path, fingerprint: str) -> EnvironmentArchive | None:
     """The entry of a fingerprint; None when there is none, or it is damaged.
 
-    The archive is hashed again only when its time is not the one that was noted.
+    It is not cleaned away while what is returned is in use. The archive is hashed again only when
+    its time is not the one that was noted.
     """
     folder = cache / FOLDER / fingerprint
     try:
-        noted: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        held = take(folder / MANIFEST, SHARED, create=False)
+        if held is None:
+            return None
+        with open(held.descriptor, encoding="utf-8", closefd=False) as file:
+            noted: dict[str, Any] = json.load(file)
         path = folder / Path(noted["archive"]).name
         status = path.stat()
         entry = EnvironmentArchive(
@@ -83,6 +100,7 @@ def read_entry(cache: Path, fingerprint: str) -> EnvironmentArchive | None:
             kind=noted.get("kind", ""),
             made_from=noted.get("made_from", ""),
             lock=noted.get("lock", ""),
+            held=held,
         )
         if status.st_size != entry.size or entry.fingerprint != fingerprint:
             return None
@@ -98,29 +116,62 @@ def read_entry(cache: Path, fingerprint: str) -> EnvironmentArchive | None:
 def write_entry(cache: Path, built: Path, entry: EnvironmentArchive) -> EnvironmentArchive:
     """Make a built archive the entry of its fingerprint, in place of what was there.
 
-    built: the folder that holds the archive and nothing else; it is moved. Two renames: between
-    them there is no entry, never half a one. Raises PackingError when the disk is full.
+    built: the folder that holds the archive and nothing else; it is moved. Only for whoever has
+    the fingerprint `locked`. There is one whole entry at any time; the archive of the one before
+    stays for as long as somebody uses it. Raises PackingError when the disk is full.
     """
     folder = cache / FOLDER / entry.fingerprint
-    noted = {key: value for key, value in asdict(entry).items() if key != "path"}
-    noted["archive"] = entry.path.name
+    noted = {one.name: getattr(entry, one.name) for one in fields(entry)}
+    noted = {key: value for key, value in noted.items() if key not in _NOT_NOTED}
+    noted["archive"] = _named_by_content(entry)
     noted["mtime_ns"] = entry.path.stat().st_mtime_ns
     text = json.dumps(noted, indent=1, sort_keys=True) + "\n"
     try:
+        entry.path.rename(built / noted["archive"])
         (built / MANIFEST).write_text(text, encoding="utf-8")
+        built.chmod(0o755)
+        _put(built, folder, noted["archive"])
     except OSError as error:
-        raise PackingError(
-            f"the cache cannot be written: {error.strerror}",
-            where=str(cache),
-            fix="Make room there, or let XDG_CACHE_HOME name a folder with more.",
-        ) from error
-    aside = folder.with_name(f".old-{secrets.token_hex(6)}")
-    with contextlib.suppress(FileNotFoundError):
-        folder.rename(aside)
-    built.rename(folder)
-    folder.chmod(0o755)
-    shutil.rmtree(aside, ignore_errors=True)
-    return replace(entry, path=folder / entry.path.name)
+        raise _unwritable(error, cache) from error
+    held = take(folder / MANIFEST, SHARED, create=False)
+    return replace(entry, path=folder / noted["archive"], held=held)
+
+
+def _named_by_content(entry: EnvironmentArchive) -> str:
+    """A name that another archive of the same entry does not have."""
+    name, digest = entry.path.name, entry.sha256[:16]
+    return name if digest in name else f"{entry.path.stem}-{digest}{entry.path.suffix}"
+
+
+def _put(built: Path, folder: Path, archive: str) -> None:
+    """Move an entry to its place: as a whole, or over the one that is there, manifest last."""
+    try:
+        built.rename(folder)
+        return
+    except OSError:
+        if not folder.is_dir():
+            raise
+    try:
+        unused = take(folder / MANIFEST, ALONE, wait=False, create=False)
+    except OSError:  # without a manifest nobody could use it
+        unused = take(folder / f".{MANIFEST}", ALONE)
+    (built / archive).replace(folder / archive)
+    (built / MANIFEST).replace(folder / MANIFEST)
+    if unused is not None:
+        for path in folder.iterdir():
+            if path.name not in (archive, MANIFEST):
+                path.unlink()
+        unused.release()
+
+
+def _unwritable(error: OSError, folder: Path) -> PackingError:
+    if is_full(error):
+        return full_disk(error, folder)
+    return PackingError(
+        f"the cache cannot be written: {error.strerror}",
+        where=str(folder),
+        fix="Let XDG_CACHE_HOME name a folder that you can write to.",
+    )
 
 
 def entry_of(archive: Archive, **facts: Any) -> EnvironmentArchive:
@@ -131,44 +182,64 @@ def entry_of(archive: Archive, **facts: Any) -> EnvironmentArchive:
 
 
 @contextlib.contextmanager
+def packing(cache: Path) -> Iterator[None]:
+    """Keep what all packing shares, and what is just being built, from being cleaned away."""
+    folder = cache / FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = take(folder / PACKING, SHARED)
+    except OSError as error:
+        raise _unwritable(error, folder) from error
+    try:
+        yield
+    finally:
+        if held is not None:
+            held.release()
+
+
+@contextlib.contextmanager
 def locked(cache: Path, fingerprint: str) -> Iterator[bool]:
     """Let one process at a time build a fingerprint; gives whether we had to wait.
 
     Where the file system has no locks two may build at once: the later one's entry stays.
     """
-    folder = cache / FOLDER
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / f".{fingerprint}.lock").open("w")
-    except OSError as error:
-        raise PackingError(
-            f"the cache cannot be written: {error.strerror}",
-            where=str(folder),
-            fix="Let XDG_CACHE_HOME name a folder that you can write to.",
-        ) from error
-    with lock as file:
-        waited = False
+    path = cache / FOLDER / f".{fingerprint}.lock"
+    with packing(cache):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waited = True
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            pass
-        yield waited
+            held = take(path, ALONE, wait=False)
+            waited = held is None
+            held = held or take(path, ALONE)
+        except OSError as error:
+            raise _unwritable(error, path.parent) from error
+        try:
+            yield waited
+        finally:
+            if held is not None:
+                held.release()
 
 
 @contextlib.contextmanager
 def workshop(cache: Path) -> Iterator[Path]:
-    """A folder beside the entries to build in; removed, a killed builder's the next time."""
+    """A folder beside the entries to build in; removed, a killed builder's the next time.
+
+    Whatever fails in it because the disk is full is told as one FullDiskError.
+    """
     folder = cache / FOLDER
-    for left in (*folder.glob(".build-*"), *folder.glob(".old-*")):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > STALE_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
-    shop = tempfile.TemporaryDirectory(prefix=".build-", dir=folder, ignore_cleanup_errors=True)
-    with shop as name:
-        yield Path(os.path.realpath(name))
+    with packing(cache):
+        for left in (*folder.glob(".build-*"), *folder.glob(".old-*")):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
+        try:
+            shop = tempfile.TemporaryDirectory(
+                prefix=".build-", dir=folder, ignore_cleanup_errors=True
+            )
+        except OSError as error:
+            raise _unwritable(error, folder) from error
+        with shop as name:
+            real = Path(os.path.realpath(name))
+            with told_when_full(cache, measured=real):
+                yield real
 
 
 def file_sha256(path: Path) -> str:

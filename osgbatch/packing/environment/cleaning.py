@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
+import re
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from osgbatch.packing.environment.cache import FOLDER, MANIFEST, STALE_SECONDS
+from osgbatch.packing.environment.cache import FOLDER, MANIFEST, PACKING, STALE_SECONDS
+from osgbatch.packing.environment.locks import ALONE, Held, take
+
+OURS = {"conda": "downloads", "libraries": "libraries"}
+"""The folders of the cache besides that of environments, and their kinds."""
+_FINGERPRINT = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
+_LEFTOVER = re.compile(r"\.(build|old)-")
 
 
 @dataclass(frozen=True)
@@ -20,8 +27,9 @@ class Kept:
     """One thing in the cache.
 
     kind: as in a spec; "downloads" for packages that environments are made from, "libraries",
-    "leftover" for what a killed osgbatch left, "damaged" for what cannot be used. size: bytes on
-    disk. made: when, and used: when last, in seconds since 1970. made_from: what the user named.
+    "leftover" for what a killed osgbatch left, "damaged" for what cannot be used, "unknown" for
+    what is not osgbatch's and never removed. size: bytes on disk. made: when, and used: when last,
+    in seconds since 1970. made_from: what the user named.
     """
 
     name: str
@@ -38,26 +46,27 @@ class Kept:
 def kept_things(cache: Path) -> list[Kept]:
     """Everything in the cache, the last used first; nothing when there is no cache."""
     found = []
-    for path in _children(cache / FOLDER):
-        if path.is_dir():
-            found.append(_entry(path))
-    for path in _children(cache):
-        if path.is_dir() and path.name != FOLDER:
-            made = path.stat().st_mtime
-            kind = path.name if path.name in ("libraries", "images") else "downloads"
+    for path in _folders(cache / FOLDER):
+        found.append(_entry(path))
+    for path in _folders(cache):
+        if path.name != FOLDER:
+            made = path.lstat().st_mtime
+            kind = "unknown" if path.is_symlink() else OURS.get(path.name, "unknown")
             found.append(Kept(path.name, path, kind, _size(path), made, made))
     return sorted(found, key=lambda one: (-one.used, one.name))
 
 
-def _children(folder: Path) -> list[Path]:
+def _folders(folder: Path) -> list[Path]:
     try:
-        return sorted(folder.iterdir())
+        return sorted(path for path in folder.iterdir() if path.is_dir())
     except OSError:
         return []
 
 
 def _entry(path: Path) -> Kept:
-    made = path.stat().st_mtime
+    made = path.lstat().st_mtime
+    if path.is_symlink() or not (_FINGERPRINT.fullmatch(path.name) or _LEFTOVER.match(path.name)):
+        return Kept(path.name, path, "unknown", _size(path), made, made)
     if path.name.startswith("."):
         return Kept(path.name, path, "leftover", _size(path), made, made)
     try:
@@ -90,65 +99,99 @@ def _size(top: Path) -> int:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What was removed, and what was not because another osgbatch is packing it."""
+    """What was removed, what was not because another osgbatch uses it, and what cannot be."""
 
-    removed: list[Kept]
-    busy: list[Kept]
+    removed: list[Kept] = field(default_factory=list)
+    busy: list[Kept] = field(default_factory=list)
+    failed: list[Kept] = field(default_factory=list)
 
 
 def clean(cache: Path, older_s: float, everything: bool = False) -> Cleaned:
     """Remove what was not used for some time, and what is broken; with `everything`, all.
 
-    older_s: seconds. What another osgbatch is just making stays. Raises OSError.
+    older_s: seconds. Packages that environments are made from go with `everything` only: with them
+    the same environment is made again without a network. What another osgbatch is packing, or
+    bringing to a batch folder, stays, and so does what is not osgbatch's.
     """
-    removed: list[Kept] = []
-    busy: list[Kept] = []
+    done = Cleaned()
     now = time.time()
     for one in kept_things(cache):
+        if one.kind == "unknown":
+            continue
         if one.path.parent == cache or one.kind == "leftover":
-            limit = {"leftover": STALE_SECONDS, "libraries": older_s}.get(one.kind, now)
-            wanted = now - one.made > limit
-            with _all_locks(cache) as free:
-                if not (everything or wanted):
+            too_old = one.kind == "libraries" and now - one.made > older_s
+            if everything or too_old or one.kind == "leftover":
+                old = now - one.made > STALE_SECONDS and one.kind == "leftover"
+                with _nobody_packs(cache) as free:
+                    _remove(one, cache, free or old, done)
+        elif everything or one.kind == "damaged" or now - one.used > older_s:
+            with _unused(one.path, cache) as free:
+                if not one.path.exists():  # another `clean` was faster
                     continue
-                if free:
-                    shutil.rmtree(one.path, ignore_errors=True)
-                (removed if free else busy).append(one)
-            continue
-        if not everything and one.kind != "damaged" and now - one.used <= older_s:
-            continue
-        lock = cache / FOLDER / f".{one.name}.lock"
-        with _taken(lock) as free:
-            if free:
-                shutil.rmtree(one.path, ignore_errors=True)
-                lock.unlink(missing_ok=True)
-            (removed if free else busy).append(one)
-    return Cleaned(removed, busy)
+                used = _entry(one.path).used  # it may have been since it was looked at
+                if everything or one.kind == "damaged" or now - used > older_s:
+                    _remove(one, cache, free, done)
+    if everything:
+        _remove_locks(cache)
+    return done
+
+
+def _remove(one: Kept, cache: Path, free: bool, done: Cleaned) -> None:
+    """Give a thing another name, so that nobody finds half of it, and remove it."""
+    if not free:
+        done.busy.append(one)
+        return
+    aside = one.path
+    if one.kind != "leftover":
+        aside = cache / FOLDER / f".old-{secrets.token_hex(6)}"
+        try:
+            aside.parent.mkdir(exist_ok=True)
+            one.path.rename(aside)
+        except FileNotFoundError:
+            return
+        except OSError:
+            done.failed.append(one)
+            return
+    shutil.rmtree(aside, ignore_errors=True)
+    (done.failed if aside.exists() else done.removed).append(one)
+
+
+@contextlib.contextmanager
+def _nobody_packs(cache: Path) -> Iterator[bool]:
+    """Gives whether no osgbatch is packing; none begins meanwhile."""
+    with _taken(cache / FOLDER / PACKING) as free:
+        yield free
+
+
+@contextlib.contextmanager
+def _unused(entry: Path, cache: Path) -> Iterator[bool]:
+    """Gives whether nobody builds an entry or uses it; nobody begins to meanwhile."""
+    with _taken(cache / FOLDER / f".{entry.name}.lock") as unbuilt:
+        if not unbuilt or not (entry / MANIFEST).exists():
+            yield unbuilt
+            return
+        with _taken(entry / MANIFEST) as unused:
+            yield unused
 
 
 @contextlib.contextmanager
 def _taken(lock: Path) -> Iterator[bool]:
     """Take a lock if nobody has it; gives whether it was taken."""
     try:
-        file = lock.open("a")
-    except OSError:
+        held: Held | None = take(lock, ALONE, wait=False, create=lock.name != MANIFEST)
+    except OSError:  # not there: there is nothing that could be used
         yield True
         return
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        except OSError:  # a file system without locks
-            yield True
-        else:
-            yield True
+    yield held is not None
+    if held is not None:
+        held.release()
 
 
-@contextlib.contextmanager
-def _all_locks(cache: Path) -> Iterator[bool]:
-    """Take every lock of the cache; gives whether nobody had one."""
-    with contextlib.ExitStack() as stack:
-        locks = sorted((cache / FOLDER).glob(".*.lock"))
-        taken = [stack.enter_context(_taken(lock)) for lock in locks]
-        yield all(taken)
+def _remove_locks(cache: Path) -> None:
+    """Remove the locks of what is no longer there."""
+    for lock in (cache / FOLDER).glob(".*.lock"):
+        if lock.name == PACKING or (cache / FOLDER / lock.name[1:-5]).exists():
+            continue
+        with _taken(lock) as free, contextlib.suppress(OSError):
+            if free:
+                lock.unlink()

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,20 +17,23 @@ from osgbatch.packing.archive import Archive, Member, printable, write_archive
 from osgbatch.packing.environment import cache as kept
 from osgbatch.packing.environment import conda_elf, conda_install, interpreter, strip
 from osgbatch.packing.environment.build import unpacked
+from osgbatch.packing.environment.bytecode import bytecode_or_note
 from osgbatch.packing.environment.cache import EnvironmentArchive
 from osgbatch.packing.environment.conda_files import META, pack_conda_prefix
-from osgbatch.packing.environment.conda_lock import Lock, Package, lock_text, read_lock
+from osgbatch.packing.environment.conda_lock import Lock, Package, incomplete, lock_text, read_lock
 from osgbatch.packing.environment.conda_pip import install_with_pip, pip_facts
 from osgbatch.packing.environment.conda_program import create_with_program, wished_program
 from osgbatch.packing.environment.conda_spec import CondaSpec, read_conda_spec
 from osgbatch.packing.environment.conda_unpack import UNPACK
 from osgbatch.packing.environment.imports import importable
 from osgbatch.packing.environment.packages import Distribution, distributions, top_modules
-from osgbatch.packing.environment.trial import SECONDS, Trial, run_python, try_environment
+from osgbatch.packing.environment.r_scripts import r_packages
+from osgbatch.packing.environment.trial import Trial, run_program
+from osgbatch.packing.environment.trial_r import failing, try_languages
 from osgbatch.packing.tree import absolute
 
 KIND = "environment"
-PACKER = "conda 2"
+PACKER = "conda 3"
 """Part of every fingerprint: raise it when the same file gives another archive."""
 SHOWN = 5
 
@@ -81,6 +83,8 @@ def conda_archive(
     """
     spec = read_conda_spec(absolute(file), wanted)
     lock = read_lock(locked, conda_install.subdir()) if locked is not None else None
+    if lock is not None:
+        conda_install.check_lock(lock, spec)
     fingerprint = _fingerprint(wanted, spec, lock)
     found = None if refresh else kept.read_entry(cache, fingerprint)
     if found is not None:
@@ -131,7 +135,7 @@ def _build(
     with kept.workshop(cache) as shop:
         prefix = shop / "env"
         if lock is not None:
-            packages = conda_install.install_locked(lock, prefix, cache, say)
+            packages = conda_install.install_locked(lock, spec, prefix, cache, say)
             notes = [*spec.notes]
         elif wished_program():
             packages, notes = create_with_program(spec, prefix, shop, say)
@@ -145,11 +149,12 @@ def _build(
         archive, members, found = _pack_and_try(wanted, built, shop, spec.file, say)
         needs = conda_elf.needs(prefix, [prefix / one.name for one in members if one.source])
         notes = [*notes, *found, *_needs_notes(needs)]
+        notes += filter(None, [incomplete(packages)])
         by_pip = [f"{one.name}=={one.version}" for one in built.pip]
         by_conda = [f"{one.name}=={one.version}" for one in packages]
         entry = kept.entry_of(
             archive,
-            python=interpreter.describe(built.python).version,
+            python=interpreter.describe(built.python).version if built.python.exists() else "",
             packages=tuple(sorted((*by_conda, *by_pip))),
             glibc_needed=needs.glibc,
             microarch=_microarch(packages, needs.level),
@@ -171,7 +176,10 @@ def _pack_and_try(
     while True:
         notes: list[str] = []
         members = packed_members(wanted, built.prefix, keep, notes)
-        archive = write_archive(members, shop / f"built-{len(keep)}", KIND)
+        bytecode: list[Member] = []
+        if not wanted.strip:
+            bytecode = bytecode_or_note(members, built.python, shop / "bytecode", notes)
+        archive = write_archive([*members, *bytecode], shop / f"built-{len(keep)}", KIND)
         if not wanted.test:
             return archive, members, [*notes, "not tried before it was sent"]
         say("trying the environment at another path")
@@ -200,7 +208,7 @@ def packed_members(
 
     members = pack_conda_prefix(prefix, notes.append, amend)
     if wanted.strip:
-        notes.append(strip.note(left.files, left.bytes))
+        notes.append(strip.note(left.files, left.bytes, left.compiling))
     return members
 
 
@@ -216,6 +224,7 @@ def _described(spec: CondaSpec, prefix: Path, packages: list[Package]) -> _Built
         owned.update(noted["files"])
         requested = noted["name"] in spec.names
         modules = () if noted["name"] == "python" else top_modules(files)
+        modules += r_packages(noted["files"]) if noted["name"] != "r-base" else ()
         conda.append(Distribution(noted["name"], noted["version"], requested, modules))
     folders = {
         _plain(name[len(below) :].partition("/")[0]) for name in owned if ".dist-info/" in name
@@ -267,32 +276,16 @@ def _tried(wanted: Environment, built: _Built, archive: Archive, folder: Path) -
         broken = put_right(root)
         if broken:
             return Trial({}, (), broken)
-        return try_environment(root, sorted(modules | set(wanted.imports)), scratch)
+        return try_languages(root, sorted(modules | set(wanted.imports)), scratch)
     finally:
         away.rename(built.prefix)
 
 
 def put_right(root: Path) -> str:
     """Run conda-unpack in an unpacked environment, as the shim does; why it failed, or nothing."""
-    try:
-        done = subprocess.run(
-            [str(root / UNPACK)],
-            env={"PATH": "/usr/bin:/bin"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"conda-unpack took more than {SECONDS} s"
-    except OSError as error:
-        return f"conda-unpack does not start: {error.strerror}"
-    if done.returncode == 0:
-        return ""
-    return f"conda-unpack: {done.stdout.strip().rpartition(chr(10))[2] or done.returncode}"
+    # conda-pack's own starts with `env python`: as in the shim, that is the environment's
+    done = run_program([str(root / UNPACK)], root, {"PATH": f"{root}/bin:/usr/bin:/bin"})
+    return "" if done.code == 0 else f"conda-unpack: {done.said or done.code}"
 
 
 def _judge(trial: Trial, wanted: Environment, built: _Built, shop: Path, file: Path) -> None:
@@ -306,8 +299,7 @@ def _judge(trial: Trial, wanted: Environment, built: _Built, shop: Path, file: P
         )
     if not trial.failed:
         return
-    before = run_python(built.python, sorted(trial.failed), shop)
-    broken_before = set() if isinstance(before, str) else set(before.failed)
+    broken_before = failing(built.prefix, trial.failed, shop)
     for module in wanted.imports:
         if module in trial.failed:
             raise PackingError(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Coroutine, Sequence
@@ -13,8 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from osgbatch.errors import OsgbatchError, PackingError, SpecError
+from osgbatch.model import Place
 from osgbatch.packing.archive import printable
+from osgbatch.packing.disk_full import full_disk, is_full
 from osgbatch.packing.environment.cache import file_sha256
+from osgbatch.packing.environment.conda_access import login_advice, secret_addresses, with_secrets
 from osgbatch.packing.environment.conda_files import without_secrets
 from osgbatch.packing.environment.conda_lock import Lock, Package
 from osgbatch.packing.environment.conda_spec import CondaSpec
@@ -30,6 +35,11 @@ FOLDER = "conda"
 OLDEST_GLIBC = "2.28"
 """What packages are chosen for first, where this machine's is newer: EL8's, the oldest there is."""
 PORTABLE_CPU = "x86_64"
+TIMES_PACKED = 9
+"""What packing takes, in sizes of the packages: they are kept unpacked, then the environment is
+packed, and unpacked for a trial. Packages of scientific Python are some 3.5 times as large
+unpacked."""
+_REQUIREMENT = re.compile(r"([A-Za-z0-9][\w.-]*?)(?:\s*\[.*\])?\s*(?:[=<>!~].*|;.*)?")
 
 
 class _ChannelError(PackingError):
@@ -45,21 +55,77 @@ def solve_and_install(
     Raises PackingError with the solver's explanation, or with what cannot be read.
     """
     say(f"solving {spec.file.name}")
-    records, notes = _run(_solve(spec, cache / FOLDER))
+    records, notes = _run(_solve(spec, _own_folder(cache)))
     return _installed(records, prefix, spec.file, cache, say), notes
 
 
-def install_locked(lock: Lock, prefix: Path, cache: Path, say: Say) -> list[Package]:
-    """Install what a lock file lists. Raises PackingError when a package cannot be had."""
+def install_locked(
+    lock: Lock, spec: CondaSpec, prefix: Path, cache: Path, say: Say
+) -> list[Package]:
+    """Install what a lock file lists; with the logins of the channels that the spec names.
+
+    Raises PackingError when a package cannot be had, SpecError when one is not as the spec wants.
+    """
     try:
-        records = _run(_locked_records(lock, cache / FOLDER))
+        records = _run(_locked_records(lock, spec, _own_folder(cache)))
     except Exception as error:
+        if is_full(error):
+            raise full_disk(error, cache) from error
+        said = _said(error)
         raise PackingError(
-            f"a package of the lock file cannot be had: {_said(error)}",
+            f"a package of the lock file cannot be had: {said}",
             where=printable(str(lock.file)),
-            fix="Pack without --locked, which chooses among the packages that there are now.",
+            fix=login_advice(said)
+            or "Pack without --locked, which chooses among the packages that there are now.",
         ) from error
+    _check_versions(records, spec, lock)
     return _installed(records, prefix, lock.file, cache, say)
+
+
+def check_lock(lock: Lock, spec: CondaSpec) -> None:
+    """Raise SpecError when a spec asks for what a lock file lacks."""
+    pip = {_plain(line.partition("==")[0]) for line in lock.pip}
+    asked = [(name, place, name in lock.names) for name, place in spec.named]
+    for line in spec.pip:
+        match = _REQUIREMENT.fullmatch(line.text)
+        if match:
+            place = Place(printable(str(line.file)), line.number, 1)
+            asked.append((match[1], place, _plain(match[1]) in pip))
+    for name, place, is_there in asked:
+        if not is_there:
+            raise SpecError(
+                f"the lock file, {printable(lock.file.name)}, lacks {name}",
+                place,
+                fix="Pack once without --locked: that writes a lock file with it.",
+            )
+
+
+def _check_versions(records: list[RepoDataRecord], spec: CondaSpec, lock: Lock) -> None:
+    from rattler import MatchSpec, NamelessMatchSpec
+
+    by_name = {record.name.normalized: record for record in records}
+    for text, (name, place) in zip(spec.specs, spec.named, strict=True):
+        wish = NamelessMatchSpec.from_match_spec(MatchSpec(text.rpartition("::")[2], strict=False))
+        if not wish.matches(by_name[name]):
+            raise SpecError(
+                f"the lock file, {printable(lock.file.name)}, has {name} {by_name[name].version}",
+                place,
+                fix="Pack once without --locked: that writes a lock file with what you want.",
+            )
+
+
+def _plain(name: str) -> str:
+    """A package's name as pip compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _own_folder(cache: Path) -> Path:
+    """The folder for packages, which only the user reads: it has channels' addresses in full."""
+    folder = cache / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):
+        folder.chmod(0o700)
+    return folder
 
 
 def _installed(
@@ -67,8 +133,11 @@ def _installed(
 ) -> list[Package]:
     say(f"installing {len(records)} conda packages")
     try:
-        _run(_install(records, prefix, cache / FOLDER))
+        _run(_install(records, prefix, _own_folder(cache)))
     except Exception as error:
+        if is_full(error):
+            packed = sum(record.size or 0 for record in records)
+            raise full_disk(error, cache, needs=TIMES_PACKED * packed) from error
         raise PackingError(
             f"the packages cannot be installed: {_said(error)}",
             where=printable(str(file)),
@@ -99,6 +168,8 @@ async def _solve(spec: CondaSpec, cache: Path) -> tuple[list[RepoDataRecord], li
     try:
         return await _solve_with_python(spec, Gateway(cache_dir=lists, client=client))
     except _ChannelError as error:
+        if is_full(error):
+            raise full_disk(error, cache.parent) from error
         old = SourceConfig(cache_action="force-cache-only")
         try:
             records, notes = await _solve_with_python(
@@ -113,12 +184,12 @@ async def _solve(spec: CondaSpec, cache: Path) -> tuple[list[RepoDataRecord], li
 async def _solve_with_python(
     spec: CondaSpec, gateway: Any
 ) -> tuple[list[RepoDataRecord], list[str]]:
-    """Python is there in any case: it puts the environment right where it is unpacked."""
+    """Python or R is there in any case: beside R alone, sh puts the environment right."""
     specs, notes = list(spec.specs), list(spec.notes)
     if spec.pip and "python" not in spec.names:
         specs.append("python")
     records = await _solve_either(spec, specs, gateway)
-    if not any(record.name.normalized == "python" for record in records):
+    if not any(record.name.normalized in ("python", "r-base") for record in records):
         records = await _solve_either(spec, [*specs, "python"], gateway)
         notes.append("Python was added, which puts the environment right where it is unpacked")
     return records, notes
@@ -144,18 +215,21 @@ async def _solve_once(
     from rattler import Channel, solve
     from rattler.exceptions import FetchRepoDataError, GatewayError
 
+    known = secret_addresses(spec.channels)
     try:
         return await solve(
-            sources=[Channel(name) for name in spec.channels],
+            sources=[Channel(with_secrets(name, known)) for name in spec.channels],
             specs=specs,
             gateway=gateway,
             virtual_packages=machine,
         )
     except (GatewayError, FetchRepoDataError) as error:
+        said = _said(error)
         raise _ChannelError(
-            f"a channel cannot be read: {_said(error)}",
+            f"a channel cannot be read: {said}",
             where=printable(str(spec.file)),
-            fix=f"Channels: {', '.join(map(without_secrets, spec.channels))}. Check their names, "
+            fix=login_advice(said)
+            or f"Channels: {', '.join(map(without_secrets, spec.channels))}. Check their names, "
             "and that this machine reaches them.",
         ) from error
 
@@ -213,15 +287,17 @@ async def _install(records: list[RepoDataRecord], prefix: Path, cache: Path) -> 
     )
 
 
-async def _locked_records(lock: Lock, cache: Path) -> list[RepoDataRecord]:
+async def _locked_records(lock: Lock, spec: CondaSpec, cache: Path) -> list[RepoDataRecord]:
     """What the installer has to know of locked packages: from the packages themselves."""
     from rattler import Client, PackageRecord, RepoDataRecord
     from rattler.package_streaming import extract, fetch_raw_package_file_from_url
 
     client = Client.default_client()
+    known = secret_addresses(spec.channels)
     found = []
     with tempfile.TemporaryDirectory() as scratch:
-        for url, sha256 in lock.packages:
+        for listed, sha256 in lock.packages:
+            url = with_secrets(listed, known)
             name = url.rpartition("/")[2]
             stem = name.removesuffix(".conda").removesuffix(".tar.bz2")
             index = cache / "packages" / stem / "info" / "index.json"

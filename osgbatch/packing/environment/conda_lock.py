@@ -13,6 +13,10 @@ from osgbatch.packing.archive import printable
 _PACKAGE = re.compile(r"(\S+/[^/\s]+(?:\.conda|\.tar\.bz2))#(?:sha256:)?([0-9a-f]{64})")
 
 
+LOCK_HEAD = "# What an environment was made of: osgbatch makes it again with --locked."
+_INCOMPLETE = "# no address or no checksum is known of:"
+
+
 @dataclass(frozen=True)
 class Package:
     """An installed package, as a lock file has it. url: without password and token."""
@@ -33,6 +37,11 @@ class Lock:
     packages: tuple[tuple[str, str], ...]
     pip: tuple[str, ...]
 
+    @property
+    def names(self) -> set[str]:
+        """The names of its packages."""
+        return {url.rpartition("/")[2].rsplit("-", 2)[0] for url, _ in self.packages}
+
 
 def lock_text(packages: Sequence[Package], pip: Sequence[str], platform: str) -> str:
     """The text of a lock file, in conda's explicit format.
@@ -40,13 +49,28 @@ def lock_text(packages: Sequence[Package], pip: Sequence[str], platform: str) ->
     pip: `name==version` of what pip installed, which conda overlooks.
     """
     lines = [
-        "# What an environment was made of: osgbatch makes it again with --locked.",
+        LOCK_HEAD,
         f"# platform: {platform}",
         "@EXPLICIT",
     ]
-    lines += [f"{one.url}#sha256:{one.sha256}" for one in packages]
+    for one in packages:
+        whole = one.url and one.sha256
+        lines.append(f"{one.url}#sha256:{one.sha256}" if whole else f"{_INCOMPLETE} {_known(one)}")
     lines += [f"# pip: {one}" for one in pip]
     return "\n".join(lines) + "\n"
+
+
+def _known(package: Package) -> str:
+    return f"{package.name}=={package.version}"
+
+
+def incomplete(packages: Sequence[Package]) -> str:
+    """A note about packages that a lock file cannot bring back; empty when it brings all."""
+    lacking = [_known(one) for one in packages if not (one.url and one.sha256)]
+    if not lacking:
+        return ""
+    more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+    return f"--locked cannot use the lock file: {_INCOMPLETE[2:]} {', '.join(lacking[:3])}{more}"
 
 
 def read_lock(file: Path, platform: str) -> Lock:
@@ -71,6 +95,13 @@ def read_lock(file: Path, platform: str) -> Lock:
             f"the lock file is for {said[0]}, and this machine is {platform}",
             where=where,
             fix="Pack on a machine like that one, or without --locked.",
+        )
+    lacking = [line for line in lines if line.startswith(_INCOMPLETE)]
+    if lacking:
+        raise PackingError(
+            f"the lock file cannot be used: {lacking[0][2:]}",
+            where=f"{where}:{lines.index(lacking[0]) + 1}",
+            fix="Pack without --locked, once with OSGBATCH_CONDA unset: that writes a whole one.",
         )
     pip = tuple(line.partition(":")[2].strip() for line in lines if line.startswith("# pip:"))
     packages = []

@@ -46,7 +46,8 @@ def create_with_program(
         )
     notes = list(spec.notes)
     specs = list(spec.specs)
-    if "python" not in spec.names:
+    is_r = any(name == "r-base" or name.startswith("r-") for name in spec.names)
+    if "python" not in spec.names and (spec.pip or not is_r):  # R alone is put right by sh
         specs.append("python")
         notes.append("Python was added, which puts the environment right where it is unpacked")
     file = shop / "conda.yml"

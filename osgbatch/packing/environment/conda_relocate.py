@@ -56,6 +56,8 @@ def restored(
     return candidate if hashlib.sha256(candidate).hexdigest() == sha256 else None
 
 
+_HOME_OF_R = re.compile(rb"^(R_[A-Z]+_DIR=)(/[^\s'\"]*)$", re.MULTILINE)
+"""In R's wrapper, where the shell would split a path with blanks."""
 _LONG_START = re.compile(
     rb"^#!/bin/sh\n'''exec' \"[^\n\"]*python[^\n\"/]*\"[^\n]* \"\$0\" \"\$@\" #'''\n"
 )
@@ -66,10 +68,12 @@ def started_beside(data: bytes, name: str, placeholder: str) -> bytes:
     """A program in bin/ that starts with the interpreter beside it, wherever that is.
 
     Python's are started by a relative path; those of other interpreters, as conda-pack does it, by
-    PATH, in which the environment stands first.
+    PATH, in which the environment stands first. R's wrapper gets quotes around its path.
     """
     from conda_pack.core import rewrite_shebang
 
+    if name in ("bin/R", "lib/R/bin/R"):
+        data = _HOME_OF_R.sub(rb"\1'\2'", data)
     if not name.startswith("bin/") or not data.startswith(b"#!"):
         return data
     moved = relocate_script(data, Path(placeholder))

@@ -45,6 +45,11 @@ class CondaSpec:
         found = (_NAME.match(spec) for spec in self.specs)
         return tuple(match[1].lower() for match in found if match)
 
+    @property
+    def named(self) -> tuple[tuple[str, Place], ...]:
+        """The packages named in it, and where."""
+        return tuple(zip(self.names, self.places, strict=True))
+
 
 def read_conda_spec(file: Path, wanted: Environment = _ANY) -> CondaSpec:
     """Read an environment.yml.

@@ -15,6 +15,11 @@ MODULES = ("/cvmfs/", "/opt/ohpc/", "/opt/apps/", "/sw/", "/software/", "/usr/lo
 """Where module systems keep what they load; EasyBuild's and Lmod's variables name more."""
 FREEZE = "`{python} -m pip freeze > requirements.txt`, then `environment: requirements.txt`."
 
+EXPORT = (
+    "`conda env export -p {prefix} --from-history > environment.yml`, then `environment: "
+    "environment.yml`."
+)
+
 
 @dataclass(frozen=True)
 class Prefix:
@@ -54,6 +59,13 @@ def checked_prefix(path: Path) -> Prefix:
         raise PackingError(what, where=where, fix=_near(path) or "Check the path of prefix.")
     if (path / "conda-meta").is_dir():
         _refuse_others(path, path / "conda-meta", path / "bin" / "python")
+        provider = module_system(Path(os.path.realpath(path)))
+        if provider and (path / "conda-meta").stat().st_uid != os.getuid():
+            raise PackingError(
+                f"this environment is provided by {provider}: it is not yours, and may change",
+                where=where,
+                fix="Make one of your own: " + EXPORT.format(prefix=printable(str(path))),
+            )
         return Prefix(path, is_conda=True)
     config = path / "pyvenv.cfg"
     interpreters = [path / "bin" / name for name in ("python", "python3")]
@@ -141,6 +153,11 @@ def module_system(path: Path) -> str:
     text = f"{path}/"
     if text.startswith("/cvmfs/"):
         return "CVMFS"
+    if text.startswith(("/nix/store/", "/gnu/store/")):
+        return "Nix" if text.startswith("/nix") else "Guix"
+    marks = (one / ".spack/spec.json" for one in (path, *path.parents))
+    if "/spack/opt/spack/" in text or any(mark.is_file() for mark in marks):
+        return "Spack"
     named = [
         value
         for name, value in os.environ.items()
@@ -160,7 +177,7 @@ def _refuse_others(path: Path, mark: Path, python: Path) -> None:
                 where=printable(str(path)),
                 fix="Make one of your own: "
                 + (
-                    "`conda env export -p PREFIX --from-history > environment.yml`."
+                    EXPORT.format(prefix=printable(str(path)))
                     if mark.name == "conda-meta"
                     else FREEZE.format(python=printable(str(path / "bin" / "python")))
                 ),

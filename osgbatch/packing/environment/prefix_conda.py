@@ -8,16 +8,19 @@ from pathlib import Path
 
 from osgbatch.errors import PackingError
 from osgbatch.model import Environment
-from osgbatch.packing.archive import Archive, printable, write_archive
+from osgbatch.packing.archive import Archive, Member, printable, write_archive
 from osgbatch.packing.environment import cache as kept
 from osgbatch.packing.environment import conda_elf, interpreter, strip
 from osgbatch.packing.environment.build import unpacked
+from osgbatch.packing.environment.bytecode import bytecode_or_note
 from osgbatch.packing.environment.cache import EnvironmentArchive
 from osgbatch.packing.environment.conda import KIND, packed_members, put_right
 from osgbatch.packing.environment.conda_files import META
 from osgbatch.packing.environment.imports import importable
 from osgbatch.packing.environment.packages import top_modules
-from osgbatch.packing.environment.trial import Trial, run_python, try_environment
+from osgbatch.packing.environment.r_scripts import r_packages
+from osgbatch.packing.environment.trial import Trial
+from osgbatch.packing.environment.trial_r import failing, try_languages
 
 Say = Callable[[str], None]
 
@@ -35,13 +38,15 @@ def conda_entry(
     packages, modules = _packages(prefix)
     say(f"packing {len(packages)} conda packages")
     python = prefix / "bin" / "python"
-    is_tried = wanted.test and python.exists()
     keep: set[str] = set()
     while True:
         found = list(notes)
         members = packed_members(wanted, prefix, keep, found)
-        archive = write_archive(members, shop / f"built-{len(keep)}", KIND)
-        if not is_tried:
+        bytecode: list[Member] = []
+        if not wanted.strip:
+            bytecode = bytecode_or_note(members, python, shop / "bytecode", found)
+        archive = write_archive([*members, *bytecode], shop / f"built-{len(keep)}", KIND)
+        if not wanted.test:
             break
         say("trying the environment at another path")
         trial = _tried(wanted, archive, modules, shop / f"trial-{len(keep)}")
@@ -83,7 +88,7 @@ def _packages(prefix: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
         except (OSError, ValueError, KeyError, TypeError):
             continue  # what lists the files that travel says what is wrong with it
         if noted["name"] != "python":
-            modules |= set(top_modules(files))
+            modules |= {*top_modules(files), *r_packages(noted["files"])}
     return tuple(packages), tuple(sorted(modules))
 
 
@@ -94,7 +99,7 @@ def _tried(wanted: Environment, archive: Archive, modules: tuple[str, ...], fold
     broken = put_right(root)
     if broken:
         return Trial({}, (), broken)
-    return try_environment(root, sorted({*modules, *wanted.imports}), scratch)
+    return try_languages(root, sorted({*modules, *wanted.imports}), scratch)
 
 
 def _judge(trial: Trial, wanted: Environment, prefix: Path, shop: Path) -> list[str]:
@@ -108,8 +113,7 @@ def _judge(trial: Trial, wanted: Environment, prefix: Path, shop: Path) -> list[
         )
     if not trial.failed:
         return []
-    before = run_python(prefix / "bin" / "python", sorted(trial.failed), shop)
-    broken_before = set() if isinstance(before, str) else set(before.failed)
+    broken_before = failing(prefix, trial.failed, shop)
     for module, said in trial.failed.items():
         if module not in broken_before:
             raise PackingError(

@@ -12,6 +12,7 @@ from typing import Any
 
 from osgbatch.errors import PackingError
 from osgbatch.packing.archive import Member, printable
+from osgbatch.packing.disk_full import is_full, size_below
 from osgbatch.packing.environment import install as installing
 from osgbatch.packing.environment import requirements
 from osgbatch.packing.environment.interpreter import Interpreter
@@ -19,11 +20,10 @@ from osgbatch.packing.tree import is_clutter, tree_members
 
 Say = Callable[[str], None]
 
-NOT_SOURCE = frozenset(
-    {"batches", "build", "data", "dist", "env", "inputs", "node_modules", "outputs", "related"}
-    | {"results", "venv"}
-)
-"""Folders at the top of a project that are not needed to build it, and may be large."""
+DATA = frozenset({"data", "inputs", "outputs", "related", "results"})
+"""Folders at the top of a project that may be data of its user's as well as of the package's."""
+LARGE = 100 * 1024**2
+"""Bytes from which on such a folder is taken for the user's: it is not copied, and that is said."""
 
 
 def is_project(file: Path) -> bool:
@@ -60,6 +60,11 @@ def install(file: Path, venv_python: Path, python: Interpreter, shop: Path, say:
         return
     copy = shop / "project"
     if is_project(file):
+        for path in large_data(file.parent):
+            say(
+                f"not copied in order to build: {printable(path.name)}/, "
+                f"{size_below(path) // 1024**2} MB; a package's own data belong beside its modules"
+            )
         _copy(_project_members(file.parent), copy)
     if is_lock(file):
         _install_lock(file, venv_python, python, copy, say)
@@ -109,14 +114,53 @@ def _text(file: Path) -> str:
 
 
 def _project_members(folder: Path) -> list[Member]:
-    """The files that a project is built from."""
+    """The files that a project is built from: all but those that are known not to belong."""
+    large = {one.name for one in large_data(folder)}
 
     def skip(name: str, is_folder: bool) -> bool:
         return is_clutter(name, is_folder) or (
-            is_folder and (name in NOT_SOURCE or name.endswith(".egg-info"))
+            is_folder and (name in large or _is_product(folder / name, name))
         )
 
     return list(tree_members(folder, "", skip))
+
+
+def large_data(folder: Path) -> list[Path]:
+    """Folders of a project that are taken for its user's data, not the package's."""
+    return [
+        path
+        for name in sorted(DATA)
+        if (path := folder / name).is_dir()
+        and not (path / "__init__.py").exists()
+        and size_below(path) > LARGE
+    ]
+
+
+def _is_product(path: Path, name: str) -> bool:
+    """Whether a folder was made from the project, or is an environment, so that nobody builds it.
+
+    name: its path below the project. What setuptools and the like leave is known by what is in it:
+    a folder of the same name may also be a part of the project.
+    """
+    base = path.name
+    if base == "node_modules" or base.endswith(".egg-info"):
+        return True
+    if (path / "pyvenv.cfg").is_file() or (path / "conda-meta").is_dir():
+        return True
+    if "/" in name:
+        return False
+    within = [child.name for child in path.iterdir()] if path.is_dir() else []
+    if base == "build":
+        return bool(within) and all(_BUILT.match(one) for one in within)
+    if base == "dist":
+        return bool(within) and all(one.endswith((".whl", ".tar.gz", ".zip")) for one in within)
+    if base == "batches":
+        return any((path / one / "sweep.yaml").is_file() for one in within)
+    return False
+
+
+_BUILT = re.compile(r"lib$|lib\.|temp\.|bdist\.|cp3\d+$|scripts-")
+"""What setuptools and meson-python leave in build/."""
 
 
 def _copy(members: list[Member], folder: Path) -> None:
@@ -131,10 +175,12 @@ def _copy(members: list[Member], folder: Path) -> None:
             try:
                 shutil.copy(member.source, target)
             except OSError as error:
+                if is_full(error):
+                    raise
                 raise PackingError(
                     f"it cannot be copied in order to build the project: {error.strerror}",
                     where=printable(str(member.source)),
-                    fix="Make room in the cache, or give yourself the right to read it.",
+                    fix="Give yourself the right to read it.",
                 ) from error
 
 

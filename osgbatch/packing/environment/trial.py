@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,13 +64,21 @@ class Trial:
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack an archive of ours with the tar that is here, as an execution point would."""
+    """Unpack an archive of ours with the tar that is here, as an execution point would.
+
+    Raises CalledProcessError with tar's words, OSError.
+    """
     root = folder / PLACE
     root.mkdir(parents=True)
     command = shutil.which("tar")
     if command:
         subprocess.run(
-            [command, "-xzf", str(archive), "-C", str(root)], check=True, stderr=subprocess.DEVNULL
+            [command, "-xzf", str(archive), "-C", str(root)],
+            env={**os.environ, "LC_ALL": "C"},
+            check=True,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
         )
     else:
         with tarfile.open(archive) as tar:
@@ -114,14 +123,46 @@ class Report:
 
 def run_python(python: Path, modules: list[str], scratch: Path) -> str | Report:
     """Run the trial with one interpreter; what it reports, or why it reports nothing."""
-    command = [str(python), "-c", _TRIAL, json.dumps(modules)]
+    done = run_program(
+        [str(python), "-c", _TRIAL, json.dumps(modules)],
+        scratch,
+        {"PYTHONDONTWRITEBYTECODE": "1"},  # it may be a prefix, which stays as it is
+    )
+    for line in reversed(done.stdout.splitlines()):
+        if line.startswith("osgbatch-trial "):
+            return Report(**json.loads(line.partition(" ")[2]))
+    if done.code is None:
+        return done.said
+    return f"it ended with {done.code}: {done.said or 'it said nothing'}"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of running a program of an unpacked environment.
+
+    code: how it ended, negative for a signal; None when it did not start or took too long.
+    said: the last line of its stderr, else of its stdout, or why there is no code; may be empty.
+    """
+
+    code: int | None
+    stdout: str
+    said: str
+
+
+def run_program(
+    command: Sequence[str], scratch: Path, variables: Mapping[str, str] | None = None
+) -> Ran:
+    """Run a program of an unpacked environment as `env -i` would, for at most `SECONDS`.
+
+    scratch: an existing folder, its working folder and home. variables: besides HOME, TMPDIR and a
+    bare PATH.
+    """
     environment = {"HOME": str(scratch), "TMPDIR": str(scratch), "PATH": "/usr/bin:/bin"}
-    environment["PYTHONDONTWRITEBYTECODE"] = "1"  # it may be a prefix, which stays as it is
     try:
         done = subprocess.run(
-            command,
+            list(command),
             cwd=scratch,
-            env=environment,
+            env={**environment, **(variables or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -130,12 +171,8 @@ def run_python(python: Path, modules: list[str], scratch: Path) -> str | Report:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"importing took more than {SECONDS} s"
+        return Ran(None, "", f"it took more than {SECONDS} s")
     except OSError as error:
-        return f"it does not start: {error.strerror}"
-    for line in reversed(done.stdout.splitlines()):
-        if line.startswith("osgbatch-trial "):
-            return Report(**json.loads(line.partition(" ")[2]))
-    said = done.stderr.strip().splitlines()
-    last = said[-1] if said else "it said nothing"
-    return f"it ended with {done.returncode}: {last}"
+        return Ran(None, "", f"it does not start: {error.strerror}")
+    said = done.stderr.strip() or done.stdout.strip()
+    return Ran(done.returncode, done.stdout, said.rpartition("\n")[2])
