@@ -35,7 +35,7 @@ def delivery_of(plan: Plan, batch: str) -> Delivery | None:
 
         # A server of one's own is named once, in `stash:`.
         stash = plan.stash if plan.stash.kind == "s3" else Stash("s3")
-        stash = replace(stash, url=url)
+        stash = replace(stash, url=url, presigned_s=0)
         store = S3Store(stash)
         next(store.keys_below(store.prefix), None)  # tells of a bucket or keys that are not there
         return Delivery(store.url, stash, store.commands())

@@ -30,6 +30,7 @@ from osgbatch.spec_model import UserPath as UserPath
 from osgbatch.tables import Cell as Cell
 from osgbatch.tables import Column as Column
 from osgbatch.tables import Table as Table
+from osgbatch.urls import file_name
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ class Payload:
     @property
     def file(self) -> str:
         """Its name in the payload folder and in the job's scratch folder."""
-        return self.url.rpartition("/")[2] or self.path.name
+        return file_name(self.url) or self.path.name
 
     def carried(self, initialdir: Path) -> str:
         """Where it arrives, relative to the scratch folder."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osgbatch.errors import SpecError, SpecErrors, StagingError
+from osgbatch.errors import OsgbatchError, SpecError, SpecErrors, StagingError
 from osgbatch.model import Payload, Place, Plan, Profile, Resolved, Resources, Spec, Stash, UserPath
 from osgbatch.planning.checks import missing_files, unknown_names
 from osgbatch.planning.plan import make_plan
 from osgbatch.planning.resolve import resolve
 from osgbatch.spec.load import load_spec
+from osgbatch.spec.units import UnitError, seconds
 from osgbatch.sweep.expand import expand
 
 if TYPE_CHECKING:
@@ -25,12 +26,33 @@ class Choices:
 
     settings: what wins over the spec, `resources.memory=4GB`; fit_pool: group the tasks so that
     the jobs fill the pool's free slots. staging: whether big and shared files go through a stash;
-    the local runner has no use for one.
+    the local runner has no use for one. presigned_s: for how many seconds jobs may fetch by URLs
+    that are signed in advance; 0 for not at all.
     """
 
     settings: Sequence[str] = ()
     fit_pool: bool = False
     staging: bool = True
+    presigned_s: int = 0
+
+
+LONGEST_PRESIGNED_S = 7 * 86_400
+"""For how long S3 takes a signature. Source: AWS Signature Version 4, X-Amz-Expires."""
+
+
+def presigned_seconds(text: str) -> int:
+    """What --allow-presigned says, in seconds; 0 for an empty text. Raises OsgbatchError."""
+    if not text:
+        return 0
+    try:
+        found = seconds(text)
+    except UnitError as error:
+        what = str(error)
+    else:
+        if found <= LONGEST_PRESIGNED_S:
+            return found
+        what = f"{text} is more than the 7 days for which S3 takes a signature"
+    raise OsgbatchError(what, where="--allow-presigned", fix="Write a time such as 2 days.")
 
 
 AS_WRITTEN = Choices()
@@ -44,6 +66,8 @@ def plan_sweep(path: Path, batch_root: Path | None = None, choices: Choices = AS
     except SpecErrors as error:
         raise _in_order([*error.errors, *_more_mistakes(error)], path) from None
     stash = _stash_of(spec) if choices.staging else Stash()
+    if choices.presigned_s and choices.staging:
+        stash = _presigned(stash, choices.presigned_s)
     lister = _Lister(stash)
     try:
         table = expand(spec, lister)
@@ -80,6 +104,17 @@ class _Lister:
 def _stash_of(spec: Spec) -> Stash:
     """The stash that a sweep uses. Raises SpecError when it names a folder that is not there."""
     return stash_here(spec.stash, spec.profile, spec.folder)
+
+
+def _presigned(stash: Stash, lifetime: int) -> Stash:
+    """A bucket whose objects jobs fetch by signed URLs. Raises OsgbatchError for other stashes."""
+    if stash.kind != "s3":
+        raise OsgbatchError(
+            "only URLs of S3 can be signed in advance, and the stash is no bucket",
+            where="--allow-presigned",
+            fix="Leave it out.",
+        )
+    return replace(stash, presigned_s=lifetime)
 
 
 def stash_here(wanted: Stash | None, profile: Profile, folder: Path) -> Stash:

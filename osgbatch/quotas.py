@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from osgbatch import names
 from osgbatch.errors import PackingError, StagingError
 from osgbatch.model import Plan
 from osgbatch.packing.environment import EnvironmentArchive
 from osgbatch.places import cache_folder
-from osgbatch.planned import planned_archives
-from osgbatch.planning.grouping import size
+from osgbatch.planned import longest_s, planned_archives
+from osgbatch.planning.grouping import duration, size
 from osgbatch.planning.placement import environment_why
 from osgbatch.staging.quota import Room, room_left, warnings_of
 from osgbatch.staging.store import quota_command
@@ -24,12 +26,12 @@ BATCHES = "the folder of the batches"
 def look_ahead(plan: Plan, environment: EnvironmentArchive | None, batches: Path) -> list[str]:
     """What is worth a word before a plan is packed and staged; its environment is packed already.
 
-    batches: where the batch folder will be made. Raises PackingError when what will lie there does
-    not fit, StagingError when the token for the stash has expired.
+    batches: the folder in which that of the batch will be made. Raises PackingError when what will
+    lie there does not fit, StagingError when the token for the stash has expired.
     """
     needed = sum(archive.size for archive in planned_archives(plan))
     if environment is not None and not environment_why(plan, environment.size):
-        needed += _copied(environment.path, batches, environment.size)
+        needed += _copied(environment, batches)
     room, where = _room_at_home(plan, batches)
     if not room.fits(needed):
         raise PackingError(
@@ -38,7 +40,11 @@ def look_ahead(plan: Plan, environment: EnvironmentArchive | None, batches: Path
             fix="Make room there, or leave out of `files` and `inputs` what tasks do not need; "
             "nothing was written.",
         )
-    return [*warnings_of(room, needed, where, size), *_of_token(plan)]
+    return [
+        *warnings_of(room, needed, where, size),
+        *_of_token(plan),
+        *_of_signatures(plan, environment),
+    ]
 
 
 def _of_token(plan: Plan) -> Iterator[str]:
@@ -48,16 +54,49 @@ def _of_token(plan: Plan) -> Iterator[str]:
             yield told
 
 
-def _copied(source: Path, batches: Path, count: int) -> int:
-    """What an environment takes in a batch folder: nothing where it is a link to the cache."""
+def _of_signatures(plan: Plan, environment: EnvironmentArchive | None) -> Iterator[str]:
+    """Of URLs that are signed in advance. Raises StagingError when they would be of no use."""
+    lifetime = plan.stash.presigned_s
+    if not lifetime:
+        return
+    longest = longest_s(plan)
+    if lifetime < longest:
+        raise StagingError(
+            f"a job may take {duration(longest)}, and one that is tried again must fetch again",
+            where=f"--allow-presigned {duration(lifetime)}",
+            fix="Write the time within which the whole batch will have ended; 7 days at most.",
+        )
+    if plan.spec.environment.kind == "container" and environment is not None:
+        raise StagingError(
+            "an image cannot be fetched by a URL that is signed in advance",
+            where="--allow-presigned",
+            fix="Use permanent keys, docker://…, or an image that a web server serves.",
+        )
+    until = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + lifetime))
+    yield (
+        "the URLs of what is staged are signed in advance: until "
+        f"{until} whoever may read a job's ad (condor_q -long) can fetch it; jobs that start "
+        "later cannot"
+    )
+
+
+def _copied(environment: EnvironmentArchive, batches: Path) -> int:
+    """What an environment takes in a batch folder: nothing where it is a link.
+
+    It is one to the cache, or to the copy of another batch.
+    """
+    source = environment.path
+    if any(batches.glob(f"*/{names.PAYLOAD}/*-{environment.sha256[:16]}.*")):
+        return 0
     above = batches
     while not above.exists() and above != above.parent:
         above = above.parent
     try:
         linked = source.resolve().is_relative_to(cache_folder().resolve())
-        return 0 if linked and source.stat().st_dev == above.stat().st_dev else count
+        same_disk = source.stat().st_dev == above.stat().st_dev
     except OSError:
-        return count
+        return environment.size
+    return 0 if linked and same_disk else environment.size
 
 
 def _room_at_home(plan: Plan, batches: Path) -> tuple[Room, str]:

@@ -240,7 +240,8 @@ class Stash:
     `pelican` command) or "none". folder: of the kind folder, where it lies; may begin with `~` and
     hold $USER. url: what jobs are given: osdf:///…, http://…, file:///…, s3://bucket/prefix; it
     may hold {folder}. endpoint, region, key_folder: of S3; key_folder: where the two key files are.
-    place: in the spec or the profile; None where there is none.
+    place: in the spec or the profile; None where there is none. presigned_s: for how many seconds
+    jobs may fetch objects by URLs that are signed in advance; 0 where HTCondor signs them.
     """
 
     kind: str = "none"
@@ -250,6 +251,7 @@ class Stash:
     region: str = ""
     key_folder: str = ""
     place: Place | None = None
+    presigned_s: int = 0
 
 
 @dataclass(frozen=True)

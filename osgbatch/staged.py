@@ -86,6 +86,7 @@ def stage_plan(
     payload = _environment_payload(plan, environment)
     environment_placed = bool(placed_payload(plan, payload))
     store = open_store(plan.stash, plan.spec.profile)
+    hold = store.hold()
     named = _named_objects(plan, store)
     if not plan.placed and not environment_placed:
         commands = store.commands() if named else _commands_of_buckets(plan)
@@ -102,13 +103,14 @@ def stage_plan(
     found: dict[Source, list[ObjectFile]] = {}
     environment_url = ""
     for (source, below, form), one in zip(files.uses, objects, strict=True):
-        url = store.object_url(one.name)
+        url = store.fetch_url(one.name)
         if form == "environment":
             environment_url = url
         else:
             found.setdefault(source, []).append(ObjectFile(url, below, form))
     names = tuple(dict.fromkeys([*(one.name for one in objects), *named]))
-    commands = tuple(dict([*_commands_of_buckets(plan), *store.commands()]).items())
+    of_store = store.commands() if named else store.fetch_commands()
+    commands = tuple(dict([*_commands_of_buckets(plan), *of_store]).items())
     staged = with_objects(plan, found)
     return Staging(staged, store.url, names, environment_url, commands, hold)
 
@@ -119,7 +121,7 @@ def _commands_of_buckets(plan: Plan) -> tuple[tuple[str, str], ...]:
     if not url:
         return ()
     stash = plan.stash if plan.stash.kind == "s3" else Stash("s3")
-    return open_store(replace(stash, url=url)).commands()
+    return open_store(replace(stash, url=url, presigned_s=0)).commands()
 
 
 def _named_objects(plan: Plan, store: Store) -> tuple[str, ...]:
@@ -149,12 +151,15 @@ def stage_payload(
     for item in rest:
         if item.path in placed:
             files.add(Wanted(item.path, item.size, item.sha256), (item.path, False), "", "")
-    objects = [Object(file.sha256, file.size, suffix_of(file.path.name)) for file in files.wanted]
+    objects = [
+        Object(file.sha256, file.size, suffix_of(os.path.basename(file.path)))
+        for file in files.wanted
+    ]
     bring(files, objects, store, say, progress)
-    urls = {f.path: store.object_url(o.name) for f, o in zip(files.wanted, objects, strict=True)}
+    urls = {f.path: store.fetch_url(o.name) for f, o in zip(files.wanted, objects, strict=True)}
     names = tuple(dict.fromkeys([*staging.objects, *(one.name for one in objects)]))
     found = [replace(item, url=urls.get(item.path, item.url)) for item in payload]
-    commands = tuple(dict([*staging.commands, *store.commands()]).items())
+    commands = tuple(dict([*staging.commands, *store.fetch_commands()]).items())
     return replace(staging, url=store.url, objects=names, commands=commands), found
 
 
@@ -202,7 +207,7 @@ def _add_tree(files: Files, item: Placed, hashes: Hashes, progress: Progress) ->
             fix="Without `tree: true` an empty folder is brought as it is.",
         )
     for below, sha256, count in found:
-        path = item.source / below
+        path = f"{item.source}/{below}"  # a Path for each would take long when there are many
         form = "program" if os.access(path, os.X_OK) else "file"
         files.add(Wanted(path, count, sha256), (item.source, True), below, form)
 
@@ -229,9 +234,14 @@ def bring(
             say(f"warning: {warning}")
 
     archives = {archive.path: archive for archive in files.folders}
-    missing = store.sizes({one.name for one in objects})
-    for ((source, _), _, form), one in zip(files.uses, objects, strict=True):
-        if form == "folder" and one.name not in missing:
+    packed = [
+        (source, one.name)
+        for ((source, _), _, form), one in zip(files.uses, objects, strict=True)
+        if form == "folder"
+    ]
+    there = store.sizes(name for _, name in packed)
+    for source, name in packed:
+        if name not in there:
             folder_archive(source, cache_folder(), needed=True)
     paths = [file.path for file in files.wanted]
     done = stage(paths, objects, store, told, progress, verify=verify, tell_room=tell_room)

@@ -6,7 +6,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,7 @@ Say = Callable[[str], None]
 
 YOUNG_S = 86_400
 """A younger object may belong to a batch that is being submitted just now."""
-_READ = (".yaml", ".yml", ".txt", ".items", ".submit")
+_READ = (".yaml", ".yml", ".txt", ".items", ".submit", ".csv", ".tsv")
 _SHA256 = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
@@ -130,9 +129,9 @@ class Garbage:
 def garbage(store: Store, folders: Iterable[Path], older_s: float = YOUNG_S) -> Garbage:
     """The objects that no batch and no file of settings below the folders refers to.
 
-    A batch names its objects in objects.txt; any checksum in a .yaml, .txt, .items or .submit file
-    counts as well, so that URLs that were copied into a spec keep what they lead to. Raises
-    StagingError when a folder cannot be read whole: then nothing may be removed.
+    A batch names its objects in objects.txt; any checksum in another .yaml, .txt, .csv, .items or
+    .submit file counts as well, so that URLs that were copied into a spec keep what they lead to.
+    Raises StagingError when a folder cannot be read whole: then nothing may be removed.
     """
     used: set[str] = set()
     batches = 0
@@ -152,25 +151,49 @@ def remove(store: Store, objects: Iterable[Kept]) -> None:
 
 def _texts(folders: Iterable[Path]) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
-        raise StagingError(
-            f"cannot be read, so what it refers to is not known: {error.strerror}",
-            where=str(error.filename),
-            fix="Name folders that you can read; nothing was removed.",
-        ) from None
+        if not isinstance(error, FileNotFoundError) or error.filename in tops:
+            raise _unread(Path(str(error.filename)), error) from None
 
-    for folder in folders:
-        for above, _, found in os.walk(folder, onerror=refuse):
+    tops = [os.fspath(folder) for folder in folders]
+    seen = set()
+    for folder in tops:
+        # A batch behind a link is one as well.
+        for above, below, found in os.walk(folder, onerror=refuse, followlinks=True):
+            try:
+                status = os.stat(above)
+            except FileNotFoundError:  # removed meanwhile
+                continue
+            if (status.st_dev, status.st_ino) in seen:
+                below.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
             yield from (Path(above, name) for name in found if name.endswith(_READ))
+
+
+def _unread(path: Path, error: OSError) -> StagingError:
+    return StagingError(
+        f"cannot be read, so what it refers to is not known: {error.strerror}",
+        where=str(path),
+        fix="Name folders that you can read; nothing was removed.",
+    )
 
 
 def _checksums(path: Path) -> set[str]:
     """All SHA-256 sums in a text."""
     found: set[str] = set()
     rest = b""
-    with suppress(FileNotFoundError), path.open("rb") as stream:
-        while part := stream.read(1 << 22):
-            found.update(match.decode() for match in _SHA256.findall(rest + part))
-            rest = part[-130:]
+    try:
+        if not path.is_file():  # a pipe of this name would be waited for
+            return found
+        with path.open("rb") as stream:
+            while part := stream.read(1 << 22):
+                text = rest + part
+                found.update(match.decode() for match in _SHA256.findall(text))
+                rest = text[-130:]
+    except FileNotFoundError:
+        return found
+    except OSError as error:
+        raise _unread(path, error) from None
     return found
 
 

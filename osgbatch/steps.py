@@ -175,6 +175,8 @@ def _render(
         resolved, folder, batch_id, execute_seconds(resolved), job_retries(plan.spec), fields
     )
     folders.write_json(folder / names.RESOLVED, data)
+    if plan.stash.presigned_s:
+        folders.make_private(folder)
     prepare(delivery)
     return Rendered(folder, round_, resolved)
 
@@ -189,12 +191,12 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def _batches(plan: Plan) -> Path:
+    return plan.spec.folder / names.BATCHES
+
+
 def _batch_folder(plan: Plan, batch_id: str) -> Path:
-    return (
-        plan.spec.folder
-        / names.BATCHES
-        / folders.folder_name(plan.spec.name, batch_id, time.time())
-    )
+    return _batches(plan) / folders.folder_name(plan.spec.name, batch_id, time.time())
 
 
 def render_sweep(
@@ -208,12 +210,12 @@ def render_sweep(
     out = out.absolute() if out else None
     plan = plan_sweep(path, out.parent if out else None, choices)
     environment = pack_environment(plan, say)
-    for warning in look_ahead(plan, environment, out or plan.spec.folder):
+    for warning in look_ahead(plan, environment, out.parent if out else _batches(plan)):
         say(f"warning: {warning}")
     staging = stage_plan(plan, environment, say, progress)
     batch_id = folders.new_id()
     folder = out or _batch_folder(plan, batch_id)
-    folders.create(folder)
+    folders.create(folder, private=bool(plan.stash.presigned_s))
     try:
         with told_when_full(folder.parent, BATCH_FIX):
             _render(staging, environment, folder, batch_id, say, progress)
@@ -254,12 +256,12 @@ def submit_sweep(
     if cut_short is not None and _was_queued(cut_short, say):
         return folders.load(cut_short.folder)
     environment = pack_environment(plan, say)
-    for warning in look_ahead(plan, environment, plan.spec.folder):
+    for warning in look_ahead(plan, environment, _batches(plan)):
         say(f"warning: {warning}")
     staging = stage_plan(plan, environment, say, progress)
     batch_id = folders.new_id()
     folder = _batch_folder(plan, batch_id)
-    folders.create(folder)
+    folders.create(folder, private=bool(plan.stash.presigned_s))
     try:
         with folders.locked(folder) as lock:
             with told_when_full(folder.parent, BATCH_FIX):

@@ -71,10 +71,13 @@ def folder_name(name: str, batch_id: str, now: float) -> str:
     return f"{name}-{stamp}-{batch_id[:4]}"
 
 
-def create(folder: Path) -> None:
-    """Make an empty batch folder. Raises BatchError when it is there or cannot be made."""
+def create(folder: Path, *, private: bool = False) -> None:
+    """Make an empty batch folder. Raises BatchError when it is there or cannot be made.
+
+    private: nobody else may look into it.
+    """
     try:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, mode=0o700 if private else 0o777)
         (folder / names.PAYLOAD).mkdir()
     except FileExistsError:
         half = folder.is_dir() and not (folder / names.RESOLVED).exists()
@@ -89,6 +92,15 @@ def create(folder: Path) -> None:
             where=str(folder),
             fix="Batches lie beside their spec; copy the spec to a folder of yours.",
         ) from None
+
+
+def make_private(folder: Path) -> None:
+    """Take from all others the right to read what is in a batch folder, also in a copy of it."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir():
+            path.chmod(0o700)
+        elif path.parent.name != names.PAYLOAD or path.stat().st_nlink == 1:  # no link to the cache
+            path.chmod(path.stat().st_mode & 0o700)
 
 
 def remove(folder: Path) -> None:

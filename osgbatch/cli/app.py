@@ -102,10 +102,10 @@ def _root(
     del version
 
 
-def _choices(settings: list[str] | None, fit_pool: bool) -> Any:
-    from osgbatch.planned import Choices
+def _choices(settings: list[str] | None, fit_pool: bool, presigned: str = "") -> Any:
+    from osgbatch.planned import Choices, presigned_seconds
 
-    return Choices(settings or (), fit_pool)
+    return Choices(settings or (), fit_pool, presigned_s=presigned_seconds(presigned))
 
 
 # --- before submission ----------------------------------------------------------------------------
@@ -202,11 +202,21 @@ def submit(
     ] = False,
     settings: Settings = None,
     fit_pool: FitPool = False,
+    presigned: Annotated[
+        str,
+        typer.Option(
+            "--allow-presigned",
+            metavar="TIME",
+            help="Jobs fetch from S3 by URLs that are signed in advance, for so long: 2 days.",
+            show_default=False,
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> int:
     """Pack, render and submit a sweep; on a terminal also follow, collect and gather it."""
+    choices = _choices(settings, fit_pool, presigned)
     if dry_run:
-        return _show_plan(spec, _choices(settings, fit_pool), as_json)
+        return _show_plan(spec, choices, as_json)
     _check_pool(pool)
     if as_json and watch_it:
         raise OsgbatchError(
@@ -216,7 +226,7 @@ def submit(
     from osgbatch.steps import submit_sweep
 
     with ui.progress() as progress:
-        batch = submit_sweep(spec, pool, ui.say, _choices(settings, fit_pool), progress)
+        batch = submit_sweep(spec, pool, ui.say, choices, progress)
     from osgbatch.batches.folder import read_submitted
 
     submitted = read_submitted(batch.rounds()[0])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from osgbatch import exits, ui
 from osgbatch.cli.spec_commands import Json, Settings
 from osgbatch.errors import OsgbatchError
+
+if TYPE_CHECKING:
+    from osgbatch.staging.store import Kept
 
 stage = typer.Typer(
     name="stage",
@@ -55,8 +60,7 @@ def put(
     elif len(made) == 1:
         ui.out(made[0].url)
     else:
-        for one in made:
-            ui.out(f"{one.url}  {one.path}")
+        ui.out("\n".join(f"{one.url}  {one.path}" for one in made))
     return exits.OK
 
 
@@ -70,11 +74,20 @@ def ls(spec: SpecOption = None, settings: Settings = None, as_json: Json = False
     if as_json:
         ui.out_json([{**vars(one), "url": store.object_url(one.name)} for one in found])
     else:
-        rows = [(ui.size(one.size), ui.day(one.changed), one.name) for one in found]
-        if rows:
-            ui.out(ui.table(("size", "changed", "object"), rows))
+        for one in found:
+            ui.out(_line(one))
         ui.out(f"{stashing.amount(found)} in {store.url}")
     return exits.OK
+
+
+def _line(one: Kept) -> str:
+    """An object: its size, when it was brought, its name; 80 columns hold the digits that matter.
+
+    The folder, which repeats the first two, is left out; the name is never cut.
+    """
+    wide = shutil.get_terminal_size().columns >= 110 or not sys.stdout.isatty()
+    start = f"{ui.size(one.size):>10}  " + (f"{ui.day(one.changed)}  " if wide else "")
+    return start + one.name.partition("/")[2]
 
 
 @stage.command("verify", short_help="Read every object and compare it with its name.")
@@ -119,16 +132,19 @@ def gc(
         if not folder.is_dir():
             raise OsgbatchError("there is no such folder", where=str(folder))
     store = stashing.stash_store(spec, settings or [])
-    found = stashing.garbage(store, folders, older_s)
     if delete:
-        stashing.remove(store, found.objects)
-        store.tidy(older_s)
+        with store.hold(alone=True):  # a submission that trusts an object has not named it yet
+            found = stashing.garbage(store, folders, older_s)
+            stashing.remove(store, found.objects)
+            store.tidy(older_s)
+    else:
+        found = stashing.garbage(store, folders, older_s)
     if as_json:
         names = [vars(one) for one in found.objects]
         ui.out_json({"deleted": delete, "objects": names, "batches": found.batches})
         return exits.OK
     for one in found.objects:
-        ui.out(f"{ui.size(one.size):>10}  {ui.day(one.changed)}  {one.name}")
+        ui.out(_line(one))
     done = "removed" if delete else "not referred to"
     batches = ui.number_of(found.batches, "batch").replace("batchs", "batches")
     ui.out(f"{stashing.amount(found.objects)} {done}; {batches} looked at")

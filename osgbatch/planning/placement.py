@@ -8,6 +8,7 @@ from pathlib import Path
 
 from osgbatch.model import InputFile, Payload, Placed, Plan, TaskPlan, TaskRows
 from osgbatch.planning.grouping import size
+from osgbatch.urls import file_name
 
 _CHUNK = 4096
 
@@ -190,7 +191,7 @@ def _as_object(file: InputFile, part: ObjectFile) -> InputFile:
     return replace(
         file,
         task_path=f"{file.task_path}{below}",
-        carried=part.url.rpartition("/")[2],
+        carried=file_name(part.url),
         archived=False,
         url=part.url,
         is_object=True,

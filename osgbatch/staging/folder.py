@@ -221,6 +221,12 @@ class FolderStore(Store):
                         count += 1
         return count
 
+    def hold(self, *, alone: bool = False) -> Hold:
+        """See Store."""
+        with suppress(OSError):
+            self._make(self.folder / FOLDER)
+        return Hold(self.folder / FOLDER / ".lock", alone=alone)
+
     def disk(self) -> Path | None:
         """See Store."""
         return self.folder
@@ -228,10 +234,6 @@ class FolderStore(Store):
     def begun(self, objects: Iterable[Object]) -> int:
         """See Store."""
         return sum(max(0, _size(self._part(one))) for one in objects)
-
-    def _part(self, wanted: Object) -> Path:
-        """The copy of an object until it is whole."""
-        return self._path(wanted.name).with_name(f"{_PART}{wanted.sha256}{wanted.suffix}")
 
     def _make(self, folder: Path) -> None:
         """Make a folder that anyone can read, whatever the user's umask."""

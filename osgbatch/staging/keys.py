@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,16 @@ class KeyFiles:
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys of S3; never printed. token: of temporary ones, else empty."""
+    """Keys of S3; never printed.
+
+    token: of temporary ones, else empty; expires: when those end, in seconds since 1970; 0 when
+    that is not known.
+    """
 
     access: str
     secret: str
     token: str = ""
+    expires: float = 0.0
 
     def __repr__(self) -> str:
         return "Keys(…)"
@@ -55,7 +61,22 @@ def find_keys(stash: Stash, session: Any) -> Keys:
             f"AWS_SECRET_ACCESS_KEY, or into the files {ACCESS} and {SECRET} of `key_folder:`.",
         )
     frozen = found.get_frozen_credentials()
-    return Keys(frozen.access_key, frozen.secret_key, frozen.token or "")
+    # botocore keeps it for keys that it renews, and for those of AWS_CREDENTIAL_EXPIRATION.
+    until = getattr(found, "_expiry_time", None)
+    expires = until.timestamp() if until else 0.0
+    return Keys(frozen.access_key, frozen.secret_key, frozen.token or "", expires)
+
+
+def check_lifetime(stash: Stash, keys: Keys) -> None:
+    """A URL that is signed in advance is of no use once its keys are not. Raises StagingError."""
+    left = keys.expires - time.time()
+    if stash.presigned_s and keys.expires and left < stash.presigned_s:
+        raise StagingError(
+            f"the keys for S3 expire in {max(0, int(left // 60)):,} min, and what they sign with "
+            f"them: sooner than --allow-presigned wants",
+            where=stash.url,
+            fix="Get keys that last longer, or write a shorter time.",
+        )
 
 
 def _read(path: Path) -> str:
@@ -88,7 +109,8 @@ def key_files(stash: Stash, keys: Keys) -> KeyFiles:
         raise StagingError(
             "these keys are temporary ones with a session token, which HTCondor cannot use",
             where=stash.url,
-            fix="Use permanent keys of a user who may do no more than this needs.",
+            fix="Use permanent keys of a user who may do no more than this needs; or, for a batch "
+            "that ends before they do, submit with --allow-presigned TIME (docs/stash.md).",
         )
     folder = config_folder() / "s3" / hashlib.sha256(keys.access.encode()).hexdigest()[:16]
     try:

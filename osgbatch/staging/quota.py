@@ -90,8 +90,8 @@ def ask(command: str) -> int | None:
     if match is None:
         shown = text[:60].replace("\n", " ") or "nothing"
         raise QuotaCommandError(f"{command}: it printed {shown}, and not one number")
-    power = _POWERS.index(match[2].upper()) + 1 if match[2] else 0
-    return max(0, math.floor(float(match[1]) * 1024**power))
+    factor = 1024.0 ** (_POWERS.index(match[2].upper()) + 1 if match[2] else 0)
+    return max(0, math.floor(float(match[1]) * factor))
 
 
 def _run(command: str, words: list[str]) -> tuple[int, str, str]:
@@ -109,13 +109,14 @@ def _run(command: str, words: list[str]) -> tuple[int, str, str]:
         raise QuotaCommandError(f"{command}: cannot be run: {error.strerror}") from None
     try:
         printed, complaint = process.communicate(timeout=TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        raise QuotaCommandError(f"{command}: no answer within {TIMEOUT_S:.0f} s") from None
-    finally:
+    except BaseException as error:
         # What it has started ends with it, also after Ctrl-C.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.communicate()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        raise QuotaCommandError(f"{command}: no answer within {TIMEOUT_S:.0f} s") from None
     return process.returncode, printed, complaint
 
 

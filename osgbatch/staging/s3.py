@@ -7,7 +7,6 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -15,21 +14,21 @@ from urllib.parse import urlsplit
 from osgbatch.errors import StagingError
 from osgbatch.model import Stash
 from osgbatch.staging.hashes import CHUNK, changed
-from osgbatch.staging.keys import Keys, find_keys, key_files
+from osgbatch.staging.keys import check_lifetime, key_files
 from osgbatch.staging.objects import FOLDER, Object, checksum_of
+from osgbatch.staging.s3_client import WORKERS, client, refused
+from osgbatch.staging.s3_parts import InParts, UploadGoneError
 from osgbatch.staging.store import Advance, Kept, Store, expanded
 
 T = TypeVar("T")
 
-PART = 32 * 1024**2
-"""Bytes of a part of a large file; S3 wants at least 5 MiB, and at most 10,000 parts."""
-MAX_PARTS = 9_000
+WHOLE = 256 * 1024**2
+"""Bytes up to which a file is brought in one request."""
 FEW = 64
 """So many objects are asked for one by one; more are looked up in a listing."""
-WORKERS = 4
-"""Small files are brought so many at a time: the wait is for the network."""
 PATIENCE_S = 120.0
-"""A server that is gone for less than this is waited for."""
+FIRST_PATIENCE_S = 20.0
+"""A server that is gone for less than this is waited for; the second until it first answers."""
 _TRANSIENT = (
     *("SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling"),
     *("OperationAborted", "500", "502", "503", "504"),
@@ -48,8 +47,23 @@ class S3Store(Store):
         self.bucket, _, prefix = where.removeprefix("s3://").strip("/").partition("/")
         self.prefix = f"{prefix}/" if prefix else ""
         self.stash = stash
-        self._client, self.keys = _client(stash)
+        self._answered = False
+        self.client, self.keys = client(stash)
+        check_lifetime(stash, self.keys)
         self.url = f"s3://{self._host()}/{prefix}".rstrip("/")
+
+    def fetch_url(self, name: str) -> str:
+        """See Store. One that is signed for GET is https, and can be used by whoever sees it."""
+        lifetime = self.stash.presigned_s
+        if not lifetime:
+            return self.object_url(name)
+        return str(
+            self.client.generate_presigned_url(
+                "get_object",
+                Params={"Bucket": self.bucket, "Key": self._key(name)},
+                ExpiresIn=lifetime,
+            )
+        )
 
     def _host(self) -> str:
         """What stands before the key in a URL for HTCondor, which signs for this very host.
@@ -59,7 +73,7 @@ class S3Store(Store):
         """
         if self.stash.endpoint:
             return f"{urlsplit(self.stash.endpoint).netloc}/{self.bucket}"
-        region = self._client.meta.region_name or "us-east-1"
+        region = self.client.meta.region_name or "us-east-1"
         return f"{self.bucket}.s3.{region}.amazonaws.com"
 
     def _key(self, name: str) -> str:
@@ -80,8 +94,8 @@ class S3Store(Store):
     def _head(self, name: str) -> Any:
         """What the server says of an object; None when it is not there."""
         key = self._key(name)
-        return self._ask(
-            lambda: self._client.head_object(Bucket=self.bucket, Key=key), key, missing=True
+        return self.ask(
+            lambda: self.client.head_object(Bucket=self.bucket, Key=key), key, missing=True
         )
 
     def put(self, source: Path, wanted: Object, advance: Advance) -> bool:
@@ -97,11 +111,11 @@ class S3Store(Store):
                 )
             return False
         try:
-            if wanted.size <= PART:
+            if wanted.size <= WHOLE:
                 self._put_whole(source, wanted)
                 advance(wanted.size)
             else:
-                self._put_parts(source, wanted, advance)
+                InParts(self, self._key(wanted.name), source, wanted).put(advance)
         except OSError as error:
             raise StagingError(
                 f"cannot be read: {error.strerror or error}", where=str(source)
@@ -126,96 +140,32 @@ class S3Store(Store):
             pool.shutdown(cancel_futures=True)
 
     def _put_whole(self, source: Path, wanted: Object) -> None:
-        data = source.read_bytes()
-        if len(data) != wanted.size or hashlib.sha256(data).hexdigest() != wanted.sha256:
-            raise changed(source)
-        self._ask(
-            lambda: self._client.put_object(
-                Bucket=self.bucket, Key=self._key(wanted.name), Body=data, ContentMD5=_md5(data)
-            ),
-            self._key(wanted.name),
-        )
-
-    def _put_parts(self, source: Path, wanted: Object, advance: Advance) -> None:
         key = self._key(wanted.name)
-        length = max(PART, -(-wanted.size // MAX_PARTS))
-        upload, there = self._begun(key)
-        done = []
-        whole = hashlib.sha256()
-        size = 0
         with source.open("rb") as stream:
-            number = 0
-            while data := stream.read(length):
-                number += 1
+            whole, check = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+            while data := stream.read(CHUNK):
                 whole.update(data)
-                size += len(data)
-                if size > wanted.size:
-                    break
-                tag = f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
-                if there.get(number) != (len(data), tag):
-                    tag = self._put_part(key, upload, number, data)
-                done.append({"PartNumber": number, "ETag": tag})
-                advance(len(data))
-        if size != wanted.size or whole.hexdigest() != wanted.sha256:
-            with suppress(StagingError):
-                self._ask(
-                    lambda: self._client.abort_multipart_upload(
-                        Bucket=self.bucket, Key=key, UploadId=upload
-                    ),
-                    key,
-                )
-            raise changed(source)
-        self._ask(
-            lambda: self._client.complete_multipart_upload(
-                Bucket=self.bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": done}
-            ),
-            key,
-        )
+                check.update(data)
+            if stream.tell() != wanted.size or whole.hexdigest() != wanted.sha256:
+                raise changed(source)
+            md5 = base64.b64encode(check.digest()).decode()
 
-    def _put_part(self, key: str, upload: str, number: int, data: bytes) -> str:
-        answer = self._ask(
-            lambda: self._client.upload_part(
-                Bucket=self.bucket,
-                Key=key,
-                UploadId=upload,
-                PartNumber=number,
-                Body=data,
-                ContentMD5=_md5(data),
-            ),
-            key,
-        )
-        return str(answer["ETag"])
+            def send() -> None:
+                stream.seek(0)
+                self.client.put_object(Bucket=self.bucket, Key=key, Body=stream, ContentMD5=md5)
 
-    def _begun(self, key: str) -> tuple[str, dict[int, tuple[int, str]]]:
-        """An upload in parts of this key, an older one if there is one: its id, and its parts."""
-        listed = self._ask(
-            lambda: self._client.list_multipart_uploads(Bucket=self.bucket, Prefix=key), key
-        )
-        for one in listed.get("Uploads") or []:
-            if one["Key"] != key:
-                continue
-            upload = str(one["UploadId"])
-            parts: dict[int, tuple[int, str]] = {}
-            with suppress(StagingError):  # gone meanwhile
-                for page in self._pages("list_parts", key, Key=key, UploadId=upload):
-                    for part in page.get("Parts") or []:
-                        parts[int(part["PartNumber"])] = (int(part["Size"]), str(part["ETag"]))
-                return upload, parts
-        made = self._ask(
-            lambda: self._client.create_multipart_upload(Bucket=self.bucket, Key=key), key
-        )
-        return str(made["UploadId"]), {}
+            self.ask(send, key)
 
-    def _pages(self, what: str, where: str, **arguments: Any) -> Iterator[Any]:
+    def pages(self, what: str, where: str, **arguments: Any) -> Iterator[Any]:
         """The pages of a listing, each asked for with patience."""
-        pages = iter(self._client.get_paginator(what).paginate(Bucket=self.bucket, **arguments))
-        while (page := self._ask(lambda: next(pages, None), where)) is not None:
+        pages = iter(self.client.get_paginator(what).paginate(Bucket=self.bucket, **arguments))
+        while (page := self.ask(lambda: next(pages, None), where)) is not None:
             yield page
 
     def listing(self) -> Iterator[Kept]:
         """See Store."""
         prefix = self._key("")
-        for page in self._pages("list_objects_v2", prefix, Prefix=prefix):
+        for page in self.pages("list_objects_v2", prefix, Prefix=prefix):
             for one in page.get("Contents") or []:
                 name = one["Key"][len(prefix) :]
                 if checksum_of(name):
@@ -227,7 +177,7 @@ class S3Store(Store):
         prefix: below the stash's own. Raises StagingError.
         """
         start = self.prefix + prefix
-        for page in self._pages("list_objects_v2", start, Prefix=start):
+        for page in self.pages("list_objects_v2", start, Prefix=start):
             for one in page.get("Contents") or []:
                 tag = str(one.get("ETag", "")).strip('"')
                 yield one["Key"][len(self.prefix) :], int(one["Size"]), tag
@@ -235,33 +185,44 @@ class S3Store(Store):
     def checksum(self, name: str, advance: Advance) -> str:
         """See Store."""
         key = self._key(name)
-        answer = self._ask(lambda: self._client.get_object(Bucket=self.bucket, Key=key), key)
         digest = hashlib.sha256()
-        for part in answer["Body"].iter_chunks(CHUNK):
-            digest.update(part)
-            advance(len(part))
-        return digest.hexdigest()
+        have, patience = 0, time.monotonic() + PATIENCE_S
+        if not self.size_of_key(key):
+            return digest.hexdigest()
+        while True:
+            try:
+                for part in self.read_key(key, have):
+                    digest.update(part)
+                    have += len(part)
+                    advance(len(part))
+                    patience = time.monotonic() + PATIENCE_S
+                return digest.hexdigest()
+            except ConnectionError as error:
+                if time.monotonic() > patience:
+                    raise self._away(error) from None
+                time.sleep(1)
 
     def remove(self, name: str) -> None:
         """See Store."""
         key = self._key(name)
-        self._ask(lambda: self._client.delete_object(Bucket=self.bucket, Key=key), key)
+        self.ask(lambda: self.client.delete_object(Bucket=self.bucket, Key=key), key)
 
     def tidy(self, older_s: float) -> int:
         """See Store."""
         count = 0
         prefix = self._key("")
-        for page in self._pages("list_multipart_uploads", prefix, Prefix=prefix):
+        for page in self.pages("list_multipart_uploads", prefix, Prefix=prefix):
             for one in page.get("Uploads") or []:
                 if time.time() - one["Initiated"].timestamp() > older_s:
                     key, upload = one["Key"], one["UploadId"]
-                    self._abort(key, upload)
+                    self.abort(key, upload)
                     count += 1
         return count
 
-    def _abort(self, key: str, upload: str) -> None:
-        self._ask(
-            lambda: self._client.abort_multipart_upload(
+    def abort(self, key: str, upload: str) -> None:
+        """End an upload in parts without its object. Raises StagingError."""
+        self.ask(
+            lambda: self.client.abort_multipart_upload(
                 Bucket=self.bucket, Key=key, UploadId=upload
             ),
             key,
@@ -275,10 +236,14 @@ class S3Store(Store):
             ("aws_secret_access_key_file", str(files.secret)),
         )
 
+    def fetch_commands(self) -> tuple[tuple[str, str], ...]:
+        """See Store. URLs that are signed in advance need no keys."""
+        return () if self.stash.presigned_s else self.commands()
+
     def size_of_key(self, key: str) -> int | None:
         """Bytes of what is at a key; None when there is nothing. Raises StagingError."""
-        head = self._ask(
-            lambda: self._client.head_object(Bucket=self.bucket, Key=key), key, missing=True
+        head = self.ask(
+            lambda: self.client.head_object(Bucket=self.bucket, Key=key), key, missing=True
         )
         return None if head is None else int(head["ContentLength"])
 
@@ -286,8 +251,8 @@ class S3Store(Store):
         """What is at a key, from a byte on. Raises ConnectionError when cut off, StagingError."""
         from botocore import exceptions
 
-        answer = self._ask(
-            lambda: self._client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={start}-"),
+        answer = self.ask(
+            lambda: self.client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={start}-"),
             key,
         )
         try:
@@ -297,24 +262,32 @@ class S3Store(Store):
 
     # --- asking ---------------------------------------------------------------------------------
 
-    def _ask(self, question: Callable[[], T], where: str, *, missing: bool = False) -> T:
+    def ask(self, question: Callable[[], T], where: str, *, missing: bool = False) -> T:
         """The server's answer; asked again, ever more slowly, while it is away or overloaded.
 
         missing: None when what is asked for is not there. Raises StagingError.
         """
         from botocore import exceptions
 
-        wait, patience = 0.5, time.monotonic() + PATIENCE_S
+        # A server that never answered is rather a wrong name than one that is away for a moment.
+        wait = 0.5
+        patience = time.monotonic() + (PATIENCE_S if self._answered else FIRST_PATIENCE_S)
         while True:
             try:
-                return question()
+                answered = question()
+                self._answered = True
+                return answered
             except exceptions.ClientError as error:
+                self._answered = True
                 answer = error.response.get("Error", {})
                 code = str(answer.get("Code", ""))
                 if missing and code in ("404", "NoSuchKey", "NotFound"):
                     return None  # type: ignore[return-value]
+                if code == "NoSuchUpload":
+                    raise UploadGoneError(f"the upload is gone: {code}", where=where) from None
                 if code not in _TRANSIENT or time.monotonic() > patience:
-                    raise self._refused(where, code, str(answer.get("Message", ""))) from None
+                    place = f"s3://{self.bucket}/{where}"
+                    raise refused(place, code, str(answer.get("Message", ""))) from None
             except (exceptions.SSLError, exceptions.NoCredentialsError) as error:
                 raise self._away(error) from None
             except (exceptions.HTTPClientError, exceptions.BotoCoreError) as error:
@@ -329,61 +302,3 @@ class S3Store(Store):
             where=self.stash.endpoint or self.url,
             fix="Is `endpoint:` right, is the server up? The same command goes on where it was.",
         )
-
-    def _refused(self, key: str, code: str, message: str) -> StagingError:
-        fix = {
-            "403": "The keys are not those of this server, or may not do this.",
-            "AccessDenied": "These keys may not do this in this bucket.",
-            "InvalidAccessKeyId": "The server does not know this access key.",
-            "SignatureDoesNotMatch": "The secret key is wrong.",
-            "NoSuchBucket": "Make the bucket, or write the name of another.",
-            "QuotaExceeded": "The quota is reached: `osgbatch stage gc` tells what can go.",
-        }.get(code, "")
-        said = message if message and message != code else ""
-        return StagingError(
-            f"the server refuses: {code}{f', {said}' if said else ''}",
-            where=f"s3://{self.bucket}/{key}",
-            fix=fix,
-        )
-
-
-def _md5(data: bytes) -> str:
-    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-
-
-def _client(stash: Stash) -> tuple[Any, Keys]:
-    try:
-        import boto3
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError
-    except ImportError:
-        raise StagingError(
-            "S3 needs the Python package boto3, which is not installed",
-            where=stash.url,
-            fix="pip install 'osgbatch[s3]', or pip install boto3.",
-        ) from None
-    try:
-        session = boto3.session.Session(region_name=stash.region or None)
-        keys = find_keys(stash, session)
-        config = Config(
-            retries={"max_attempts": 1, "mode": "standard"},  # our own patience is longer
-            connect_timeout=10,
-            read_timeout=60,
-            # Ceph before 20 and others know no CRC trailers.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            s3={"addressing_style": "path" if stash.endpoint else "auto"},
-            max_pool_connections=2 * WORKERS,
-        )
-        client = session.client(
-            "s3",
-            endpoint_url=stash.endpoint or None,
-            aws_access_key_id=keys.access,
-            aws_secret_access_key=keys.secret,
-            aws_session_token=keys.token or None,
-            region_name=stash.region or session.region_name or "us-east-1",
-            config=config,
-        )
-    except (BotoCoreError, ValueError) as error:
-        raise StagingError(f"S3 cannot be used: {error}", where=stash.url) from None
-    return client, keys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ class Progress(Protocol):
 class Wanted:
     """A file to be staged. sha256: when it is known already."""
 
-    path: Path
+    path: Path | str
     size: int
     sha256: str = ""
 
@@ -66,18 +67,18 @@ def hash_files(files: Sequence[Wanted], hashes: Hashes, progress: Progress) -> l
     unknown = [file for file in files if not file.sha256]
     progress.start("hashing", sum(file.size for file in unknown))
     try:
-        found = iter(list(hashes.of_files((file.path for file in unknown), progress.advance)))
+        found = iter(list(hashes.of_files((Path(file.path) for file in unknown), progress.advance)))
     finally:
         progress.end()
     objects = []
     for file in files:
         sha256, size = (file.sha256, file.size) if file.sha256 else next(found)
-        objects.append(Object(sha256, size, suffix_of(file.path.name)))
+        objects.append(Object(sha256, size, suffix_of(os.path.basename(file.path))))
     return objects
 
 
 def stage(
-    files: Sequence[Path],
+    files: Sequence[Path | str],
     objects: Sequence[Object],
     store: Store,
     say: Callable[[int, int, int], None],
@@ -93,14 +94,14 @@ def stage(
     told what there is room for, and how many bytes will take some of it.
     Raises StagingError; what was brought until then stays, and is not brought again.
     """
-    first: dict[str, tuple[Path, Object]] = {}
+    first: dict[str, tuple[Path | str, Object]] = {}
     for path, wanted in zip(files, objects, strict=True):
         first.setdefault(wanted.name, (path, wanted))
     there = store.sizes(first)
     missing = []
     for name, (path, wanted) in first.items():
         if name not in there:
-            missing.append((path, wanted))
+            missing.append((Path(path), wanted))
         elif there[name] != wanted.size:
             raise _other_size(store, wanted, there[name])
     if verify:

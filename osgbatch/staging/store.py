@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from abc import ABC, abstractmethod
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from osgbatch.errors import StagingError
 from osgbatch.model import Profile, Stash
+from osgbatch.places import cache_folder
 from osgbatch.staging.hold import Hold
 from osgbatch.staging.objects import FOLDER, Object
 from osgbatch.staging.quota import Room, room_left
@@ -39,6 +41,10 @@ class Store(ABC):
     def object_url(self, name: str) -> str:
         """The URL of an object."""
         return f"{self.url}/{FOLDER}/{name}"
+
+    def fetch_url(self, name: str) -> str:
+        """The URL that jobs are given for an object; a secret where it is signed in advance."""
+        return self.object_url(name)
 
     @abstractmethod
     def sizes(self, names: Iterable[str]) -> Mapping[str, int]:
@@ -77,8 +83,21 @@ class Store(ABC):
         return 0
 
     def commands(self) -> tuple[tuple[str, str], ...]:
-        """What a submit file must say so that jobs can fetch the objects. Raises StagingError."""
+        """What a submit file must say so that jobs can fetch objects. Raises StagingError."""
         return ()
+
+    def fetch_commands(self) -> tuple[tuple[str, str], ...]:
+        """The same for what jobs fetch by its `fetch_url`. Raises StagingError."""
+        return self.commands()
+
+    def hold(self, *, alone: bool = False) -> Hold:
+        """Keep objects that are trusted from being removed, until it is closed.
+
+        alone: to remove some. What is not a folder is locked for this machine only. Raises
+        StagingError when others use the stash and it is wanted alone.
+        """
+        name = hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        return Hold(cache_folder() / "stashes" / f"{name}.lock", alone=alone)
 
     def disk(self) -> Path | None:
         """A folder on the file system that objects are written to; None when it is not here."""

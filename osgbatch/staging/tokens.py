@@ -1,7 +1,7 @@
 """The token with which the `pelican` command may write: found where it looks, and not yet expired.
 
-Jobs need none of these. The access point makes the tokens with which jobs read and write
-osdf:///ospool/…, and HTCondor renews them while the jobs run.
+Jobs use none of these: an access point that gives them tokens makes and renews them itself, by the
+condor_credmon, in a folder that only root can read.
 """
 
 from __future__ import annotations

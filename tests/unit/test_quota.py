@@ -118,7 +118,7 @@ def test_a_stash_that_is_full_is_left_alone(
     code, _, err = run(capsys, monkeypatch, "render", str(spec))
     assert code == exits.STAGING
     assert "100,000 bytes are to be staged, and the quota leaves room for 99,999" in err
-    assert list((tmp_path / "stash").rglob("*")) == []
+    assert list((tmp_path / "stash").rglob("*.bin")) == []
     assert not (tmp_path / "batches").exists()
     code, out, _ = run(capsys, monkeypatch, "plan", str(spec), "--json")
     assert code == 0

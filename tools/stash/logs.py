@@ -88,6 +88,9 @@ def _lines(log: Path) -> list[str]:
 
 
 def _objects(log: Path) -> Iterator[dict[str, str]]:
+    decoder = json.JSONDecoder()
     for line in _lines(log):
-        if line.startswith("{"):
-            yield json.loads(line)
+        while line.startswith("{"):  # at times two stand on a line
+            entry, end = decoder.raw_decode(line)
+            yield entry
+            line = line[end:].strip()
