@@ -11,8 +11,8 @@ from osgbatch.packing.environment import (
     known_environment,
     packed_environment,
 )
-from osgbatch.packing.environment.imports import import_warnings, needed_imports
-from osgbatch.packing.environment.script_trial import try_imports
+from osgbatch.packing.environment.imports import import_warnings
+from osgbatch.packing.environment.script_trial import try_scripts
 from osgbatch.places import cache_folder
 
 Say = Callable[[str], None]
@@ -41,11 +41,13 @@ def pack_environment(plan: Plan, say: Say) -> EnvironmentArchive | None:
     if wanted.kind == "container":
         return packed_image(wanted, folder, cache_folder(), say, plan.spec.requirements.arch)
     environment = packed_environment(wanted, folder, cache_folder(), say)
+    for note in environment.notes if environment is not None else ():
+        if "editable install" in note:  # what travels is not what an installation would be
+            say(f"note: {note}")
     for warning in environment_warnings(plan.spec, environment):
         say(f"warning: {warning}")
     if environment is not None and wanted.test:
-        imports = needed_imports(plan.spec)
-        for warning in try_imports(environment, imports, cache_folder(), say):
+        for warning in try_scripts(plan.spec, environment, cache_folder(), say):
             say(f"warning: {warning}")
     return environment
 

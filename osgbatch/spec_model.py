@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -145,8 +145,9 @@ class Environment:
     kind: "none", "requirements", "conda" (environment.yml), "prefix" (an environment in a folder),
     "archive" (a packed one, made elsewhere) or "container". path: the file or folder; of a
     container its image, a path or a URL (docker://, osdf://). python: the version wanted, "3.12",
-    empty for any. channels: of conda, before those of the file. imports: modules that must be
-    importable. strip: without tests, headers and static libraries. test: try it before it is sent.
+    empty for any; python_place: where that stands in a spec. channels: of conda, before those of
+    the file. imports: modules that must be importable. strip: without tests, headers and static
+    libraries. test: try it before it is sent.
     """
 
     kind: str = "none"
@@ -156,6 +157,7 @@ class Environment:
     imports: tuple[str, ...] = ()
     strip: bool = False
     test: bool = True
+    python_place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

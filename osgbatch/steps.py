@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,10 +15,10 @@ from osgbatch.batches import registry
 from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch
 from osgbatch.delivering import delivery_of, fault_of, prepare, withdraw
-from osgbatch.errors import CondorError, OsgbatchError, RefusedError
+from osgbatch.errors import CondorError, OsgbatchError, PackingError, RefusedError
 from osgbatch.model import Payload, Plan, Resolved, Round, Submitted
 from osgbatch.packed import pack_environment
-from osgbatch.packing.archive import Archive
+from osgbatch.packing.archive import Archive, printable
 from osgbatch.packing.disk_full import BATCH_FIX, told_when_full
 from osgbatch.packing.environment import EnvironmentArchive
 from osgbatch.packing.environment.cache import file_sha256
@@ -106,8 +105,23 @@ def _link_or_copy(source: Path, target: Path, sha256: str = "") -> Path:
                 return target
         except OSError:
             continue  # it is being removed, or the file system has no links
-    shutil.copyfile(source, target)
+    if _copied(source, target) != sha256 and sha256:
+        raise PackingError(
+            "it was changed while it was copied",
+            where=printable(str(source)),
+            fix="Submit again when nothing writes to it.",
+        )
     return target
+
+
+def _copied(source: Path, target: Path) -> str:
+    """Copy a file; the sha256 of what was written."""
+    digest = hashlib.sha256()
+    with source.open("rb") as file, target.open("wb") as copy:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+            copy.write(chunk)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 SMALL_STEP = 8 * 1024**2
 """Bytes that are moved too fast for a bar to be of use."""
+_SOURCE = re.compile(r"\s+\d* *\| ")
+_COMMAND = re.compile(r"`[^`]*`")
 ORDER = ("succeeded", "failed", "held", "removed", "unknown", "running", "waiting")
 
 
 def say(text: str) -> None:
     """Tell what is being done."""
-    print(text, file=sys.stderr, flush=True)
+    print(wrapped(text, sys.stderr), file=sys.stderr, flush=True)
 
 
 def error(text: str) -> None:
     """Tell what is wrong."""
-    print(f"osgbatch: {text}", file=sys.stderr, flush=True)
+    print(wrapped(f"osgbatch: {text}", sys.stderr), file=sys.stderr, flush=True)
 
 
 def out(text: str) -> None:
@@ -34,6 +37,30 @@ def out(text: str) -> None:
 def out_json(data: Any) -> None:
     """Print a result for machines."""
     print(json.dumps(data, indent=1), flush=True)
+
+
+def wrapped(text: str, stream: TextIO) -> str:
+    """`text` with lines no longer than the terminal that `stream` is; as it is for a pipe.
+
+    What stands in `…` stays together, to be copied, and so do paths; lines that show a source and
+    the caret under it stay as they are.
+    """
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return "\n".join(_folded(line, width) for line in text.split("\n"))
+
+
+def _folded(line: str, width: int) -> str:
+    if len(line) <= width or line.startswith(("/", "~")) or _SOURCE.match(line):
+        return line
+    indent = line[: len(line) - len(line.lstrip())]
+    kept = _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), line.strip())
+    found = textwrap.wrap(
+        kept, width, initial_indent=indent, subsequent_indent=indent or "  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return "\n".join(found).replace("\0", " ")
 
 
 def printable(text: str) -> str:
@@ -59,7 +86,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) 
     lines: list[str] = []
     for row in cells:
         start = "".join(c.ljust(w) + "  " for c, w in zip(row[:-1], before, strict=True))
-        wrapped = textwrap.wrap(row[-1], max(30, width - indent), break_on_hyphens=False)
+        wrapped = textwrap.wrap(row[-1], max(20, width - indent), break_on_hyphens=False)
         lines += [(start if i == 0 else " " * indent) + t for i, t in enumerate(wrapped or [""])]
     return "\n".join(line.rstrip() for line in lines)
 

@@ -1,4 +1,4 @@
-"""URLs as inputs: what is one, what HTCondor calls its file, and whether it holds a key."""
+"""URLs: what is one, what HTCondor calls its file, whether it holds a key or a login."""
 
 from __future__ import annotations
 
@@ -44,3 +44,33 @@ def file_name(url: str) -> str:
 def holds_key(url: str) -> bool:
     """Whether a URL seems to hold a key or a password: anyone can read it in a job's ad."""
     return _KEY.search(url) is not None
+
+
+_LOGIN = re.compile(
+    r"(://)(?:[^/?#\s@\"']*@)+"  # all that stands before the last @ of the host's part
+    # A password with / or ? in it: no address then, but people write it, and it is shown.
+    r"|(://)[^/?#\s:@\[\"']+:(?!\d*(?:[/?#,)\"'\s]|$))[^/?#\s@\"']*[/?#][^\s@\"']*@(?:[^/?#\s@\"']*@)*"
+)
+_TOKEN = re.compile(
+    r"(https?://[^/?#\s]+)/t/[^/?#\s]+(?=/)"  # directly behind the host
+    r"|(https?://[^?#\s]+?)/t/(?:tk-[\w-]+|[\w-]{20,})(?![^/?#\s\"'),])",
+    re.IGNORECASE,
+)
+_QUERY = re.compile(r"(https?://[^?#\s]*)\?([^#\s\"'<>]*)", re.IGNORECASE)
+
+
+def without_login(text: str) -> str:
+    """A text whose addresses have no login, no token of conda's and no key in their query.
+
+    text: an address, or what a program says with addresses in it. Folders named `t` stay: a token
+    stands behind the host of an address of the web, or looks like one.
+    Source of the form /t/TOKEN: conda's and anaconda.org's manuals.
+    """
+    text = _LOGIN.sub(lambda found: found[1] or found[2], text)
+    text = _TOKEN.sub(lambda found: found[1] or found[2], text)
+    return _QUERY.sub(_without_keys, text)
+
+
+def _without_keys(found: re.Match[str]) -> str:
+    left = [one for one in found[2].split("&") if not _KEY.search(f"?{one}")]
+    return f"{found[1]}?{'&'.join(left)}" if left else found[1]

@@ -14,7 +14,7 @@ from types import FrameType
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
-PART_SECONDS = 780  # a part that hangs is ended, before CI ends the whole without a word
+PART_SECONDS = 2400  # a part that hangs is ended, before CI ends the whole without a word
 GRACE_SECONDS = 60  # a pool needs some to shut down in order
 LINGER_SECONDS = 10
 

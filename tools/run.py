@@ -272,6 +272,12 @@ def run_side_by_side(names: list[str], outcomes: list[Outcome]) -> bool:
     going: list[Aside] = []
     stopped = False
     folder = Path(tempfile.mkdtemp(prefix="osgr-"))
+    folder.chmod(0o755)
+    # What the tests of both pools need, and the first that does makes (test_environments.py).
+    shared = folder / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    os.environ["OSGBATCH_TEST_SHARED"] = str(shared)
     try:
         for name in names:
             parts.append(Aside.start(name, folder / name))
@@ -282,7 +288,7 @@ def run_side_by_side(names: list[str], outcomes: list[Outcome]) -> bool:
         for part in going:
             part.process.terminate()
         watch(going)
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
     outcomes += [part.outcome for part in parts if part.outcome]
     left = clear_away(0 if stopped else LINGER_SECONDS)
     if not stopped:

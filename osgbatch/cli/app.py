@@ -83,7 +83,12 @@ def _usage(error: Any) -> int:
         ui.out(error.format_message())
         return exits.OK
     message = error.format_message() if hasattr(error, "format_message") else str(error)
-    ui.error(f"{message}\n  Try `osgbatch --help`, or `osgbatch COMMAND --help`.")
+    words: list[str] = []
+    context = getattr(error, "ctx", None)
+    while context is not None and context.parent is not None:
+        words.insert(0, context.info_name)
+        context = context.parent
+    ui.error(f"{message}\n  Try `{' '.join(['osgbatch', *words, '--help'])}`.")
     return exits.BAD_INPUT
 
 

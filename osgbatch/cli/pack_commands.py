@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -80,7 +81,11 @@ def env(
     asked = Asked(strip, not no_test, refresh, python, channel or (), imports or (), locked)
     if out is not None:
         check_environment_out(out, source, asked)
-    made, warnings = pack_environment(source, cache_folder(), asked, ui.say)
+    try:
+        made, warnings = pack_environment(source, cache_folder(), asked, ui.say)
+    except KeyboardInterrupt:
+        ui.error("interrupted; nothing was packed")
+        raise typer.Exit(exits.INTERRUPTED) from None
     path = made.path
     if out is not None:
         lock = lock_beside(out, locked) if made.lock else None
@@ -92,7 +97,7 @@ def env(
     if as_json:
         ui.out_json(environment_data(made, path, warnings))
     else:
-        ui.out(environment_text(made, path))
+        ui.out(ui.wrapped(environment_text(made, path), sys.stdout))
     for warning in warnings:
         ui.say(f"warning: {warning}")
     return exits.OK
@@ -184,6 +189,7 @@ def ls(as_json: Json = False) -> int:
 
 @pack.command("clean", short_help="Remove what was not used for some time.")
 def clean(
+    names: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     older: Annotated[str, typer.Option(help="Not used for so long.")] = "30 days",
     everything: Annotated[bool, typer.Option("--all", help="All that nobody is packing.")] = False,
     as_json: Json = False,
@@ -194,6 +200,13 @@ def clean(
     from osgbatch.places import cache_folder
     from osgbatch.spec.units import UnitError, seconds
 
+    if names:
+        raise OsgbatchError(
+            "things are not removed by their names",
+            where=f"pack clean {names[0]}",
+            fix="--older 7d removes what was not used for so long, --all everything. See "
+            "`osgbatch pack clean --help`.",
+        )
     try:
         older_s = seconds(older)
     except UnitError as error:

@@ -10,14 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from osgbatch import ui
+from osgbatch.cli.pack_sources import check_slip, is_sweep
 from osgbatch.errors import OsgbatchError
 from osgbatch.model import Environment, Place, Spec, UserPath
 from osgbatch.packing.archive import Archive
 from osgbatch.packing.disk_full import told_when_full
-from osgbatch.packing.environment import EnvironmentArchive, packed_environment
+from osgbatch.packing.environment import (
+    EnvironmentArchive,
+    packed_environment,
+    with_channels_from,
+)
 from osgbatch.packing.environment.cache import packing
 from osgbatch.packing.environment.cleaning import Cleaned, Kept
 from osgbatch.packing.environment.conda_lock import LOCK_HEAD
@@ -47,7 +50,8 @@ def environment_of(source: Path, asked: Asked) -> tuple[Environment, Path, Spec 
     source: a sweep.yaml, or what an environment is made from. Raises SpecErrors, OsgbatchError.
     """
     spec: Spec | None = None
-    if _is_sweep(source):
+    check_slip(source)
+    if is_sweep(source):
         from osgbatch.planning.checks import missing_files
         from osgbatch.spec.load import load_spec
 
@@ -87,10 +91,11 @@ def environment_of(source: Path, asked: Asked) -> tuple[Environment, Path, Spec 
         strip=found.strip or asked.strip,
         test=found.test and asked.test,
         python=asked.python or found.python,
+        python_place=None if asked.python else found.python_place,
         channels=(*map(_channel, asked.channels), *found.channels),
         imports=(*found.imports, *(one for one in asked.imports if one not in found.imports)),
     )
-    return changed, folder, spec
+    return with_channels_from(changed, folder), folder, spec
 
 
 def _channel(named: str) -> str:
@@ -114,21 +119,10 @@ def _check_options(kind: str, asked: Asked) -> None:
     for option, kinds in fits.items():
         if kind not in kinds:
             raise OsgbatchError(
-                f"{option} means nothing for an environment of the kind {kind}",
+                f"this means nothing for an environment of the kind {kind}",
                 where=option,
                 fix=f"It goes with {', '.join(kinds)}.",
             )
-
-
-def _is_sweep(path: Path) -> bool:
-    """Whether a YAML file is a sweep, not an environment.yml of conda."""
-    if path.suffix not in (".yml", ".yaml") or not path.is_file():
-        return False
-    try:
-        said = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, yaml.YAMLError, ValueError):
-        return path.name not in ("environment.yml", "environment.yaml")
-    return not (isinstance(said, dict) and "dependencies" in said and "command" not in said)
 
 
 def pack_environment(
@@ -136,6 +130,7 @@ def pack_environment(
 ) -> tuple[EnvironmentArchive, list[str]]:
     """Pack an environment, or take it from the cache; the archive, and warnings.
 
+    Of a sweep, the imports of its scripts are tried in it, as submitting it does.
     Raises PackingError, SpecErrors, OsgbatchError.
     """
     wanted, folder, spec = environment_of(source, asked)
@@ -157,8 +152,12 @@ def pack_environment(
     if spec is None:
         return made, []
     from osgbatch.packing.environment.imports import import_warnings
+    from osgbatch.packing.environment.script_trial import try_scripts
 
-    return made, import_warnings(spec, made.known_modules)
+    warnings = import_warnings(spec, made.known_modules)
+    if wanted.test:
+        warnings += try_scripts(spec, made, cache, say)
+    return made, warnings
 
 
 def pack_container(source: str, cache: Path, refresh: bool, say: Say) -> EnvironmentArchive:
@@ -345,8 +344,9 @@ def kept_text(things: list[Kept], cache: Path) -> str:
 
 
 def _about(one: Kept) -> str:
-    python = f" (Python {one.python})" if one.python else ""
-    return f"{one.made_from}{python}"
+    facts = [f"Python {one.python}"] if one.python else []
+    facts += one.packed
+    return f"{one.made_from} ({', '.join(facts)})" if facts else one.made_from
 
 
 def kept_data(things: list[Kept]) -> list[dict[str, Any]]:

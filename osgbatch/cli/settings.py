@@ -20,6 +20,7 @@ from osgbatch.spec.document import Document, Loc
 from osgbatch.spec.layers import SET, Layered, short_path
 from osgbatch.spec.merging import SHORT, is_whole
 from osgbatch.spec.schema import SpecModel
+from osgbatch.urls import without_login
 
 DEFAULT = "default"
 _MAX_LINES = 8
@@ -154,7 +155,16 @@ def _setting(document: Document, loc: Loc, value: Any, at: Loc) -> Setting:
     place = document.place(at)
     nowhere = place.file == SET or place.file.startswith("profile ")
     text = _text(document, at, value, 400)
-    return Setting(_dotted(loc), value, text, place.file, 0 if nowhere else place.line)
+    shown = _without_logins(value) if loc[:1] == ("environment",) else value
+    return Setting(_dotted(loc), shown, text, place.file, 0 if nowhere else place.line)
+
+
+def _without_logins(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_logins(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_logins(item) for item in value]
+    return without_login(value) if isinstance(value, str) else value
 
 
 def _text(document: Document, loc: Loc, value: Any, room: int) -> str:
@@ -166,6 +176,8 @@ def _text(document: Document, loc: Loc, value: Any, room: int) -> str:
         parts = (("", (*loc, i), item) for i, item in enumerate(value))
         return f"[{_texts(document, parts, room)}]"
     first, *more = document.texts.get(loc, "").strip().splitlines() or [""]
+    if loc[:1] == ("environment",):  # a spec that is refused for a login in a channel is shown, too
+        first = without_login(first)
     return "null" if value is None else f"{first} ..." if more else first
 
 

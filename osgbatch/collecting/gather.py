@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,25 +33,35 @@ def run_gather(
     libraries: Sequence[Path],
     stdout_to_stderr: bool = False,
 ) -> None:
-    """Run a Python script with `results/` as its working folder; its output goes to the terminal.
+    """Run a script with `results/` as its working folder; its output goes to the terminal.
 
+    script: of R where its name ends in `.R`, else of Python.
     environment: the archive of the sweep's environment, unpacked for the run into a temporary
-    folder; None, or one without Python (R alone), is the interpreter that runs osgbatch.
+    folder; None, or one without Python (R alone), is the interpreter that runs osgbatch. A script
+    of R's needs one that has R.
     libraries: archives put on PYTHONPATH.
     stdout_to_stderr: what it prints goes to stderr, where stdout is osgbatch's own (`--json`).
-    Raises GatherError when it fails.
+    Raises GatherError when it fails, or cannot be started.
     """
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="osgbatch-gather-")))
-        python = sys.executable
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="osgbatch-gather-")
+        except OSError as error:
+            raise GatherError(
+                f"no temporary folder can be made for the gather script: {error.strerror}",
+                where=str(script),
+                fix=_ROOM,
+            ) from error
+        scratch = Path(stack.enter_context(folder))
         if environment is not None:
             _unpack(environment, scratch / "env")
             _put_right(scratch / "env", environment)
-            own = scratch / "env" / "bin" / "python"
-            python = str(own) if own.exists() else python
         for archive in libraries:
             _unpack(archive, scratch / "lib")
+        command = [*_interpreter(script, scratch / "env"), str(script)]
         variables = _clean(os.environ)
+        if is_of_r(script):
+            variables = _for_r(variables, scratch / "env")
         variables |= {
             "PYTHONNOUSERSITE": "1",
             "PYTHONPATH": str(scratch / "lib") if libraries else "",
@@ -61,14 +73,22 @@ def run_gather(
         }
         if not libraries:
             del variables["PYTHONPATH"]
-        done = subprocess.run(
-            [python, str(script)],
-            cwd=results,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=2 if stdout_to_stderr else None,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                command,
+                cwd=results,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=2 if stdout_to_stderr else None,
+                check=False,
+            )
+        except OSError as error:
+            raise GatherError(
+                f"{command[0]} cannot be started: {error.strerror}",
+                where=str(script),
+                fix="The results are in place. Pack the environment anew and submit, or run the "
+                "script by hand.",
+            ) from error
     if done.returncode:
         said = (
             f"was killed by signal {-done.returncode}"
@@ -82,10 +102,54 @@ def run_gather(
         )
 
 
+_ROOM = (
+    "The results are in place. Let TMPDIR name a folder with more room, and run `osgbatch collect` "
+    "again."
+)
+
+
+def is_of_r(script: Path) -> bool:
+    """Whether R runs a script, by its name, as in a task."""
+    return script.suffix in (".R", ".r")
+
+
+def _interpreter(script: Path, environment: Path) -> list[str]:
+    """What starts a script. environment: the unpacked one, if there is one."""
+    if not is_of_r(script):
+        own = environment / "bin" / "python"
+        return [str(own) if own.exists() else sys.executable]
+    own = environment / "bin" / "Rscript"
+    if own.exists():
+        return [str(own)]
+    raise GatherError(
+        "the sweep's environment has no R to run this with",
+        where=str(script),
+        fix="The results are in place: run the script in the folder results/ by hand. For the next "
+        "sweep, name r-base in environment.yml.",
+    )
+
+
+_OTHER_R = (
+    *("R_HOME", "RHOME", "R_LIBS", "R_LIBS_SITE", "R_ENVIRON", "R_PROFILE", "R_ARCH"),
+    "R_DEFAULT_PACKAGES",
+)
+
+
+def _for_r(variables: dict[str, str], environment: Path) -> dict[str, str]:
+    """As in a task: R sees the packages of its own, and no settings of the home folder."""
+    return {name: value for name, value in variables.items() if name not in _OTHER_R} | {
+        "PATH": f"{environment}/bin:{os.environ.get('PATH', '/usr/bin:/bin')}",
+        "CONDA_PREFIX": str(environment),
+        "R_LIBS_USER": "NULL",
+        "R_ENVIRON_USER": ".Renviron",
+        "R_PROFILE_USER": ".Rprofile",
+    }
+
+
 def _put_right(root: Path, archive: Path) -> None:
     """Let a conda environment write its new path into its files, as the shim does."""
     program = root / "bin" / "conda-unpack"
-    if not program.exists():
+    if not os.access(program, os.X_OK):
         return
     done = subprocess.run(
         [str(program)],
@@ -113,10 +177,33 @@ def _clean(variables: os._Environ[str]) -> dict[str, str]:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack an archive that osgbatch itself made."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if shutil.which("tar"):
-        subprocess.run(["tar", "-xzf", str(archive), "-C", str(folder)], check=True)
-        return
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder)
+    """Unpack an archive that osgbatch itself made. Raises GatherError with what tar says."""
+    said = ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if shutil.which("tar"):
+            command = ["tar", "-xzf", str(archive), "-C", str(folder)]
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", check=False
+            )
+            if done.returncode:
+                lines = [line for line in done.stderr.splitlines() if _TELLING.search(line)]
+                said = lines[-1] if lines else f"tar exited with {done.returncode}"
+        else:
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder)
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        said = str(error)
+    if _FULL.search(said):
+        said = f"no space is left in {folder.parent} ({said})"
+    if said:
+        raise GatherError(
+            f"it cannot be unpacked for gather: {said}", where=str(archive), fix=_ROOM
+        )
+
+
+_TELLING = re.compile(
+    r"^(?!.*(exiting with failure|exiting now|child returned)).*\S", re.IGNORECASE
+)
+"""Lines of tar's that say what is wrong; the last ones only say that something was."""
+_FULL = re.compile(r"no space left on device|wrote only \d+ of \d+|quota exceeded", re.IGNORECASE)

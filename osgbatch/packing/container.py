@@ -13,7 +13,7 @@ from pathlib import Path
 from osgbatch.errors import SpecError
 from osgbatch.model import Environment, Place, UserPath
 from osgbatch.packing.container_build import KIND, built_definition, fingerprint
-from osgbatch.packing.container_registry import image_architectures
+from osgbatch.packing.container_registry import can_be_asked, image_architectures
 from osgbatch.packing.environment.cache import EnvironmentArchive, file_sha256, read_entry
 
 Say = Callable[[str], None]
@@ -49,7 +49,7 @@ def packed_image(
     if wanted.path is None:
         return None
     if is_elsewhere(wanted.path.text):
-        _check_reference(wanted.path, arch)
+        _check_reference(wanted.path, arch, say)
         return None
     path = folder / Path(wanted.path.text).expanduser()
     if path.suffix == ".def":
@@ -129,9 +129,12 @@ def _check_image(path: Path, named: UserPath, arch: Sequence[str]) -> None:
     _check_architecture(named, [built_for] if built_for else [], arch)
 
 
-def _check_reference(named: UserPath, arch: Sequence[str]) -> None:
+def _check_reference(named: UserPath, arch: Sequence[str], say: Say) -> None:
     """Of what execution points get themselves: is it there, for them, as far as can be known."""
     found = image_architectures(named.text)
+    if found is None and can_be_asked(named.text):
+        why = "its registry was not reached, or does not show it to everybody"
+        say(f"note: {named.text} could not be checked: {why}")
     if found is not None and not found:
         fix = "Look at its name and its tag: no execution point could get it."
         raise SpecError(f'its registry has no image "{named.text}"', _place(named), fix=fix)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from osgbatch.errors import OsgbatchError, PackingError, SpecError
 from osgbatch.model import Place, UserPath
+from osgbatch.packing.archive import printable
 from osgbatch.packing.container_definition import expanded, is_pinned, read_definition, state
 from osgbatch.packing.environment.cache import (
     EnvironmentArchive,
@@ -29,6 +30,8 @@ PROGRAMS = ("apptainer", "singularity")
 NO_FAKEROOT = "--ignore-fakeroot-command"
 CODE_VERSION = "2"
 """Raise it when what _built() makes from the same definition changes."""
+
+_PROGRESS = ("INFO:", "WARNING:", "DEBUG:", "VERBOSE:", "LOG:")
 
 Say = Callable[[str], None]
 
@@ -47,7 +50,7 @@ def built_image(
         if "://" in source:
             unseen = () if is_pinned(source) else (source,)
             mark = _digest([CODE_VERSION, platform.machine(), source])
-            return _built(source, named, folder, mark, unseen, cache, say, refresh)
+            return _built(source, named, folder, lambda: mark, unseen, cache, say, refresh)
         path = folder / Path(source).expanduser()
         return built_definition(path, named, cache, say, refresh)
     except SpecError as error:  # there is no spec that it could point into
@@ -59,12 +62,14 @@ def built_definition(
 ) -> EnvironmentArchive:
     """The image of a definition file, from the cache or built; raises SpecError, PackingError."""
     try:
-        mark, unseen = fingerprint(path)
+        _, unseen = fingerprint(path)
     except OSError as error:
         what = f'"{named.text}" cannot be read: {error.strerror}'
         raise SpecError(what, named.place.at(named.text)) from None
     path = path.absolute()
-    return _built(str(path), named, path.parent, mark, unseen, cache, say, refresh)
+    return _built(
+        str(path), named, path.parent, lambda: fingerprint(path)[0], unseen, cache, say, refresh
+    )
 
 
 def fingerprint(path: Path) -> tuple[str, tuple[str, ...]]:
@@ -100,7 +105,7 @@ def _built(
     source: str,
     named: UserPath,
     folder: Path,
-    mark: str,
+    marked: Callable[[], str],
     unseen: Sequence[str],
     cache: Path,
     say: Say,
@@ -108,8 +113,10 @@ def _built(
 ) -> EnvironmentArchive:
     """What apptainer makes of a definition file or a reference; folder: where paths in it start.
 
-    mark: the name of its entry in the cache. unseen: what may have changed since it was built.
+    marked: gives the name of its entry in the cache, for what there is now. unseen: what may have
+    changed since it was built.
     """
+    mark = marked()
     found = None if refresh else read_entry(cache, mark)
     if found:
         if unseen:
@@ -133,6 +140,12 @@ def _built(
             made = shop / "entry" / "image.sif"
             made.parent.mkdir()
             _run(program, made, source, short, folder, shop)
+            if marked() != mark:
+                raise PackingError(
+                    "it, or a file that it takes, was changed while its image was built",
+                    where=printable(source),
+                    fix="Do the same again: the image may be of neither.",
+                )
             return write_entry(
                 cache,
                 made.parent,
@@ -167,11 +180,11 @@ def _run(program: str, made: Path, source: str, short: str, folder: Path, shop: 
     Without root it runs %post under this machine's fakeroot, which does not start in an image with
     an older glibc; then it says so, and is called again without (1.4.5).
     """
-    temporary = shop / "tmp"
-    temporary.mkdir()
     # Its own choice is /tmp, which is small on many access points; what the user chose stays.
-    names = ("TMPDIR", "APPTAINER_TMPDIR", "SINGULARITY_TMPDIR")
-    variables = {**dict.fromkeys(names, str(temporary)), **_without(os.environ, "TMPDIR")}
+    temporary = os.environ.get("TMPDIR") or str(shop / "tmp")
+    (shop / "tmp").mkdir()
+    names = ("APPTAINER_TMPDIR", "SINGULARITY_TMPDIR")
+    variables = {**dict.fromkeys(names, temporary), **os.environ, "TMPDIR": temporary}
     done = None
     for option in ((), (NO_FAKEROOT,)):
         if done is None or NO_FAKEROOT in done.stderr:
@@ -187,7 +200,7 @@ def _run(program: str, made: Path, source: str, short: str, folder: Path, shop: 
             )
         if not done.returncode and made.is_file():
             return
-    lines = [line for line in done.stderr.splitlines() if line.strip()][-12:] if done else []
+    lines = failure_lines(done.stderr, done.stdout) if done else []
     raise PackingError(
         f"{Path(program).name} cannot build {short}:\n    " + "\n    ".join(lines),
         where=source,
@@ -195,5 +208,13 @@ def _run(program: str, made: Path, source: str, short: str, folder: Path, shop: 
     )
 
 
-def _without(variables: os._Environ[str], name: str) -> dict[str, str]:
-    return {key: value for key, value in variables.items() if key != name}
+def failure_lines(stderr: str, stdout: str) -> list[str]:
+    """What to show of a build that failed: apptainer's errors, then the last lines of %post.
+
+    What it says of its progress, and its warnings, are left out, unless it says nothing else.
+    """
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("FATAL:", "ERROR:"))]
+    rest = [line for line in lines if not line.startswith(_PROGRESS) and line not in errors]
+    rest = rest or [line.strip() for line in stdout.splitlines() if line.strip()]
+    return [*errors[-4:], *rest[-8:]] or lines[-8:]

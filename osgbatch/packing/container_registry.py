@@ -28,6 +28,11 @@ _TYPES = (
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686", "arm": "armv7l"}
 
 
+def can_be_asked(reference: str) -> bool:
+    """Whether there is a registry that could be asked for this: it is a docker:// image."""
+    return _REFERENCE.fullmatch(reference) is not None
+
+
 def image_architectures(reference: str, seconds: float = SECONDS) -> frozenset[str] | None:
     """What a docker:// image was built for, as uname says it; empty when there is no such image.
 

@@ -89,7 +89,8 @@ def told_when_full(
         if not is_full(error):
             raise
         temporary = Path(tempfile.gettempdir())
-        if free_bytes(folder) > NEARLY_FULL and free_bytes(temporary) < NEARLY_FULL:
+        is_quota = _reason(error) == "quota"  # that is told of no folder with room in it
+        if not is_quota and free_bytes(folder) > NEARLY_FULL > free_bytes(temporary):
             fix = "Let TMPDIR name a folder with more room, or make some."
             raise full_disk(error, temporary, fix=fix) from error
         least = size_below(measured) if measured else 0

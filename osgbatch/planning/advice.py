@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ MANY_CPUS = 8
 MAX_COMPARED = 200_000
 """Rows above which nobody looks for equal ones: a million would take a second."""
 _CHUNK = 16_384
+_INTERPRETED = re.compile(r"python[\d.]*|.+\.py|(?P<r>R|Rscript|.+\.[rR])")
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ def advise(
         *_rare_slots(spec, demand or spec.resources),
         *_short(spec, jobs, job_s),
         *_many(spec, jobs),
+        *_bare(spec),
     ]
     return sorted(found, key=lambda advice: not advice.error)
 
@@ -83,6 +86,23 @@ def _long(spec: Spec, job_s: int) -> Iterator[Advice]:
             f"a job may take {duration(job_s)}: JobDurationCategory is Long, which far fewer slots "
             f"take than Medium (up to {duration(MEDIUM_S)})",
             place=place,
+        )
+
+
+def _bare(spec: Spec) -> Iterator[Advice]:
+    """A program in Python or R where nothing brings its interpreter."""
+    image = any("container" in key.lower() or "image" in key.lower() for key, _ in spec.submit)
+    if spec.environment.kind != "none" or image or spec.profile.name == "local" or spec.script:
+        return
+    if not spec.command or spec.command[0].names:
+        return
+    program = spec.command[0].fill({})
+    called = _INTERPRETED.fullmatch(os.path.basename(program))
+    if called and not program.startswith("/"):
+        yield Advice(
+            f"an execution point need not have {'R' if called['r'] else 'Python'}; name an "
+            "`environment:`",
+            place=spec.command[0].place,
         )
 
 

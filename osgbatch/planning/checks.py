@@ -149,6 +149,30 @@ def missing_files(spec: Spec) -> Iterator[SpecError]:
         yield from _missing(spec.environment.path, spec.folder, want, is_pattern=False)
     if spec.gather:
         yield from _missing(spec.gather, spec.folder, "file", is_pattern=False)
+        yield from _not_run(spec.gather, spec.environment)
+
+
+_NO_PYTHON = (".sh", ".bash", ".jl", ".m", ".pl", ".rmd", ".qmd", ".ipynb")
+"""Ends of the names of files that are no Python scripts."""
+
+
+def _not_run(gather: UserPath, environment: Environment) -> Iterator[SpecError]:
+    """A gather script that nothing here would run, known before the jobs have run."""
+    suffix = Path(gather.text).suffix.lower()
+    if suffix in _NO_PYTHON:
+        yield SpecError(
+            f'"{gather.text}" is no Python script, and gather runs Python, or a .R script',
+            gather.place,
+            fix="Write a Python script that calls it (subprocess.run), or run it yourself when "
+            "`osgbatch collect` has ended.",
+        )
+    elif suffix == ".r" and environment.kind not in ("conda", "prefix", "archive"):
+        yield SpecError(
+            f'"{gather.text}" needs R, and the environment of this sweep brings none for it',
+            gather.place,
+            fix="Let environment: be an environment.yml with r-base among its dependencies, or "
+            "write the script in Python.",
+        )
 
 
 def _is_elsewhere(environment: Environment) -> bool:

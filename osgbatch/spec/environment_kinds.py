@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 ENVIRONMENT_KINDS = ("conda", "requirements", "prefix", "archive", "container")
 """What an environment can be made from, by the keys of `environment:`."""
@@ -23,7 +24,28 @@ _EXAMPLES = {
     "archive": "my-env.tar.gz",
     "container": "image.sif, image.def, docker://python:3.12 or osdf:///…/image.sif",
 }
+_IN_REGISTRY = re.compile(r"(?i:docker)://(?:(?:[^/]*[.:][^/]*|localhost)/)?(?P<name>[^:@]+)")
+"""Behind the host, if there is one, and before tag and digest."""
 _IMAGES = re.compile(r"docker://.+|(osdf|pelican|stash|https?|s3|file)://.+\.sif", re.I)
+
+
+def environment_fault(value: str) -> tuple[str, str]:
+    """What is wrong with a name that no environment can have, and what to do; both empty if not.
+
+    Source of the form of references to images: distribution's reference grammar.
+    """
+    name = value.rpartition("/")[2]
+    if name.endswith(".tar.zst"):
+        better = f"{value.removesuffix('.tar.zst')}.tar.gz"
+        return (
+            f'"{name}" is packed with zstd, which execution points need not have',
+            f"Make it a .tar.gz: zstd -dc {shlex.quote(value)} | gzip >{shlex.quote(better)}",
+        )
+    image = _IN_REGISTRY.match(value)
+    if image and image["name"] != image["name"].lower():
+        lower = f"{value[: image.start('name')]}{image['name'].lower()}{value[image.end('name') :]}"
+        return "the names of images have no capitals", f"Write {lower}."
+    return "", ""
 
 
 def environment_examples(kind: str) -> str:

@@ -11,10 +11,12 @@ from osgbatch.spec.environment_kinds import (
     ENVIRONMENT_KINDS,
     FITS,
     environment_examples,
+    environment_fault,
     environment_kind,
 )
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.schema import EnvironmentModel, SpecModel
+from osgbatch.urls import without_login
 
 _IN_CONDA = {
     "python": "Write it into the dependencies of environment.yml: python={value}.",
@@ -52,6 +54,7 @@ def _from_keys(reading: Reading, model: EnvironmentModel) -> Environment:
     if text is None:  # it was refused
         return Environment()
     _check_path(reading, kind, text)
+    _check_channels(reading, raw)
     for key, kinds in FITS.items():
         if key in raw and kind not in kinds:
             value = reading.text(("environment", key))
@@ -65,6 +68,7 @@ def _from_keys(reading: Reading, model: EnvironmentModel) -> Environment:
         kind=kind,
         path=UserPath(text, reading.place(("environment", kind))),
         python=reading.text(("environment", "python")) if model.python else "",
+        python_place=reading.place(("environment", "python")) if model.python else None,
         channels=tuple(model.channels),
         imports=tuple(model.imports),
         strip=model.strip,
@@ -72,10 +76,32 @@ def _from_keys(reading: Reading, model: EnvironmentModel) -> Environment:
     )
 
 
+def _check_channels(reading: Reading, raw: dict[str, Any]) -> None:
+    """Note a channel with a login in it: others can read the batch folder, where the spec lies."""
+    named = raw.get("channels")
+    for i, channel in enumerate(named if isinstance(named, list) else [named]):
+        loc = (
+            ("environment", "channels", i)
+            if isinstance(named, list)
+            else ("environment", "channels")
+        )
+        if isinstance(channel, str) and without_login(channel) != channel:
+            what = "a channel has its login in it, and others can read the batch folder"
+            fix = (
+                f"Write {without_login(channel)}, and the login into ~/.netrc (machine HOST login "
+            )
+            fix += "NAME password WORD), ~/.condarc or a file that RATTLER_AUTH_FILE names."
+            reading.fail(what, reading.place(loc), fix)
+
+
 def _check_path(reading: Reading, kind: str, text: str) -> None:
     """Note a path whose name says that it is something else than its key."""
     guess = environment_kind(text)
     place = reading.place(("environment", kind))
+    what, how = environment_fault(text)
+    if what and guess == kind:
+        reading.fail(what, place, how)
+        return
     if kind == "prefix":
         if guess not in ("", "prefix"):
             fix = f"Write {{{guess}: {text}}}."

@@ -387,7 +387,7 @@ class SpecModel(_Model):
         default=None, description="Who gets a mail from HTCondor.", examples=["me@example.org"]
     )
     gather: Text | None = Field(
-        default=None, description="A Python script that runs once over all results."
+        default=None, description="A script of Python, or of R, that runs once over all results."
     )
     submit: dict[str, Submit] = Field(
         default_factory=dict,

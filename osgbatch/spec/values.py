@@ -13,7 +13,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from osgbatch.spec import units
-from osgbatch.spec.environment_kinds import environment_kind
+from osgbatch.spec.environment_kinds import environment_fault, environment_kind
 
 TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
 SCALAR: dict[str, Any] = {"type": ["string", "number", "boolean"]}
@@ -251,6 +251,9 @@ def environment(value: Any) -> str:
     if value == "none" or value is None:
         return ""
     if isinstance(value, str) and environment_kind(nonempty(value)):
+        wrong = environment_fault(value)
+        if wrong[0]:
+            raise Advice(*wrong)
         return value
     fix = "Write environment.yml, requirements.txt, .venv/, my-env.tar.gz, image.sif or "
     fix += "docker://python:3.12; or none for what the execution point has."

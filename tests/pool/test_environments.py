@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -25,11 +27,18 @@ import conda_channel_installed as installed
 
 pytestmark = pytest.mark.pool
 
-KINDS = (
-    *("pyproject.toml", "environment.yml", "virtual environment", "conda environment"),
-    *("archive", "archive of conda-pack", "image"),
-)
-"""The example's own requirements.txt is in test_find_peaks.py."""
+KINDS = {
+    "pyproject.toml": "requirements",
+    "environment.yml": "conda",
+    "virtual environment": "prefix",
+    "conda environment": "prefix",
+    "archive": "archive",
+    "archive of conda-pack": "archive",
+    "image": "container",
+}
+"""Each with its key in a spec. The example's own requirements.txt is in test_find_peaks.py."""
+TRIED = ("pyproject.toml", "archive of conda-pack")
+"""These are tried before they are sent; the others not, since a trial costs as much as a job."""
 
 DEFINITION = """\
 Bootstrap: localimage
@@ -50,18 +59,23 @@ class Workshop:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         self.variables: Mapping[str, str] = {
             "XDG_CACHE_HOME": str(folder / "cache"),
             "PIP_NO_INDEX": "1",
             "PIP_FIND_LINKS": (folder / "wheels").as_uri(),
         }
-        self._made: dict[str, Path] = {}
 
     def environment(self, kind: str) -> Path:
-        """What the spec names as its environment."""
-        if kind not in self._made:
-            self._made[kind] = getattr(self, "_" + re.sub(r"[ .-]", "_", kind))()
-        return self._made[kind]
+        """What the spec names as its environment; another pool's tests may have made it."""
+        name = re.sub(r"[ .-]", "_", kind)
+        note = self.folder / f"{name}.made"
+        with (self.folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not note.exists():
+                made: Path = getattr(self, f"_{name}")()
+                note.write_text(str(made))
+        return Path(note.read_text())
 
     def _pyproject_toml(self) -> Path:
         wanted = installed.write_wheels(self.folder / "wheels")
@@ -121,7 +135,11 @@ class Workshop:
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
-    """Some 2 GB when all has been made; removed at the end."""
+    """Some 2 GB when all has been made. tools/run.py lets two pools share it, and removes it."""
+    shared = os.environ.get("OSGBATCH_TEST_SHARED")
+    if shared:
+        yield Workshop(Path(shared) / "environments")
+        return
     folder = tmp_path_factory.mktemp("environments")
     yield Workshop(folder)
     shutil.rmtree(folder)
@@ -135,9 +153,9 @@ def test_the_example_runs_in_every_kind_of_environment(
     for path in (folder / "data").iterdir():
         if path.stem not in "01":
             path.unlink()
-    environment = str(workshop.environment(kind))
-    if kind == "archive":  # tried when it was packed
-        environment = f'{{archive: "{environment}", test: false}}'
+    environment = f'{{{KINDS[kind]}: "{workshop.environment(kind)}"}}'
+    if kind not in TRIED and kind != "image":
+        environment = environment.replace("}", ", test: false}")
     osgbatch(
         *("submit", "--pool", "condor", "--watch", "--set", f"environment={environment}"),
         *("--set", "tasks_per_job=2", "sweep.yaml"),

@@ -5,14 +5,17 @@ from __future__ import annotations
 import platform
 import struct
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from osgbatch import steps
 from osgbatch.errors import OsgbatchError, PackingError, SpecError
 from osgbatch.model import Environment, Place, UserPath
 from osgbatch.packing.container import architecture, image_size, packed_image
-from osgbatch.packing.container_build import built_image
+from osgbatch.packing.container_build import built_image, failure_lines
+from osgbatch.planned import plan_sweep
 
 CODES = {"x86_64": b"02\0", "aarch64": b"04\0"}
 HERE = platform.machine()
@@ -27,6 +30,8 @@ if [ -e "{folder}/old" ] && [ "$2" != --ignore-fakeroot-command ]; then
 fi
 [ "$2" != --ignore-fakeroot-command ] || shift
 cp "{folder}/made.sif" "$2"
+echo "$TMPDIR|$APPTAINER_TMPDIR|$SINGULARITY_TMPDIR" >"{folder}/tmp"
+[ ! -e "{folder}/meanwhile" ] || . "{folder}/meanwhile"
 """
 
 
@@ -82,7 +87,6 @@ def test_an_image_is_sent_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "docker://127.0.0.1:9/python:3.12",
         "osdf:///ospool/ap40/data/ada/x.sif",
         "/cvmfs/singularity.x/y:latest",
     ],
@@ -90,6 +94,25 @@ def test_an_image_is_sent_as_it_is(tmp_path: Path) -> None:
 def test_what_execution_points_get_themselves_passes_by(tmp_path: Path, text: str) -> None:
     assert packed_image(wanted(text), tmp_path, tmp_path / "cache", pytest.fail) is None
     assert image_size(wanted(text), tmp_path, tmp_path) is None
+
+
+def test_an_image_whose_registry_is_not_there_is_told_of(tmp_path: Path) -> None:
+    said: list[str] = []
+    image = "docker://127.0.0.1:9/python:3.12"
+    assert packed_image(wanted(image), tmp_path, tmp_path / "cache", said.append) is None
+    assert len(said) == 1 and said[0].startswith(f"note: {image} could not be checked: ")
+    assert image_size(wanted(image), tmp_path, tmp_path) is None
+
+
+def test_a_build_that_fails_shows_its_reason_first() -> None:
+    stderr = "INFO: Starting build\n+ make\nmake: no rule\nWARNING: x\nFATAL: %post failed\n"
+    assert failure_lines(stderr, "compiling\n") == [
+        "FATAL: %post failed",
+        "+ make",
+        "make: no rule",
+    ]
+    assert failure_lines("INFO: a\nFATAL: b\n", "c\n") == ["FATAL: b", "c"]
+    assert failure_lines("INFO: a\n", "") == ["INFO: a"]
 
 
 def test_a_file_that_is_no_image_is_refused_where_it_is_named(tmp_path: Path) -> None:
@@ -245,3 +268,51 @@ def test_a_reference_that_cannot_be_had_is_told_in_apptainers_words(
     with pytest.raises(PackingError, match=r"cannot build docker://a:\n.*FATAL: no such base"):
         built_image("docker://a", tmp_path, tmp_path / "cache", lambda text: None)
     assert not list((tmp_path / "cache").rglob("*.sif"))
+
+
+def test_a_definition_that_is_edited_during_its_build_is_not_kept(
+    tmp_path: Path, apptainer: Path
+) -> None:
+    """The image would be kept for the text of before, and taken when that is put back."""
+    definition = tmp_path / "x.def"
+    definition.write_text("Bootstrap: docker\nFrom: debian@sha256:00\n")
+    (apptainer / "meanwhile").write_text(f"echo '# more' >>'{definition}'\n")
+    with pytest.raises(PackingError, match="was changed while its image was built") as caught:
+        packed_image(wanted("x.def"), tmp_path, tmp_path / "cache", lambda text: None)
+    assert caught.value.where == str(definition)
+    assert not list((tmp_path / "cache").rglob("*.sif"))
+    (apptainer / "meanwhile").unlink()
+    assert packed_image(wanted("x.def"), tmp_path, tmp_path / "cache", lambda text: None)
+
+
+@pytest.mark.parametrize("chosen", [{}, {"TMPDIR": "/chosen"}, {"APPTAINER_TMPDIR": "/other"}])
+def test_the_users_choice_of_a_temporary_folder_stays(
+    tmp_path: Path, apptainer: Path, monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str]
+) -> None:
+    for name in ("TMPDIR", "APPTAINER_TMPDIR", "SINGULARITY_TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    tempfile.gettempdir()
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    built_image("docker://a", tmp_path, tmp_path / "cache", lambda text: None)
+    usual, ours, old = (apptainer / "tmp").read_text().strip().split("|")
+    if chosen.get("TMPDIR"):
+        assert {usual, ours, old} == {"/chosen"}
+    else:
+        assert usual == old and usual.startswith(f"{tmp_path}/cache/")
+        assert ours == chosen.get("APPTAINER_TMPDIR", usual)
+
+
+def test_an_image_that_is_replaced_before_it_is_copied_is_not_sent(tmp_path: Path) -> None:
+    """Its name would have the hash of another content, which a later batch takes it for."""
+    (tmp_path / "x.sif").write_bytes(image())
+    (tmp_path / "sweep.yaml").write_text("command: echo\nenvironment: x.sif\n")
+    plan = plan_sweep(tmp_path / "sweep.yaml", None)
+    found = packed_image(wanted("x.sif"), tmp_path, tmp_path / "cache", pytest.fail)
+    (tmp_path / "x.sif").write_bytes(image(data=b"newer"))
+    with pytest.raises(PackingError, match="was changed while it was copied") as caught:
+        steps._pack(plan, found, "", tmp_path)
+    assert caught.value.where == str(tmp_path / "x.sif")
+    found = packed_image(wanted("x.sif"), tmp_path, tmp_path / "cache", pytest.fail)
+    (sent,) = [one for one in steps._pack(plan, found, "", tmp_path) if one.kind == "container"]
+    assert sent.path.read_bytes() == image(data=b"newer")

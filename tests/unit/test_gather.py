@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from small_disk import on_small_disk
 
 from osgbatch.collecting.gather import GatherError, run_gather
 
@@ -30,17 +31,19 @@ def test_what_gather_prints_stays_out_of_json(
     assert (out, err)[not to_stderr] == ""
 
 
-def gather_in(tmp_path: Path, files: dict[str, str]) -> None:
+def gather_in(
+    tmp_path: Path, files: dict[str, str], name: str = "gather.py", mode: int = 0o755
+) -> None:
     """Gather with a script that prints, in an environment of these programs."""
     root = tmp_path / "made"
-    for name, text in files.items():
+    for program, text in files.items():
         (root / "bin").mkdir(parents=True, exist_ok=True)
-        (root / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
-        (root / "bin" / name).chmod(0o755)
+        (root / "bin" / program).write_text(f"#!/bin/sh\n{text}\n")
+        (root / "bin" / program).chmod(mode)
     subprocess.run(["tar", "-czf", tmp_path / "env.tar.gz", "-C", root, "bin"], check=True)
-    (tmp_path / "gather.py").write_text("print('gathered')\n")
+    (tmp_path / name).write_text("print('gathered')\n")
     run_gather(
-        tmp_path / "gather.py",
+        tmp_path / name,
         tmp_path,
         spec_folder=tmp_path,
         batch_folder=tmp_path,
@@ -69,3 +72,48 @@ def test_without_python_in_the_environment_gather_runs_in_osgbatchs_own(
 ) -> None:
     gather_in(tmp_path, {"Rscript": "true"})
     assert capfd.readouterr().out == "gathered\n"
+
+
+def test_a_script_of_r_runs_in_the_r_of_the_environment(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("R_LIBS", "/of/mine")
+    program = 'echo "R ${1##*/} ${R_LIBS-none} $R_LIBS_USER ${PATH%%:*} $CONDA_PREFIX"'
+    gather_in(tmp_path, {"Rscript": program, "python": "echo Python"}, "gather.R")
+    *words, path, prefix = capfd.readouterr().out.split()
+    assert words == ["R", "gather.R", "none", "NULL"] and path == f"{prefix}/bin"
+    with pytest.raises(GatherError, match="no R to run this with"):
+        (tmp_path / "other").mkdir()
+        gather_in(tmp_path / "other", {"python": "true"}, "gather.r")
+
+
+def test_programs_without_the_right_to_be_run_are_told(tmp_path: Path) -> None:
+    with pytest.raises(GatherError, match="bin/python cannot be started: Permission denied"):
+        gather_in(tmp_path, {"python": "true", "conda-unpack": "true"}, mode=0o644)
+
+
+GATHER = """\
+import sys
+from pathlib import Path
+from osgbatch.collecting.gather import GatherError, run_gather
+here = Path(sys.argv[1])
+folders = {"spec_folder": here, "batch_folder": here, "libraries": []}
+try:
+    run_gather(here / "g.py", here, environment=here / "env.tar.gz", **folders)
+except GatherError as error:
+    print(str(error).replace("\\n", " "))
+"""
+
+
+def test_a_full_disk_and_a_damaged_archive_are_told(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"x" * 3_000_000)
+    subprocess.run(["tar", "-czf", "env.tar.gz", "large"], cwd=tmp_path, check=True)
+    (tmp_path / "run.py").write_text(GATHER)
+    (tmp_path / "disk").mkdir()
+    run = f'TMPDIR="$disk" "$python" {tmp_path}/run.py {tmp_path}'
+    damage = f"head -c 9 {tmp_path}/large >{tmp_path}/env.tar.gz"
+    done = on_small_disk(tmp_path / "disk", 1024, f"{run}\nls -A $disk\n{damage}\n{run}")
+    full, damaged = done.stdout.splitlines()
+    assert "env.tar.gz: it cannot be unpacked for gather: no space is left in " in full, done.stderr
+    assert "(tar: large: " in full and "Let TMPDIR name a folder with more room" in full
+    assert "it cannot be unpacked for gather: gzip: stdin: not in gzip format" in damaged

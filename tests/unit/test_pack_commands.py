@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tarfile
@@ -16,10 +17,10 @@ import typer
 from test_packing_given import STARTED, tarball
 
 from osgbatch.cli import pack_commands
-from osgbatch.cli.packs import Asked, age, environment_of
+from osgbatch.cli.packs import Asked, age, environment_of, kept_text
 from osgbatch.errors import OsgbatchError, SpecError
 from osgbatch.packed import environment_warnings
-from osgbatch.packing.environment.cache import EnvironmentArchive, locked
+from osgbatch.packing.environment.cache import EnvironmentArchive, locked, packing
 from osgbatch.packing.environment.cleaning import clean, kept_things
 from osgbatch.packing.environment.imports import import_warnings
 from osgbatch.spec.load import load_spec
@@ -124,9 +125,13 @@ def test_libraries_are_packed(folder: Path) -> None:
         (["env", "plain.yaml"], "this sweep has no environment to pack", 2),
         (["env", "image.def"], "a container is not packed", 2),
         (["env", "bad.tar.gz"], "the archive is no .tar.gz", 3),
-        (["env", "e.tar.gz", "--strip"], "--strip means nothing for", 2),
-        (["env", "e.tar.gz", "--refresh"], "--refresh means nothing for", 2),
-        (["env", "."], "there is no Python in this folder", 3),
+        (["env", "e.tar.gz", "--strip"], "--strip: this means nothing for", 2),
+        (["env", "e.tar.gz", "--refresh"], "--refresh: this means nothing for", 2),
+        (["env", "."], "it has neither bin/python nor bin/Rscript", 3),
+        (["env", "env.yml"], "env.yml: unknown key", 2),
+        (["env", "env.yml"], "Did you mean dependencies?", 2),
+        (["clean", "0123"], "things are not removed by their names", 2),
+        (["clean", "--nosuch"], "Try `osgbatch pack clean --help`", 2),
         (["lib", "nowhere"], "there is no 'nowhere'", 3),
         (["clean", "--older", "30"], "a time needs a unit", 2),
     ],
@@ -137,6 +142,7 @@ def test_what_cannot_be_done_is_told(
     for name in ("x.R", "image.def", "bad.tar.gz"):
         (folder / name).write_text("hello, world")
     (folder / "plain.yaml").write_text("command: echo\n")
+    (folder / "env.yml").write_text("channels: [conda-forge]\ndependancies: [numpy]\n")
     done = osgbatch(folder, "pack", *arguments)
     assert (done.returncode, done.stdout) == (code, "") and message in done.stderr
     assert "Traceback" not in done.stderr and "\n  " in done.stderr
@@ -198,7 +204,9 @@ def test_imports_that_are_nowhere_are_warned_of(folder: Path) -> None:
         "command: python job.py\nfiles: [job.py, util.py]\nlibraries: [lib/waves, project]\n"
     )
     said = import_warnings(load_spec(folder / "sweep.yaml"), ("numpy",))
-    assert [line.split()[0] for line in said] == ["pandas", "torch"]
+    assert [line.split()[:2] for line in said] == [["util.py:1:", "pandas"], ["job.py:1:", "torch"]]
+    near = import_warnings(load_spec(folder / "sweep.yaml"), ("numpy", "pandas2"))
+    assert near[0].endswith("; did you mean pandas2?") and "mean" not in near[1]
 
 
 def test_an_environment_without_packages_has_no_modules(folder: Path) -> None:
@@ -207,7 +215,7 @@ def test_an_environment_without_packages_has_no_modules(folder: Path) -> None:
     spec = load_spec(folder / "sweep.yaml")
     empty = EnvironmentArchive(folder, "", 0, 0, "3.11.2", ())
     (said,) = environment_warnings(spec, empty)
-    assert said.startswith("numpy is imported by your scripts")
+    assert said.startswith("job.py:1: numpy is imported")
     for unknown in (None, EnvironmentArchive(folder, "", 0, 0, "", ())):  # an image, R alone
         assert environment_warnings(spec, unknown) == []
 
@@ -289,3 +297,50 @@ def test_the_examples_of_the_page_are_read(text: str, tmp_path: Path) -> None:
     kind = load_spec(tmp_path / "sweep.yaml").environment.kind
     expected = {"environment.yml": "conda", "docker:": "container"}
     assert kind == next((v for k, v in expected.items() if k in text), "requirements")
+
+
+def test_each_library_is_cleaned_when_it_was_not_used_for_long(tmp_path: Path) -> None:
+    """Packing one library, or a note beside it, makes no other one used."""
+    folder = tmp_path / "libraries"
+    folder.mkdir()
+    now = time.time()
+    for name, read, packed in (("old", 1000, 1000), ("packed", 1000, 10), ("read", 10, 1000)):
+        path = folder / f"library-{name}.tar.gz"
+        path.write_bytes(b"x")
+        os.utime(path, (now - read, now - packed))
+    (folder / "mine").touch()
+    os.utime(folder, (now - 1000, now - 1000))
+    (kept,) = kept_things(tmp_path)
+    assert now - kept.used < 100
+    done = clean(tmp_path, older_s=100)
+    assert [one.name for one in done.removed] == ["library-old.tar.gz"]
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"library-packed.tar.gz", "library-read.tar.gz", "mine"}
+    assert not list((tmp_path / "environments").glob(".old-*"))
+    with packing(tmp_path):
+        assert len(clean(tmp_path, older_s=0).busy) == 2
+    clean(tmp_path, older_s=0, everything=True)
+    assert kept_things(tmp_path) == [] and not folder.exists()
+
+
+def test_how_a_thing_was_packed_is_listed(tmp_path: Path) -> None:
+    folder = tmp_path / "environments" / OLD
+    folder.mkdir(parents=True)
+    (folder / "e.tar.gz").touch()
+    notes = ["stripped: 1 file", "not tried before it was sent", "else"]
+    facts = {"archive": "e.tar.gz", "python": "3.12.1", "packages": [], "notes": notes}
+    (folder / "manifest.json").write_text(json.dumps(facts))
+    (thing,) = kept_things(tmp_path)
+    assert thing.packed == ("strip", "no-test")
+    assert "(Python 3.12.1, strip, no-test)" in " ".join(kept_text([thing], tmp_path).split())
+
+
+def test_who_is_interrupted_is_told_that_nothing_was_packed(folder: Path) -> None:
+    os.mkfifo(folder / "requirements.txt")  # reading it waits for ever
+    command = [sys.executable, "-m", "osgbatch", "pack", "env", "requirements.txt"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as running:
+        descriptor = os.open(folder / "requirements.txt", os.O_WRONLY)  # it is reading now
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=30)
+        os.close(descriptor)
+    assert (running.returncode, said) == (130, "osgbatch: interrupted; nothing was packed\n")

@@ -44,6 +44,30 @@ def write_tree(root: Path, files: dict[str, bytes]) -> None:
             path.write_bytes(data)
 
 
+@pytest.mark.parametrize("name", ["a", "n" * 99, "n" * 100, "n" * 101, "é" * 50, "a/\udcff/b"])
+@pytest.mark.parametrize("link", [None, "to", "t" * 100, "t" * 101])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE])
+def test_headers_are_those_of_tarfile(name: str, link: str | None, kind: bytes) -> None:
+    for size in (0, 1234, 8**11 - 1, 8**11):
+        info = tarfile.TarInfo(name)
+        info.type, info.size, info.mode, info.mtime = kind, size, 0o755, archive_module.MTIME
+        info.linkname = link or ""
+        expected = info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+        assert archive_module._header(Member(name, link=link), kind, size, 0o755) == expected
+
+
+def test_parts_of_one_file_are_members(tmp_path: Path) -> None:
+    (tmp_path / "every").write_bytes(b"onethree")
+    members = [
+        Member("b", tmp_path / "every", executable=False, part=(3, 5)),
+        Member("a", tmp_path / "every", executable=True, part=(0, 3)),
+    ]
+    packed = write_archive(members, tmp_path / "out", "test")
+    with tarfile.open(packed.path) as tar:
+        seen = {one.name: (tar.extractfile(one).read(), one.mode) for one in tar.getmembers()}
+    assert seen == {"a": (b"one", 0o755), "b": (b"three", 0o644)}
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(files=trees)
 def test_packing_a_tree_twice_from_two_paths_gives_the_same_bytes(

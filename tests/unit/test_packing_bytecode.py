@@ -7,11 +7,14 @@ import os
 import py_compile
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from osgbatch.errors import PackingError
 from osgbatch.packing.archive import Member, write_archive
+from osgbatch.packing.disk_full import is_full
 from osgbatch.packing.environment.bytecode import (
     NoBytecodeError,
     bytecode_members,
@@ -42,7 +45,8 @@ def installed(folder: Path) -> list[Member]:
 
 def made(members: list[Member], folder: Path) -> dict[str, bytes]:
     found = bytecode_members(members, Path(sys.executable), folder)
-    return {one.name: one.source.read_bytes() for one in found if one.source is not None}
+    written = (folder / "bytecode").read_bytes()
+    return {one.name: written[one.part[0] : sum(one.part)] for one in found if one.part}
 
 
 def test_bytecode_is_the_same_wherever_it_comes_from(tmp_path: Path) -> None:
@@ -74,6 +78,31 @@ def test_what_does_not_fit_its_source_is_compiled(tmp_path: Path) -> None:
     compiled = Path(importlib.util.cache_from_source(path))
     compiled.write_bytes(compiled.read_bytes()[:30])
     assert made(members, tmp_path / "made-3") == changed
+
+
+def test_an_edit_with_its_time_put_back_is_compiled(tmp_path: Path) -> None:
+    members = installed(tmp_path / "a")
+    path = tmp_path / "a/deep/two.py"
+    py_compile.compile(str(path))
+    old, compiled = path.stat(), Path(importlib.util.cache_from_source(path)).stat()
+    until = time.monotonic() + 10
+    while path.stat().st_ctime_ns <= compiled.st_ctime_ns:  # file systems' clocks are coarse
+        path.write_text(MODULES["deep/two.py"].replace("ASKED", "ASKEE"))
+        os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+        assert time.monotonic() < until
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (old.st_size, old.st_mtime_ns)
+    (data,) = (data for name, data in made(members, tmp_path / "m").items() if "/two." in name)
+    assert b"ASKEE" in data
+
+
+def test_a_full_disk_is_no_reason_for_a_note(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'OSError: [Errno 28] No space left on device' >&2\nexit 1\n")
+    python.chmod(0o755)
+    notes: list[str] = []
+    with pytest.raises(PackingError, match="No space left") as caught:
+        bytecode_or_note(installed(tmp_path / "a"), python, tmp_path / "made", notes)
+    assert is_full(caught.value) and notes == []
 
 
 def test_python_takes_the_unpacked_bytecode(tmp_path: Path) -> None:

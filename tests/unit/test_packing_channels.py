@@ -16,12 +16,14 @@ from test_pack_commands import osgbatch
 
 from osgbatch.errors import PackingError, SpecError
 from osgbatch.model import Environment
+from osgbatch.packing.environment import conda_install
 from osgbatch.packing.environment.cache import EnvironmentArchive
 from osgbatch.packing.environment.cleaning import clean
 from osgbatch.packing.environment.conda import conda_archive
 from osgbatch.packing.environment.conda_access import with_secrets
 from osgbatch.packing.environment.conda_lock import Package as Listed
 from osgbatch.packing.environment.conda_lock import incomplete, lock_text, read_lock
+from osgbatch.packing.environment.conda_spec import read_conda_spec
 
 UNTRIED = Environment("conda", test=False)
 
@@ -222,3 +224,82 @@ def test_an_unsolvable_environment_is_explained_on_the_terminal(
     assert lines[-1].strip() and "  The solver says:" in lines
     told = lines[lines.index("  The solver says:") :]
     assert all(line.startswith("  ") for line in told) and "big" in "".join(told[1:])
+
+
+def test_what_the_machine_has_is_in_no_lock_file(tmp_path: Path) -> None:
+    (tmp_path / "env.lock").write_text(f"https://h/linux-64/a-1.0-0.conda#{'0' * 64}\n")
+    lock = read_lock(tmp_path / "env.lock", "linux-64")
+    file = tmp_path / "environment.yml"
+    file.write_text("dependencies: [a, __glibc >=2.17]\n")
+    conda_install.check_lock(lock, read_conda_spec(file))
+    file.write_text("dependencies: [a, b]\n")
+    with pytest.raises(SpecError, match="lacks b"):
+        conda_install.check_lock(lock, read_conda_spec(file))
+
+
+# ---- channels by name, and by folder -------------------------------------------------------------
+
+
+def test_a_name_means_what_the_users_settings_say(tmp_path: Path, home: Path) -> None:
+    file = tmp_path / "environment.yml"
+
+    def channels(named: str) -> tuple[str, ...]:
+        file.write_text(f"channels: [{named}]\ndependencies: [a]\n")
+        return read_conda_spec(file).channels
+
+    assert channels("lab, defaults") == ("lab", "main", "r")
+    (home / ".conda").mkdir()
+    (home / ".conda/.condarc").write_text(
+        "channel_alias: https://not-this/\ndefault_channels: [https://mirror/main]\n"
+    )
+    (home / ".condarc").write_text(
+        "channel_alias: https://alias/conda/\n"
+        "custom_channels: {lab: 'https://lab.example/x', other: 'file:///data'}\n"
+        "custom_multichannels: {both: [lab, https://h/c]}\n"
+    )
+    assert channels("lab, lab/label/dev, labs, defaults") == (
+        "https://lab.example/x/lab",
+        "https://lab.example/x/lab/label/dev",
+        "https://alias/conda/labs",
+        "https://mirror/main",
+    )
+    assert channels("both, other, https://h/c, ./d") == (
+        "https://lab.example/x/lab", "https://h/c", "file:///data/other", f"file://{tmp_path}/d"
+    )  # fmt: skip
+    (home / ".conda/.condarc").unlink()
+    (home / ".condarc").write_text("channel_alias: https://conda.anaconda.org\n")
+    assert channels("lab, defaults") == ("lab", "main", "r")
+    (home / ".condarc").write_text("channel_alias: https://alias\n")
+    assert channels("lab, defaults") == ("https://alias/lab", "main", "r")
+
+
+def test_packages_come_from_the_server_that_the_settings_name(
+    channel: Path, home: Path, tmp_path: Path
+) -> None:
+    place = channel.parent.as_uri()
+    (home / ".condarc").write_text(f"custom_channels: {{{channel.name}: '{place}'}}\n")
+    for asked in ("big", f"{channel.name}::big"):
+        made = pack(yml(tmp_path, channel.name, asked), tmp_path / "c")
+        assert f"{channel.as_uri()}/linux-64/big-2.0" in made.lock
+
+
+@pytest.mark.parametrize("how", ["render", "--refresh"])
+def test_folders_of_channels_in_a_sweep_start_from_the_sweep(
+    channel: Path, tmp_path: Path, how: str
+) -> None:
+    job = tmp_path / "job"
+    shutil.copytree(channel, job / "chan", copy_function=os.link)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs/environment.yml").write_text("channels: []\ndependencies: [python, big]\n")
+    (job / "sweep.yaml").write_text(
+        "command: echo\n"
+        "environment: {conda: ../envs/environment.yml, channels: [./chan], test: false}\n"
+    )
+    if how == "render":
+        done = osgbatch(tmp_path, "render", "job/sweep.yaml", "--out", "batch")
+        lock = tmp_path / "batch/environment.lock"
+    else:
+        done = osgbatch(tmp_path, "pack", "env", "job/sweep.yaml", how, "--out", "env.tar.gz")
+        lock = tmp_path / "env.lock"
+    assert done.returncode == 0, done.stderr
+    assert f"{job}/chan/linux-64/big-2.0" in lock.read_text()

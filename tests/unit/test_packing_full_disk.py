@@ -23,8 +23,9 @@ SHOW = 'echo "code $?"; echo "left:"; (cd "$disk" && find . -type f | LC_ALL=C s
 
 
 def left(said: str) -> list[str]:
-    """Every file that SHOW shows, locks aside."""
-    return [line for line in said.partition("left:\n")[2].split() if not line.endswith(".lock")]
+    """Every file that SHOW shows; locks, and what uv keeps of its own, aside."""
+    files = said.partition("left:\n")[2].split()
+    return [one for one in files if not one.endswith(".lock") and not one.startswith("./uv/")]
 
 
 def one_error(done: subprocess.CompletedProcess[str]) -> str:
@@ -125,7 +126,8 @@ def test_a_batch_folder_that_does_not_fit(folder: Path) -> None:
     (folder / "big").write_bytes(os.urandom(1 << 20))
     done = run(folder, 700, f'osgbatch render sweep.yaml --out "$disk/batch"\n{SHOW}')
     error = one_error(done)
-    assert "no space is left there" in error and "XDG_CACHE_HOME" not in error
+    assert "the batch needs up to 1 MB, and the file system leaves 7" in error
+    assert "nothing was written" in error and "XDG_CACHE_HOME" not in error
     assert left(done.stdout) == [] and not (folder / "batches").exists()
 
 
@@ -175,3 +177,14 @@ def test_a_full_tmp_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(disk_full.FullDiskError) as caught, disk_full.told_when_full(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.where == f"{tmp_path}/tmp" and "TMPDIR" in caught.value.fix
+
+
+def test_a_quota_is_not_told_of_a_small_tmp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {tmp_path: 1 << 40, tmp_path / "tmp": 0}
+    monkeypatch.setattr(disk_full.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    monkeypatch.setattr(disk_full, "free_bytes", free.__getitem__)
+    with pytest.raises(disk_full.FullDiskError) as caught, disk_full.told_when_full(tmp_path):
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+    assert caught.value.where == str(tmp_path) and "XDG_CACHE_HOME" in caught.value.fix

@@ -464,7 +464,10 @@ def test_another_python_is_chosen_or_its_absence_told(
     assert standalone.chosen_python("3.97") == Path("/opt/python3.97")
     with pytest.raises(PackingError, match=r"there is no Python 3\.98") as caught:
         standalone.chosen_python("3.98")
-    assert f"Here are {OWN}, 3.99, 3.97. " in caught.value.fix and "uv" in caught.value.fix
+    assert f"Here are {OWN}, 3.97, 3.99. " in caught.value.fix and "uv" in caught.value.fix
+    with pytest.raises(PackingError) as caught:
+        standalone.chosen_python("3.98", place=Place("sweep.yaml", 3, 11))
+    assert caught.value.where == "sweep.yaml:3:11"
 
 
 # --- what scripts import, what is left out ------------------------------------------------------

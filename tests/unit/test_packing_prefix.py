@@ -243,7 +243,12 @@ def test_what_is_no_environment_is_told_with_a_way_out(tmp_path: Path) -> None:
     assert "there is no such folder" in refused(tmp_path / "nowhere", cache)
     assert "this is a file" in refused(tmp_path / "file", cache)
     said = refused(tmp_path / "project", cache)
-    assert "no Python in this folder" in said and "Did you mean" in said and ".venv" in said
+    assert (
+        "neither bin/python nor bin/Rscript" in said and "Did you mean" in said and ".venv" in said
+    )
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/pyproject.toml").touch()
+    assert "source/pyproject.toml?" in refused(tmp_path / "source", cache)
     whole = refused(BASE.parent.parent, cache)
     assert "not an environment" in whole and "pip freeze > requirements.txt" in whole
     assert not cache.exists()
@@ -376,3 +381,16 @@ def test_scripts_of_an_environment_that_was_moved_start_all_the_same(tmp_path: P
     for start in ("#!/usr/bin/env python3\n", "#!/bin/sh\n", f"#!{sys.executable}\n"):
         data = (start + script).encode()
         assert packages.relocate_script(data, tmp_path) == data
+
+
+def test_an_environment_that_changes_while_it_is_packed_is_not_kept(tmp_path: Path) -> None:
+    made = new_venv(tmp_path / "env")
+
+    def installs(line: str) -> None:
+        (made / SITE / "late.py").write_text("")
+
+    with pytest.raises(PackingError, match="was changed while it was packed") as caught:
+        packed_environment(wanted(made, test=False), Path("/"), tmp_path / "c", installs)
+    assert caught.value.where == str(made)
+    assert not list((tmp_path / "c").rglob("*.tar.gz"))
+    assert "late" in pack(made, tmp_path / "c", test=False).modules

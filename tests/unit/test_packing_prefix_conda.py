@@ -67,3 +67,17 @@ def test_an_editable_install_in_a_conda_environment_is_brought_and_watched(
         assert known_environment(how, Path("/"), tmp_path / "c") is None
     finally:
         (site / "mine.pth").unlink()
+
+
+def test_a_conda_environment_that_changes_while_it_is_packed_is_not_kept(
+    prefix: Path, tmp_path: Path
+) -> None:
+    def installs(line: str) -> None:
+        (prefix / "late").write_text("")
+
+    try:
+        with pytest.raises(PackingError, match="was changed while it was packed"):
+            packed_environment(wanted(prefix, test=False), Path("/"), tmp_path, installs)
+        assert not list(tmp_path.rglob("*.tar.gz"))
+    finally:
+        (prefix / "late").unlink()

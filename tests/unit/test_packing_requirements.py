@@ -21,12 +21,7 @@ from osgbatch.packing.environment.packages import (
     rewrite_record,
     top_modules,
 )
-from osgbatch.packing.environment.requirements import (
-    check_lines,
-    logical_lines,
-    read_lines,
-    without_credentials,
-)
+from osgbatch.packing.environment.requirements import check_lines, logical_lines, read_lines
 
 
 def texts(text: str) -> list[str]:
@@ -57,6 +52,22 @@ def test_included_files_are_read_relative_to_the_file_that_names_them(tmp_path: 
     (tmp_path / "r.txt").write_text("-r gone.txt\n")
     with pytest.raises(PackingError, match=r"gone\.txt"):
         read_lines(tmp_path / "r.txt")
+
+
+SKLEARN = """Collecting numpy
+Collecting sklearn (from -r r.txt (line 1))
+  error: subprocess-exited-with-error
+  × Getting requirements to build wheel did not run successfully.
+  │ exit code: 1
+  ╰─> [15 lines of output]
+      The 'sklearn' PyPI package is deprecated, use 'scikit-learn'
+      rather than 'sklearn' for pip commands.
+      [end of output]
+  note: This error originates from a subprocess, and is likely not a problem with pip.
+error: subprocess-exited-with-error
+╰─> See above for output.
+note: This error originates from a subprocess, and is likely not a problem with pip.
+"""
 
 
 @pytest.mark.parametrize("line", ["-e ./pkg", "--editable=./pkg", "-e  ./pkg # mine"])
@@ -92,12 +103,6 @@ def test_a_fingerprint_follows_the_content_of_a_local_package(tmp_path: Path) ->
     assert environment_fingerprint(file) != first
 
 
-def test_passwords_in_addresses_are_never_shown() -> None:
-    assert (
-        without_credentials("--index-url https://me:secret@host/x") == "--index-url https://host/x"
-    )
-
-
 @pytest.mark.parametrize(
     ("output", "what", "way_out"),
     [
@@ -114,6 +119,7 @@ def test_passwords_in_addresses_are_never_shown() -> None:
         ("ERROR: Cannot install a==1 and b==2 because these", "a==1 and b==2", "Loosen"),
         ("ERROR: Failed building wheel for mpi4py\nERROR: x", "cannot build mpi4py", "wheel"),
         ("Something else\nwent wrong", "pip failed", "went wrong"),
+        (SKLEARN, "cannot build sklearn", "use 'scikit-learn'"),
     ],
 )
 def test_what_pip_says_becomes_an_error_with_a_way_out(
@@ -122,6 +128,14 @@ def test_what_pip_says_becomes_an_error_with_a_way_out(
     error = failure(output, Path("requirements.txt"))
     assert what in error.what and way_out in error.fix
     assert str(error).startswith("requirements.txt: ")
+
+
+def test_of_a_failed_build_its_own_words_are_shown_once() -> None:
+    said = failure(SKLEARN, Path("r.txt")).fix
+    assert said.count("deprecated") == 1 and "originates" not in said and "╰" not in said
+    trace = "\n".join(["Traceback (most recent call last):", *"abcdefghijkl", "Error: why"])
+    shown = failure(SKLEARN.replace("      The", f"{trace}\nThe"), Path("r.txt")).fix
+    assert "Error: why" in shown and "Traceback" not in shown
 
 
 def test_old_pips_are_passed_over() -> None:

@@ -39,3 +39,8 @@ def test_headers_go_where_nothing_compiles() -> None:
     left = strip(Member(one, data=b"12") for one in {*HEADERS, *NEEDLESS, *harmless})
     assert {member.name for member in left.members} == harmless
     assert compilers(harmless) == () and "headers" in note(left.files, left.bytes)
+
+
+def test_the_note_says_that_bytecode_is_left_out_too() -> None:
+    assert note(0, 0).endswith("nothing to leave out but bytecode")
+    assert "1 file of" in note(1, 3 << 20) and "3.0 MB; and bytecode" in note(1, 3 << 20)

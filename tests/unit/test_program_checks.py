@@ -159,3 +159,25 @@ def test_complaints_about_the_submit_file_are_known_from_others() -> None:
 )
 def test_braces_without_quotes_are_told_in_plain_words(home: Path, spec: str, said: str) -> None:
     assert said in refusal(home, spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "lacks"),
+    [
+        ("command: python job.py", "Python"),
+        ("command: ./job.py", "Python"),
+        ("command: Rscript fit.R", "R"),
+        ("command: fit.R", "R"),
+        ("command: echo python", ""),
+        ("command: /usr/bin/python3 job.py", ""),
+        ("command: python job.py\nprofile: local", ""),
+        ("command: python job.py\nenvironment: r.txt", ""),
+        ("command: python job.py\nenvironment: docker://python:3.12", ""),
+    ],
+)
+def test_a_program_whose_interpreter_nothing_brings_is_told_of(
+    home: Path, spec: str, lacks: str
+) -> None:
+    said = warnings_of(home, spec)
+    assert ("name an `environment:`" in said) == bool(lacks)
+    assert f"need not have {lacks}" in said or not lacks

@@ -11,8 +11,9 @@ import pytest
 import r_channel
 import shim_harness
 from conda_channel import install_prefix, spec
-from shim_harness import Slot, row
+from shim_harness import Slot, row, sh, tarball
 
+from osgbatch.collecting.gather import run_gather
 from osgbatch.errors import PackingError
 from osgbatch.model import Environment
 from osgbatch.packing.environment.cache import EnvironmentArchive
@@ -95,7 +96,8 @@ def test_r_packages_that_do_not_load_are_told(channel: Path, cache: Path, tmp_pa
     shop = tmp_path / "shop"
     shop.mkdir()
     wanted = Environment("prefix")
-    entry = conda_entry(wanted, prefix, shop, cache, "f" * 32, lambda line: None, ())
+    name = "f" * 32
+    entry = conda_entry(wanted, prefix, shop, cache, name, lambda line: None, (), lambda: None)
     assert "R:broken cannot be imported, before packing neither" in entry.notes
 
 
@@ -140,7 +142,7 @@ def test_the_shim_runs_r_scripts(slot: Slot, packed: EnvironmentArchive) -> None
         payload=[{"kind": "environment", **environment}, {"kind": "files", **files}],
         has_environment=True,
     )
-    assert done.code in (0, 112), done.stderr
+    assert done.code == 112, done.stderr  # the first that failed, which is the only one
     r_home = f"{slot.scratch}/.osgbatch/env/lib/R"
     expected = f"hello a  b\n1\n2\n{r_home}\n{r_home}/library\n"
     for index in range(3):
@@ -150,6 +152,67 @@ def test_the_shim_runs_r_scripts(slot: Slot, packed: EnvironmentArchive) -> None
     assert done.tasks[4]["detail"].startswith("nothing.R was not found in PATH")
     if slot.shell != "busybox":  # no bash there
         assert done.text(3, "stdout").endswith("/.osgbatch/env/bin/R")
+
+
+def test_an_r_script_that_names_its_interpreter_is_started_by_that(slot: Slot) -> None:
+    rscript = tarball(
+        slot.scratch / "environment-1.tar.gz", {"bin/Rscript": "#!/bin/sh\necho R $1\n"}
+    )
+    own = {
+        "own.R": "#!/bin/sh\necho own $0 $1\n",
+        "sub/own.r": "#!/bin/sh\necho own $0 $1\n",
+        "dos.R": "#!/usr/bin/env Rscript\r\n",
+        "none.R": "cat(1)\n",
+        "empty.R": "",
+    }
+    files = tarball(slot.scratch / "files-1.tar.gz", own)
+    plain = tarball(slot.scratch / "files-2.tar.gz", {"mode.R": own["own.R"]}, mode=0o644)
+    names = ["own.R", "./own.R", "sub/own.r", "mode.R", "dos.R", "none.R", "empty.R"]
+    payload = {"environment": rscript, "files": files}
+    done = slot.run(
+        {index: row(name, "a b") for index, name in enumerate(names)},
+        payload=[
+            *({"kind": kind, **one} for kind, one in payload.items()),
+            {"kind": "files", **plain},
+        ],
+        has_environment=True,
+    )
+    said = [done.text(index, "stdout").strip() for index in range(len(names))]
+    started = ["own ./own.R a b", "own ./own.R a b", "own sub/own.r a b"]
+    assert said == [*started, *(f"R {name}" for name in names[3:])], done.tasks
+
+
+@pytest.mark.parametrize("packed_r", [False, True])
+def test_only_a_packed_r_forgets_where_the_one_of_the_execution_point_looks(
+    slot: Slot, packed_r: bool
+) -> None:
+    names = ("R_LIBS", "R_LIBS_SITE", "R_LIBS_USER", "R_PROFILE_USER", "R_ENVIRON", "R_HOME")
+    slot.environ = dict.fromkeys(names, "/of/the/point")
+    archive = tarball(slot.scratch / "environment-1.tar.gz", {"bin/Rscript": "#!/bin/sh\n"})
+    done = slot.run(
+        {0: sh("env | sort | grep ^R_")},
+        payload=[{"kind": "environment", **archive}] if packed_r else [],
+        has_environment=packed_r,
+    )
+    seen = dict(line.split("=", 1) for line in done.text(0, "stdout").splitlines())
+    ours = {"R_LIBS_USER": "NULL", "R_ENVIRON_USER": ".Renviron", "R_PROFILE_USER": ".Rprofile"}
+    assert seen == (ours if packed_r else slot.environ), done.text(0, "stderr")
+
+
+def test_a_script_of_r_gathers(
+    packed: EnvironmentArchive, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "gather.R").write_text('library(greet)\ncat(greet("x"), basename(getwd()))\n')
+    run_gather(
+        tmp_path / "gather.R",
+        tmp_path / "results",
+        spec_folder=tmp_path,
+        batch_folder=tmp_path,
+        environment=packed.path,
+        libraries=[],
+    )
+    assert capfd.readouterr().out == "hello x results"
 
 
 def test_an_r_that_does_not_start_is_105(slot: Slot) -> None:

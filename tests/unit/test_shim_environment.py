@@ -39,6 +39,17 @@ def test_an_empty_environment_is_enough(slot: Slot) -> None:
     assert done.code == 0 and done.text(0, "stdout").endswith(".osgbatch/home\n")
 
 
+def test_where_there_is_no_python_an_environment_is_asked_for(slot: Slot) -> None:
+    for tool in () if slot.shell == "busybox" else os.listdir("/usr/bin"):
+        if not tool.startswith("python") and tool != "sh":
+            slot.bin.joinpath(tool).symlink_to(f"/usr/bin/{tool}")
+    slot.path = str(slot.bin)
+    done = slot.run({0: row("python", "job.py")})
+    found = (done.tasks[0]["reason"], done.tasks[0]["exit_code"])
+    assert found == ("command-not-found", "112"), done.tasks
+    assert "python was not found here; name an environment" in done.tasks[0]["detail"]
+
+
 def test_python_means_python3_where_only_that_exists(slot: Slot) -> None:
     slot.bin.joinpath("python3").write_text('#!/bin/sh\necho three "$@"\n')
     slot.bin.joinpath("python3").chmod(0o755)

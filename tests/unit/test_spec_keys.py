@@ -115,7 +115,7 @@ def test_short_forms_are_read() -> None:
         ("pylock.toml", "requirements"), ("pylock.gpu.toml", "requirements"), ("i.sif", "container"),
         ("docker://python:3.12", "container"), ("osdf:///ospool/x/i.sif", "container"),
         ("i.def", "container"), ("/cvmfs/singularity.opensciencegrid.org/htc/rocky:9", "container"),
-        ("e.tar.gz", "archive"), ("e.tgz", "archive"), ("e.tar.zst", "archive"), (".venv", "prefix"),
+        ("e.tar.gz", "archive"), ("e.tgz", "archive"), (".venv", "prefix"),
         ("venv", "prefix"), ("env", "prefix"), ("my.env/", "prefix"), ("/home/alice/env", "prefix"),
     ],
 )  # fmt: skip

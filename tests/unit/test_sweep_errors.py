@@ -61,7 +61,7 @@ x: {files: [q.csv, 5]}
 x: {files: [q.csv, 'no*']}
                    ^^^^^ no file matches "no*"
 x: {files: "osdf:///ospool/x/*"}
-           ^^^^^^^^^^^^^^^^^^^^ files: reads local files only
+           ^^^^^^^^^^^^^^^^^^^^ nothing matches "osdf:///ospool/x/*"
 x: {lines: [a]}
            ^^^ lines: should be a path
 x: {lines: no.txt}

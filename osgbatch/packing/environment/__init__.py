@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from osgbatch.model import Environment
@@ -13,6 +14,7 @@ from osgbatch.packing.environment.build import (
 )
 from osgbatch.packing.environment.cache import EnvironmentArchive
 from osgbatch.packing.environment.standalone import NotYetError
+from osgbatch.packing.tree import absolute
 
 __all__ = [
     "EnvironmentArchive",
@@ -21,9 +23,19 @@ __all__ = [
     "environment_fingerprint",
     "known_environment",
     "packed_environment",
+    "with_channels_from",
 ]
 
 Say = Callable[[str], None]
+
+
+def with_channels_from(wanted: Environment, folder: Path) -> Environment:
+    """The same with the folders among its channels as whole paths. folder: where they start."""
+    channels = [
+        str(absolute(folder / Path(one).expanduser())) if one.startswith((".", "~")) else one
+        for one in wanted.channels
+    ]
+    return replace(wanted, channels=tuple(channels))
 
 
 def known_environment(wanted: Environment, folder: Path, cache: Path) -> EnvironmentArchive | None:
@@ -34,7 +46,8 @@ def known_environment(wanted: Environment, folder: Path, cache: Path) -> Environ
     if wanted.path is not None and wanted.kind == "conda":
         from osgbatch.packing.environment.conda import cached_conda
 
-        return cached_conda(wanted, folder / Path(wanted.path.text).expanduser(), cache)
+        file = folder / Path(wanted.path.text).expanduser()
+        return cached_conda(with_channels_from(wanted, folder), file, cache)
     if wanted.path is None:
         return None
     path = folder / Path(wanted.path.text).expanduser()
@@ -66,7 +79,7 @@ def packed_environment(
         from osgbatch.packing.environment.conda import conda_archive
 
         file = folder / Path(wanted.path.text).expanduser()
-        return conda_archive(wanted, file, cache, say)
+        return conda_archive(with_channels_from(wanted, folder), file, cache, say)
     if wanted.path is None:
         return None
     path = folder / Path(wanted.path.text).expanduser()

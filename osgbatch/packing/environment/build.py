@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -33,7 +34,7 @@ from osgbatch.packing.environment.trial import Trial, run_python, try_environmen
 from osgbatch.packing.tree import absolute
 
 KIND = "environment"
-PACKER = "3"
+PACKER = "4"
 """Part of every fingerprint: raise it when the same requirements give another archive."""
 
 TOOLS = ("pip", "setuptools", "wheel")
@@ -77,7 +78,8 @@ def environment_fingerprint(file: Path, wanted: Environment = _USUAL) -> str:
     pyproject.toml or a lock file. wanted: which Python, and how it is packed.
     Raises PackingError when the file cannot be read, or has editable packages.
     """
-    return _fingerprint(absolute(file), standalone.chosen_python(wanted.python), wanted)
+    python = standalone.chosen_python(wanted.python, place=wanted.python_place)
+    return _fingerprint(absolute(file), python, wanted)
 
 
 def cached_environment(fingerprint: str, cache: Path) -> EnvironmentArchive | None:
@@ -97,7 +99,7 @@ def environment_archive(
     Raises PackingError with what is wrong and what to do; the cache is then as it was.
     """
     file = absolute(file)
-    python = standalone.chosen_python(wanted.python, say)
+    python = standalone.chosen_python(wanted.python, say, wanted.python_place)
     fingerprint = _fingerprint(file, python, wanted)
     found = None if refresh else kept.read_entry(cache, fingerprint)
     if found is not None:
@@ -162,27 +164,32 @@ def built_entry(
     file: Path,
     say: Say,
     notes: tuple[str, ...] = (),
+    check: Callable[[], None] = lambda: None,
 ) -> EnvironmentArchive:
     """Pack what is installed, try it, and enter it into the cache.
 
     shop: a folder to build in. file: what the user named, for messages. notes: to add to its own.
-    Raises PackingError.
+    check: called before it is entered; may refuse it. Raises PackingError.
     """
     python = installed.python
-    say(f"packing Python {python.version} and {len(installed.packages)} packages")
+    count = len(installed.packages)
+    also = f"{count} package{'s' * (count != 1)}" if count else "no packages"
+    say(f"packing Python {python.version} and {also}")
     archive, found = _pack_and_try(installed, shop, file, say)
+    needs = _needs(installed, [], elf.this_system())
     entry = kept.entry_of(
         archive,
         python=python.version,
         packages=tuple(f"{one.name}=={one.version}" for one in installed.packages),
         glibc=interpreter.glibc(),
-        microarch=_microarch(installed),
+        microarch=_microarch(python, needs),
         fingerprint=fingerprint,
-        notes=(*notes, *found),
+        notes=(*notes, *found, *_missing_notes(installed, needs)),
         modules=importable(member.name for member in _packages(installed)),
         kind=installed.wanted.kind,
         made_from=str(file),
     )
+    check()
     return kept.write_entry(cache, archive.path.parent, entry)
 
 
@@ -272,10 +279,20 @@ def _needs(installed: Installed, extra: list[Path], system: elf.System) -> elf.C
     return elf.closure(files, travelling, system, own, installed.site)
 
 
-def _microarch(installed: Installed) -> str:
+def _missing_notes(installed: Installed, needs: elf.Closure) -> list[str]:
+    """Which libraries neither travel nor are here; what is for other processors may ask for any."""
+    own = elf.read(installed.python.executable)
+    missing = [
+        (name, printable(os.path.relpath(path, installed.venv)))
+        for name, path in sorted(needs.missing.items())
+        if own is not None and (header := elf.read(path)) and header.kind == own.kind
+    ]
+    return elf.library_notes((), missing)
+
+
+def _microarch(python: interpreter.Interpreter, needs: elf.Closure) -> str:
     """The CPU level that this machine's interpreter and libraries ask for."""
-    needs = _needs(installed, [], elf.this_system())
-    headers = [elf.read(path) for path in (installed.python.executable, *needs.found.values())]
+    headers = [elf.read(path) for path in (python.executable, *needs.found.values())]
     level = max((header.level for header in headers if header is not None), default=0)
     return f"x86_64-v{level}" if level > 1 else ""
 

@@ -2,6 +2,10 @@
 
 What is there is taken where it fits its source, what is not is compiled. Compiled files hold paths
 and times, and traces of what the compiler did before: all of them are written anew, in one form.
+
+That form is marshal's version 2, which every Python reads: later versions also write which objects
+were shared and which strings interned, and that is chance. Where version 2 does not do (Python 3.10
+writes sets in an order of chance, 3.14 has constants of a newer kind) the code is rebuilt, slowly.
 """
 
 from __future__ import annotations
@@ -12,19 +16,34 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from osgbatch.packing.archive import MTIME, Member
+from osgbatch.errors import PackingError
+from osgbatch.packing.archive import MTIME, Member, printable
+from osgbatch.packing.disk_full import is_full
 from osgbatch.packing.environment.strip import TESTS
 
 _WRITER = r"""
 import gc, importlib.util, json, marshal, os, sys, warnings
 gc.disable()  # nothing here is circular
 warnings.simplefilter("ignore")
-for number in range(256):  # there is one of each: whether it is interned would be chance
-    sys.intern(chr(number))
 code_type = type(compile("", "", "exec"))
 dumps, loads = marshal.dumps, marshal.loads
 magic = importlib.util.MAGIC_NUMBER
 target, stamp = sys.argv[1], int(sys.argv[2])
+
+def named(code, name):
+    consts = [named(one, name) if type(one) is code_type else one for one in code.co_consts]
+    return code.replace(co_filename=name, co_consts=tuple(consts))
+
+def written(code, name):
+    if sys.version_info >= (3, 11):  # before, the order in a set was chance
+        try:
+            return dumps(named(code, name), 2)
+        except ValueError:  # a constant of a kind that version 2 does not have
+            pass
+    for number in range(256):  # there is one of each: whether it is interned would be chance
+        sys.intern(chr(number))
+    # Twice: only then is nothing left of how often an object was referred to.
+    return dumps(loads(dumps(tidy(code, name, {}))))
 
 def same(value, known):
     # Equal constants become one object, and all strings interned ones: for those of the compiler it
@@ -60,6 +79,10 @@ def tidy(code, name, known):
 def compiled(source, status):
     try:
         with open(importlib.util.cache_from_source(source), "rb") as file:
+            # An edit of the same size may have its time put back (`touch -r`), but not its ctime.
+            # Making a hard link changes that, too: then it is compiled for nothing.
+            if os.fstat(file.fileno()).st_ctime_ns < status.st_ctime_ns:
+                raise ValueError("older than its source")
             data = file.read()
         facts = [int.from_bytes(data[start:start + 4], "little") for start in (4, 8, 12)]
         state = [0, int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF]
@@ -71,18 +94,18 @@ def compiled(source, status):
         return compile(file.read(), source, "exec", dont_inherit=True, optimize=0)
 
 made = []
+every = open(target, "wb")  # making thousands of files takes longer than all the rest
 for number, (source, name) in enumerate(json.load(sys.stdin)):
     try:
         status = os.stat(source)
-        code = tidy(compiled(source, status), name, {})
-        # Once more: only then is nothing left of how often an object was referred to.
-        data = dumps(loads(dumps(code)))
+        data = written(compiled(source, status), name)
     except (SyntaxError, ValueError, RecursionError, OSError, MemoryError):
         continue
     size = (status.st_size & 0xFFFFFFFF).to_bytes(4, "little")
-    with open(os.path.join(target, str(number)), "wb") as file:
-        file.write(magic + bytes(4) + stamp.to_bytes(4, "little") + size + data)
-    made.append(number)
+    header = magic + bytes(4) + stamp.to_bytes(4, "little") + size
+    every.write(header + data)
+    made.append((number, len(header) + len(data)))
+every.close()
 json.dump({"tag": sys.implementation.cache_tag, "made": made}, sys.stdout)
 """
 
@@ -95,10 +118,11 @@ def bytecode_members(members: Iterable[Member], python: Path, folder: Path) -> l
     """The bytecode of the modules among the members of an environment, test suites aside.
 
     members: of these, files below lib/python3.x. python: an interpreter of the same version, which
-    compiles. folder: where the files are written; it has to stay until they are packed.
+    compiles. folder: where they are written, into one file; it has to stay until they are packed.
     Equal sources give equal bytes, wherever they lie and whatever was compiled before. The files
     are valid for a source of the time that archives give to all their members, and of its size.
-    Raises NoBytecodeError when the interpreter fails; that is no reason not to pack.
+    Raises NoBytecodeError when the interpreter fails; that is no reason not to pack. Raises
+    PackingError when it fails for a full disk.
     Source: PEP 552 for the header of 16 bytes; the rest is the marshal module's.
     """
     wanted = [
@@ -111,7 +135,8 @@ def bytecode_members(members: Iterable[Member], python: Path, folder: Path) -> l
     folder.mkdir(parents=True, exist_ok=True)
     # The order in which sets are written hangs on hashes (before Python 3.11).
     environment = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PATH": os.defpath}
-    command = [str(python), "-s", "-S", "-B", "-c", _WRITER, str(folder), str(MTIME)]
+    target = folder / "bytecode"
+    command = [str(python), "-s", "-S", "-B", "-c", _WRITER, str(target), str(MTIME)]
     done = subprocess.run(
         command, input=json.dumps(wanted), capture_output=True, text=True,
         errors="replace", env=environment, cwd=folder, check=False,
@@ -120,11 +145,16 @@ def bytecode_members(members: Iterable[Member], python: Path, folder: Path) -> l
         said = json.loads(done.stdout)
     except ValueError:
         last = done.stderr.strip().rpartition("\n")[2]
-        raise NoBytecodeError(last or f"it ended with {done.returncode}") from None
-    return [
-        Member(_place(wanted[number][1], said["tag"]), folder / str(number), executable=False)
-        for number in said["made"]
-    ]
+        error = NoBytecodeError(last or f"it ended with {done.returncode}")
+        if is_full(error):
+            raise PackingError(last, where=printable(str(folder))) from None
+        raise error from None
+    found, start = [], 0
+    for number, size in said["made"]:
+        name = _place(wanted[number][1], said["tag"])
+        found.append(Member(name, target, executable=False, part=(start, size)))
+        start += size
+    return found
 
 
 def bytecode_or_note(

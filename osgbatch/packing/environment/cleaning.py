@@ -19,6 +19,8 @@ from osgbatch.packing.environment.locks import ALONE, Held, take
 OURS = {"conda": "downloads", "libraries": "libraries"}
 """The folders of the cache besides that of environments, and their kinds."""
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
+_HOW = {"strip": "stripped:", "no-test": "not tried before it was sent"}
+"""How an environment was packed, by the beginning of the note about it."""
 _LEFTOVER = re.compile(r"\.(build|old)-")
 
 
@@ -29,7 +31,8 @@ class Kept:
     kind: as in a spec; "downloads" for packages that environments are made from, "libraries",
     "leftover" for what a killed osgbatch left, "damaged" for what cannot be used, "unknown" for
     what is not osgbatch's and never removed. size: bytes on disk. made: when, and used: when last,
-    in seconds since 1970. made_from: what the user named.
+    in seconds since 1970. made_from: what the user named. packed: how it was packed, where that is
+    not as usual, "strip" and "no-test".
     """
 
     name: str
@@ -41,6 +44,7 @@ class Kept:
     made_from: str = ""
     python: str = ""
     packages: int = 0
+    packed: tuple[str, ...] = ()
 
 
 def kept_things(cache: Path) -> list[Kept]:
@@ -52,8 +56,21 @@ def kept_things(cache: Path) -> list[Kept]:
         if path.name != FOLDER:
             made = path.lstat().st_mtime
             kind = "unknown" if path.is_symlink() else OURS.get(path.name, "unknown")
-            found.append(Kept(path.name, path, kind, _size(path), made, made))
+            used = max([made, *(one.used for one in _libraries(path))])
+            found.append(Kept(path.name, path, kind, _size(path), made, used))
     return sorted(found, key=lambda one: (-one.used, one.name))
+
+
+def _libraries(folder: Path) -> list[Kept]:
+    """The archives in the folder of libraries, each used when it was last packed or read."""
+    found = []
+    for path in folder.glob("library-*.tar.gz"):
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            made = status.st_mtime
+            used = max(made, status.st_atime)
+            found.append(Kept(path.name, path, "libraries", status.st_size, made, used))
+    return found
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -83,6 +100,11 @@ def _entry(path: Path) -> Kept:
             made_from=str(noted.get("made_from", "")),
             python=str(noted["python"]),
             packages=len(noted["packages"]),
+            packed=tuple(
+                name
+                for name, begin in _HOW.items()
+                if any(str(note).startswith(begin) for note in noted.get("notes", ()))
+            ),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return Kept(path.name, path, "damaged", _size(path), made, made)
@@ -118,9 +140,13 @@ def clean(cache: Path, older_s: float, everything: bool = False) -> Cleaned:
     for one in kept_things(cache):
         if one.kind == "unknown":
             continue
-        if one.path.parent == cache or one.kind == "leftover":
-            too_old = one.kind == "libraries" and now - one.made > older_s
-            if everything or too_old or one.kind == "leftover":
+        if one.kind == "libraries" and not everything:
+            for library in _libraries(one.path):
+                if now - library.used > older_s:
+                    with _nobody_packs(cache) as free:
+                        _remove(library, cache, free, done)
+        elif one.path.parent == cache or one.kind == "leftover":
+            if everything or one.kind == "leftover":
                 old = now - one.made > STALE_SECONDS and one.kind == "leftover"
                 with _nobody_packs(cache) as free:
                     _remove(one, cache, free or old, done)
@@ -152,6 +178,9 @@ def _remove(one: Kept, cache: Path, free: bool, done: Cleaned) -> None:
         except OSError:
             done.failed.append(one)
             return
+    if aside.is_file():
+        with contextlib.suppress(OSError):
+            aside.unlink()
     shutil.rmtree(aside, ignore_errors=True)
     (done.failed if aside.exists() else done.removed).append(one)
 

@@ -15,7 +15,7 @@ from osgbatch.errors import PackingError
 from osgbatch.model import Environment
 from osgbatch.packing.archive import Archive, Member, printable, write_archive
 from osgbatch.packing.environment import cache as kept
-from osgbatch.packing.environment import conda_elf, conda_install, interpreter, strip
+from osgbatch.packing.environment import conda_elf, conda_install, elf, interpreter, strip
 from osgbatch.packing.environment.build import unpacked
 from osgbatch.packing.environment.bytecode import bytecode_or_note
 from osgbatch.packing.environment.cache import EnvironmentArchive
@@ -33,9 +33,8 @@ from osgbatch.packing.environment.trial_r import failing, try_languages
 from osgbatch.packing.tree import absolute
 
 KIND = "environment"
-PACKER = "conda 3"
+PACKER = "conda 4"
 """Part of every fingerprint: raise it when the same file gives another archive."""
-SHOWN = 5
 
 Say = Callable[[str], None]
 
@@ -145,10 +144,11 @@ def _build(
             pins = lock.pip if lock is not None else ()
             install_with_pip(spec.pip, pins, spec.file, prefix, shop, say)
         built = _described(spec, prefix, packages)
-        say(f"packing {len(packages)} conda packages and {len(built.pip)} of pip's")
+        also = f" and {len(built.pip)} of pip's" if built.pip else ""
+        say(f"packing {len(packages)} conda package{'s' * (len(packages) != 1)}{also}")
         archive, members, found = _pack_and_try(wanted, built, shop, spec.file, say)
-        needs = conda_elf.needs(prefix, [prefix / one.name for one in members if one.source])
-        notes = [*notes, *found, *_needs_notes(needs)]
+        needs = conda_elf.needs(prefix, [one.name for one in members if one.source])
+        notes = [*notes, *found, *elf.library_notes(needs.outside, needs.missing)]
         notes += filter(None, [incomplete(packages)])
         by_pip = [f"{one.name}=={one.version}" for one in built.pip]
         by_conda = [f"{one.name}=={one.version}" for one in packages]
@@ -241,18 +241,6 @@ def _described(spec: CondaSpec, prefix: Path, packages: list[Package]) -> _Built
 def _plain(folder: str) -> str:
     """The name of a dist-info folder, as if all packagers spelt names in one way."""
     return re.sub(r"[-_.]+", "_", folder).lower()
-
-
-def _needs_notes(needs: conda_elf.Needs) -> list[str]:
-    notes = []
-    if needs.outside:
-        notes.append(
-            f"uses the execution point's own {', '.join(needs.outside[:SHOWN])}"
-            + (f" and {len(needs.outside) - SHOWN} more" if len(needs.outside) > SHOWN else "")
-        )
-    for name, asking in needs.missing[:SHOWN]:
-        notes.append(f"{name} is nowhere; {asking} asks for it")
-    return notes
 
 
 def _microarch(packages: list[Package], level: int) -> str:

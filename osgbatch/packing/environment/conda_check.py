@@ -85,13 +85,13 @@ def refuse_overwritten(
     for record in prefix.glob("lib/python3*/site-packages/*.dist-info/RECORD"):
         if record.relative_to(prefix).as_posix() in managed:
             continue
-        site = record.parent.parent
+        site = record.parent.parent.relative_to(prefix).as_posix()
         for line in record.read_text(encoding="utf-8", errors="replace").splitlines():
-            path = Path(os.path.normpath(site / line.partition(",")[0]))
-            if "__pycache__" in path.parts or not path.is_relative_to(prefix):
-                continue
-            name = path.relative_to(prefix).as_posix()
-            if name in owners:
+            listed = line.partition(",")[0]
+            if listed.startswith("/"):
+                listed = os.path.relpath(listed, record.parent.parent)
+            name = os.path.normpath(f"{site}/{listed}")
+            if name in owners and "/__pycache__/" not in name:
                 package = f"{owners[name]} ({record.parent.name.removesuffix('.dist-info')} by pip)"
                 taken.setdefault(package, []).append(name)
     if taken:

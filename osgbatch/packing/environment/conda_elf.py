@@ -17,6 +17,8 @@ GLIBC = re.compile(
     r"libcrypt|libBrokenLocale|libnss_\w+|libthread_db)\.so\.\d+$"
 )
 """Parts of glibc: conda's packages always use the execution point's."""
+TEXTS = (".py", ".pyi", ".pyx", ".h", ".hpp", ".txt", ".json", ".html", ".js", ".css", ".md")
+"""How files end that are no binaries, and need not be opened to see it."""
 _VERSION = re.compile(r"GLIBC_(\d+(?:\.\d+)+)$")
 DT_STRTAB, DT_VERNEED, DT_VERNEEDNUM = 5, 0x6FFFFFFE, 0x6FFFFFFF
 
@@ -36,9 +38,12 @@ class Needs:
     missing: tuple[tuple[str, str], ...] = ()
 
 
-def needs(prefix: Path, files: Iterable[Path]) -> Needs:
-    """Read what the binaries among some files of an environment need. Nothing is run."""
-    binaries = [path for path in files if _is_elf(path)]
+def needs(prefix: Path, files: Iterable[str]) -> Needs:
+    """Read what the binaries among some files of an environment need. Nothing is run.
+
+    files: names below the prefix.
+    """
+    binaries = [prefix / name for name in files if _is_elf(str(prefix), name)]
     newest: tuple[int, ...] = ()
     level = 0
     for path in binaries:
@@ -58,12 +63,12 @@ def needs(prefix: Path, files: Iterable[Path]) -> Needs:
     return Needs(".".join(map(str, newest)), level, tuple(outside), tuple(missing))
 
 
-def _is_elf(path: Path) -> bool:
+def _is_elf(top: str, name: str) -> bool:
     """Whether a file is a binary for the execution point; a cross compiler's sysroot is not."""
-    if path.suffix in (".py", ".h", ".txt", ".json") or "sysroot" in path.parts:
+    if name.endswith(TEXTS) or "/sysroot/" in name:
         return False
     try:
-        with path.open("rb") as file:
+        with open(f"{top}/{name}", "rb", buffering=0) as file:
             return file.read(4) == elf.MAGIC
     except OSError:
         return False

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,8 +25,10 @@ from osgbatch.packing.environment.conda_relocate import STAND_IN
 from osgbatch.packing.environment.conda_unpack import UNPACK, Rewrite, unpack_program
 from osgbatch.packing.environment.packages import UNSTABLE, relocate_pth, rewrite_record
 from osgbatch.packing.environment.prefix_editable import editables
+from osgbatch.packing.environment.venv_files import is_private
+from osgbatch.urls import without_login
 
-__all__ = ["META", "pack_conda_prefix", "without_secrets"]
+__all__ = ["META", "pack_conda_prefix"]
 
 Say = Callable[[str], None]
 Amend = Callable[[list[Member]], list[Member]]
@@ -34,12 +37,6 @@ META_KEYS = (
     *("name", "version", "build", "build_number", "subdir", "url", "sha256", "noarch", "files"),
 )
 """What of a package's record travels: the rest says how, where and when it was installed."""
-_SECRETS = re.compile(r"(?<=//)[^/@\s]+@|/t/[^/]+(?=/)")
-
-
-def without_secrets(url: str) -> str:
-    """A channel's address without password and token."""
-    return _SECRETS.sub("", url)
 
 
 @dataclass
@@ -107,31 +104,31 @@ def pack_conda_prefix(
     return list(left.values())
 
 
-_PRIVATE = frozenset([".condarc", "condarc", "condarc.d", "pip.conf", ".mambarc"])
-"""Settings at the top of an environment, which may hold tokens of channels and indexes."""
-
-
 def _travels(name: str, is_conda: bool) -> bool:
-    """Bytecode's times are those of other sources; conda-meta is written anew."""
+    """Bytecode's times are those of other sources; conda-meta is written anew. What may hold
+    passwords of channels and indexes stays at home.
+    """
     top, _, rest = name.partition("/")
     if top == META or (top == "CACHEDIR.TAG" and not rest) or name == UNPACK:
         return False
     if "/__pycache__" in f"/{name}" or name.endswith((".pyc", ".pyo")):
         return False
     folder, _, base = name.rpartition("/")
-    if top in _PRIVATE or base in (".netrc", ".pypirc"):
+    if is_private(name):
         return False
     return is_conda or not (base in UNSTABLE and folder.endswith(".dist-info"))
 
 
 def _add_file(packing: _Packing, file: Any, detail: Mapping[str, Any]) -> None:
     """One file of conda-pack's list: as it is, or with placeholders and a note to rewrite it."""
-    name, source = file.target, Path(file.source)
+    name = file.target
     here = packing.prefix / name
-    if here.is_symlink():
+    source = here if file.source == str(here) else Path(file.source)
+    status = os.lstat(here)
+    if stat.S_ISLNK(status.st_mode):
         packing.add(Member(name, link=_link(packing, here, file.is_conda)))
         return
-    if here.is_dir():
+    if stat.S_ISDIR(status.st_mode):
         packing.add(Member(name))
         return
     if name in packing.members:  # two packages have it: what is there now counts
@@ -141,9 +138,9 @@ def _add_file(packing: _Packing, file: Any, detail: Mapping[str, Any]) -> None:
     if mode in ("text", "binary") and source != here and not _edited(here, source, detail):
         _add_with_placeholder(packing, name, source, None, placeholder, mode)
     elif mode is None and (source == here or _same(here, source)):
-        packing.add(Member(name, source=source))
+        packing.add(Member(name, source=here))  # beside it may be its bytecode
     else:
-        _add_unknown(packing, name, here, detail)
+        _add_unknown(packing, name, here, status, detail)
 
 
 def _link(packing: _Packing, path: Path, is_conda: bool) -> str:
@@ -187,17 +184,19 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _add_unknown(packing: _Packing, name: str, here: Path, detail: Mapping[str, Any]) -> None:
+def _add_unknown(
+    packing: _Packing, name: str, here: Path, status: os.stat_result, detail: Mapping[str, Any]
+) -> None:
     """A file of which only the one in the environment is there: its path is found and taken out."""
     from conda_pack.core import is_binary_file
 
     prefix = os.fsencode(packing.prefix)
     placeholder, mode = detail.get("prefix_placeholder"), detail.get("file_mode")
-    if not relocate.holds(here, prefix):
+    if not relocate.holds(here, prefix, status.st_size):
         packing.add(Member(name, source=here))
         return
     data = here.read_bytes()
-    executable = bool(here.stat().st_mode & 0o111)
+    executable = bool(status.st_mode & 0o111)
     if placeholder and mode:
         original = relocate.restored(
             data, prefix, placeholder.encode(), mode, detail.get("sha256", "")
@@ -240,7 +239,7 @@ def _add_with_placeholder(
 def _meta(record: Mapping[str, Any]) -> bytes:
     """A package's record without what differs from one installation to the next."""
     kept = {key: record[key] for key in META_KEYS if key in record}
-    kept["url"] = without_secrets(kept.get("url") or "")
+    kept["url"] = without_login(kept.get("url") or "")
     kept["files"] = sorted(kept.get("files", ()))
     return (json.dumps(kept, indent=1, sort_keys=True) + "\n").encode()
 
@@ -268,8 +267,10 @@ def _bring_editables(packing: _Packing) -> dict[str, bytes]:
 def _keep_inside(packing: _Packing, rewritten: Mapping[str, bytes]) -> None:
     """.pth files name folders relative to them, or are refused. rewritten: name → content."""
     for name, member in list(packing.members.items()):
+        if not name.endswith(".pth") or member.link is not None:
+            continue
         folder = packing.prefix / Path(name).parent
-        if not name.endswith(".pth") or folder.name != "site-packages" or member.link is not None:
+        if folder.name != "site-packages":
             continue
         source = packing.prefix / name
         raw = rewritten[name] if name in rewritten else source.read_bytes()

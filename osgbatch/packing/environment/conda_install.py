@@ -20,9 +20,9 @@ from osgbatch.packing.archive import printable
 from osgbatch.packing.disk_full import full_disk, is_full
 from osgbatch.packing.environment.cache import file_sha256
 from osgbatch.packing.environment.conda_access import login_advice, secret_addresses, with_secrets
-from osgbatch.packing.environment.conda_files import without_secrets
 from osgbatch.packing.environment.conda_lock import Lock, Package
 from osgbatch.packing.environment.conda_spec import CondaSpec
+from osgbatch.urls import without_login
 
 if TYPE_CHECKING:
     from rattler import RepoDataRecord
@@ -92,7 +92,7 @@ def check_lock(lock: Lock, spec: CondaSpec) -> None:
             place = Place(printable(str(line.file)), line.number, 1)
             asked.append((match[1], place, _plain(match[1]) in pip))
     for name, place, is_there in asked:
-        if not is_there:
+        if not is_there and not name.startswith("__"):  # what a machine has, `__glibc`
             raise SpecError(
                 f"the lock file, {printable(lock.file.name)}, lacks {name}",
                 place,
@@ -131,7 +131,7 @@ def _own_folder(cache: Path) -> Path:
 def _installed(
     records: list[RepoDataRecord], prefix: Path, file: Path, cache: Path, say: Say
 ) -> list[Package]:
-    say(f"installing {len(records)} conda packages")
+    say(f"installing {len(records)} conda package{'s' * (len(records) != 1)}")
     try:
         _run(_install(records, prefix, _own_folder(cache)))
     except Exception as error:
@@ -229,7 +229,7 @@ async def _solve_once(
             f"a channel cannot be read: {said}",
             where=printable(str(spec.file)),
             fix=login_advice(said)
-            or f"Channels: {', '.join(map(without_secrets, spec.channels))}. Check their names, "
+            or f"Channels: {', '.join(map(without_login, spec.channels))}. Check their names, "
             "and that this machine reaches them.",
         ) from error
 
@@ -329,10 +329,10 @@ def _package(record: RepoDataRecord) -> Package:
         record.name.normalized,
         str(record.version),
         str(record.build),
-        without_secrets(record.url),
+        without_login(record.url),
         record.sha256.hex() if record.sha256 else "",
     )
 
 
 def _said(error: Exception) -> str:
-    return without_secrets(str(error).strip().removeprefix("Cannot solve the request because of: "))
+    return without_login(str(error).strip().removeprefix("Cannot solve the request because of: "))

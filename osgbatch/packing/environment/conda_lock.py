@@ -14,6 +14,10 @@ _PACKAGE = re.compile(r"(\S+/[^/\s]+(?:\.conda|\.tar\.bz2))#(?:sha256:)?([0-9a-f
 
 
 LOCK_HEAD = "# What an environment was made of: osgbatch makes it again with --locked."
+WHERE_LOCKS_ARE = (
+    "Every batch folder of a conda environment has one, environment.lock, and `osgbatch pack env "
+    "environment.yml --out env.tar.gz` writes env.lock."
+)
 _INCOMPLETE = "# no address or no checksum is known of:"
 
 
@@ -87,7 +91,7 @@ def read_lock(file: Path, platform: str) -> Lock:
         raise PackingError(
             f"the lock file cannot be read: {reason}",
             where=where,
-            fix="Pack once without --locked: that writes it.",
+            fix=WHERE_LOCKS_ARE,
         ) from error
     said = [line.partition(":")[2].strip() for line in lines if line.startswith("# platform:")]
     if said and said[0] != platform:
@@ -101,7 +105,7 @@ def read_lock(file: Path, platform: str) -> Lock:
         raise PackingError(
             f"the lock file cannot be used: {lacking[0][2:]}",
             where=f"{where}:{lines.index(lacking[0]) + 1}",
-            fix="Pack without --locked, once with OSGBATCH_CONDA unset: that writes a whole one.",
+            fix="Pack without --locked, and with OSGBATCH_CONDA unset: the lock is then whole.",
         )
     pip = tuple(line.partition(":")[2].strip() for line in lines if line.startswith("# pip:"))
     packages = []
@@ -114,13 +118,13 @@ def read_lock(file: Path, platform: str) -> Lock:
             raise PackingError(
                 "this line is no package with its sha256",
                 where=f"{where}:{number}",
-                fix="Pack once without --locked: that writes the file anew.",
+                fix=WHERE_LOCKS_ARE,
             )
         packages.append((match[1], match[2]))
     if not packages:
         raise PackingError(
             "the lock file has no packages",
             where=where,
-            fix="Pack once without --locked: that writes it.",
+            fix=WHERE_LOCKS_ARE,
         )
     return Lock(file, platform, tuple(packages), pip)

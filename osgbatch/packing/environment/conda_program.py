@@ -14,9 +14,9 @@ import yaml
 from osgbatch.errors import PackingError
 from osgbatch.packing.archive import printable
 from osgbatch.packing.environment.conda_check import installed_records
-from osgbatch.packing.environment.conda_files import without_secrets
 from osgbatch.packing.environment.conda_lock import Package
 from osgbatch.packing.environment.conda_spec import CondaSpec
+from osgbatch.urls import without_login
 
 VARIABLE = "OSGBATCH_CONDA"
 """Names the program; without it osgbatch solves and installs by itself."""
@@ -40,7 +40,7 @@ def create_with_program(
     program = shutil.which(os.path.expanduser(wished_program()))
     if program is None:
         raise PackingError(
-            f"{VARIABLE} names {printable(wished_program())}, which is no program here",
+            f"{printable(wished_program())} is no program here",
             where=VARIABLE,
             fix="Let it name micromamba, mamba or conda, or unset it.",
         )
@@ -69,7 +69,7 @@ def create_with_program(
         check=False,
     )
     if done.returncode != 0:
-        lines = [line for line in without_secrets(done.stdout).splitlines() if line.strip()]
+        lines = [line for line in without_login(done.stdout).splitlines() if line.strip()]
         said = "\n  ".join(lines[-20:])
         raise PackingError(
             f"{Path(program).name} cannot make the environment",
@@ -91,5 +91,5 @@ def installed_packages(prefix: Path) -> list[Package]:
                 where=printable(str(prefix)),
             ) from error
         url, sha256 = record.get("url") or "", record.get("sha256") or ""
-        found.append(Package(name, version, build, without_secrets(url), sha256))
+        found.append(Package(name, version, build, without_login(url), sha256))
     return sorted(found, key=lambda one: one.name)

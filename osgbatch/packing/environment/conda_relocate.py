@@ -23,14 +23,13 @@ def binary_spots(data: bytes | mmap.mmap, placeholder: bytes) -> tuple[tuple[int
     return tuple((match.start(), match[0]) for match in _strings(placeholder).finditer(data))
 
 
-def holds(path: Path, text: bytes) -> bool:
-    """Whether a file has some bytes in it; only one page is in memory at a time."""
-    with path.open("rb") as file:
-        try:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return data.find(text) >= 0
-        except ValueError:  # an empty file
-            return False
+def holds(path: str | Path, text: bytes, size: int) -> bool:
+    """Whether a file has some bytes in it. size: of the file; a large one is not read at once."""
+    with open(path, "rb", buffering=0) as file:
+        if size <= 1 << 20:
+            return text in file.read()
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return data.find(text) >= 0
 
 
 def restored(

@@ -13,13 +13,14 @@ import yaml
 from osgbatch.errors import PackingError, SpecError, SpecErrors
 from osgbatch.model import Environment, Place
 from osgbatch.packing.archive import printable
+from osgbatch.packing.environment.conda_access import ChannelNames, channel_names
 from osgbatch.packing.environment.requirements import Line, check_lines, logical_lines
+from osgbatch.urls import without_login
 
 KNOWN = ("name", "channels", "dependencies", "prefix", "variables", "platforms")
 USUAL_CHANNEL = "conda-forge"
-DEFAULTS = ("main", "r")
-"""What conda's word "defaults" stands for."""
 _ANY = Environment("conda")
+_USUAL = ChannelNames()
 _NAME = re.compile(r"^(?:[^\s]*::)?\s*([A-Za-z0-9_][\w.-]*)")
 
 
@@ -55,6 +56,7 @@ def read_conda_spec(file: Path, wanted: Environment = _ANY) -> CondaSpec:
     """Read an environment.yml.
 
     wanted: its channels go before those of the file, its Python joins the dependencies.
+    Names of channels mean what the user's conda settings say.
     Raises PackingError when it cannot be read, SpecErrors with every mistake in it.
     """
     try:
@@ -66,12 +68,14 @@ def read_conda_spec(file: Path, wanted: Environment = _ANY) -> CondaSpec:
             where=printable(str(file)),
             fix="Check the path, which is relative to the spec.",
         ) from error
-    return parse_conda_spec(text, file, wanted)
+    return parse_conda_spec(text, file, wanted, channel_names())
 
 
-def parse_conda_spec(text: str, file: Path, wanted: Environment = _ANY) -> CondaSpec:
-    """`read_conda_spec` for a text. Pure."""
-    reader = _Reader(text, file)
+def parse_conda_spec(
+    text: str, file: Path, wanted: Environment = _ANY, named: ChannelNames = _USUAL
+) -> CondaSpec:
+    """`read_conda_spec` for a text. named: what names of channels mean. Pure."""
+    reader = _Reader(text, file, named)
     spec = reader.read(wanted)
     if reader.errors:
         raise SpecErrors(sorted(reader.errors, key=lambda one: (one.place.line, one.place.column)))
@@ -81,7 +85,8 @@ def parse_conda_spec(text: str, file: Path, wanted: Environment = _ANY) -> Conda
 class _Reader:
     """One reading of one file; collects its mistakes."""
 
-    def __init__(self, text: str, file: Path) -> None:
+    def __init__(self, text: str, file: Path, named: ChannelNames) -> None:
+        self.named = named
         self.text = text
         self.lines = text.splitlines()
         self.file = file
@@ -207,7 +212,15 @@ class _Reader:
                 node,
                 "Write a name and a version: `numpy >=1.26`, `python =3.11`.",
             )
-        specs.append((text, self.place(node)))
+        specs.append((self._from_channel(text), self.place(node)))
+
+    def _from_channel(self, text: str) -> str:
+        """`lab::numpy` with the address that `lab` means, which is what the solver compares."""
+        name, colons, package = text.partition("::")
+        found = self.named.channels(name) if colons else ()
+        if len(found) != 1 or found[0] == name:
+            return text
+        return f"{without_login(found[0])}::{package}"
 
     def _pip(self, node: yaml.Node, pip: list[Line]) -> None:
         if not isinstance(node, yaml.SequenceNode):
@@ -233,7 +246,7 @@ class _Reader:
             listed = [USUAL_CHANNEL]
         found: list[str] = []
         for channel in listed:
-            found += DEFAULTS if channel == "defaults" else [self._absolute(channel)]
+            found += self.named.channels(self._absolute(channel))
         return tuple(dict.fromkeys(found))
 
     def _absolute(self, channel: str) -> str:

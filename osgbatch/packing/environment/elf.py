@@ -251,6 +251,23 @@ def names(path: Path) -> set[str]:
     return known - {""}
 
 
+def library_notes(
+    outside: Sequence[str], missing: Sequence[tuple[str, str]], shown: int = 5
+) -> list[str]:
+    """Notes on libraries that do not travel: those of the execution point, and those of nobody.
+
+    outside: their names. missing: name and the file that asks for it. shown: how many are named.
+    """
+    notes = []
+    if outside:
+        more = f" and {len(outside) - shown} more" if len(outside) > shown else ""
+        notes.append(f"uses the execution point's own {', '.join(outside[:shown])}{more}")
+    notes += [f"{name} is nowhere; {asking} asks for it" for name, asking in missing[:shown]]
+    if len(missing) > shown:
+        notes.append(f"{len(missing) - shown} more libraries are nowhere")
+    return notes
+
+
 def expand(folder: str, path: Path) -> Path:
     origin = str(path.parent)
     return Path(folder.replace("${ORIGIN}", origin).replace("$ORIGIN", origin))

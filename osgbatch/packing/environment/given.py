@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from osgbatch.errors import PackingError
@@ -12,7 +13,7 @@ from osgbatch.model import Environment
 from osgbatch.packing.archive import Archive, printable
 from osgbatch.packing.disk_full import check_room, full_disk, is_full
 from osgbatch.packing.environment import cache as kept
-from osgbatch.packing.environment import conda_elf
+from osgbatch.packing.environment import conda_elf, elf
 from osgbatch.packing.environment.build import KIND, PACKER, fingerprint_of, how, unpacked
 from osgbatch.packing.environment.cache import EnvironmentArchive
 from osgbatch.packing.environment.given_listing import Listing, read_listing
@@ -25,7 +26,7 @@ from osgbatch.packing.tree import absolute
 
 Say = Callable[[str], None]
 
-CODE = "2"
+CODE = "3"
 """Part of the fingerprint: raise it when more is known of the same archive."""
 SHOWN = 3
 CHUNK = 1 << 20
@@ -92,11 +93,14 @@ def _taken(
     (folder / "scratch").mkdir(parents=True)
     root = unpacked(copy.path, folder)
     needs = _needs(root, listed)
-    notes: list[str] = []
+    notes = elf.library_notes(needs.outside, needs.missing, SHOWN)
     version = ""
     if wanted.test:
         say("trying the environment at another path")
-        version = _tried(wanted, root, path, listed, folder / "scratch", notes)
+        version, outside = _tried(wanted, root, path, listed, folder / "scratch")
+        rest = [one for one in outside if Path(one).name not in needs.outside]
+        more = f" and {len(rest) - SHOWN} more" if len(rest) > SHOWN else ""
+        notes += [f"uses this machine's {', '.join(rest[:SHOWN])}{more}"] if rest else []
     else:
         notes.append("not tried before it was sent")
     entry = kept.entry_of(
@@ -120,9 +124,8 @@ def _needs(root: Path, listed: Listing) -> conda_elf.Needs:
     names = sorted(listed.names)
     if own and f"{SYSTEM}/libc.so.6" in listed.names:  # ours: wheels choose by CPU themselves
         names = [name for name in names if name.startswith((f"{SYSTEM}/", f"{BINARIES}/"))]
-    files = (root / name for name in names)
-    found = conda_elf.needs(root, (path for path in files if path.is_file()))
-    return conda_elf.Needs("" if own else found.glibc, found.level)
+    found = conda_elf.needs(root, (name for name in names if (root / name).is_file()))
+    return replace(found, glibc="", outside=(), missing=()) if own else found
 
 
 def _copied(path: Path, shop: Path) -> Archive:
@@ -152,9 +155,11 @@ def _copied(path: Path, shop: Path) -> Archive:
 
 
 def _tried(
-    wanted: Environment, root: Path, path: Path, listed: Listing, scratch: Path, notes: list[str]
-) -> str:
-    """Start what was unpacked at another path; the version of its Python."""
+    wanted: Environment, root: Path, path: Path, listed: Listing, scratch: Path
+) -> tuple[str, list[str]]:
+    """Start what was unpacked at another path; the version of its Python, and libraries of this
+    machine that it has loaded.
+    """
     where = printable(str(path))
     if (root / "bin" / "conda-unpack").exists():
         _run(root, [str(root / "bin" / "conda-unpack")], scratch, "conda-unpack", where)
@@ -162,7 +167,7 @@ def _tried(
         command = [str(root / "bin" / "Rscript"), "-e", "cat(R.version.string)"]
         _run(root, command, scratch, "bin/Rscript", where)
         if not wanted.imports:
-            return ""
+            return "", []
     trial: Trial = try_languages(root, sorted(wanted.imports), scratch)
     if trial.broken:
         raise PackingError(
@@ -177,17 +182,14 @@ def _tried(
             fix="Add the package that has it and pack the environment again.",
         )
     outside = sorted(str(one) for one in trial.outside if not _is_glibc(one.name))
-    if outside:
-        more = f" and {len(outside) - SHOWN} more" if len(outside) > SHOWN else ""
-        notes.append(f"uses this machine's {', '.join(outside[:SHOWN])}{more}")
     if "bin/python" not in listed.names:
-        return ""
+        return "", outside
     command = [
         str(root / "bin" / "python"),
         "-c",
         "import platform as p; print(p.python_version())",
     ]
-    return _run(root, command, scratch, "bin/python", where).strip()
+    return _run(root, command, scratch, "bin/python", where).strip(), outside
 
 
 def _is_glibc(name: str) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 from osgbatch.errors import PackingError
 from osgbatch.model import Spec
+from osgbatch.packing.archive import printable
 from osgbatch.packing.environment.r_scripts import r_packages, r_warnings
 from osgbatch.packing.environment.script_imports import Import, found_imports
 from osgbatch.packing.libraries import libraries_members
@@ -67,12 +70,17 @@ def import_warnings(spec: Spec, modules: Iterable[str] | None) -> list[str]:
     in the command are read.
     """
     scripts, local = _scripts(spec), _local(spec)
-    wanted = script_imports(scripts)
-    by_python = [
-        f"{name} is imported by your scripts, and is neither in the environment nor among files "
-        "and libraries"
-        for name in missing(wanted, modules, local)
-    ]
+    lacking = missing(script_imports(scripts), modules, local)
+    by_python = []
+    for name in lacking:
+        there = (one for path in scripts if path.suffix == ".py" for one in found_imports(path))
+        first = next(one for one in there if one.top == name)
+        where = printable(os.path.relpath(first.script, spec.folder))
+        near = get_close_matches(name, [*(modules or ())], 1, 0.75)
+        by_python.append(
+            f"{where}:{first.line}: {name} is imported, and is neither in the environment nor "
+            "among files and libraries" + (f"; did you mean {near[0]}?" if near else "")
+        )
     return [*by_python, *r_warnings(scripts, modules, local)]
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from osgbatch.errors import PackingError
 from osgbatch.packing.archive import printable
 from osgbatch.packing.environment.interpreter import Interpreter
-from osgbatch.packing.environment.requirements import without_credentials
+from osgbatch.urls import without_login
 
 Say = Callable[[str], None]
 
 OPTIONS = ("--no-compile", "--no-input", "--disable-pip-version-check", "--progress-bar=off")
 REDIRECTIONS = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON", "PIP_DRY_RUN")
 """Settings of the user's that would send packages elsewhere; all others (index, proxy …) count."""
+QUOTES = "'\""
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 
 
@@ -65,7 +66,7 @@ def run_uv(command: list[str], folder: Path, file: Path, what: str) -> None:
     """Run uv. file: of the user's, what: was to be done with it, for PackingError."""
     done = _run(command, folder)
     if done.returncode != 0:
-        said = without_credentials(done.stdout.strip())
+        said = without_login(done.stdout.strip())
         raise PackingError(
             f"uv could not {what}",
             where=printable(str(file)),
@@ -129,9 +130,9 @@ def _run(command: list[str], folder: Path | None) -> subprocess.CompletedProcess
 
 def failure(output: str, requirements: Path) -> PackingError:
     """What pip said, as an error that names the requirement and the way out. Pure."""
-    text = without_credentials(output)
+    text = without_login(output)
     lines = [line for line in text.splitlines() if line.strip()]
-    tail = "\n  ".join(lines[-6:])
+    tail = "\n  ".join(_reason(lines) or lines[-6:])
     where = printable(str(requirements))
     missing = re.search(r"No matching distribution found for (.+)", text)
     if missing:
@@ -158,13 +159,31 @@ def failure(output: str, requirements: Path) -> PackingError:
             fix=f"Loosen one of the versions. pip says:\n  {tail}",
         )
     built = re.search(r"(?:Failed to build|Failed building wheel for|subprocess.*for) (\S+)", text)
+    if built is None and "subprocess-exited-with-error" in text:  # older pips do not name it
+        begun = text.partition("subprocess-exited-with-error")[0]
+        built = next(reversed(list(re.finditer(r"Collecting (\S+)", begun))), None)
     if built:
         return PackingError(
-            f"pip cannot build {built[1].strip()}",
+            f"pip cannot build {built[1].strip(QUOTES)}",
             where=where,
             fix=f"Choose a version that has a wheel for this Python. pip says:\n  {tail}",
         )
     return PackingError("pip failed", where=where, fix=f"pip says:\n  {tail}")
+
+
+def _reason(lines: list[str]) -> list[str]:
+    """What a failed build printed itself, once, without pip's frame around it.
+
+    Of a traceback its end; of other long outputs the middle is left out.
+    """
+    frame = [n for n, line in enumerate(lines) if re.search(r"\[\d+ lines? of output\]", line)]
+    if not frame:
+        return []
+    ends = (n for n, line in enumerate(lines) if n > frame[0] and "[end of output]" in line)
+    said = [line.strip() for line in lines[frame[0] + 1 : next(ends, len(lines))]]
+    if any(line.startswith("Traceback (") for line in said):
+        return said[-8:]
+    return said if len(said) <= 13 else [*said[:4], "…", *said[-8:]]
 
 
 def _last_line(text: str) -> str:

@@ -15,10 +15,9 @@ from pathlib import Path, PurePosixPath
 from osgbatch.errors import PackingError
 from osgbatch.packing.archive import Member, printable
 from osgbatch.packing.environment.interpreter import Interpreter
+from osgbatch.packing.environment.venv_files import OWN, belonging, is_private
 from osgbatch.packing.tree import tree_members
 
-OWN = frozenset({"pyvenv.cfg", ".gitignore", ".lock", "CACHEDIR.TAG", "lib64", "pip.conf", "bin"})
-"""What the venv module makes, at the top of a virtual environment."""
 UNSTABLE = ("direct_url.json", "uv_cache.json", "uv_build.json")
 """Files of a dist-info folder that say where on this machine a package came from, and when."""
 
@@ -36,7 +35,8 @@ class Distribution:
 
 
 def package_members(venv: Path, python: Interpreter, amend: Amend = dict) -> list[Member]:
-    """Everything that was installed: packages, entry points, data files.
+    """Everything that was installed: packages, entry points, data files. What may hold a password
+    of its user does not travel.
 
     amend: adds members, by their names, or leaves some out. Entry points start with a relative
     path; RECORD files are brought in line; links and .pth files that lead out of the environment
@@ -81,17 +81,22 @@ def _skip(name: str, is_folder: bool) -> bool:
     base = name.rpartition("/")[2]
     if is_folder:
         return base == "__pycache__"
-    return base.endswith((".pyc", ".pyo")) or (
-        base in UNSTABLE and PurePosixPath(name).parent.suffix == ".dist-info"
+    return (
+        base.endswith((".pyc", ".pyo"))
+        or (base in UNSTABLE and PurePosixPath(name).parent.suffix == ".dist-info")
+        or is_private(f"lib/{name}")
     )
 
 
 def _data_members(venv: Path, site: Path) -> Iterator[Member]:
     """share/, etc/ and the like, where some packages install data."""
     packages = site.relative_to(venv).as_posix()
+    belongs = belonging(venv)
 
     def skip(name: str, is_folder: bool) -> bool:
-        return name in OWN or name == packages or _skip(name, is_folder)
+        if name in OWN or name == packages or not belongs(name, is_folder):
+            return True
+        return _skip(name, is_folder)
 
     for member in tree_members(venv, "", skip):
         if not member.is_folder:

@@ -23,6 +23,7 @@ from osgbatch.packing.environment.packages import distributions, site_folder
 from osgbatch.packing.environment.prefix_check import Prefix, checked_prefix, module_system
 from osgbatch.packing.environment.prefix_editable import Editables, editables
 from osgbatch.packing.environment.prefix_scan import Scan, paths_digest, scan
+from osgbatch.packing.environment.venv_files import belonging, left_out_note
 from osgbatch.packing.tree import absolute
 
 Say = Callable[[str], None]
@@ -35,7 +36,7 @@ def prefix_fingerprint(wanted: Environment, path: Path) -> str:
     Raises PackingError for a folder that is no environment that can be packed.
     """
     found = checked_prefix(absolute(path))
-    return _fingerprint(wanted, found, scan(found.path), _editables(found))
+    return _fingerprint(wanted, found, _scanned(found), _editables(found))
 
 
 def prefix_archive(wanted: Environment, path: Path, cache: Path, say: Say) -> EnvironmentArchive:
@@ -45,7 +46,7 @@ def prefix_archive(wanted: Environment, path: Path, cache: Path, say: Say) -> En
     it was.
     """
     found = checked_prefix(absolute(path))
-    seen, elsewhere = scan(found.path), _editables(found)
+    seen, elsewhere = _scanned(found), _editables(found)
     fingerprint = _fingerprint(wanted, found, seen, elsewhere)
     known = kept.read_entry(cache, fingerprint)
     if known is not None:
@@ -54,20 +55,34 @@ def prefix_archive(wanted: Environment, path: Path, cache: Path, say: Say) -> En
         known = kept.read_entry(cache, fingerprint)
         if known is not None:
             return known
+
+        def check() -> None:
+            if _fingerprint(wanted, found, _scanned(found), _editables(found)) != fingerprint:
+                raise PackingError(
+                    "the environment was changed while it was packed",
+                    where=printable(str(found.path)),
+                    fix="Do the same again when nothing installs into it.",
+                )
+
         with kept.workshop(cache) as shop:
             notes = _notes(found, seen, elsewhere)
             if found.is_conda:
                 from osgbatch.packing.environment.prefix_conda import conda_entry
 
-                return conda_entry(wanted, found.path, shop, cache, fingerprint, say, notes)
+                return conda_entry(wanted, found.path, shop, cache, fingerprint, say, notes, check)
             installed = _installed(wanted, found, elsewhere)
-            entry = built_entry(installed, shop, cache, fingerprint, found.path, say, notes)
+            entry = built_entry(installed, shop, cache, fingerprint, found.path, say, notes, check)
     return entry
+
+
+def _scanned(found: Prefix) -> Scan:
+    return scan(found.path, None if found.is_conda else belonging(found.path))
 
 
 def _editables(found: Prefix) -> Editables:
     sites = _sites(found.path)
-    return editables(sites[0], found.path) if sites else Editables()
+    belongs = None if found.is_conda else belonging(found.path)
+    return editables(sites[0], found.path, belongs) if sites else Editables()
 
 
 def _sites(prefix: Path) -> list[Path]:
@@ -140,6 +155,7 @@ def _notes(found: Prefix, seen: Scan, elsewhere: Editables) -> tuple[str, ...]:
         notes.append(
             f"links that leave the environment, packed as what they lead to: {shown}{more}"
         )
+    notes += left_out_note(found.path, belonging(found.path))
     provider = module_system(found.home)
     if provider:
         notes.append(f"its Python comes from {provider} ({printable(str(found.home))})")

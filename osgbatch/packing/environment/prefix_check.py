@@ -73,9 +73,9 @@ def checked_prefix(path: Path) -> Prefix:
     if not config.is_file():
         if python is None:
             raise PackingError(
-                "there is no Python in this folder: it is no environment",
+                "this folder is no environment: it has neither bin/python nor bin/Rscript",
                 where=where,
-                fix=_near(path) or "Name the folder that has bin/python in it.",
+                fix=_near(path) or _made_from(path) or "Name the folder of an environment.",
             )
         raise _whole_python(path, python)
     if python is None or not any(one.exists() for one in interpreters):
@@ -120,6 +120,13 @@ def _near(path: Path) -> str:
         if (parent / "pyvenv.cfg").is_file() or (parent / "conda-meta").is_dir():
             return f"Did you mean {printable(str(parent))}?"
     return ""
+
+
+def _made_from(path: Path) -> str:
+    """What lies in a folder that an environment could be made from."""
+    names = ("uv.lock", "pyproject.toml", "requirements.txt", "environment.yml", "environment.yaml")
+    there = next((path / name for name in names if (path / name).is_file()), None)
+    return f"Did you mean {printable(str(there))}?" if there else ""
 
 
 def _whole_python(path: Path, python: Path) -> PackingError:

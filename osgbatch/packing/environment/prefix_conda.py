@@ -10,7 +10,7 @@ from osgbatch.errors import PackingError
 from osgbatch.model import Environment
 from osgbatch.packing.archive import Archive, Member, printable, write_archive
 from osgbatch.packing.environment import cache as kept
-from osgbatch.packing.environment import conda_elf, interpreter, strip
+from osgbatch.packing.environment import conda_elf, elf, interpreter, strip
 from osgbatch.packing.environment.build import unpacked
 from osgbatch.packing.environment.bytecode import bytecode_or_note
 from osgbatch.packing.environment.cache import EnvironmentArchive
@@ -33,10 +33,14 @@ def conda_entry(
     fingerprint: str,
     say: Say,
     notes: tuple[str, ...],
+    check: Callable[[], None],
 ) -> EnvironmentArchive:
-    """Pack and try a conda environment, and enter it into the cache. Raises PackingError."""
+    """Pack and try a conda environment, and enter it into the cache. Raises PackingError.
+
+    check: called before it is entered; may refuse it.
+    """
     packages, modules = _packages(prefix)
-    say(f"packing {len(packages)} conda packages")
+    say(f"packing {len(packages)} conda package{'s' * (len(packages) != 1)}")
     python = prefix / "bin" / "python"
     keep: set[str] = set()
     while True:
@@ -58,7 +62,8 @@ def conda_entry(
         keep |= needed
     if not wanted.test:
         found.append("not tried before it was sent")
-    needs = conda_elf.needs(prefix, [prefix / one.name for one in members if one.source])
+    needs = conda_elf.needs(prefix, [one.name for one in members if one.source])
+    found += elf.library_notes(needs.outside, needs.missing)
     entry = kept.entry_of(
         archive,
         python=interpreter.describe(python).version if python.exists() else "",
@@ -71,6 +76,7 @@ def conda_entry(
         kind="prefix",
         made_from=printable(str(prefix)),
     )
+    check()
     return kept.write_entry(cache, archive.path.parent, entry)
 
 

@@ -13,9 +13,10 @@ from urllib.parse import unquote, urlparse
 
 from osgbatch.errors import PackingError
 from osgbatch.packing.archive import Member, printable
-from osgbatch.packing.environment.requirements import without_credentials
+from osgbatch.packing.environment.venv_files import Belongs
 from osgbatch.packing.libraries import PROJECT_FILES, libraries_members
 from osgbatch.packing.tree import is_clutter, tree_members
+from osgbatch.urls import without_login
 
 _FINDER = re.compile(r"import (__editable__\w+_finder)\b")
 SUFFIXES = (".py", ".so")
@@ -57,9 +58,10 @@ class Editables:
         return [member for package in self.packages for member in package.members]
 
 
-def editables(site: Path, prefix: Path) -> Editables:
+def editables(site: Path, prefix: Path, belongs: Belongs | None = None) -> Editables:
     """Find the editable installs in a folder of installed packages.
 
+    belongs: what in the environment's folder is part of it; all of it where it is not given.
     Raises PackingError, which names the package, where one cannot be brought along.
     """
     packages: list[Editable] = []
@@ -78,7 +80,7 @@ def editables(site: Path, prefix: Path) -> Editables:
                 for module, source in sorted(_mapping(site / f"{finder[1]}.py").items()):
                     sources.append(source)
                     members += _module_members(module, source, pth)
-            elif _leads_out(text, site, prefix):
+            elif _leads_out(text, site, prefix, belongs):
                 sources.append(Path(os.path.normpath(site / text)))
                 members += _folder_members(sources[-1], pth)
             else:
@@ -114,12 +116,14 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _leads_out(line: str, site: Path, prefix: Path) -> bool:
-    """Whether a line of a .pth file adds a folder outside of the environment."""
+def _leads_out(line: str, site: Path, prefix: Path, belongs: Belongs | None) -> bool:
+    """Whether a line of a .pth file adds a folder that is not part of the environment."""
     if not line or line.startswith(("#", "import ", "import\t")):
         return False
     target = Path(os.path.normpath(site / line))
     real = Path(os.path.realpath(target))
+    if belongs is not None and target.is_relative_to(prefix):
+        return not belongs(target.relative_to(prefix).as_posix(), True)
     return not (target.is_relative_to(prefix) or real.is_relative_to(os.path.realpath(prefix)))
 
 
@@ -206,7 +210,7 @@ def _check_all_found(site: Path, prefix: Path, found: Editables) -> None:
             continue  # relative .pth lines lead there
         name = file.parent.name.partition("-")[0]
         raise PackingError(
-            f"{name} is installed editable from {without_credentials(printable(str(folder)))}, in "
+            f"{name} is installed editable from {without_login(printable(str(folder)))}, in "
             "a way that only works on this machine",
             where=printable(str(file.parent)),
             fix=f"Install it without -e: `pip install {printable(str(folder))}`.",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from osgbatch.errors import PackingError
 from osgbatch.packing.archive import printable
+from osgbatch.packing.environment.venv_files import Belongs
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,10 @@ class Scan:
     leaving: tuple[str, ...]
 
 
-def scan(top: Path) -> Scan:
+def scan(top: Path, belongs: Belongs | None = None) -> Scan:
     """Look at every file below a folder, bytecode aside.
 
+    belongs: which of them count; all where it is not given.
     The time of the last change (ctime) cannot be set, so that an edit whose modification time was
     put back is seen as well. Raises PackingError for a folder that cannot be read.
     """
@@ -49,6 +51,8 @@ def scan(top: Path) -> Scan:
             ) from error
         for entry in found:
             name = f"{below}{entry.name}"
+            if belongs is not None and not belongs(name, entry.is_dir()):
+                continue
             if entry.is_dir(follow_symlinks=False):
                 if entry.name != "__pycache__":
                     digest.update(os.fsencode(name) + b"/\n")

@@ -46,6 +46,8 @@ def fingerprint_lines(file: Path) -> list[str]:
     if is_project(file):
         found.append(_text(file.with_name("pyproject.toml")))
         found.append(requirements.members_hash(_project_members(file.parent)))
+    for path in _built_beside(file):
+        found += [path, requirements.members_hash(_project_members(_there(file, path)))]
     return found
 
 
@@ -58,7 +60,7 @@ def install(file: Path, venv_python: Path, python: Interpreter, shop: Path, say:
         if requirements.installs_anything(requirements.read_lines(file)):
             installing.install(file, venv_python, python, say)
         return
-    copy = shop / "project"
+    copy = _copied_to(file, shop)
     if is_project(file):
         for path in large_data(file.parent):
             say(
@@ -66,6 +68,15 @@ def install(file: Path, venv_python: Path, python: Interpreter, shop: Path, say:
                 f"{size_below(path) // 1024**2} MB; a package's own data belong beside its modules"
             )
         _copy(_project_members(file.parent), copy)
+    for near in _built_beside(file):
+        target = Path(os.path.normpath(copy / near))
+        if not target.exists():
+            _copy(_project_members(_there(file, near)), target)
+    for near in _read_beside(file):
+        target = Path(os.path.normpath(copy / near))
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(_there(file, near))
     if is_lock(file):
         _install_lock(file, venv_python, python, copy, say)
         return
@@ -74,6 +85,44 @@ def install(file: Path, venv_python: Path, python: Interpreter, shop: Path, say:
     listed.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     if lines:
         installing.install(listed, venv_python, python, say, named=file)
+
+
+def _beside(file: Path, keys: tuple[str, ...]) -> list[str]:
+    """What uv.lock takes from beside the project, as relative paths. Source: uv's manual."""
+    if file.name != "uv.lock":
+        return []
+    sources = [one.get("source", {}) for one in _toml(file).get("package", ())]
+    paths = {os.path.normpath(str(one[key])) for one in sources for key in keys if key in one}
+    return sorted(path for path in paths if path.startswith("../"))
+
+
+def _built_beside(file: Path) -> list[str]:
+    """Projects: they are copied, since building would leave folders in them."""
+    return _beside(file, ("directory", "editable", "virtual"))
+
+
+def _read_beside(file: Path) -> list[str]:
+    """Wheels, and folders of wheels."""
+    return _beside(file, ("path", "registry"))
+
+
+def _there(file: Path, path: str) -> Path:
+    found = Path(os.path.normpath(file.parent / path))
+    if found.exists():
+        return found
+    raise PackingError(
+        f"it takes {printable(path)}, which is not there",
+        where=printable(str(file)),
+        fix="Put it back, or change pyproject.toml and run `uv lock`.",
+    )
+
+
+def _copied_to(file: Path, shop: Path) -> Path:
+    """Where a project is copied to: deep enough that what is beside it is so there, too."""
+    beside = [*_built_beside(file), *_read_beside(file)]
+    depth = max((path.split("/").count("..") for path in beside), default=0)
+    parts = [*["above"] * depth, *file.parent.parts[1:]]
+    return shop.joinpath("project", *parts[len(parts) - depth :])
 
 
 def _install_lock(file: Path, venv_python: Path, python: Interpreter, copy: Path, say: Say) -> None:
@@ -164,7 +213,7 @@ _BUILT = re.compile(r"lib$|lib\.|temp\.|bdist\.|cp3\d+$|scripts-")
 
 
 def _copy(members: list[Member], folder: Path) -> None:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for member in members:
         target = folder / member.name
         if member.link is not None:

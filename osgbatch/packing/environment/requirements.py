@@ -12,11 +12,11 @@ from pathlib import Path
 from osgbatch.errors import PackingError
 from osgbatch.packing.archive import Member, printable
 from osgbatch.packing.tree import tree_members
+from osgbatch.urls import without_login
 
 _INCLUDE = re.compile(r"^(?:-r|-c|--requirement|--constraint)(?:\s*=\s*|\s+|(?<=-[rc]))(.+)$")
 _EDITABLE = re.compile(r"^(?:-e|--editable)(?:\s*=\s*|\s+)(.+)$")
 _COMMENT = re.compile(r"(^|\s+)#.*$")
-_CREDENTIALS = re.compile(r"(//)[^/@\s]+@")
 ARCHIVES = (".whl", ".zip", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz")
 
 
@@ -83,7 +83,7 @@ def check_lines(lines: list[Line]) -> None:
     for line in lines:
         match = _EDITABLE.match(line.text)
         if match:
-            what = without_credentials(match[1])
+            what = without_login(match[1])
             raise PackingError(
                 f"{what} is editable: it would stay on this machine",
                 where=line.where,
@@ -94,11 +94,6 @@ def check_lines(lines: list[Line]) -> None:
 def installs_anything(lines: list[Line]) -> bool:
     """Whether there is a requirement; a file without any means Python alone."""
     return any(not line.text.startswith("-") for line in lines)
-
-
-def without_credentials(text: str) -> str:
-    """An address without the name and password in it."""
-    return _CREDENTIALS.sub(r"\1", text)
 
 
 def fingerprint_lines(lines: list[Line], folder: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from osgbatch.errors import PackingError
+from osgbatch.model import Place
 from osgbatch.packing.environment.interpreter import running_interpreter
 
 Say = Callable[[str], None]
@@ -25,15 +26,17 @@ def own_minor() -> str:
     return ".".join(platform.python_version_tuple()[:2])
 
 
-def chosen_python(minor: str = "", say: Say | None = None) -> Path:
+def chosen_python(minor: str = "", say: Say | None = None, place: Place | None = None) -> Path:
     """The interpreter to pack.
 
     minor: the version wanted, `3.12` or `3`; empty for that of the one that runs osgbatch. A
     standalone one of uv comes first, then the one that runs osgbatch, then those on PATH; where
-    `say` is given, uv may download one at last. Raises PackingError that names what is here.
+    `say` is given, uv may download one at last. place: where the version is asked for.
+    Raises PackingError that names what is here.
     """
     if not minor or minor in (own_minor(), "3"):
         return installed_standalone(own_minor()) or running_interpreter()
+    where = f"{place.file}:{place.line}:{place.column}" if place else f"python: {minor}"
     found = installed_standalone(minor) or _on_path(minor)
     if found is None and say is not None and shutil.which("uv"):
         say(f"getting Python {minor} with uv")
@@ -41,14 +44,14 @@ def chosen_python(minor: str = "", say: Say | None = None) -> Path:
     if found is None and not (say is None and shutil.which("uv")):
         raise PackingError(
             f"there is no Python {minor} on this machine",
-            where=f"python: {minor}",
+            where=where,
             fix=f"Here are {', '.join(_there())}. uv would get Python {minor}: "
             "`pip install uv`; or use conda: environment.yml.",
         )
     if found is None:
         raise NotYetError(
             f"Python {minor} is not here yet",
-            where=f"python: {minor}",
+            where=where,
             fix=f"`uv python install {minor}` gets it; packing does so by itself.",
         )
     return found
@@ -94,14 +97,14 @@ def _base_of(path: Path, minor: str) -> Path | None:
 
 
 def _there() -> list[str]:
-    """The versions on this machine, that of osgbatch first."""
+    """The versions on this machine, the oldest first."""
     found = {own_minor()}
     for folder in _folders():
         for path in sorted(folder.glob("python3.*")):
             match = re.fullmatch(r"python(3\.\d+)", path.name)
             if match and match[1] not in found and _base_of(path, match[1]):
                 found.add(match[1])
-    return sorted(found, key=lambda version: (version != own_minor(), -int(version[2:])))
+    return sorted(found, key=lambda version: int(version[2:]))
 
 
 def installed_standalone(minor: str) -> Path | None:

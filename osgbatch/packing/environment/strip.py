@@ -119,7 +119,9 @@ def note(stripped_files: int, stripped_bytes: int, compiling: Collection[str] = 
         more = f" and {len(compiling) - 3} more" if len(compiling) > 3 else ""
         kept = f"; headers stay, for {', '.join(list(compiling)[:3])}{more} may compile"
     if not stripped_files:
-        return f"stripped: there was nothing to leave out{kept}"
-    size = f"{stripped_bytes / 1e6:.1f} MB" if stripped_bytes >= 1e5 else f"{stripped_bytes} bytes"
-    what = "tests and bytecode" if compiling else "tests, headers and the like"
-    return f"stripped: {stripped_files} files of {what}, {size}{kept}"
+        return f"stripped: there was nothing to leave out but bytecode{kept}"
+    big = stripped_bytes >= 1e5
+    size = f"{stripped_bytes / 2**20:.1f} MB" if big else f"{stripped_bytes} bytes"
+    what = "tests and the like" if compiling else "tests, headers and the like"
+    count = f"{stripped_files} file{'s' * (stripped_files != 1)} of {what}"
+    return f"stripped: {count}, {size}; and bytecode, which Python makes anew{kept}"
