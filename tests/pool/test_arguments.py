@@ -71,7 +71,7 @@ def _submit_arguments(
     columns = tuple(
         Column(f"a{i}", [Cell(case[i], case[i]) for case in cases]) for i in range(WORDS)
     )
-    monkeypatch.setattr(planned, "expand", lambda spec: Table((columns,)))
+    monkeypatch.setattr(planned, "expand", lambda *_: Table((columns,)))
     batch = steps.submit_sweep(spec, "condor", lambda text: None)
     return batch.folder
 
