@@ -19,7 +19,9 @@ def main() -> None:
     # A large sweep is millions of small objects that live to the end; to look through them for
     # cycles again and again takes as long as the work itself.
     gc.set_threshold(100_000, 20, 20)
-    sys.exit(run())
+    code = run()
+    gc.freeze()  # nor does the interpreter look through what is left, when it ends
+    sys.exit(code)
 
 
 if __name__ == "__main__":

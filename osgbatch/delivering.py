@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from osgbatch import names
@@ -16,8 +17,11 @@ from osgbatch.planned import stash_here
 from osgbatch.returned import told_data
 from osgbatch.staging.fetch import Source, fetch, open_source
 from osgbatch.staging.stage import Progress
-from osgbatch.staging.store import expanded
+from osgbatch.staging.store import expanded_url, stash_url
 from osgbatch.urls import scheme, split_url
+
+if TYPE_CHECKING:
+    from osgbatch.staging.s3 import S3Store
 
 
 def delivery_of(plan: Plan, batch: str) -> Delivery | None:
@@ -28,7 +32,7 @@ def delivery_of(plan: Plan, batch: str) -> Delivery | None:
     """
     if not plan.spec.outputs_to:
         return None
-    url = f"{expanded(plan.spec.outputs_to)}/{batch}"
+    url = f"{expanded_url(plan.spec.outputs_to)}/{batch}"
     kind = scheme(url)
     if kind == "s3":
         from osgbatch.staging.s3 import S3Store
@@ -37,17 +41,36 @@ def delivery_of(plan: Plan, batch: str) -> Delivery | None:
         stash = plan.stash if plan.stash.kind == "s3" else Stash("s3")
         stash = replace(stash, url=url, presigned_s=0)
         store = S3Store(stash)
-        next(store.keys_below(store.prefix), None)  # tells of a bucket or keys that are not there
+        _make_sure(store)
         return Delivery(store.url, stash, store.commands())
     if kind == "file":
         return Delivery(url, Stash("folder", url, unquote(split_url(url)[1])))
     for served in (plan.stash, stash_here(None, plan.spec.profile, plan.spec.folder)):
         if served.kind == "folder":
-            start = expanded(served.url).replace("{folder}", served.folder).rstrip("/") + "/"
+            start = f"{stash_url(served)}/"
             if url.startswith(start):
                 below = unquote(url[len(start) :])
                 return Delivery(url, Stash("folder", url, f"{served.folder}/{below}"))
     return Delivery(url)
+
+
+def _make_sure(store: S3Store) -> None:
+    """See that outputs can be brought to a bucket. Raises StagingError when they cannot.
+
+    Who may put objects need not be allowed to list them; then an upload that is begun and given
+    up tells.
+    """
+    try:
+        next(store.keys_below(""), None)
+    except StagingError as error:
+        if "AccessDenied" not in error.what:
+            raise
+        key = f"{store.prefix}.osgbatch-may-put"
+        begun = store.ask(
+            lambda: store.client.create_multipart_upload(Bucket=store.bucket, Key=key), key
+        )
+        with suppress(StagingError):
+            store.abort(key, begun["UploadId"])
 
 
 def fault_of(delivery: Delivery, version: tuple[int, ...]) -> str:

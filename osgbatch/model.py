@@ -137,6 +137,8 @@ class Plan:
     differs between jobs. grouping: why there are so many jobs. job_bytes: the largest input of a
     job, without archives. sizes: bytes of each input, by source. stash: the one to use. placed:
     the inputs that go through it. listing: size and MD5 of the URLs that patterns stand for.
+    buckets: a URL of each bucket or server of S3 that inputs or an image come from, and the place
+    that says so.
     """
 
     spec: Spec
@@ -155,6 +157,7 @@ class Plan:
     stash: Stash = field(default_factory=Stash)
     placed: tuple[Placed, ...] = ()
     listing: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    buckets: tuple[tuple[str, Place], ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property

@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING
 
 from osgbatch.errors import OsgbatchError, SpecError, SpecErrors, StagingError
 from osgbatch.model import Payload, Place, Plan, Profile, Resolved, Resources, Spec, Stash, UserPath
-from osgbatch.planning.checks import missing_files, unknown_names
-from osgbatch.planning.plan import make_plan
-from osgbatch.planning.resolve import resolve
 from osgbatch.spec.load import load_spec
 from osgbatch.spec.units import UnitError, seconds
-from osgbatch.sweep.expand import expand
+from osgbatch.urls import scheme
 
 if TYPE_CHECKING:
     from osgbatch.packing.archive import Member
@@ -27,13 +24,15 @@ class Choices:
     settings: what wins over the spec, `resources.memory=4GB`; fit_pool: group the tasks so that
     the jobs fill the pool's free slots. staging: whether big and shared files go through a stash;
     the local runner has no use for one. presigned_s: for how many seconds jobs may fetch by URLs
-    that are signed in advance; 0 for not at all.
+    that are signed in advance; 0 for not at all. verify: read what is in the stash already, before
+    it is used.
     """
 
     settings: Sequence[str] = ()
     fit_pool: bool = False
     staging: bool = True
     presigned_s: int = 0
+    verify: bool = False
 
 
 LONGEST_PRESIGNED_S = 7 * 86_400
@@ -61,6 +60,12 @@ AS_WRITTEN = Choices()
 
 def plan_sweep(path: Path, batch_root: Path | None = None, choices: Choices = AS_WRITTEN) -> Plan:
     """load → expand → plan. Raises SpecErrors with all that is wrong in the table and the files."""
+    from osgbatch.buckets import key_errors
+    from osgbatch.planning.advice import stash_notes
+    from osgbatch.planning.checks import missing_files
+    from osgbatch.planning.plan import make_plan
+    from osgbatch.sweep.expand import expand
+
     try:
         spec = load_spec(path, choices.settings)
     except SpecErrors as error:
@@ -68,7 +73,7 @@ def plan_sweep(path: Path, batch_root: Path | None = None, choices: Choices = AS
     stash = _stash_of(spec) if choices.staging else Stash()
     if choices.presigned_s and choices.staging:
         stash = _presigned(stash, choices.presigned_s)
-    lister = _Lister(stash)
+    lister = _Lister(stash, local=not choices.staging)
     try:
         table = expand(spec, lister)
     except (SpecError, SpecErrors) as error:
@@ -76,27 +81,46 @@ def plan_sweep(path: Path, batch_root: Path | None = None, choices: Choices = AS
     counter = _slots_counter(spec) if choices.fit_pool else None
     delivers, spec = spec.outputs_to, replace(spec, outputs_to=spec.outputs_to * choices.staging)
     plan = make_plan(spec, table, batch_root, counter, stash, lister.found)
-    if not delivers or choices.staging:
+    if choices.staging:
+        if errors := list(key_errors(plan)):
+            raise _in_order(errors, path)
+        return replace(plan, warnings=(*plan.warnings, *stash_notes(plan)))
+    plan = replace(plan, buckets=())
+    if not delivers:
         return plan
     told = "outputs_to: is not used by the local runner; everything comes home"
     return replace(plan, warnings=(*plan.warnings, told))
 
 
 class _Lister:
-    """Lists what patterns with URLs stand for. found: size in bytes and MD5 of each URL."""
+    """Lists what patterns with URLs stand for. found: size in bytes and MD5 of each URL.
 
-    def __init__(self, stash: Stash) -> None:
+    local: for the local runner, which fetches no buckets.
+    """
+
+    def __init__(self, stash: Stash, *, local: bool) -> None:
         self.stash = stash
+        self.local = local
         self.found: dict[str, tuple[int, str]] = {}
 
     def __call__(self, pattern: UserPath) -> list[str]:
         """The URLs of a pattern. Raises SpecError."""
         from osgbatch.staging.listing import list_urls
 
+        kind = scheme(pattern.text)
+        if self.local and kind in ("s3", "osdf", "pelican"):
+            what = f"the local runner fetches nothing from {kind}://, so nothing is listed"
+            raise SpecError(what, pattern.place, fix="Use --pool condor, or bring the files here.")
+        asked = ""
+        if kind == "s3" and self.stash.kind != "s3":
+            asked = "AWS was asked, since no `stash: {s3: …, endpoint: …}` names another server."
         try:
             listed = list_urls(pattern.text, self.stash)
         except StagingError as error:
-            raise SpecError(f"{error.what}: {error.where}", pattern.place, fix=error.fix) from None
+            fix = f"{error.fix} {asked}".strip()
+            raise SpecError(f"{error.what}: {error.where}", pattern.place, fix=fix) from None
+        if asked and not listed:
+            raise SpecError(f'nothing matches "{pattern.text}"', pattern.place, fix=asked)
         self.found.update((one.url, (one.size, one.md5)) for one in listed)
         return [one.url for one in listed]
 
@@ -143,6 +167,9 @@ def stash_here(wanted: Stash | None, profile: Profile, folder: Path) -> Stash:
 
 def _more_mistakes(error: SpecErrors) -> Iterator[SpecError]:
     """What else is wrong with a spec that cannot be read whole: files, tables, names in braces."""
+    from osgbatch.planning.checks import missing_files, unknown_names
+    from osgbatch.sweep.expand import expand
+
     spec = error.spec
     if spec is None:
         return
@@ -239,6 +266,8 @@ def _count(members: Iterable[Member]) -> tuple[int, int]:
 
 def expected(plan: Plan, archives: Sequence[PlannedArchive]) -> Resolved:
     """What a job will ask for, as far as it is known: as if the archives did not shrink."""
+    from osgbatch.planning.resolve import resolve
+
     known = [Payload(a.kind, plan.spec.folder, "", a.size, a.size) for a in archives]
     return resolve(plan, known)
 

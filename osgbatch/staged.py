@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
+from osgbatch.buckets import reached
 from osgbatch.errors import StagingError
-from osgbatch.model import Payload, Placed, Plan, Stash
-from osgbatch.packing.environment import EnvironmentArchive
-from osgbatch.packing.folders import FolderArchive, drop_archive, folder_archive
+from osgbatch.model import Payload, Placed, Plan
+from osgbatch.packing.folders import FolderArchive, drop_archive, folder_archive, folder_changed
 from osgbatch.places import cache_folder
 from osgbatch.planning.grouping import size
 from osgbatch.planning.placement import ObjectFile, Source, placed_payload, with_objects
 from osgbatch.staging.hashes import Hashes
 from osgbatch.staging.hold import Hold
-from osgbatch.staging.objects import Object, suffix_of
+from osgbatch.staging.objects import Object, checksum_of, suffix_of
 from osgbatch.staging.quota import Room, warnings_of
-from osgbatch.staging.stage import Progress, Staged, Wanted, hash_files, stage, stage_line
+from osgbatch.staging.stage import Progress, Staged, Wanted, check, hash_files, stage, stage_line
 from osgbatch.staging.store import Store, open_store
-from osgbatch.urls import scheme
+
+if TYPE_CHECKING:
+    from osgbatch.packing.environment import EnvironmentArchive
 
 Say = Callable[[str], None]
 _CHUNK = 4096
@@ -44,8 +47,9 @@ class Staging:
 
     plan: its inputs are objects where they are. url: of the stash; empty without one. objects: the
     names of all that the batch refers to. environment: the URL of the environment's object, if any.
-    commands: of the submit language, that fetching them needs. hold: keeps what is there from being
-    removed for as long as this lives: until the batch folder says that it is in use.
+    commands: of the submit language, that fetching them needs. verify: whether what is there is
+    read before it is used. hold: keeps what is there from being removed for as long as this lives:
+    until the batch folder says that it is in use.
     """
 
     plan: Plan
@@ -53,6 +57,7 @@ class Staging:
     objects: tuple[str, ...] = ()
     environment: str = ""
     commands: tuple[tuple[str, str], ...] = ()
+    verify: bool = False
     hold: Hold | None = None
 
 
@@ -75,22 +80,35 @@ class Files:
 
 
 def stage_plan(
-    plan: Plan, environment: EnvironmentArchive | None, say: Say, progress: Progress
+    plan: Plan,
+    environment: EnvironmentArchive | None,
+    say: Say,
+    progress: Progress,
+    *,
+    verify: bool = False,
 ) -> Staging:
     """Bring the inputs and the environment of a plan to its stash, as far as they belong there.
 
+    verify: read what is there already, also objects that the spec names by their URLs.
     Raises StagingError, PackingError; what was brought until then is not brought again.
     """
+    plan, of_buckets = reached(plan)
     if plan.stash.kind == "none":
-        return Staging(plan, commands=_commands_of_buckets(plan))
+        if verify:
+            say("nothing to verify: this sweep uses no stash")
+        return Staging(plan, commands=of_buckets)
     payload = _environment_payload(plan, environment)
     environment_placed = bool(placed_payload(plan, payload))
     store = open_store(plan.stash, plan.spec.profile)
+    store.tell = say
     hold = store.hold()
     named = _named_objects(plan, store)
+    if verify:
+        _check_named(named, store, say, progress)
     if not plan.placed and not environment_placed:
-        commands = store.commands() if named else _commands_of_buckets(plan)
-        return Staging(plan, store.url, named, commands=commands, hold=hold)
+        commands = tuple(dict([*of_buckets, *(store.commands() if named else ())]).items())
+        return Staging(plan, store.url, named, commands=commands, verify=verify, hold=hold)
+    of_store = store.commands() if named else store.fetch_commands()  # before anything is brought
     with Hashes(cache_folder()) as hashes:
         files = files_of(plan.placed, hashes, progress)
         if environment_placed:
@@ -99,7 +117,7 @@ def stage_plan(
                 Wanted(item.path, item.size, item.sha256), (item.path, False), "", "environment"
             )
         objects = hash_files(files.wanted, hashes, progress)
-    bring(files, objects, store, say, progress)
+    bring(files, objects, store, say, progress, verify=verify)
     found: dict[Source, list[ObjectFile]] = {}
     environment_url = ""
     for (source, below, form), one in zip(files.uses, objects, strict=True):
@@ -109,19 +127,9 @@ def stage_plan(
         else:
             found.setdefault(source, []).append(ObjectFile(url, below, form))
     names = tuple(dict.fromkeys([*(one.name for one in objects), *named]))
-    of_store = store.commands() if named else store.fetch_commands()
-    commands = tuple(dict([*_commands_of_buckets(plan), *of_store]).items())
+    commands = tuple(dict([*of_buckets, *of_store]).items())
     staged = with_objects(plan, found)
-    return Staging(staged, store.url, names, environment_url, commands, hold)
-
-
-def _commands_of_buckets(plan: Plan) -> tuple[tuple[str, str], ...]:
-    """What fetching files of listed buckets needs, whether or not anything is staged."""
-    url = next((url for url in plan.listing if scheme(url) == "s3"), "")
-    if not url:
-        return ()
-    stash = plan.stash if plan.stash.kind == "s3" else Stash("s3")
-    return open_store(replace(stash, url=url, presigned_s=0)).commands()
+    return Staging(staged, store.url, names, environment_url, commands, verify, hold)
 
 
 def _named_objects(plan: Plan, store: Store) -> tuple[str, ...]:
@@ -138,6 +146,31 @@ def _named_objects(plan: Plan, store: Store) -> tuple[str, ...]:
     return tuple(url[len(start) :] for url in (*shared, *found))
 
 
+def _check_named(named: Sequence[str], store: Store, say: Say, progress: Progress) -> None:
+    """Read the objects that the spec names. Raises StagingError when one is gone or damaged."""
+    ours = [name for name in named if checksum_of(name)]
+    sizes = store.sizes(ours)
+    for name in ours:
+        if name not in sizes:
+            raise StagingError(
+                "there is no such object in the stash",
+                where=store.object_url(name),
+                fix="`osgbatch stage put` brings it.",
+            )
+    check(
+        [Object(checksum_of(name), sizes[name], suffix_of(name)) for name in ours], store, progress
+    )
+    if ours:
+        say(_verified_line(len(ours)))
+
+
+def _verified_line(count: int) -> str:
+    noun = "object" if count == 1 else "objects"
+    return (
+        f"verify: {count:,} {noun} of the stash read, as {'it' if count == 1 else 'they'} should be"
+    )
+
+
 def stage_payload(
     staging: Staging, payload: Sequence[Payload], say: Say, progress: Progress
 ) -> tuple[Staging, list[Payload]]:
@@ -147,6 +180,7 @@ def stage_payload(
     if not placed:
         return staging, list(payload)
     store = open_store(staging.plan.stash, staging.plan.spec.profile)
+    of_store = store.fetch_commands()  # before anything is brought
     files = Files()
     for item in rest:
         if item.path in placed:
@@ -155,11 +189,11 @@ def stage_payload(
         Object(file.sha256, file.size, suffix_of(os.path.basename(file.path)))
         for file in files.wanted
     ]
-    bring(files, objects, store, say, progress)
+    bring(files, objects, store, say, progress, verify=staging.verify)
     urls = {f.path: store.fetch_url(o.name) for f, o in zip(files.wanted, objects, strict=True)}
     names = tuple(dict.fromkeys([*staging.objects, *(one.name for one in objects)]))
     found = [replace(item, url=urls.get(item.path, item.url)) for item in payload]
-    commands = tuple(dict([*staging.commands, *store.fetch_commands()]).items())
+    commands = tuple(dict([*staging.commands, *of_store]).items())
     return replace(staging, url=store.url, objects=names, commands=commands), found
 
 
@@ -206,10 +240,10 @@ def _add_tree(files: Files, item: Placed, hashes: Hashes, progress: Progress) ->
             where=str(item.source),
             fix="Without `tree: true` an empty folder is brought as it is.",
         )
-    for below, sha256, count in found:
-        path = f"{item.source}/{below}"  # a Path for each would take long when there are many
-        form = "program" if os.access(path, os.X_OK) else "file"
-        files.add(Wanted(path, count, sha256), (item.source, True), below, form)
+    start, source = f"{item.source}/", (item.source, True)
+    for below, sha256, count, is_program in found:  # a Path for each would take long
+        form = "program" if is_program else "file"
+        files.add(Wanted(start + below, count, sha256), source, below, form)
 
 
 def bring(
@@ -233,18 +267,26 @@ def bring(
         for warning in warnings_of(room, count, "the stash", size):
             say(f"warning: {warning}")
 
-    archives = {archive.path: archive for archive in files.folders}
+    archives = list(files.folders)
     packed = [
         (source, one.name)
         for ((source, _), _, form), one in zip(files.uses, objects, strict=True)
         if form == "folder"
     ]
-    there = store.sizes(name for _, name in packed)
-    for source, name in packed:
-        if name not in there:
-            folder_archive(source, cache_folder(), needed=True)
+    there = store.sizes(name for _, name in packed) if packed else {}
+    for (source, name), archive in zip(packed, files.folders, strict=True):
+        if name not in there and archive.held is None:  # it was staged once, and removed there
+            again = folder_archive(source, cache_folder(), needed=True)
+            archives.append(again)
+            if again.sha256 != archive.sha256:
+                drop_archive(again)
+                raise folder_changed(source)
     paths = [file.path for file in files.wanted]
-    done = stage(paths, objects, store, told, progress, verify=verify, tell_room=tell_room)
-    for archive in archives.values():
+    done = stage(
+        paths, objects, store, told, progress, verify=verify, tell_room=tell_room, size=size
+    )
+    if verify and done.there:
+        say(_verified_line(done.there))
+    for archive in archives:
         drop_archive(archive)
     return done

@@ -179,7 +179,7 @@ def _render(
     if plan.listing:
         listed = (f"{url},{size},{md5}\n" for url, (size, md5) in plan.listing.items())
         folders.write_stream(folder / names.LISTING, map(_encoded, ["url,size,md5\n", *listed]))
-    folders.write_json(folder / names.PLAN, plan_data(plan))
+    folders.write_json(folder / names.PLAN, plan_data(plan, resolved))
     folders.write_stream(folder / names.TASKS, folders.tasks_csv(plan.table))
     folders.write_bytes(round_.folder / names.SHIM, _encoded(shim_text(resolved, round_)), 0o755)
     folders.write_bytes(
@@ -226,7 +226,7 @@ def render_sweep(
     environment = pack_environment(plan, say)
     for warning in look_ahead(plan, environment, out.parent if out else _batches(plan)):
         say(f"warning: {warning}")
-    staging = stage_plan(plan, environment, say, progress)
+    staging = stage_plan(plan, environment, say, progress, verify=choices.verify)
     batch_id = folders.new_id()
     folder = out or _batch_folder(plan, batch_id)
     folders.create(folder, private=bool(plan.stash.presigned_s))
@@ -272,7 +272,7 @@ def submit_sweep(
     environment = pack_environment(plan, say)
     for warning in look_ahead(plan, environment, _batches(plan)):
         say(f"warning: {warning}")
-    staging = stage_plan(plan, environment, say, progress)
+    staging = stage_plan(plan, environment, say, progress, verify=choices.verify)
     batch_id = folders.new_id()
     folder = _batch_folder(plan, batch_id)
     folders.create(folder, private=bool(plan.stash.presigned_s))

@@ -105,6 +105,13 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def amounts(done: float, total: float, rate: float | None) -> str:
+    """`1.0/3.4 MB, 512.0 KB/s`, without the rate where it is not known yet."""
+    number, unit = size(total).split()
+    have = f"{done * float(number) / total:.1f}" if total else "0"
+    return f"{have}/{number} {unit}" + (f", {size(rate)}/s" if rate else "")
+
+
 def day(moment: float) -> str:
     """Seconds since 1970 as a date and time here."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
@@ -124,12 +131,19 @@ class Bar:
             return
         from rich import progress
         from rich.console import Console
+        from rich.text import Text
+
+        class Amounts(progress.ProgressColumn):
+            """Bytes and rate, in the units of all that osgbatch prints; rich's own are others."""
+
+            def render(self, task: progress.Task) -> Text:
+                told = amounts(task.completed, task.total or 0, task.speed)
+                return Text(told, no_wrap=True)
 
         self._bar = progress.Progress(
             progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            progress.DownloadColumn(),
-            progress.TransferSpeedColumn(),
+            progress.BarColumn(bar_width=24),  # all fits into 80 columns
+            Amounts(),
             progress.TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,

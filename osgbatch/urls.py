@@ -6,6 +6,10 @@ import re
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
+_OBJECT = re.compile(
+    r"/osgbatch/([0-9a-f]{2})/\1[0-9a-f]{62}(?:\.[A-Za-z0-9]{1,10}){0,2}$", re.ASCII
+)
+
 _KEY = re.compile(
     r"[?&;#](?:[^=&;]*[-_.])?(?:sig|auth|authz|authorization|bearer|jwt|key|pwd|pass|sas)="
     r"|[?&;#][^=&;]*(?:signature|token|secret|passw|credential|(?:access|api|private|auth)[-_]?key)"
@@ -39,6 +43,14 @@ def file_name(url: str) -> str:
     """
     path = split_url(url)[1].partition("?")[0]
     return path.rpartition("/")[2] if "/" in path else ""
+
+
+def is_object(url: str) -> bool:
+    """Whether a URL leads to an object of a stash, which has its SHA-256 in its name.
+
+    Source of the form: staging/objects.py.
+    """
+    return _OBJECT.search(url.partition("?")[0]) is not None
 
 
 def holds_key(url: str) -> bool:

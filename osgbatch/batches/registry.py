@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from osgbatch import names
@@ -32,11 +33,17 @@ def register(batch_id: str, folder: Path) -> None:
         return
 
 
-def _registered() -> Iterator[Path]:
+def registered() -> Iterator[Path]:
     """The folders of the registry, newest first; what cannot be read is passed over."""
+    with suppress(OSError):
+        yield from registered_surely()
+
+
+def registered_surely() -> Iterator[Path]:
+    """The same; raises OSError when there is a registry and it cannot be read at all."""
     try:
-        lines = registry_path().read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = registry_path().read_text(errors="replace").splitlines()
+    except FileNotFoundError:
         return
     for line in reversed(lines):
         try:
@@ -60,7 +67,7 @@ def find(what: str | None, here: Path) -> Batch:
     batches have is the newest of them; an id's start that several have is an error.
     """
     if what is None:
-        candidates = _below(here) or [p for p in _registered() if (p / names.RESOLVED).is_file()]
+        candidates = _below(here) or [p for p in registered() if (p / names.RESOLVED).is_file()]
         if not candidates:
             raise BatchError(
                 "there is no batch here",
@@ -71,7 +78,7 @@ def find(what: str | None, here: Path) -> Batch:
     path = here / what
     if (path / names.RESOLVED).is_file():
         return load(path.absolute())
-    batches = list(_readable(_unique([*_below(here), *_registered()])))
+    batches = list(_readable(_unique([*_below(here), *registered()])))
     for batch in batches:
         if what in (batch.folder.name, batch.name):
             return batch

@@ -107,10 +107,13 @@ def _root(
     del version
 
 
-def _choices(settings: list[str] | None, fit_pool: bool, presigned: str = "") -> Any:
+def _choices(
+    settings: list[str] | None, fit_pool: bool, presigned: str = "", verify: bool = False
+) -> Any:
     from osgbatch.planned import Choices, presigned_seconds
 
-    return Choices(settings or (), fit_pool, presigned_s=presigned_seconds(presigned))
+    seconds = presigned_seconds(presigned)
+    return Choices(settings or (), fit_pool, presigned_s=seconds, verify=verify)
 
 
 # --- before submission ----------------------------------------------------------------------------
@@ -121,13 +124,14 @@ def check(
     spec: SpecPath, settings: Settings = None, fit_pool: FitPool = False, as_json: Json = False
 ) -> int:
     """Read a sweep.yaml and all it names; say what is wrong with it."""
+    from osgbatch.buckets import key_warning
     from osgbatch.planned import plan_sweep
 
     plan = plan_sweep(spec, choices=_choices(settings, fit_pool))
     if as_json:
         ui.out_json({"ok": True, "tasks": len(plan.table), "jobs": len(plan.jobs)})
     else:
-        for warning in plan.warnings:
+        for warning in filter(None, [*plan.warnings, key_warning(plan, staged=bool(plan.placed))]):
             ui.say(f"warning: {warning}")
         ui.out(f"{spec}: ok, {ui.work(len(plan.table), len(plan.jobs))}")
     return exits.OK
@@ -144,10 +148,10 @@ def plan(
 def _show_plan(spec: Path, choices: Any, as_json: bool) -> int:
     from dataclasses import replace
 
+    from osgbatch.cli.plan_data import plan_json
     from osgbatch.cli.plans import plan_text
     from osgbatch.packed import planned_environment
     from osgbatch.planned import plan_sweep
-    from osgbatch.planning.summary import plan_data
     from osgbatch.quotas import plan_warnings
 
     made = plan_sweep(spec, choices=choices)
@@ -155,7 +159,7 @@ def _show_plan(spec: Path, choices: Any, as_json: bool) -> int:
     more = plan_warnings(made, size, made.spec.folder)
     made = replace(made, warnings=(*made.warnings, *warnings, *more))
     if as_json:
-        ui.out_json({**plan_data(made), "environment_bytes": size})
+        ui.out_json(plan_json(made, size))
     else:
         ui.out(plan_text(made, size))
     return exits.OK
@@ -216,10 +220,14 @@ def submit(
             show_default=False,
         ),
     ] = "",
+    verify_first: Annotated[
+        bool,
+        typer.Option("--verify", help="Read what is in the stash already before it is used."),
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Pack, render and submit a sweep; on a terminal also follow, collect and gather it."""
-    choices = _choices(settings, fit_pool, presigned)
+    choices = _choices(settings, fit_pool, presigned, verify_first)
     if dry_run:
         return _show_plan(spec, choices, as_json)
     _check_pool(pool)
@@ -237,6 +245,8 @@ def submit(
     submitted = read_submitted(batch.rounds()[0])
     assert submitted is not None
     if as_json:
+        from osgbatch.cli.plan_data import staged_json
+
         ui.out_json(
             {
                 "id": batch.id,
@@ -245,6 +255,7 @@ def submit(
                 "backend": submitted.backend,
                 "tasks": batch.tasks,
                 "jobs": submitted.jobs,
+                **staged_json(batch.folder),
             }
         )
     else:

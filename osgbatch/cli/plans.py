@@ -29,6 +29,7 @@ from osgbatch.planned import PlannedArchive, expected, longest_s, planned_archiv
 from osgbatch.planning.grouping import duration, size
 from osgbatch.planning.placement import environment_why
 from osgbatch.planning.summary import core_hours, requirement_words
+from osgbatch.staging.store import stash_url
 from osgbatch.submit_language import duration_category
 
 LABEL = 13
@@ -184,7 +185,7 @@ def _brought(
 
 def _packed(spec: Spec, environment_size: int | None) -> str:
     """What is known of the environment that travels, or of the image."""
-    if not _travels(spec):
+    if not environment_travels(spec):
         return "each execution point gets the image itself"
     is_image = spec.environment.kind == "container"
     if environment_size is None:
@@ -192,7 +193,7 @@ def _packed(spec: Spec, environment_size: int | None) -> str:
     return size(environment_size) if is_image else f"packed before, {size(environment_size)}"
 
 
-def _travels(spec: Spec) -> bool:
+def environment_travels(spec: Spec) -> bool:
     """Whether jobs are brought an environment or an image from here."""
     path = spec.environment.path
     return path is not None and not (
@@ -220,10 +221,10 @@ def _staged(plan: Plan, environment_size: int | None) -> Iterator[Fact]:
         inside = one.source.is_relative_to(home)
         name = str(one.source.relative_to(home)) if inside else one.source.name
         words.append(f"{name} ({size(one.size)}, {one.why})")
-    if environment_size is not None and _travels(plan.spec):
+    if environment_size is not None and environment_travels(plan.spec):
         why = environment_why(plan, environment_size)
         words += [f"the environment ({size(environment_size)}, {why})"] if why else []
-    yield "stash", f"{plan.stash.url.replace('{folder}', plan.stash.folder)}"
+    yield "stash", stash_url(plan.stash)
     yield "", f"for {_some(words)}" if words else "nothing of this sweep belongs there"
 
 
@@ -265,7 +266,7 @@ def _moved(plan: Plan, archives: Sequence[PlannedArchive], environment_size: int
     """What one job is brought, and all jobs; archives count as if nothing were compressed."""
     each = plan.job_bytes + sum(archive.size for archive in archives) + (environment_size or 0)
     unknown: list[str] = []
-    if _travels(plan.spec) and environment_size is None:
+    if environment_travels(plan.spec) and environment_size is None:
         unknown.append("the environment")
     if _urls(plan):
         unknown.append("what URLs lead to")
@@ -337,7 +338,7 @@ def _resources(plan: Plan, asked: Resources) -> str:
     if asked.gpus:
         wanted.append(ui.number_of(asked.gpus, "gpu"))
     text = ", ".join(wanted)
-    if _travels(plan.spec):
+    if environment_travels(plan.spec):
         text += ", and disk for the environment"
     if plan.varying:
         named = [name.split("_")[0] for name in plan.varying]

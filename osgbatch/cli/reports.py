@@ -91,7 +91,8 @@ def endings_text(now: Status) -> str:
     if any(s.archive for s in wrong):
         first = next(s for s in wrong if s.archive)
         text += f"\nits output: osgbatch logs {now.batch.folder.name} --task {first.index}"
-    return text
+    hints = dict.fromkeys(filter(None, map(hint, wrong)))
+    return "\n".join([text, *(f"try: {one}" for one in hints)])
 
 
 def _alike(wrong: Sequence[TaskState]) -> list[list[TaskState]]:
@@ -142,6 +143,20 @@ def explain(state: TaskState) -> str:
     }
     head = reasons.get(state.reason, state.reason)
     return f"{head}: {state.detail}" if state.detail else head
+
+
+def hint(state: TaskState) -> str:
+    """What to try when a task's input was not what it should be; empty for other endings."""
+    if state.exit_code != 114 or state.reason != "infrastructure":
+        return ""
+    if "has changed it" in state.detail:
+        return "tasks_per_job: 1, or a copy of what a task writes into: the tasks of a job share it"
+    if "was staged" in state.detail:
+        return (
+            "osgbatch stage verify (with --spec, of the sweep's stash): the stash, or a cache that "
+            "jobs read through, holds damaged data"
+        )
+    return "submit again if it has changed since; else it, or a cache's copy of it, is damaged"
 
 
 def collect_text(now: Status, unpacked: int) -> str:

@@ -18,13 +18,15 @@ from osgbatch import ui
 from osgbatch.model import Spec
 from osgbatch.spec.document import Document, Loc
 from osgbatch.spec.layers import SET, Layered, short_path
-from osgbatch.spec.merging import SHORT, is_whole
+from osgbatch.spec.merging import SHORT, STASH, is_whole
 from osgbatch.spec.schema import SpecModel
 from osgbatch.urls import without_login
 
 DEFAULT = "default"
 _MAX_LINES = 8
 """Lines of a value that are shown; `--json` has all of it."""
+_WITH_URLS = (("environment",), ("stash",), ("outputs_to",))
+"""Keys whose values are shown without logins, also of a spec that is refused for one."""
 _ALWAYS = ("resources", "retries")
 """Groups of which every default is shown; of the others, only where something in it is set."""
 _EMPTY: dict[Loc, str] = {
@@ -141,7 +143,7 @@ def _given(document: Document, loc: Loc, value: Any, field: FieldInfo | None) ->
     if loc in SHORT and not isinstance(value, (dict, list)) and model:
         yield _setting(document, (*loc, SHORT[loc]), value, loc)
         yield from _rest(loc, model, {SHORT[loc]})
-    elif isinstance(value, dict) and value and not is_whole(loc) and (model or len(loc) == 1):
+    elif isinstance(value, dict) and value and _has_parts(loc) and (model or len(loc) == 1):
         for key, item in value.items():
             inner = model.model_fields.get(key) if model else None
             yield from _given(document, (*loc, key), item, inner)
@@ -151,11 +153,16 @@ def _given(document: Document, loc: Loc, value: Any, field: FieldInfo | None) ->
         yield _setting(document, loc, value, loc)
 
 
+def _has_parts(loc: Loc) -> bool:
+    """Whether the keys of a mapping are shown one by one: each may come from somewhere else."""
+    return not is_whole(loc) or loc == STASH  # of a stash, `--set` changes single keys
+
+
 def _setting(document: Document, loc: Loc, value: Any, at: Loc) -> Setting:
     place = document.place(at)
     nowhere = place.file == SET or place.file.startswith("profile ")
     text = _text(document, at, value, 400)
-    shown = _without_logins(value) if loc[:1] == ("environment",) else value
+    shown = _without_logins(value) if loc[:1] in _WITH_URLS else value
     return Setting(_dotted(loc), shown, text, place.file, 0 if nowhere else place.line)
 
 
@@ -176,7 +183,7 @@ def _text(document: Document, loc: Loc, value: Any, room: int) -> str:
         parts = (("", (*loc, i), item) for i, item in enumerate(value))
         return f"[{_texts(document, parts, room)}]"
     first, *more = document.texts.get(loc, "").strip().splitlines() or [""]
-    if loc[:1] == ("environment",):  # a spec that is refused for a login in a channel is shown, too
+    if loc[:1] in _WITH_URLS:
         first = without_login(first)
     return "null" if value is None else f"{first} ..." if more else first
 

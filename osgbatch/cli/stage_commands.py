@@ -60,8 +60,16 @@ def put(
     elif len(made) == 1:
         ui.out(made[0].url)
     else:
-        ui.out("\n".join(f"{one.url}  {one.path}" for one in made))
+        ui.out(_beside([(one.url, one.path) for one in made]))
     return exits.OK
+
+
+def _beside(found: list[tuple[str, str]]) -> str:
+    """URLs with their files; on a terminal that is too narrow for both, the files stand above."""
+    lines = [f"{url}  {path}" for url, path in found]
+    if sys.stdout.isatty() and max(map(len, lines), default=0) > shutil.get_terminal_size().columns:
+        lines = [f"{path}:\n{url}" for url, path in found]
+    return "\n".join(lines)
 
 
 @stage.command("ls", short_help="List what is in the stash.")
@@ -81,46 +89,86 @@ def ls(spec: SpecOption = None, settings: Settings = None, as_json: Json = False
 
 
 def _line(one: Kept) -> str:
-    """An object: its size, when it was brought, its name; 80 columns hold the digits that matter.
+    """An object: its size, when it was brought, its name, which is never cut.
 
-    The folder, which repeats the first two, is left out; the name is never cut.
+    The folder, which repeats the first two digits, is left out, and on 80 columns the time.
     """
-    wide = shutil.get_terminal_size().columns >= 110 or not sys.stdout.isatty()
-    start = f"{ui.size(one.size):>10}  " + (f"{ui.day(one.changed)}  " if wide else "")
-    return start + one.name.partition("/")[2]
+    name = one.name.partition("/")[2]
+    if sys.stdout.isatty() and shutil.get_terminal_size().columns < 110:
+        return f"{ui.size(one.size):>8} {name}"
+    return f"{ui.size(one.size):>10}  {ui.day(one.changed)}  {name}"
 
 
 @stage.command("verify", short_help="Read every object and compare it with its name.")
-def verify(spec: SpecOption = None, settings: Settings = None, as_json: Json = False) -> int:
-    """Read every object of the stash; say which are not what their names say."""
+def verify(
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove the damaged ones: nothing can use them.")
+    ] = False,
+    spec: SpecOption = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> int:
+    """Read every object of the stash; say which are not what their names say.
+
+    Exits with 0 when no damaged one is there at the end, with 4 when there is.
+    """
     from osgbatch import stashing
 
     store = stashing.stash_store(spec, settings or [])
     with ui.progress() as progress:
         found = list(stashing.verify(store, progress))
     wrong = [one for one in found if one.what]
-    if as_json:
-        ui.out_json([{**vars(one.kept), "ok": not one.what, "what": one.what} for one in found])
-    else:
+    if not as_json:
         for one in wrong:
             ui.out(f"{store.object_url(one.kept.name)}: {one.what}")
         ui.out(f"{stashing.amount([one.kept for one in found])} read, {len(wrong)} damaged")
-    return exits.STAGING if wrong else exits.OK
+    removed: list[str] = []
+    if wrong and remove:
+        with ui.progress() as progress:
+            removed = stashing.remove_damaged(store, wrong, progress)
+        ui.say(f"{len(removed):,} removed; the next submission stages what it needs of them anew")
+    elif wrong:
+        ui.say("to remove them: the same with --remove")
+    if as_json:
+        ui.out_json(
+            [
+                {
+                    **vars(one.kept),
+                    "ok": not one.what,
+                    "what": one.what,
+                    "removed": one.kept.name in removed,
+                }
+                for one in found
+            ]
+        )
+    return exits.STAGING if wrong and not remove else exits.OK
 
 
 @stage.command("gc", short_help="List objects that no batch refers to; remove with --delete.")
 def gc(
     folders: Annotated[
         list[Path],
-        typer.Argument(help="Where your batches and specs are, say ~.", show_default=False),
+        typer.Argument(
+            help="Where your specs and tables are, and batches that others submitted: say ~.",
+            show_default=False,
+        ),
     ],
     delete: Annotated[bool, typer.Option("--delete", help="Remove them.")] = False,
-    older: Annotated[str, typer.Option(help="Only objects that are as old as this.")] = "1 day",
+    older: Annotated[
+        str, typer.Option(metavar="TIME", help="Only what was brought, or put, so long ago.")
+    ] = "1 day",
+    force: Annotated[
+        bool, typer.Option("--force", help="With --delete: also when no batch is found at all.")
+    ] = False,
     spec: SpecOption = None,
     settings: Settings = None,
     as_json: Json = False,
 ) -> int:
-    """List the objects that no batch or spec below the folders refers to."""
+    """List the objects that nothing refers to.
+
+    What you have submitted is known, wherever it is; specs, tables and batches of others are looked
+    for below the folders.
+    """
     from osgbatch import stashing
     from osgbatch.spec.units import UnitError, seconds
 
@@ -133,15 +181,13 @@ def gc(
             raise OsgbatchError("there is no such folder", where=str(folder))
     store = stashing.stash_store(spec, settings or [])
     if delete:
-        with store.hold(alone=True):  # a submission that trusts an object has not named it yet
-            found = stashing.garbage(store, folders, older_s)
-            stashing.remove(store, found.objects)
-            store.tidy(older_s)
+        found = stashing.clear(store, folders, older_s, force=force)
     else:
         found = stashing.garbage(store, folders, older_s)
     if as_json:
         names = [vars(one) for one in found.objects]
-        ui.out_json({"deleted": delete, "objects": names, "batches": found.batches})
+        told = {"deleted": delete, "objects": names, "batches": found.batches, "young": found.young}
+        ui.out_json(told)
         return exits.OK
     for one in found.objects:
         ui.out(_line(one))
@@ -149,7 +195,8 @@ def gc(
     batches = ui.number_of(found.batches, "batch").replace("batchs", "batches")
     ui.out(f"{stashing.amount(found.objects)} {done}; {batches} looked at")
     if found.young:
-        ui.say(f"{found.young} more are younger than {older}, and may be in use")
+        are = "is" if found.young == 1 else "are"
+        ui.say(f"{found.young:,} more {are} younger than {older}, and may be in use")
     if found.objects and not delete:
-        ui.say("to remove them: the same with --delete; batches in other folders would miss them")
+        ui.say("to remove them: the same with --delete; specs in other folders would miss them")
     return exits.OK

@@ -143,6 +143,8 @@ def arrange(members: Iterable[Member]) -> list[Member]:
 
 def printable(name: str) -> str:
     """A file name that a terminal and a log can take: controls and bytes of no UTF-8 escaped."""
+    if name.isprintable():  # as good as all are
+        return name
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

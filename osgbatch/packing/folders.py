@@ -5,28 +5,51 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import shutil
+import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from osgbatch.errors import PackingError
-from osgbatch.packing.archive import write_archive
-from osgbatch.packing.tree import tree_members
+from osgbatch.packing.archive import printable, write_archive
+from osgbatch.packing.tree import tree_members, walk
 
+if TYPE_CHECKING:
+    from osgbatch.packing.environment.locks import Held
+
+FOLDERS = "folders"
+"""The room in the cache: a note for each folder that was packed, and archives on their way."""
 KIND = "folder"
 CONTENT = "content"
 """What the folder is called in its archive; its own name would make other bytes of it."""
+YOUNG_NS = 2_000_000_000
+"""A file that changed this shortly before it was packed may change again within one tick of the
+clock of its file system, and look the same: nothing is noted of its folder."""
 
 
 @dataclass(frozen=True)
 class FolderArchive:
-    """A folder as an archive. path: where it is kept until it is staged; sizes in bytes."""
+    """A folder as an archive. path: where it is kept until it is staged; sizes in bytes.
+
+    held: keeps others from removing it; None when it is not there.
+    """
 
     path: Path
     sha256: str
     size: int
     unpacked_size: int
+    held: Held | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class _State:
+    """What a folder looks like. newest_ns: its last change; size: bytes of its files."""
+
+    fingerprint: str
+    newest_ns: int
+    size: int
 
 
 def _keep_all(name: str, is_folder: bool) -> bool:
@@ -38,73 +61,156 @@ def folder_archive(source: Path, cache: Path, *, needed: bool = False) -> Folder
     """The archive of a folder: same content, same bytes.
 
     cache: osgbatch's. needed: its bytes are wanted, not only what they would be: an archive that
-    was staged and removed (`drop_archive`) is made again. Raises PackingError.
+    was staged and removed (`drop_archive`) is made again. What could not be staged stays for the
+    next time, for a day at least. Raises PackingError, also when the folder changes meanwhile.
     """
-    home = cache / "folders"
-    note = home / f"{_fingerprint(source)}.json"
-    known = _read(note, home)
-    if known is not None and (known.path.exists() or not needed):
-        return known
-    made = write_archive(tree_members(source, CONTENT, _keep_all), home, KIND)
-    found = FolderArchive(made.path, made.sha256, made.size, made.unpacked_size)
-    # Written while it was packed: then the note would say something of another content.
-    if home / f"{_fingerprint(source)}.json" == note:
-        _write(note, found)
+    home = cache / FOLDERS
+    note = _note(source, home)
+    started = time.time_ns()
+    state = _look(source)
+    fingerprint, known = _read(note, home)
+    same = known is not None and fingerprint == state.fingerprint
+    if known is not None and same:
+        held = _hold(known.path)
+        if held or not needed:
+            with suppress(OSError):
+                os.utime(note)  # when it was last used, for `osgbatch pack clean`
+            return replace(known, held=held)
+    # What environments need is loaded where it is needed: most folders were packed before.
+    from osgbatch.packing.environment.cache import packing
+
+    with packing(cache):
+        _tidy(home)
+        _make_sure_of_room(source, home, known.size if known and same else state.size)
+        made = write_archive(tree_members(source, CONTENT, _keep_all), home, KIND)
+        found = FolderArchive(
+            made.path, made.sha256, made.size, made.unpacked_size, _hold(made.path)
+        )
+        try:
+            if _look(source).fingerprint != state.fingerprint:
+                raise folder_changed(source)
+        except PackingError:
+            drop_archive(found)
+            raise
+        if known is not None and known.path != found.path:  # nobody wants what it was before
+            drop_archive(known)
+        if state.newest_ns < started - YOUNG_NS:
+            _write(note, state.fingerprint, found)
     return found
 
 
+def is_known(source: Path, cache: Path) -> bool:
+    """Whether a folder was packed as it is now. Raises PackingError."""
+    fingerprint, _ = _read(_note(source, cache / FOLDERS), cache / FOLDERS)
+    return bool(fingerprint) and fingerprint == _look(source).fingerprint
+
+
 def drop_archive(archive: FolderArchive) -> None:
-    """Remove an archive that is staged. What it was is still known."""
+    """Remove an archive that is staged, unless another osgbatch uses it. It stays known."""
+    if archive.held is not None:
+        archive.held.release()
+    if not archive.path.exists():
+        return
+    from osgbatch.packing.environment.locks import ALONE, take
+
     with suppress(OSError):
-        archive.path.unlink()
+        held = take(archive.path, ALONE, wait=False, create=False)
+        if held is not None:
+            archive.path.unlink()
+            held.release()
 
 
-def _fingerprint(source: Path) -> str:
-    """A name for the content of a folder, by what its files look like; nothing is read."""
-    digest = hashlib.sha256(os.fsencode(source))
+def folder_changed(source: Path) -> PackingError:
+    """The error for a folder that does not stay as it is."""
+    return PackingError(
+        "the folder changes while it is packed and staged",
+        where=printable(str(source)),
+        fix="Wait until whatever writes into it has ended, and try again.",
+    )
+
+
+def _hold(path: Path) -> Held | None:
+    """Keep an archive from being removed; None when it is not there."""
+    if not path.exists():
+        return None
+    from osgbatch.packing.environment.locks import SHARED, take
+
     try:
-        for line in _entries(os.fsencode(source)):
-            digest.update(line)
-    except OSError as error:
-        raise PackingError(
-            f"the folder cannot be read: {error.strerror}",
-            where=os.fsdecode(error.filename or source),
-            fix="Give yourself the right to read it, or leave it out.",
-        ) from None
-    return digest.hexdigest()[:32]
-
-
-def _entries(folder: bytes) -> Iterator[bytes]:
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield b"%s/\0" % entry.path
-            yield from _entries(entry.path)
-            continue
-        status = entry.stat(follow_symlinks=False)
-        times = [_times(status)]
-        link = os.readlink(entry.path) if entry.is_symlink() else b""
-        if link:  # what it leads to may change and the link not
-            with suppress(OSError):
-                times.append(_times(os.stat(entry.path)))
-        yield b"%s\0%d\0%s\0%s\0" % (entry.path, status.st_mode, repr(times).encode(), link)
-
-
-def _times(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
-
-
-def _read(note: Path, home: Path) -> FolderArchive | None:
-    try:
-        found = json.loads(note.read_text())
-        return FolderArchive(**{**found, "path": home / found["path"]})
-    except (OSError, ValueError, TypeError, KeyError):
+        return take(path, SHARED, create=False)
+    except OSError:
         return None
 
 
-def _write(note: Path, found: FolderArchive) -> None:
+def _look(source: Path) -> _State:
+    """What a folder looks like: all that would be packed, name by name; nothing is read."""
+    digest = hashlib.sha256()
+    newest = size = 0
+    for found in walk(source, CONTENT, _keep_all):
+        status = found.status
+        if status is None:
+            kind = "/" if found.link is None else f"@{found.link}"
+            digest.update(os.fsencode(f"{found.name}\0{kind}\0"))
+            continue
+        mtime, ctime, count = status.st_mtime_ns, status.st_ctime_ns, status.st_size
+        looks = f"{found.name}\0{status.st_mode} {count} {mtime} {ctime} {status.st_ino}\0"
+        digest.update(os.fsencode(looks))
+        newest = max(newest, mtime, ctime)
+        size += count
+    return _State(digest.hexdigest(), newest, size)
+
+
+def _make_sure_of_room(source: Path, home: Path, count: int) -> None:
+    """Raises PackingError when so many bytes do not fit, before half of them are written."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        usage = shutil.disk_usage(home)
+    except OSError:
+        return  # writing tells it better
+    if usage.total and usage.free < count:  # some network file systems tell nothing
+        raise PackingError(
+            f"its archive may take {count:,} bytes, and there is room for {usage.free:,} in {home}",
+            where=printable(str(source)),
+            fix="Make room there, or let XDG_CACHE_HOME name a folder with more; with `tree: true` "
+            "(`stage put --tree`) the folder is not packed.",
+        )
+
+
+def _tidy(home: Path) -> None:
+    """Remove what a killed osgbatch left, and archives that were not staged within a day."""
+    from osgbatch.packing.environment.cache import STALE_SECONDS
+
+    old = time.time() - STALE_SECONDS
+    for path in (*home.glob(f".{KIND}-*.part"), *home.glob(f"{KIND}-*.tar.gz")):
+        with suppress(OSError):
+            if path.stat().st_mtime < old:
+                drop_archive(FolderArchive(path, "", 0, 0))
+
+
+def _note(source: Path, home: Path) -> Path:
+    """One for each folder, whatever its state: no more of them than folders."""
+    return home / f"{hashlib.sha256(os.fsencode(source)).hexdigest()[:32]}.json"
+
+
+def _read(note: Path, home: Path) -> tuple[str, FolderArchive | None]:
+    """The fingerprint of the state that was packed, and its archive."""
+    try:
+        said = json.loads(note.read_text())
+        path = home / Path(said["archive"]).name
+        found = FolderArchive(path, said["sha256"], int(said["size"]), int(said["unpacked_size"]))
+        return str(said["fingerprint"]), found
+    except (OSError, ValueError, TypeError, KeyError):
+        return "", None
+
+
+def _write(note: Path, fingerprint: str, found: FolderArchive) -> None:
+    said = {
+        "fingerprint": fingerprint,
+        "archive": found.path.name,
+        "sha256": found.sha256,
+        "size": found.size,
+        "unpacked_size": found.unpacked_size,
+    }
     temporary = note.with_suffix(f".{os.getpid()}")
     with suppress(OSError):  # then it is packed again the next time
-        temporary.write_text(json.dumps({**asdict(found), "path": found.path.name}))
+        temporary.write_text(json.dumps(said))
         temporary.replace(note)

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from osgbatch.errors import PackingError
 from osgbatch.packing.archive import Member, printable
@@ -32,6 +33,19 @@ def is_clutter(name: str, is_folder: bool) -> bool:
     return any(fnmatch.fnmatchcase(base, pattern) for pattern in SKIPPED_FILES)
 
 
+class Found(NamedTuple):
+    """One thing that a walk finds.
+
+    name: in the archive. path: here. link: its target where it stays a link. status: of a file,
+    links followed. A folder has neither.
+    """
+
+    name: str
+    path: str
+    link: str | None = None
+    status: os.stat_result | None = None
+
+
 def tree_members(root: Path, prefix: str = "", skip: Skip = is_clutter) -> Iterator[Member]:
     """Members for a file, or for a folder with all that is in it.
 
@@ -40,45 +54,55 @@ def tree_members(root: Path, prefix: str = "", skip: Skip = is_clutter) -> Itera
     to is packed in its place. Raises PackingError that names whatever is unreadable, dangling, a
     circle of links, or neither file nor folder.
     """
-    real_root = Path(os.path.realpath(root))
-    if root.is_dir():
+    for found in walk(root, prefix, skip):
+        yield Member(
+            found.name, Path(found.path) if found.status is not None else None, link=found.link
+        )
+
+
+def walk(root: Path, prefix: str = "", skip: Skip = is_clutter) -> Iterator[Found]:
+    """What `tree_members` makes members of, with what each file looks like; nothing is read."""
+    top = os.fspath(root)
+    if os.path.isdir(top):
         if prefix:
-            yield Member(prefix)
-        yield from _folder(root, prefix, "", skip, real_root, (real_root,))
+            yield Found(prefix, top)
+        real_root = os.path.realpath(top)
+        yield from _folder(top, prefix, "", skip, Path(real_root), (real_root,))
     else:
-        yield _file(root, prefix or root.name)
+        yield _file(top, prefix or root.name)
 
 
 def _folder(
-    folder: Path, prefix: str, below: str, skip: Skip, root: Path, above: tuple[Path, ...]
-) -> Iterator[Member]:
+    folder: str, prefix: str, below: str, skip: Skip, root: Path, above: tuple[str, ...]
+) -> Iterator[Found]:
     """The content of one folder. above: the real folders we are in, so that a circle is seen."""
-    for name in _listing(folder):
-        path = folder / name
-        relative = f"{below}{name}"
-        member_name = f"{prefix}/{relative}" if prefix else relative
-        if path.is_symlink():
-            if skip(relative, False) or skip(relative, path.is_dir()):
+    start = f"{prefix}/{below}" if prefix else below
+    for name, is_link, is_folder in _listing(folder):
+        path = f"{folder}/{name}"
+        relative = below + name
+        found_name = start + name
+        if is_link:
+            is_folder = os.path.isdir(path)
+            if skip(relative, False) or skip(relative, is_folder):
                 continue
-            link = link_within(path, root, below)
-            if link is not None and not _leads_to_skipped(path, root, skip):
-                yield Member(member_name, link=link)
+            link = link_within(Path(path), root, below)
+            if link is not None and not _leads_to_skipped(Path(path), root, skip):
+                yield Found(found_name, path, link)
                 continue
-        is_folder = path.is_dir()
         if skip(relative, is_folder):
             continue
         if is_folder:
-            real = Path(os.path.realpath(path))
+            real = os.path.realpath(path) if is_link else os.path.join(above[-1], name)
             if real in above:
                 raise PackingError(
                     "the link leads back to a folder that it lies in",
-                    where=printable(str(path)),
+                    where=printable(path),
                     fix="Remove the link, or name what you need one by one.",
                 )
-            yield Member(member_name)
+            yield Found(found_name, path)
             yield from _folder(path, prefix, f"{relative}/", skip, root, (*above, real))
         else:
-            yield _file(path, member_name)
+            yield _file(path, found_name)
 
 
 def link_within(path: Path, root: Path, below: str) -> str | None:
@@ -106,34 +130,40 @@ def _leads_to_skipped(path: Path, root: Path, skip: Skip) -> bool:
     )
 
 
-def _file(path: Path, name: str) -> Member:
+def _file(path: str, name: str) -> Found:
     try:
-        mode = path.stat().st_mode
+        status = os.stat(path)
     except OSError as error:
-        what = "the link leads nowhere" if path.is_symlink() else "it cannot be read"
+        what = "the link leads nowhere" if os.path.islink(path) else "it cannot be read"
         raise PackingError(
             f"{what}: {error.strerror}",
-            where=printable(str(path)),
+            where=printable(path),
             fix="Mend or remove it, or leave it out.",
         ) from error
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(status.st_mode):
         raise PackingError(
             "this is a socket, a pipe or a device, not a file",
-            where=printable(str(path)),
+            where=printable(path),
             fix="Leave it out: only files, folders and links can travel.",
         )
-    return Member(name, source=path)
+    return Found(name, path, status=status)
 
 
-def _listing(folder: Path) -> list[str]:
+def _listing(folder: str) -> list[tuple[str, bool, bool]]:
+    """What is in a folder: names in their order, whether each is a link, and whether a folder."""
     try:
-        return sorted((item.name for item in folder.iterdir()), key=os.fsencode)
+        with os.scandir(folder) as entries:
+            found = [
+                (entry.name, entry.is_symlink(), entry.is_dir(follow_symlinks=False))
+                for entry in entries
+            ]
     except OSError as error:
         raise PackingError(
             f"the folder cannot be read: {error.strerror}",
-            where=printable(str(folder)),
+            where=printable(folder),
             fix="Give yourself the right to read it, or leave it out.",
         ) from error
+    return sorted(found, key=lambda one: os.fsencode(one[0]))
 
 
 def absolute(path: Path) -> Path:

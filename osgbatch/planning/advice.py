@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osgbatch.expressions import ExpressionError, parse_expression
-from osgbatch.model import Column, ColumnSource, Place, Resources, Spec, Table
+from osgbatch.model import Column, ColumnSource, Input, Place, Plan, Resources, Spec, Table
 from osgbatch.planning.checks import used_names
 from osgbatch.planning.grouping import duration, size
 from osgbatch.submit_language import MEDIUM_S, duration_category
@@ -170,6 +170,49 @@ def _many(spec: Spec, jobs: int) -> Iterator[Advice]:
             f"{jobs:,} jobs are over {profile.many_jobs:,}: max_idle = {profile.max_idle:,} is "
             "set, so condor_q shows only part of them at a time"
         )
+
+
+def stash_notes(plan: Plan) -> Iterator[str]:
+    """What the spec says of staging an input that comes to nothing."""
+    entries = plan.spec.inputs
+    if plan.stash.kind == "none":
+        if plan.spec.profile.name == "local":
+            return  # the local runner reads files where they are
+        told = [entry for entry in entries if entry.shared or entry.tree]
+        if told:
+            word = "`shared: true`" if told[0].shared else "`tree: true`"
+            yield (
+                f"{word} of {_source(told[0])}{_and_more(told)} comes to nothing: "
+                f"{_no_stash(plan)}, so it travels with each job"
+            )
+        return
+    if any(entry.tree for entry in entries):
+        files = [file for file in plan.tasks[0].inputs if file.tree and file.source.is_file()]
+        if files:
+            yield (
+                f"`tree: true` of {files[0].source.name}{_and_more(files)} comes to nothing: it "
+                "is for folders, and this is a file"
+            )
+
+
+def _no_stash(plan: Plan) -> str:
+    """Why there is no stash, and what to write where nobody has said that there should be none."""
+    if plan.spec.stash is not None:
+        return "the settings say `stash: none`"
+    pools = plan.spec.profile.stash
+    if pools.kind == "folder":
+        return f"you have no folder {pools.folder} here, and `stash:` names no other one"
+    return "there is no stash (`stash:` names one)"
+
+
+def _source(entry: Input) -> str:
+    """What an entry brings, as the spec has it."""
+    parts = enumerate(entry.source.parts)
+    return "".join(f"{{{part}}}" if number % 2 else part for number, part in parts)
+
+
+def _and_more(found: Sequence[object]) -> str:
+    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
 
 
 def table_notes(spec: Spec, table: Table) -> list[str]:

@@ -11,7 +11,7 @@ from osgbatch.errors import SpecError, SpecErrors
 from osgbatch.model import ColumnSource, Input, InputFile, Place, Spec, Table, Template
 from osgbatch.names import task_path
 from osgbatch.planning import inputs as placing
-from osgbatch.urls import file_name, is_url
+from osgbatch.urls import file_name, is_url, scheme, split_url
 
 Problems = Callable[[SpecError], None]
 """Is told what is wrong."""
@@ -90,7 +90,8 @@ class Brought:
 
     shared: what every task is brought; sizes: bytes of all that was looked at, by source.
     problem: is told what is wrong with what is shared; without it SpecErrors is raised.
-    listing: size and MD5 of URLs, where they are known.
+    listing: size and MD5 of URLs, where they are known. buckets: a URL of each bucket or server of
+    S3 that inputs come from, by what stands first in it, and the place that brings it.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class Brought:
         self.initialdir = initialdir
         self.sizes: dict[Path, int] = {}
         self.archived: dict[str, InputFile] = {}
+        self.buckets: dict[str, tuple[str, Place]] = {}
         self._placed: dict[tuple[str, str], InputFile] = {}
         self._problems: list[tuple[Place, str, str, str]] = []
         self._columns = [column.name for column in table.columns if column.is_file]
@@ -226,7 +228,7 @@ class Brought:
         if url:
             file = placing.place_url(text, there, self.listing.get(text, (-1, "")))
             what = placing.url_problem(text)
-            fix = _url_fix(what)
+            fix = _url_fix(what, text)
         else:
             source = placing.real_path(text, self.spec.folder)
             what, size, is_folder = placing.examine(source)
@@ -234,6 +236,8 @@ class Brought:
             file = placing.place_input(source, is_folder, self.spec.folder, self.initialdir, there)
             file = replace(file, shared=shared, tree=tree) if shared is not None or tree else file
             fix = f"Paths start from the spec's folder, {self.spec.folder}."
+            if "permission denied" in what:
+                fix = "Give yourself the right to read it, or leave it out."
         if not what and there == folder:
             what = "has no name of its own in the task"
             fix = "Name what is in it, or say where it goes: {path: ..., as: ...}."
@@ -243,6 +247,9 @@ class Brought:
             return None
         if file.archived:
             self.archived[file.carried] = file
+        if scheme(file.url) == "s3":
+            first = split_url(file.url)[1].partition("/")[0]
+            self.buckets.setdefault(first, (file.url, place or _no_place(self.spec.path)))
         self._placed[(text, there)] = file
         return file
 
@@ -278,7 +285,7 @@ def _column_places(sources: Iterable[ColumnSource]) -> Iterator[tuple[str, Place
         yield from _column_places(source.parts)
 
 
-def _url_fix(problem: str) -> str:
+def _url_fix(problem: str, url: str) -> str:
     """What to do about a problem of a URL."""
     if "no file" in problem:
         return "Write the whole URL of one file."
@@ -286,6 +293,8 @@ def _url_fix(problem: str) -> str:
         return "Bring the file to the access point, or use a URL that needs none."
     if "a name that" in problem:
         return "Bring the file to the access point under another name."
+    if scheme(url) == "s3":  # HTCondor quotes a key itself, so a quoted one is not found
+        return "Give the object another name, or bring the file to the access point."
     return "Write blanks and the like as %20, or bring the file to the access point."
 
 

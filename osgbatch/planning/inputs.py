@@ -9,9 +9,10 @@ import stat
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from urllib.parse import quote
 
 from osgbatch.model import InputFile
-from osgbatch.urls import file_name, holds_key
+from osgbatch.urls import file_name, holds_key, is_object, scheme
 
 # HTCondor's item file, transfer lists and submit language give these characters a meaning, and
 # there is no way to quote them there: blanks travel, commas do not (hold 13.2), "$" is expanded.
@@ -98,7 +99,9 @@ def url_problem(url: str) -> str:
         return "holds a #, which HTCondor would make part of the file's name"
     if holds_key(url):
         return "holds what looks like a key or a password, and anyone can read a job's ad"
-    bad = next((c for c in url if c in _SPLIT_OR_EXPANDED - {":", "?"} or not c.isprintable()), "")
+    # A ? begins the query; a key of a bucket has none, and would lose what stands behind it.
+    allowed = {":"} if scheme(url) == "s3" else {":", "?"}
+    bad = next((c for c in url if c in _SPLIT_OR_EXPANDED - allowed or not c.isprintable()), "")
     if not bad and " " in url:
         bad = " "
     if bad:
@@ -111,11 +114,23 @@ def url_problem(url: str) -> str:
 def place_url(url: str, task_place: str, known: tuple[int, str] = (-1, "")) -> InputFile:
     """How the file of a URL travels: HTCondor puts it right into the scratch folder.
 
-    known: its size in bytes (-1) and MD5, where a listing tells them.
+    known: its size in bytes (-1) and MD5, where a listing tells them. An object of a stash is
+    verified by the SHA-256 in its name, also when the user names it.
+
+    HTCondor signs the URL of a bucket, for which it quotes the key, and the file keeps that name:
+    `a+b` arrives as `a%2Bb` (seen on 25.14.1).
     """
     size, md5 = known
+    name = file_name(url)
     return InputFile(
-        Path(), task_place, file_name(url), archived=False, url=url, size=size, md5=md5
+        Path(),
+        task_place,
+        quote(name, safe="") if scheme(url) == "s3" else name,
+        archived=False,
+        url=url,
+        is_object=is_object(url),
+        size=size,
+        md5=md5,
     )
 
 
@@ -131,14 +146,41 @@ def examine(source: Path) -> tuple[str, int, bool]:
         return "is neither a file nor a folder", 0, False
     if not os.access(source, os.R_OK | (os.X_OK if is_folder else 0)):
         return "cannot be read: permission denied", 0, is_folder
-    return "", _folder_size(source) if is_folder else status.st_size, is_folder
+    if not is_folder:
+        return "", status.st_size, False
+    unread, size = _look_into(source)
+    return unread, size, True
 
 
-def _folder_size(source: Path) -> int:
+def _look_into(source: Path) -> tuple[str, int]:
+    """What in a folder cannot be read (empty when all can), and the bytes of its files."""
+    unread: list[str] = []
     total = 0
-    for folder, _, names in os.walk(source):
-        total += sum(os.lstat(os.path.join(folder, name)).st_size for name in names)
-    return total
+
+    def refuse(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            unread.append(os.path.relpath(error.filename, source))
+
+    for folder, _, names in os.walk(source, onerror=refuse):
+        for name in names:
+            path = os.path.join(folder, name)
+            try:
+                status = os.lstat(path)
+            except FileNotFoundError:  # removed meanwhile
+                continue
+            except OSError:
+                unread.append(os.path.relpath(path, source))
+                continue
+            total += status.st_size
+            # Nearly all files are readable by everybody: only of others it is asked.
+            if not status.st_mode & stat.S_IROTH and not os.access(path, os.R_OK):
+                unread.append(os.path.relpath(path, source))
+    if not unread:
+        return "", total
+    first = min(unread)
+    shown = first if first.isprintable() else ascii(first)
+    more = f" and {len(unread) - 1:,} more" if len(unread) > 1 else ""
+    return f"holds {shown}{more}, which cannot be read: permission denied", total
 
 
 def holds_folder_link(source: Path) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from osgbatch.model import InputFile, Payload, Placed, Plan, TaskPlan, TaskRows
 from osgbatch.planning.grouping import size
-from osgbatch.urls import file_name
+from osgbatch.urls import file_name, scheme, split_url
 
 _CHUNK = 4096
 
@@ -145,33 +146,32 @@ def _unpacked_bytes(plan: Plan, objects: Mapping[Source, Sequence[ObjectFile]]) 
     return sum(more[source] for source in shared & more.keys()) + tasks * max(own, default=0)
 
 
-class _StagedRows(TaskRows):
-    """Tasks whose inputs are objects of the stash, where there are any."""
+def with_addresses(plan: Plan, addresses: Mapping[str, str]) -> Plan:
+    """The plan with the user's URLs of buckets as HTCondor must have them.
 
-    def __init__(self, tasks: TaskRows, objects: Mapping[Source, Sequence[ObjectFile]]) -> None:
+    addresses: by what stands first in such a URL (`bucket` of s3://bucket/key), the URL of the
+    bucket, without a slash at its end.
+    """
+    return replace(plan, tasks=_AddressedRows(plan.tasks, addresses)) if addresses else plan
+
+
+class _ChangedRows(TaskRows, ABC):
+    """Tasks with other inputs."""
+
+    def __init__(self, tasks: TaskRows) -> None:
         self._tasks = tasks
-        self._objects = objects
-        self._known: dict[InputFile, tuple[InputFile, ...]] = {}
-        self.shared = self._staged(tasks.shared)
+        self.shared = self._changed(tasks.shared)
 
-    def _staged(self, files: Sequence[InputFile]) -> tuple[InputFile, ...]:
-        found: list[InputFile] = []
-        for file in files:
-            if file.url or (file.source, file.tree) not in self._objects:
-                found.append(file)
-                continue
-            if file not in self._known:
-                parts = self._objects[file.source, file.tree]
-                self._known[file] = tuple(_as_object(file, part) for part in parts)
-            found += self._known[file]
-        return tuple(found)
+    @abstractmethod
+    def _changed(self, files: Sequence[InputFile]) -> tuple[InputFile, ...]:
+        """What stands for these inputs."""
 
     def texts(self, name: str, start: int, stop: int) -> list[str]:
         return self._tasks.texts(name, start, stop)
 
     def inputs(self, start: int, stop: int) -> list[tuple[InputFile, ...]] | None:
         rows = self._tasks.inputs(start, stop)
-        return None if rows is None else [self._staged(files) for files in rows]
+        return None if rows is None else [self._changed(files) for files in rows]
 
     def seconds(self, start: int, stop: int) -> list[int] | None:
         return self._tasks.seconds(start, stop)
@@ -183,7 +183,46 @@ class _StagedRows(TaskRows):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         task: TaskPlan = self._tasks[index]
-        return replace(task, inputs=self._staged(task.inputs))
+        return replace(task, inputs=self._changed(task.inputs))
+
+
+class _StagedRows(_ChangedRows):
+    """Tasks whose inputs are objects of the stash, where there are any."""
+
+    def __init__(self, tasks: TaskRows, objects: Mapping[Source, Sequence[ObjectFile]]) -> None:
+        self._objects = objects
+        self._known: dict[InputFile, tuple[InputFile, ...]] = {}
+        super().__init__(tasks)
+
+    def _changed(self, files: Sequence[InputFile]) -> tuple[InputFile, ...]:
+        found: list[InputFile] = []
+        for file in files:
+            if file.url or (file.source, file.tree) not in self._objects:
+                found.append(file)
+                continue
+            if file not in self._known:
+                parts = self._objects[file.source, file.tree]
+                self._known[file] = tuple(_as_object(file, part) for part in parts)
+            found += self._known[file]
+        return tuple(found)
+
+
+class _AddressedRows(_ChangedRows):
+    """Tasks whose URLs of buckets are as HTCondor must have them."""
+
+    def __init__(self, tasks: TaskRows, addresses: Mapping[str, str]) -> None:
+        self._addresses = addresses
+        super().__init__(tasks)
+
+    def _changed(self, files: Sequence[InputFile]) -> tuple[InputFile, ...]:
+        return tuple(self._addressed(file) if file.url else file for file in files)
+
+    def _addressed(self, file: InputFile) -> InputFile:
+        if scheme(file.url) != "s3":
+            return file
+        first, _, rest = split_url(file.url)[1].partition("/")
+        start = self._addresses.get(first)
+        return replace(file, url=f"{start}/{rest}") if start else file
 
 
 def _as_object(file: InputFile, part: ObjectFile) -> InputFile:

@@ -37,6 +37,7 @@ from osgbatch.planning.inputs import common_folder, forget, real_path, travels_p
 from osgbatch.planning.placement import placed_inputs
 from osgbatch.planning.program_checks import command_slips, function_errors, function_slips
 from osgbatch.planning.tasks import Tasks
+from osgbatch.urls import scheme
 
 _CHUNK = 4096
 _NO_STASH = Stash()
@@ -115,6 +116,7 @@ def make_plan(
         sizes=brought.sizes,
         stash=stash,
         listing=listing,
+        buckets=(*brought.buckets.values(), *_image(spec)),
     )
     plan = replace(plan, placed=placed_inputs(plan))
     advice = _advice(plan, tasks, brought)
@@ -190,6 +192,13 @@ def _row_inputs(tasks: Tasks) -> Iterator[tuple[InputFile, ...]]:
         return
     for start in range(0, len(tasks), _CHUNK):
         yield from tasks.brought.rows(start, min(start + _CHUNK, len(tasks)))
+
+
+def _image(spec: Spec) -> Iterator[tuple[str, Place]]:
+    """The image that jobs fetch from a bucket, if they do."""
+    image = spec.environment.path
+    if spec.environment.kind == "container" and image and scheme(image.text) == "s3":
+        yield image.text, image.place
 
 
 def _bytes(files: Iterable[InputFile], brought: Brought) -> int:

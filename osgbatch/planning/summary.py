@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from osgbatch.model import Plan, Requirements, Resources, TaskPlan
+from osgbatch.model import Plan, Requirements, Resolved, Resources, TaskPlan
+from osgbatch.planning.placement import placed_payload
 from osgbatch.planning.resolve import resolve
 
 
-def plan_data(plan: Plan) -> dict[str, Any]:
-    """The plan for programs. Sizes in bytes, memory in MiB, disk in KiB, time in seconds."""
+def plan_data(plan: Plan, resolved: Resolved | None = None) -> dict[str, Any]:
+    """The plan for programs. Sizes in bytes, memory in MiB, disk in KiB, time in seconds.
+
+    resolved: tells what jobs ask for with what is brought, and which archives are staged; without
+    it `job_resources` is what the tasks alone want.
+    """
     spec = plan.spec
     return {
         "name": spec.name,
@@ -23,11 +28,12 @@ def plan_data(plan: Plan) -> dict[str, Any]:
         "input_bytes": plan.input_bytes,
         "job_input_bytes": plan.job_bytes,
         "resources": _resources_data(spec.resources),
-        "job_resources": _resources_data(plan.demand),
+        "job_resources": _resources_data(resolved.resources if resolved else plan.demand),
         "varying": list(plan.varying),
         "core_hours": core_hours(plan),
         "requirements": requirement_words(spec.requirements),
         "environment_variables": [name for name, _ in spec.environment_variables],
+        "staged": _staged_data(plan, resolved),
         "retries": {
             "times": spec.retries.times,
             "on": list(spec.retries.codes) if spec.retries.on == "codes" else spec.retries.on,
@@ -72,6 +78,26 @@ def requirement_words(wanted: Requirements) -> list[str]:
         "expr": wanted.expr,
     }
     return [f"{name}: {text}" for name, text in named.items() if text]
+
+
+def _staged_data(plan: Plan, resolved: Resolved | None) -> list[dict[str, Any]]:
+    """What goes through the stash, and why: inputs, and archives that are made."""
+    found = [
+        staged_entry("inputs", str(one.source), one.size, one.why, tree=one.tree)
+        for one in plan.placed
+    ]
+    made = [item for item in resolved.payload if item.url] if resolved else []
+    whys = placed_payload(plan, made)
+    return found + [
+        staged_entry(item.kind, str(item.path), item.size, whys.get(item.path, "")) for item in made
+    ]
+
+
+def staged_entry(
+    kind: str, path: str, count: int, why: str, *, tree: bool = False
+) -> dict[str, Any]:
+    """Something that goes through the stash. count: its bytes; tree: each file is an object."""
+    return {"kind": kind, "path": path, "bytes": count, "why": why, "tree": tree}
 
 
 def _resources_data(resources: Resources) -> dict[str, int]:

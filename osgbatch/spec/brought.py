@@ -31,6 +31,10 @@ def read_inputs(reading: Reading, key: str, entries: Sequence[Any]) -> Iterator[
             if shared is not None and is_url(source):
                 what = "a URL is fetched by the jobs themselves, and is never staged"
                 reading.fail(what, reading.key((*loc, "shared")), "Leave `shared` out.")
+            elif tree and (is_url(source) or shared is False):
+                other = "`shared: false`" if shared is False else "a URL"
+                what = f"`tree: true` is for folders in the stash, and {other} keeps this out of it"
+                reading.fail(what, reading.key((*loc, "tree")), "Leave `tree` out.")
         elif isinstance(entry, dict):
             ((source, value),) = entry.items()
             source_loc = target_loc = (*loc, source)
@@ -90,6 +94,8 @@ def _source_problem(text: str, is_list: bool) -> tuple[str, str]:
     odd = re.search(r'[\s,"$]', rest)
     if odd:
         fix = f"Write %{ord(odd[0]):02X} for it."
+        if scheme == "s3":  # HTCondor quotes a key itself, so a quoted one is not found
+            fix = "Give the object another name."
         return f"a URL cannot hold {odd[0]!r}: HTCondor would not see it whole", fix
     return "", ""
 

@@ -42,12 +42,13 @@ _EXAMPLES = {
     "requirements": "{os: el9}",
     "requirements.sites": "{only: [UChicago, UNL]}",
     "submit": "{priority: 10}",
+    "stash": "none`, `stash: s3://bucket/prefix` or `stash: {folder: DIR, url: URL}",
     "project": "My_Project",
     "tags": "[pilot, paper-2]",
     "notify": "me@example.org",
 }
 """What can be written where a value is of the wrong kind."""
-_NO_TEXT = {"requirements": "Put it in quotes."}
+_NO_TEXT = dict.fromkeys(("requirements", "stash"), "Put it in quotes.")
 """Advice that leads nowhere: `requirements: "5"` is no better than 5."""
 
 

@@ -44,10 +44,12 @@ def load_stash(path: Path | None, settings: Sequence[str] = ()) -> tuple[Stash |
     """
     layered = read_layers(path, settings) if path else read_defaults(Path.cwd(), settings)
     reading = Reading(layered.document)
-    found = read_stash(reading, check(reading))
-    wrong = [error for error in reading.errors if "stash" in error.what]
-    if wrong:
-        raise SpecErrors(wrong)
+    model = check(reading)
+    # What is wrong elsewhere in the spec does not matter here; what is wrong with the stash does.
+    reading.errors[:] = [error for error in reading.errors if "stash" in error.what]
+    found = read_stash(reading, model)
+    if reading.errors:
+        raise SpecErrors(reading.errors)
     return found, layered.profile
 
 

@@ -18,6 +18,10 @@ SHORT: dict[Loc, str] = {
 }  # fmt: skip
 """What a single value is short for: `retries: 3` is {times: 3}."""
 
+STASH: Loc = ("stash",)
+PLACES = ("folder", "s3", "pelican")
+"""The keys of which one says where a stash is, and of which kind it is."""
+
 _MISSING = object()
 
 
@@ -37,9 +41,9 @@ def merge(
 def is_whole(loc: Loc) -> bool:
     """Whether a mapping is one of several ways to say one thing, and therefore is replaced.
 
-    A column's source, an environment, a resource that is an expression, which sites.
+    A column's source, an environment, a stash, a resource that is an expression, which sites.
     """
-    if loc in (("environment",), ("requirements", "sites"), ("gpus", "count")):
+    if loc in (("environment",), STASH, ("requirements", "sites"), ("gpus", "count")):
         return True
     if len(loc) != 2:
         return False
@@ -110,10 +114,13 @@ class _Merge:
             return _MISSING
         if isinstance(value, dict):
             if is_whole(here):
+                old = self._bucket(here, old)
                 if self._goes_through(here) and isinstance(old, dict):
-                    for key in [key for key in old if key not in value]:
+                    stays = _stays(here, old, value)
+                    for key in [key for key in old if key not in value and not stays]:
                         self._drop((*here, key), old[key])
-                    return self._mapping({k: old[k] for k in value if k in old}, value, here)
+                    low = {k: v for k, v in old.items() if k in value or stays}
+                    return self._mapping(low, value, here)
             elif isinstance(old, dict):
                 return self._mapping(old, value, here)
             elif self._goes_through(here) and old is not _MISSING:
@@ -124,6 +131,12 @@ class _Merge:
                 return self._mapping({}, value, here)
         self._take(here, old, value)
         return value
+
+    def _bucket(self, here: Loc, old: Any) -> Any:
+        """`stash: s3://bucket`, which is short for {s3: …}, as keys that a `--set` can join."""
+        if here == STASH and self._goes_through(here) and _is_short(old) and old != "none":
+            return _long(self.low, here, old, "s3")
+        return old
 
     def _goes_through(self, here: Loc) -> bool:
         """Whether the keys of a `--set` go on below `here`."""
@@ -201,9 +214,18 @@ def _is_short(value: Any) -> bool:
     return value is not _MISSING and value is not None and not isinstance(value, (dict, list))
 
 
-def _long(document: Document, loc: Loc, value: Any) -> dict[str, Any]:
+def _stays(here: Loc, old: dict[str, Any], value: dict[str, Any]) -> bool:
+    """Whether a `--set` of one key leaves the others of a mapping that is replaced as a whole.
+
+    So it does in a stash, unless that key makes another kind of stash of it.
+    """
+    kind = [key for key in PLACES if key in value]
+    return here == STASH and (not kind or kind[0] in old or not any(key in old for key in PLACES))
+
+
+def _long(document: Document, loc: Loc, value: Any, key: str = "") -> dict[str, Any]:
     """`retries: 3` as {times: 3}, where the 3 stands."""
-    key = SHORT[loc]
+    key = key or SHORT[loc]
     here: Loc = (*loc, key)
     tables: tuple[dict[Loc, Any], ...] = (document.keys, document.values, document.texts)
     for table in tables:

@@ -16,6 +16,7 @@ from osgbatch.model import Place, Profile, Stash
 from osgbatch.spec import units
 from osgbatch.spec.document import Document, parse_document
 from osgbatch.spec.series import suggest
+from osgbatch.spec.stashes import stash_url_fault
 
 DATA = Path(__file__).parent.parent / "profiles"
 """One YAML file per pool that osgbatch knows."""
@@ -167,14 +168,22 @@ class _Reader:
             self._wrong(key, "should be none, or the two keys folder and url")
             return Stash()
         texts = {part: self._text(key, text) for part, text in value.items()}
+        what, _ = stash_url_fault(texts["url"])
+        if what:
+            self._wrong(key, what)
         return Stash("folder", texts["url"], texts["folder"], place=self.document.place((key,)))
 
     def _commands(self, key: str, value: Any) -> tuple[tuple[str, str], ...]:
         """Commands by what they tell of: home, stash."""
         names = ("home", "stash")
-        if not isinstance(value, dict) or not set(value) <= set(names):
+        if not isinstance(value, dict):
             self._wrong(key, f"should be commands by the names {' and '.join(names)}")
             return ()
+        for name in set(value) - set(names):
+            near = suggest(str(name), [*names])
+            fix = "" if near else f"Known are {' and '.join(names)}."
+            place = self.document.place((key, name), key=True)
+            self._fail(f'{key}: unknown name "{name}"{near}', place, fix)
         return tuple((name, self._text(key, command)) for name, command in value.items())
 
     def _flag(self, key: str, value: Any) -> bool:

@@ -54,6 +54,8 @@ def _from_keys(reading: Reading, model: StashModel) -> Stash | None:
             )
     text = getattr(model, kind) or ""
     url = model.url or ""
+    for key, folder in (("folder", model.folder), ("key_folder", model.key_folder)):
+        _variables(reading, key, folder or "")
     if kind == "folder":
         _folder_url(reading, url)
     elif kind == "s3" and not re.match(r"s3://[^/]", text):
@@ -62,12 +64,21 @@ def _from_keys(reading: Reading, model: StashModel) -> Stash | None:
     elif kind == "pelican" and scheme(text) not in ("osdf", "pelican"):
         fix = "Write osdf:///namespace/folder."
         reading.fail(f'"{text}" is no place in the OSDF', reading.place(("stash", "pelican")), fix)
+    elif kind == "pelican":
+        _names_place(reading, "pelican", text)
+    is_folder = kind == "folder"
+    endpoint, region = model.endpoint or "", model.region or ""
+    if endpoint:
+        _endpoint(reading, endpoint)
+    if not re.fullmatch(r"[A-Za-z0-9-]*", region):
+        what = f'"{region}" is no region: letters, digits and - are'  # it is a part of the URL
+        reading.fail(what, reading.place(("stash", "region")))
     return Stash(
         kind,
-        url=_plain(reading, ("stash", "url"), url) if kind == "folder" else text,
-        folder=text if kind == "folder" else "",
-        endpoint=model.endpoint or "",
-        region=model.region or "",
+        url=_plain(reading, ("stash", "url" if is_folder else kind), url if is_folder else text),
+        folder=text if is_folder else "",
+        endpoint=endpoint,
+        region=region,
         key_folder=model.key_folder or "",
         place=reading.place(("stash",)),
     )
@@ -115,15 +126,60 @@ def _folder_url(reading: Reading, url: str) -> None:
         known = ", ".join(f"{one}://" for one in SERVED)
         what = f'"{url}" is no URL that serves a folder'
         reading.fail(what, reading.place(("stash", "url")), f"Known are {known}.")
+    else:
+        _names_place(reading, "url", url)
+
+
+def _variables(reading: Reading, key: str, folder: str) -> None:
+    """Note a variable that is not known in the path of a folder."""
+    found = re.findall(r"\$(?:\{(\w+)\}|(\w+))", folder)
+    for name in {braced or plain for braced, plain in found} - {"USER", "HOME"}:
+        what = f"the variable ${name} is not known in a stash"
+        reading.fail(what, reading.place(("stash", key)), "Known are $USER and $HOME.")
+
+
+def _names_place(reading: Reading, key: str, url: str) -> None:
+    """Note a URL that has a host's name where its scheme has none, or none where it needs one."""
+    kind = scheme(url)
+    rest = re.sub(r"\{folder\}|\$HOME\b|\$\{HOME\}", "/folder", split_url(url)[1])
+    if not re.fullmatch(_WHOLE.get(kind, r"[^/]+.*"), rest) and not stash_url_fault(url)[0]:
+        hosts = {"osdf": "osdf:// needs a third slash", "file": "file:// needs a third slash"}
+        fix = f"Write {_LIKE.get(kind, f'{kind}://host/folder')}."
+        why = hosts.get(kind, "it has no host") if rest.strip("/") else "it ends too soon"
+        reading.fail(f'"{url}" names no place: {why}', reading.place(("stash", key)), fix)
+
+
+def _endpoint(reading: Reading, url: str) -> None:
+    """Note an endpoint that is no address of a server, or that holds a key."""
+    place = reading.place(("stash", "endpoint"))
+    what, fix = stash_url_fault(url)
+    if what:
+        reading.fail(f"endpoint: {what}", place, fix)
+    elif scheme(url) not in ("http", "https") or not split_url(url)[1].strip("/"):
+        fix = "Write https://, the server's name, and :port where it needs one."
+        reading.fail(f'"{url}" is no address of a server', place, fix)
 
 
 def _plain(reading: Reading, loc: tuple[str, ...], url: str) -> str:
     """A URL, noted when it holds a key or what HTCondor could not be given."""
-    if holds_key(url):
-        what = "holds what looks like a key or a password"
-        fix = "Keys belong into the usual files of AWS, the environment, or key_folder."
-        reading.fail(f"the URL {what}", reading.place(loc), fix)
-    odd = re.search(r'[\s,"?#;]', url)
-    if odd:
-        reading.fail(f"the URL of a stash cannot hold {odd[0]!r}", reading.place(loc))
+    what, fix = stash_url_fault(url)
+    if what:
+        reading.fail(what, reading.place(loc), fix)
     return url
+
+
+def stash_url_fault(url: str) -> tuple[str, str]:
+    """Why a URL cannot be that of a stash, and what to do; empty when it can.
+
+    It stands in submit files, job ads and event logs, which others can read.
+    """
+    if holds_key(url) or "@" in split_url(url)[1].partition("/")[0]:
+        fix = "Keys belong into the usual files of AWS, the environment, or key_folder."
+        return "the URL holds what looks like a key or a password", fix
+    plain = re.sub(r"\$(USER|HOME)\b|\$\{(USER|HOME)\}|\{folder\}", "", url)
+    odd = re.search(r"[\s\x00-\x1f\x7f,\"'?#;$\\<>|^`{}]", plain)
+    if odd:
+        known = {"$": "Known are $USER and $HOME.", "{": "Known is {folder}."}
+        fix = known.get(odd[0], "")
+        return f"the URL of a stash cannot hold {odd[0]!r}", fix
+    return "", ""

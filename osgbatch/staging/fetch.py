@@ -26,6 +26,13 @@ PART = ".part"
 class Source(ABC):
     """A folder of a stash, read from here. Names are those of files right in it."""
 
+    url: str = ""
+    """Of the folder, for people; empty where they know it."""
+
+    def shown(self, name: str) -> str:
+        """A file of it for people."""
+        return f"{self.url}/{name}" if self.url else name
+
     @abstractmethod
     def size(self, name: str) -> int | None:
         """Bytes of a file; None when it is not there. Raises StagingError."""
@@ -89,17 +96,21 @@ def open_source(url: str, stash: Stash) -> Source:
 
     url: of a folder, for people.
     """
+    found: Source
     if stash.kind == "folder":
-        return FolderSource(Path(stash.folder))
-    if stash.kind == "s3":
+        found = FolderSource(Path(stash.folder))
+    elif stash.kind == "s3":
         from osgbatch.staging.s3 import S3Store
 
-        return BucketSource(S3Store(stash))
-    raise StagingError(
-        "the data cannot be read from this machine",
-        where=url,
-        fix="Known here are s3://, file://, and what lies in the stash's folder.",
-    )
+        found = BucketSource(S3Store(stash))
+    else:
+        raise StagingError(
+            "the data cannot be read from this machine",
+            where=url,
+            fix="Known here are s3://, file://, and what lies in the stash's folder.",
+        )
+    found.url = url
+    return found
 
 
 def fetch(
@@ -116,7 +127,7 @@ def fetch(
         return target
     found = source.size(name)
     if found is None:
-        raise ResultError(f"its data is not there: {name}")
+        raise ResultError(f"its data is not there: {source.shown(name)}")
     if found != size:
         raise ResultError(f"its data has {found} bytes, and the record of its job says {size}")
     progress.start("fetching", size)
@@ -124,7 +135,7 @@ def fetch(
         if here is None:
             _copy(source, name, target, sha256, size, progress)
         elif _digest(source.read(name, 0), progress) != sha256:
-            raise _damaged(name)
+            raise _damaged(source.shown(name))
     finally:
         progress.end()
     return here or target
@@ -139,7 +150,7 @@ def _copy(
         if _part_is(source, name, part, sha256, size, progress):
             part.replace(target)
             return
-    raise _damaged(name)
+    raise _damaged(source.shown(name))
 
 
 def _part_is(

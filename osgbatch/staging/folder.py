@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -13,13 +11,22 @@ from pathlib import Path
 from osgbatch.errors import StagingError
 from osgbatch.staging.hold import Hold
 from osgbatch.staging.objects import FOLDER, Object, checksum_of
-from osgbatch.staging.part import LARGE, Part, flush, forget_pages, hash_of
+from osgbatch.staging.part import (
+    LARGE,
+    Part,
+    SourceError,
+    flush,
+    forget_pages,
+    hash_of,
+    remove_abandoned,
+)
 from osgbatch.staging.store import Advance, Kept, Store
 
 _PART = ".part-"
 _GROUP = 256
 _GROUP_BYTES = LARGE
 """Small files are brought so many, or so many bytes, at a time."""
+_FOR_ALL = 0o005
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
 
@@ -34,6 +41,7 @@ class FolderStore(Store):
         self.folder = folder
         self.url = url.rstrip("/")
         self._made: set[Path] = set()
+        self._has_told = False
         if not folder.is_dir():
             raise StagingError(
                 "the stash's folder does not exist",
@@ -58,8 +66,10 @@ class FolderStore(Store):
         for above, bases in wanted.items():
             for entry in self._entries(above):
                 if entry.name in bases:
-                    with suppress(FileNotFoundError):  # removed meanwhile
+                    try:
                         found[f"{above}/{entry.name}"] = entry.stat().st_size
+                    except FileNotFoundError:  # removed meanwhile
+                        continue
         return found
 
     def _entries(self, above: str) -> Iterator[os.DirEntry[str]]:
@@ -106,7 +116,7 @@ class FolderStore(Store):
                 flush(list(parts.values()))
                 for wanted, part in parts.items():
                     self._check(part)
-                    self._publish(part.path, self._path(wanted.name), wanted)
+                    self._publish(part, self._path(wanted.name), wanted)
             except OSError as error:
                 raise self._error(error, f"cannot be written: {error.strerror}") from None
         return [wanted in parts for _, wanted in files]
@@ -114,12 +124,11 @@ class FolderStore(Store):
     def _written(self, source: Path, wanted: Object, advance: Advance) -> Part | None:
         """A copy of a file, open and locked; None when its object is there already."""
         final = self._path(wanted.name)
-        path = self._part(wanted)
         part = None
         try:
             while True:
                 self._make(final.parent)
-                part = Part(path, source, wanted)
+                part = Part(self._part(wanted), source, wanted, self._tell_of_waiting)
                 if _size(final) == wanted.size:
                     part.discard()
                     return None
@@ -135,46 +144,45 @@ class FolderStore(Store):
         except OSError as error:
             if part:
                 part.close()
-            raise self._error(error, f"cannot be written: {error.strerror}") from None
+            raise self._error(
+                error, f"cannot be written: {error.strerror}", source=source
+            ) from None
+
+    def _tell_of_waiting(self) -> None:
+        if not self._has_told:
+            self.tell("waiting for another osgbatch, which is bringing the same files to the stash")
+        self._has_told = True
 
     def _check(self, part: Part) -> None:
         """Read a copy back; one that an interruption left and that is wrong is made anew."""
         try:
-            if not part.is_right():
-                part.restart()
-                if not part.is_right():
-                    raise StagingError(
-                        "what was written to the stash reads back as something else",
-                        where=str(part.path),
-                        fix="The disk or network under it may be faulty; nothing was published.",
-                    )
+            if not part.is_right() and not part.restart():
+                raise StagingError(
+                    "what was written to the stash reads back as something else",
+                    where=str(part.path),
+                    fix="The disk or network under it may be faulty; nothing was published.",
+                )
         except StagingError:
             part.discard()
             raise
+        except SourceError as error:
+            raise self._error(error, "", source=part.source) from None
 
-    def _publish(self, part: Path, final: Path, wanted: Object) -> None:
-        """Give a verified file its name, unless something has it."""
+    def _publish(self, part: Part, final: Path, wanted: Object) -> None:
+        """Give a verified file its name, unless something has it: then that is trusted as ever."""
         try:
-            os.link(part, final)
+            os.link(part.path, final)
         except FileExistsError:
-            raise StagingError(
-                f"an object of this name is there with {_size(final)} bytes and not {wanted.size}",
-                where=str(final),
-                fix="Something else has changed it. `osgbatch stage verify` lists such objects; "
-                "remove it by hand, and bear in mind that caches may still have it.",
-            ) from None
+            pass
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            if final.exists():  # no hard links here: looked at, then renamed
-                return self._publish_checked(final, wanted)
-            part.rename(final)
-        else:
-            part.unlink()
-
-    def _publish_checked(self, final: Path, wanted: Object) -> None:
+            if not final.exists():  # no hard links here: looked at, then renamed
+                part.path.rename(final)
+                return
+        part.discard()
         if _size(final) != wanted.size:
-            raise StagingError("an object of this name is there, and differs", where=str(final))
+            raise self.other_size(wanted.name, _size(final), wanted.size)
 
     def listing(self) -> Iterator[Kept]:
         """See Store."""
@@ -216,16 +224,14 @@ class FolderStore(Store):
                 if not entry.name.startswith(_PART):
                     continue
                 with suppress(OSError):
-                    if time.time() - entry.stat().st_mtime > older_s and _free(entry.path):
-                        os.unlink(entry.path)
-                        count += 1
+                    count += remove_abandoned(entry.path, older_s)
         return count
 
     def hold(self, *, alone: bool = False) -> Hold:
         """See Store."""
         with suppress(OSError):
             self._make(self.folder / FOLDER)
-        return Hold(self.folder / FOLDER / ".lock", alone=alone)
+        return Hold(self.folder / FOLDER / ".lock", alone=alone, tell=self.tell)
 
     def disk(self) -> Path | None:
         """See Store."""
@@ -233,7 +239,16 @@ class FolderStore(Store):
 
     def begun(self, objects: Iterable[Object]) -> int:
         """See Store."""
-        return sum(max(0, _size(self._part(one))) for one in objects)
+        started: dict[str, list[str]] = {}
+        for one in objects:
+            path = self._part(one)
+            started.setdefault(path.parent.name, []).append(path.name)
+        return sum(
+            entry.stat().st_size
+            for above, names in started.items()
+            for entry in self._entries(above)
+            if entry.name.startswith(_PART) and entry.name.startswith(tuple(names))
+        )
 
     def _make(self, folder: Path) -> None:
         """Make a folder that anyone can read, whatever the user's umask."""
@@ -244,28 +259,41 @@ class FolderStore(Store):
                 one.mkdir()
                 one.chmod(0o755)
             except FileExistsError:
-                continue
+                _open_to_all(one)
         self._made.add(folder)
 
-    def _error(self, error: OSError, what: str, name: str = "") -> StagingError:
+    def _error(
+        self, error: OSError, what: str, name: str = "", source: Path | None = None
+    ) -> StagingError:
+        where = str(error.filename or self._path(name))
         fix = "Is the stash reachable, and yours? `osgbatch stage ls` tries it."
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, SourceError):
+            what, where = f"cannot be read: {error.strerror}", str(source)
+            fix = "What of it was brought stays; the same command goes on where it was."
+        elif error.errno in (errno.ENOSPC, errno.EDQUOT):
             what = f"there is no room left in the stash: {error.strerror}"
             fix = "Remove what no batch needs (`osgbatch stage gc`), or ask for a larger quota; "
             fix += "then the same command goes on where it was."
-        return StagingError(what, where=str(error.filename or self._path(name)), fix=fix)
+        return StagingError(what, where=where, fix=fix)
 
 
-def _free(path: str) -> bool:
-    """Whether nobody holds the lock of a file."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+def _open_to_all(folder: Path) -> None:
+    """Let anyone read a folder that is there: it was made by hand, or just before a kill.
+
+    Raises StagingError when it is another user's, and closed.
+    """
+    status = folder.stat()
+    if status.st_mode & _FOR_ALL == _FOR_ALL:
+        return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(descriptor)
+        folder.chmod(status.st_mode & 0o7777 | 0o755)
+    except PermissionError:
+        raise StagingError(
+            "a folder of the stash cannot be read by everybody, so that jobs would not get what "
+            "is in it",
+            where=str(folder),
+            fix="It is another user's, who can mend that: `chmod 755` on it.",
+        ) from None
 
 
 def _size(path: Path) -> int:

@@ -20,11 +20,18 @@ _SAVE_S = 5.0
 """What was hashed is saved this often, so that an interruption costs no more."""
 _KEPT_S = 180 * 86_400
 """What was not asked for in this time is forgotten."""
+_RENEW_S = 7 * 86_400
+"""It is written down no more often than this that a file was asked for, and what is to be forgotten
+is looked for as rarely: both write."""
+_BUSY_S = 10.0
+"""For so long another osgbatch that writes into the cache is waited for."""
 
 Advance = Callable[[int], None]
 """Is told of so many bytes more."""
 Stamp = tuple[int, int, int, int]
 """size, mtime_ns, ctime_ns, inode. ctime_ns tells an edit that put the old mtime back."""
+_Row = tuple[bytes, int, int, int, int, str, int]
+"""A row of the cache: the path, a Stamp, SHA-256, and when it was last asked for, in seconds."""
 
 
 class Hashes:
@@ -37,6 +44,8 @@ class Hashes:
         self.read_bytes = 0
         self._database = _open(cache / "hashes.sqlite")
         self._fresh: list[tuple[bytes, int, int, int, int, str, int]] = []
+        self._asked: list[bytes] = []
+        self._renewed_before = time.time() - _RENEW_S
         self._saved = time.monotonic()
 
     def close(self) -> None:
@@ -66,23 +75,25 @@ class Hashes:
                 digest = self._read(path, stamp, advance)
             yield digest, stamp[0]
 
-    def of_tree(self, root: Path, advance: Advance) -> Iterator[tuple[str, str, int]]:
-        """Path below the root, SHA-256 and bytes of every file of a folder, sorted by path.
+    def of_tree(self, root: Path, advance: Advance) -> Iterator[tuple[str, str, int, bool]]:
+        """Path below the root, SHA-256, bytes, whether it is a program: of every file, by path.
 
-        Links to files are followed, links to folders are not. All that is known of the folder is
-        read from the cache at once. Raises StagingError.
+        Links are followed, also to folders: the same files belong to a folder that is packed. All
+        that is known of the folder is read from the cache at once. Raises StagingError, also for a
+        link to a folder that it lies in.
         """
         known = self._known_below(root)
-        base = os.fsencode(root) + b"/"
-        for path, stamp in sorted(_walk(os.fsencode(root))):
-            below = path[len(base) :]
+        base = len(os.fsencode(root)) + 1
+        for path, stamp, mode in sorted(_walk(os.fsencode(root))):
             entry = known.get(path)
-            if entry is not None and entry[0] == stamp:
-                digest = entry[1]
+            if entry is not None and entry[1:5] == stamp:
+                digest = entry[5]
+                if entry[6] < self._renewed_before:
+                    self._asked.append(path)
                 advance(stamp[0])
             else:
                 digest = self._read(Path(os.fsdecode(path)), stamp, advance)
-            yield os.fsdecode(below), digest, stamp[0]
+            yield os.fsdecode(path[base:]), digest, stamp[0], mode & 0o111 != 0
 
     # --- the file ---------------------------------------------------------------------------
 
@@ -110,57 +121,79 @@ class Hashes:
     # --- the database -----------------------------------------------------------------------
 
     def _known(self, path: Path, stamp: Stamp) -> str:
-        if self._database is None:
-            return ""
-        row = None
-        with suppress(sqlite3.Error):
-            row = self._database.execute(
-                "SELECT size, mtime, ctime, inode, sha256 FROM files WHERE path = ?",
-                (os.fsencode(path),),
-            ).fetchone()
-        return str(row[4]) if row and tuple(row[:4]) == stamp else ""
+        key = os.fsencode(path)
+        for _, *known, sha256, seen in self._rows("path = ?", (key,)):
+            if tuple(known) == stamp:
+                if seen < self._renewed_before:
+                    self._asked.append(key)
+                return str(sha256)
+        return ""
 
-    def _known_below(self, root: Path) -> dict[bytes, tuple[Stamp, str]]:
-        if self._database is None:
-            return {}
+    def _known_below(self, root: Path) -> dict[bytes, _Row]:
         first = os.fsencode(root)
-        found: dict[bytes, tuple[Stamp, str]] = {}
-        with suppress(sqlite3.Error):
-            rows = self._database.execute(
-                "SELECT path, size, mtime, ctime, inode, sha256 FROM files "
-                "WHERE path > ? AND path < ?",
+        return {
+            row[0]: row
+            for row in self._rows(
+                "path > ? AND path < ?",
                 (first + b"/", first + b"0"),  # "0" follows "/"
             )
-            for path, size, mtime, ctime, inode, sha256 in rows:
-                found[path] = ((size, mtime, ctime, inode), sha256)
-        return found
+        }
+
+    def _rows(self, where: str, values: tuple[bytes, ...]) -> Iterator[_Row]:
+        if self._database is None:
+            return
+        try:
+            yield from self._database.execute(f"SELECT * FROM files WHERE {where}", values)
+        except sqlite3.Error:  # busy or damaged: so it would be for the next file
+            self._database.close()
+            self._database = None
 
     def _save(self) -> None:
         fresh, self._fresh = self._fresh, []
+        asked, self._asked = self._asked, []
         self._saved = time.monotonic()
-        if self._database is None or not fresh:
+        if self._database is None or not (fresh or asked):
             return
+        now = int(time.time())
         with suppress(sqlite3.Error), self._database:
             self._database.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", fresh
             )
+            self._database.executemany(
+                "UPDATE files SET seen = ? WHERE path = ?", ((now, path) for path in asked)
+            )
+            self._forget(now)
+
+    def _forget(self, now: int) -> None:
+        """Remove what was not asked for, unless that was done lately; the database says when."""
+        assert self._database is not None
+        (last,) = self._database.execute("PRAGMA user_version").fetchone()
+        today = now // 86_400
+        if today - last >= _RENEW_S // 86_400 or today < last:
+            self._database.execute("DELETE FROM files WHERE seen < ?", (now - _KEPT_S,))
+            self._database.execute(f"PRAGMA user_version = {today}")
 
 
 def _open(path: Path) -> sqlite3.Connection | None:
-    """The database; None where there can be none, as on a full disk."""
+    """The database; None where there can be none, as on a full disk or while another is busy."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return _prepared(path)
-    except (OSError, sqlite3.DatabaseError):
+    except (OSError, sqlite3.OperationalError):  # it may be busy: whoever is goes on with it
+        return None
+    except sqlite3.DatabaseError:
         pass
     with suppress(OSError, sqlite3.Error):  # a damaged cache is made anew
         path.unlink()
+        # A journal would be played back into the new one.
+        path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
         return _prepared(path)
     return None
 
 
 def _prepared(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=10)
+    """Open a database, which takes no lock to write where it is there already."""
+    database = sqlite3.connect(path, timeout=_BUSY_S)
     try:
         with database:
             database.execute(
@@ -168,8 +201,6 @@ def _prepared(path: Path) -> sqlite3.Connection:
                 "mtime INTEGER, ctime INTEGER, inode INTEGER, sha256 TEXT, seen INTEGER) "
                 "WITHOUT ROWID"
             )
-            old = int(time.time()) - _KEPT_S
-            database.execute("DELETE FROM files WHERE seen < ?", (old,))
     except sqlite3.Error:
         database.close()
         raise
@@ -217,20 +248,31 @@ def _is_file(mode: int) -> bool:
     return (mode & 0o170000) == 0o100000
 
 
-def _walk(folder: bytes) -> Iterator[tuple[bytes, Stamp]]:
-    """Every file below a folder; a link to a file is one, a link to a folder is left out."""
+def _walk(
+    folder: bytes, above: tuple[tuple[int, int], ...] = ()
+) -> Iterator[tuple[bytes, Stamp, int]]:
+    """Every file below a folder and its mode, links followed. above: real folders we are in."""
     try:
+        status = os.stat(folder)
+        here = (status.st_dev, status.st_ino)
+        if here in above:
+            raise StagingError(
+                "the link leads back to a folder that it lies in",
+                where=os.fsdecode(folder),
+                fix="Remove the link, or name what you need one by one.",
+            )
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _walk(entry.path)
-                elif not (entry.is_symlink() and entry.is_dir()):
-                    status = entry.stat()
-                    if not _is_file(status.st_mode):
-                        raise StagingError(
-                            "this is neither a file nor a folder", where=os.fsdecode(entry.path)
-                        )
-                    yield entry.path, _stamp(status)
+                # False for a link that leads nowhere: then `stat` tells it
+                if entry.is_dir():
+                    yield from _walk(entry.path, (*above, here))
+                    continue
+                status = entry.stat()
+                if not _is_file(status.st_mode):
+                    raise StagingError(
+                        "this is neither a file nor a folder", where=os.fsdecode(entry.path)
+                    )
+                yield entry.path, _stamp(status), status.st_mode
     except OSError as error:
         raise _unreadable(Path(os.fsdecode(error.filename or folder)), error) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -11,19 +12,49 @@ from types import TracebackType
 from osgbatch.errors import StagingError
 
 
+def quiet(line: str) -> None:
+    """Tells nobody anything."""
+
+
+def lock(descriptor: int, kind: int, waiting: Callable[[], None]) -> bool:
+    """Lock an open file, and say so before it is waited for. kind: as flock(2) knows it.
+
+    Returns whether it is locked; a file system without locks says no.
+    """
+    try:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(descriptor, kind)
+    except OSError:
+        return False
+    return True
+
+
 class Hold:
     """A lock that is held for as long as this is open, or this process lives."""
 
-    def __init__(self, path: Path, *, alone: bool) -> None:
+    def __init__(self, path: Path, *, alone: bool, tell: Callable[[str], None] = quiet) -> None:
         """Wait for the lock; alone: nobody else holds it then, and it is not waited for.
 
-        A file system without locks is done without. Raises StagingError when it is in use.
+        tell: is given a line when it must be waited for. Where there are no locks those who only
+        bring files do without one. Raises StagingError when it is wanted alone, and in use or not
+        to be had.
         """
         self._descriptor = _opened(path)
-        if self._descriptor < 0:
-            return
+        if alone:
+            self._alone(path)
+        elif self._descriptor >= 0:
+            waiting = "waiting for the stash: `osgbatch stage gc` is removing objects just now"
+            if not lock(self._descriptor, fcntl.LOCK_SH, lambda: tell(waiting)):
+                self.close()
+
+    def _alone(self, path: Path) -> None:
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+            if self._descriptor < 0:
+                raise PermissionError
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()
             raise StagingError(
@@ -33,6 +64,12 @@ class Hold:
             ) from None
         except OSError:
             self.close()
+            raise StagingError(
+                "the stash cannot be locked, so that a submission might need what is removed",
+                where=str(path),
+                fix="Run this as the owner of that file, on a machine whose file system knows "
+                "locks (flock); nothing was removed.",
+            ) from None
 
     def close(self) -> None:
         """Let others have it. Harmless when it is closed."""

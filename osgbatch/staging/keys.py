@@ -96,6 +96,17 @@ def _read(path: Path) -> str:
     return text
 
 
+def refuse_temporary(stash: Stash, keys: Keys) -> None:
+    """Raise StagingError for temporary keys, of which HTCondor cannot use the token."""
+    if keys.token:
+        raise StagingError(
+            "these keys are temporary ones with a session token, which HTCondor cannot use",
+            where=stash.url,
+            fix="Use permanent keys of a user who may do no more than this needs; or, for a batch "
+            "that ends before they do, submit with --allow-presigned TIME (docs/stash.md).",
+        )
+
+
 def key_files(stash: Stash, keys: Keys) -> KeyFiles:
     """Files with the keys, for HTCondor: those of key_folder, or ones that are written here.
 
@@ -105,13 +116,7 @@ def key_files(stash: Stash, keys: Keys) -> KeyFiles:
     if stash.key_folder:
         folder = Path(expanded(stash.key_folder))
         return KeyFiles((folder / ACCESS).absolute(), (folder / SECRET).absolute())
-    if keys.token:
-        raise StagingError(
-            "these keys are temporary ones with a session token, which HTCondor cannot use",
-            where=stash.url,
-            fix="Use permanent keys of a user who may do no more than this needs; or, for a batch "
-            "that ends before they do, submit with --allow-presigned TIME (docs/stash.md).",
-        )
+    refuse_temporary(stash, keys)
     folder = config_folder() / "s3" / hashlib.sha256(keys.access.encode()).hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

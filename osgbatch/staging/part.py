@@ -5,12 +5,17 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import glob
 import hashlib
 import os
+import socket
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from osgbatch.staging.hashes import CHUNK, changed
+from osgbatch.staging.hold import lock
 from osgbatch.staging.objects import Object
 from osgbatch.staging.store import Advance
 
@@ -19,16 +24,28 @@ _STEP = 8 * CHUNK
 _NO_COPY = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM)
 
 
-class Part:
-    """The copy of a file while it is made: open, and locked against another osgbatch."""
+class SourceError(OSError):
+    """The file that is to be copied cannot be read."""
 
-    def __init__(self, path: Path, source: Path, wanted: Object) -> None:
+
+class Part:
+    """The copy of a file while it is made: open, and locked against another osgbatch.
+
+    path: where it is. Where there are no locks its name holds who makes it: two that write one
+    file would each publish what the other may still change.
+    """
+
+    def __init__(
+        self, path: Path, source: Path, wanted: Object, waiting: Callable[[], None] = lambda: None
+    ) -> None:
         self.path = path
         self.source = source
         self.wanted = wanted
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        with suppress(OSError):  # file systems without locks are done without
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+        self.descriptor = _open(path)
+        if not lock(self.descriptor, fcntl.LOCK_EX, waiting):
+            os.close(self.descriptor)
+            self.path = _own(path)
+            self.descriptor = _open(self.path)
 
     def close(self) -> None:
         """Let others have it. Harmless when it is closed."""
@@ -52,14 +69,14 @@ class Part:
     def copy(self, advance: Advance) -> None:
         """Copy what is missing; what of it is wrong shows when it is read back.
 
-        Raises StagingError when the source has another size than was wanted, OSError.
+        Raises StagingError when the source has another size than was wanted, SourceError, OSError.
         """
         start = os.fstat(self.descriptor).st_size
         if start > self.wanted.size:
             os.ftruncate(self.descriptor, 0)
             start = 0
         advance(start)
-        descriptor = os.open(self.source, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = _open_source(self.source)
         try:
             if os.fstat(descriptor).st_size != self.wanted.size:
                 raise changed(self.source)
@@ -76,18 +93,83 @@ class Part:
             forget_pages(self.descriptor)
         return hash_of(self.descriptor) == self.wanted.sha256
 
-    def restart(self) -> None:
-        """Copy all of it again. Raises StagingError when it is the source that is another."""
+    def restart(self) -> bool:
+        """Copy all of it again, and read it back: whether it is what it should be.
+
+        Raises StagingError when it is the source that is another, SourceError, OSError.
+        """
         os.ftruncate(self.descriptor, 0)
         self.copy(lambda _: None)
         os.fsync(self.descriptor)
-        if not self.is_right():
-            descriptor = os.open(self.source, os.O_RDONLY | os.O_CLOEXEC)
+        if self.is_right():
+            return True
+        descriptor = _open_source(self.source)
+        try:
+            if hash_of(descriptor) != self.wanted.sha256:
+                raise changed(self.source)
+        finally:
+            os.close(descriptor)
+        return False
+
+
+def remove_abandoned(path: str, older_s: float) -> bool:
+    """Remove the copy of a file that nobody has worked at for so long; whether it was.
+
+    It is locked until it is gone: who opens it meanwhile waits, and then sees that it is. Where
+    there are no locks its age alone must do. Raises OSError.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
             try:
-                if hash_of(descriptor) != self.wanted.sha256:
-                    raise changed(self.source)
-            finally:
-                os.close(descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        status = os.fstat(descriptor)
+        if time.time() - status.st_mtime <= older_s:
+            return False
+        if not os.path.samestat(status, os.stat(path)):  # that one was finished meanwhile
+            return False
+        os.unlink(path)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _own(path: Path) -> Path:
+    """The name of a copy that only this process works at; what a dead one has left becomes it."""
+    start = f"{path.name}-{socket.gethostname()}-"
+    own = path.with_name(f"{start}{os.getpid()}")
+    for left in path.parent.glob(f"{glob.escape(start)}*"):
+        if left != own and not own.exists() and _is_dead(left.name.removeprefix(start)):
+            with suppress(OSError):  # another was first
+                left.rename(own)
+    # Ours before it was known that there are no locks, or nobody's.
+    with suppress(OSError):
+        if path.stat().st_size == 0:
+            path.unlink()
+    return own
+
+
+def _is_dead(number: str) -> bool:
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, OverflowError, PermissionError):
+        pass
+    return False
+
+
+def _open_source(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SourceError(error.errno, error.strerror, str(path)) from None
 
 
 def _copy(source: int, target: int, start: int, stop: int, advance: Advance) -> None:
@@ -108,7 +190,10 @@ def _copy(source: int, target: int, start: int, stop: int, advance: Advance) -> 
                 os.lseek(target, at, os.SEEK_SET)
                 continue
         else:
-            data = os.pread(source, min(CHUNK, stop - at), at)
+            try:
+                data = os.pread(source, min(CHUNK, stop - at), at)
+            except OSError as error:
+                raise SourceError(error.errno, error.strerror) from None
             if not data:
                 return
             count = os.write(target, data)

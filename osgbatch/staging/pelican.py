@@ -11,44 +11,39 @@ import calendar
 import hashlib
 import json
 import re
-import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from osgbatch.errors import StagingError
+from osgbatch.places import cache_folder
 from osgbatch.staging.hashes import CHUNK, changed
 from osgbatch.staging.objects import FOLDER, Object, checksum_of
+from osgbatch.staging.pelican_client import Client
 from osgbatch.staging.store import Advance, Kept, Store
 from osgbatch.staging.tokens import find_token, token_warning
+from osgbatch.staging.uploads import Upload, begun_sizes, forget
 
-COMMANDS = ("pelican", "osdf")
-"""The client's names; the second is the same program."""
-WORKERS = 4
-"""So many commands run at a time: each asks the federation anew where things are."""
-RETRYABLE = 11
-"""The client's exit code for what may go well the next time. Source: cmd/object_put.go."""
-WAITS_S = (1.0, 4.0, 16.0)
-"""How long is waited before each new attempt."""
-_MISSING = re.compile(r"\b404\b|not found|no such|does not exist", re.IGNORECASE)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|([+-])(\d\d):(\d\d))")
+_EXISTS = "already exists"
 
 
 class PelicanStore(Store):
     """Objects are those below a URL of the federation, put there and asked for by the client.
 
     An upload that was killed can leave a part under the final name, for the client has no other
-    way to write; its size gives it away, and it is refused, never used.
+    way to write. Its size gives it away: where a note here says that it is of an upload of this
+    user's, it is removed and brought anew; any other is refused, never used.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._client = _client(self.url)
+        self._client = Client(self.url)
+        name = hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        self._notes = cache_folder() / "stashes" / f"{name}.uploads"
 
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
         """See Store. A listing for each folder of several objects, a question for a single one."""
@@ -62,79 +57,105 @@ class PelicanStore(Store):
                 return {} if size is None else {wanted[folder][0]: size}
             return {kept.name: kept.size for kept in self._folder(folder)}
 
-        with ThreadPoolExecutor(WORKERS) as pool:
-            found = [pair for part in pool.map(ask, wanted) for pair in part.items()]
-        return {name: size for name, size in found if name in wanted[name.partition("/")[0]]}
+        found = {
+            name: size
+            for part in self._client.each(ask, wanted)
+            for name, size in part.items()
+            if name in wanted[name.partition("/")[0]]
+        }
+        for name, size in begun_sizes(self._notes).items() if found else ():
+            if found.get(name) == size:
+                forget(self._notes, name)
+            else:
+                found.pop(name, None)  # a part that an upload from here has left: `put` sees to it
+        return found
 
     def _size(self, name: str) -> int | None:
         """Bytes of an object; None when it is not there."""
-        told = self._json(["stat", "--json", self.object_url(name)])
+        told = self._client.json(["stat", "--json", self.object_url(name)])
         return None if told is None else int(_field(told, "Size"))
 
     def _folder(self, folder: str) -> Iterator[Kept]:
-        for one in self._entries(f"{self.url}/{FOLDER}/{folder}"):
+        for one in self._entries(f"{self.url}/{FOLDER}/{folder}") or ():
             name = f"{folder}/{_base(one)}"
             if checksum_of(name):
                 yield Kept(name, int(_field(one, "Size")), _seconds(_field(one, "ModTime")))
 
-    def _entries(self, url: str) -> list[Any]:
-        """What a folder holds; nothing when there is none."""
-        return self._json(["ls", "--long", "--json", url]) or []
+    def _entries(self, url: str) -> list[Any] | None:
+        """What a folder holds; None when there is no such folder."""
+        found: list[Any] | None = self._client.json(["ls", "--long", "--json", url])
+        return found
 
     def put(self, source: Path, wanted: Object, advance: Advance) -> bool:
         """See Store."""
         token_warning(find_token())  # raises when it has expired
-        there = self._size(wanted.name)
-        if there is None:
-            _make_sure(source, wanted)
-            try:
-                self._run(["put", str(source), self.object_url(wanted.name)])
-            except StagingError:
-                if self._size(wanted.name) != wanted.size:
-                    raise
-                return False  # another osgbatch was faster, and the client refused to write over it
+        with Upload(self._notes, wanted, self._client.stopped) as upload:
             there = self._size(wanted.name)
-            brought = True
-        else:
-            brought = False
-        if there != wanted.size:
-            if brought and there is not None:
-                with suppress(StagingError):
-                    self.remove(wanted.name)
-            raise StagingError(
-                f"the object is there with {there} bytes and not {wanted.size}"
-                if there is not None
-                else "the federation took the object and does not show it",
-                where=self.object_url(wanted.name),
-                fix="An upload that was cut short leaves this. Remove the object at its origin, "
-                "or let the owner of the namespace do so; then try again.",
-            )
+            if there not in (None, wanted.size) and upload.was_begun:
+                self.remove(wanted.name)
+                there = None
+            if brought := there is None:
+                _make_sure(source, wanted)
+                brought = self._upload(source, wanted, upload)
+                there = self._size(wanted.name) if brought else wanted.size
+            if there != wanted.size:
+                if brought and there is not None:
+                    with suppress(StagingError):
+                        self.remove(wanted.name)
+                if there is not None:  # as an upload that was cut short leaves it
+                    raise self.other_size(wanted.name, there, wanted.size)
+                raise StagingError(
+                    "the federation took the object and does not show it",
+                    where=self.object_url(wanted.name),
+                    fix="Try again; if it stays so, its origin is at fault.",
+                )
+            upload.done()
         advance(wanted.size)
         return brought
 
+    def _upload(self, source: Path, wanted: Object, upload: Upload) -> bool:
+        """Run the client's put. Returns whether it was this one that brought the object."""
+
+        def clear() -> None:  # the client refuses to write over what its first attempt has left
+            if self._size(wanted.name) not in (None, wanted.size):
+                self.remove(wanted.name)
+
+        words = ["put", str(source), self.object_url(wanted.name)]
+        upload.begin()
+        try:
+            self._client.run(words, keep=upload.descriptor, between=clear)
+        except StagingError as error:
+            if _EXISTS in error.what:
+                upload.done()  # what is there is another's
+            if self._size(wanted.name) != wanted.size:
+                raise
+            return False  # another osgbatch was faster, and the client refused to write over it
+        return True
+
     def put_all(self, files: Sequence[tuple[Path, Object]], advance: Advance) -> Iterator[bool]:
         """See Store."""
-        pool = ThreadPoolExecutor(WORKERS)
-        try:
-            asked = [pool.submit(self.put, path, one, advance) for path, one in files]
-            for one in asked:
-                yield one.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return self._client.each(lambda file: self.put(*file, advance), files)
 
     def listing(self) -> Iterator[Kept]:
-        """See Store."""
-        folders = sorted(_base(one) for one in self._entries(f"{self.url}/{FOLDER}"))
-        with ThreadPoolExecutor(WORKERS) as pool:
-            for found in pool.map(lambda folder: list(self._folder(folder)), folders):
-                yield from sorted(found, key=lambda kept: kept.name)
+        """See Store. A place that is not there at all is an error: it may have another name."""
+        top = self._entries(f"{self.url}/{FOLDER}")
+        if top is None and self._client.json(["stat", "--json", self.url]) is None:
+            raise StagingError(
+                "the stash is not there",
+                where=self.url,
+                fix="Is its URL right, and does an origin serve it? The first file that is "
+                "staged makes it.",
+            )
+        folders = sorted(_base(one) for one in top or ())
+        for found in self._client.each(lambda folder: list(self._folder(folder)), folders):
+            yield from sorted(found, key=lambda kept: kept.name)
 
     def checksum(self, name: str, advance: Advance) -> str:
         """See Store. It is read from the origin: a cache would tell what it remembers."""
         digest = hashlib.sha256()
         with tempfile.TemporaryDirectory(prefix="osgbatch-verify-") as folder:
             target = Path(folder, "object")
-            self._run(["get", f"{self.object_url(name)}?directread", str(target)])
+            self._client.run(["get", f"{self.object_url(name)}?directread", str(target)])
             with target.open("rb") as stream:
                 while part := stream.read(CHUNK):
                     digest.update(part)
@@ -143,65 +164,7 @@ class PelicanStore(Store):
 
     def remove(self, name: str) -> None:
         """See Store. Caches keep what they have; older clients have no such command."""
-        self._run(["delete", self.object_url(name)], missing=True)
-
-    # --- the client -----------------------------------------------------------------------------
-
-    def _json(self, words: Sequence[str]) -> Any:
-        """What the client tells, as JSON in its last line; None when there is no such thing."""
-        printed = self._run(words, missing=True)
-        if printed is None:
-            return None
-        for line in reversed(printed.splitlines()):
-            if line.strip():
-                with suppress(ValueError):
-                    return json.loads(line)
-                break
-        raise self._error(words, "its answer is not understood")
-
-    def _run(self, words: Sequence[str], *, missing: bool = False) -> str | None:
-        """What the client prints; tried again when it says that this may help.
-
-        missing: None when what is asked for is not there. Raises StagingError.
-        """
-        for wait in (*WAITS_S, None):
-            done = subprocess.run(
-                [*self._client, *words],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                check=False,
-            )
-            if done.returncode == 0:
-                return done.stdout
-            if done.returncode != RETRYABLE or wait is None:
-                break
-            time.sleep(wait)
-        if missing and _MISSING.search(done.stderr):
-            return None
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        said = lines[0].strip() if lines else f"exit code {done.returncode}"
-        raise self._error(words, said)
-
-    def _error(self, words: Sequence[str], said: str) -> StagingError:
-        command = f"{Path(self._client[0]).name} object {words[0]}"
-        fix = "Run it by hand to see more, and to give it a token if it has none."
-        url = next((word for word in reversed(words) if "://" in word), self.url)
-        return StagingError(f"`{command}` failed: {said}", where=url, fix=fix)
-
-
-def _client(url: str) -> list[str]:
-    for name in COMMANDS:
-        found = shutil.which(name)
-        if found:
-            return [found, "object"]
-    raise StagingError(
-        "this stash needs the `pelican` command, which is not here",
-        where=url,
-        fix="Install the Pelican client (docs.pelicanplatform.org), or use a stash that is a "
-        "folder here: `stash: {folder: DIR, url: osdf:///…}`.",
-    )
+        self._client.run(["delete", self.object_url(name)], missing=True)
 
 
 def _make_sure(source: Path, wanted: Object) -> None:

@@ -86,12 +86,14 @@ def stage(
     *,
     verify: bool = False,
     tell_room: Callable[[Room, int], None] = lambda room, count: None,
+    size: Callable[[float], str] = "{:,.0f} bytes".format,
 ) -> Staged:
     """Bring to a stash what is not there yet.
 
     objects: of each file. say: is told how many objects, and how many bytes, of how many objects
     will be brought, before the first is. verify: read what is there already, too. tell_room: is
-    told what there is room for, and how many bytes will take some of it.
+    told what there is room for, and how many bytes will take some of it. size: writes bytes for
+    people.
     Raises StagingError; what was brought until then stays, and is not brought again.
     """
     first: dict[str, tuple[Path | str, Object]] = {}
@@ -103,17 +105,19 @@ def stage(
         if name not in there:
             missing.append((Path(path), wanted))
         elif there[name] != wanted.size:
-            raise _other_size(store, wanted, there[name])
+            raise store.other_size(name, there[name], wanted.size)
     if verify:
         check([wanted for name, (_, wanted) in first.items() if name in there], store, progress)
     total = sum(wanted.size for _, wanted in missing)
-    say(len(missing), total, len(first))
     if total:
         room = store.room()
         begun = 0 if room.fits(total) else store.begun([wanted for _, wanted in missing])
         more = total - begun
-        _make_sure_of_room(store, room, more)
+        _make_sure_of_room(store, room, more, size)
+        say(len(missing), total, len(first))
         tell_room(room, more)
+    else:
+        say(len(missing), total, len(first))
     moved = moved_bytes = 0
     progress.start("staging", total)
     try:
@@ -134,28 +138,18 @@ def check(objects: Iterable[Object], store: Store, progress: Progress) -> None:
     try:
         for one in objects:
             if store.checksum(one.name, progress.advance) != one.sha256:
-                raise StagingError(
-                    "the object in the stash is damaged",
-                    where=store.object_url(one.name),
-                    fix="`osgbatch stage verify` lists all such objects. Caches may have this "
-                    "one, too: stage the data under another name, or wait until they forget it.",
-                )
+                raise store.damaged(one.name)
     finally:
         progress.end()
 
 
-def _other_size(store: Store, wanted: Object, size: int) -> StagingError:
-    return StagingError(
-        f"the object in the stash is damaged: it has {size} bytes and should have {wanted.size}",
-        where=store.object_url(wanted.name),
-        fix="`osgbatch stage verify` lists all such objects.",
-    )
-
-
-def _make_sure_of_room(store: Store, room: Room, count: int) -> None:
+def _make_sure_of_room(store: Store, room: Room, count: int, size: Callable[[float], str]) -> None:
     if not room.fits(count):
+        wanted, left = size(count), size(room.left or 0)
+        if wanted == left:  # a few bytes are missing
+            wanted, left = f"{count:,} bytes", f"{room.left:,}"
         raise StagingError(
-            f"{count:,} bytes are to be staged, and {room.by} leaves room for {room.left:,}",
+            f"{wanted} are to be staged, and {room.by} leaves room for {left}",
             where=store.url,
             fix="Remove what no batch needs (`osgbatch stage gc`); nothing was staged.",
         )

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
+from urllib.parse import quote
 
 from osgbatch.errors import StagingError
 from osgbatch.model import Profile, Stash
 from osgbatch.places import cache_folder
-from osgbatch.staging.hold import Hold
+from osgbatch.staging.hold import Hold, quiet
 from osgbatch.staging.objects import FOLDER, Object
 from osgbatch.staging.quota import Room, room_left
+from osgbatch.urls import scheme
 
 Advance = Callable[[int], None]
 
@@ -37,6 +39,8 @@ class Store(ABC):
     """What jobs are given, without a slash at its end; objects lie below it in `osgbatch/`."""
     quota: str = ""
     """The command that tells how much may still be brought; empty when there is none."""
+    tell: Callable[[str], None] = staticmethod(quiet)
+    """Is given a line before this waits for another osgbatch."""
 
     def object_url(self, name: str) -> str:
         """The URL of an object."""
@@ -78,6 +82,21 @@ class Store(ABC):
     def remove(self, name: str) -> None:
         """Remove an object. Raises StagingError."""
 
+    def damaged(
+        self, name: str, what: str = "its content is not what its name says"
+    ) -> StagingError:
+        """The error that an object is not what it should be. what: is wrong with it."""
+        return StagingError(
+            f"the object in the stash is damaged: {what}",
+            where=self.object_url(name),
+            fix="`osgbatch stage verify --remove` removes such objects; the same command then "
+            "stages this one anew. A cache that has it may give it out for some days: jobs notice.",
+        )
+
+    def other_size(self, name: str, size: int, wanted: int) -> StagingError:
+        """The error that an object is there with `size` bytes instead of the wanted."""
+        return self.damaged(name, f"it has {size:,} bytes and should have {wanted:,}")
+
     def tidy(self, older_s: float) -> int:
         """Remove what interrupted uploads have left for longer than this. Returns how many."""
         return 0
@@ -97,7 +116,7 @@ class Store(ABC):
         StagingError when others use the stash and it is wanted alone.
         """
         name = hashlib.sha256(self.url.encode()).hexdigest()[:16]
-        return Hold(cache_folder() / "stashes" / f"{name}.lock", alone=alone)
+        return Hold(cache_folder() / "stashes" / f"{name}.lock", alone=alone, tell=self.tell)
 
     def disk(self) -> Path | None:
         """A folder on the file system that objects are written to; None when it is not here."""
@@ -112,19 +131,56 @@ class Store(ABC):
         return room_left(self.quota, self.disk())
 
 
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+
+
 def expanded(text: str) -> str:
-    """A folder or URL with `~`, $USER and $HOME put in. Raises StagingError for other variables."""
-    for name in re.findall(r"\$\{?(\w+)\}?", text):
-        if name not in ("USER", "HOME"):
+    """A folder with `~`, $USER and $HOME put in. Raises StagingError for other variables."""
+    text = _with_variables(text)
+    return str(Path(text).expanduser()) if text.startswith("~") else text
+
+
+def expanded_url(text: str, folder: str = "") -> str:
+    """A URL with $USER, $HOME and {folder} put in, quoted as a URL must have them.
+
+    folder: what {folder} stands for. In that of a bucket nothing is quoted: HTCondor does that
+    itself (seen on 25.14.1). Raises StagingError for other variables, and for what a bucket's
+    cannot hold.
+    """
+    is_bucket = scheme(text) == "s3"
+    put = str if is_bucket else quote
+    parts = text.split("{folder}")  # first: nothing is looked for in what is put in
+    url = put(folder).join(_with_variables(part, put) for part in parts)
+    odd = re.search(r"[^A-Za-z0-9._~-]", _with_variables("$USER")) if "$" in text else None
+    if is_bucket and odd:
+        raise StagingError(f"the URL of a bucket cannot hold {odd[0]!r} of $USER", where=url)
+    return url
+
+
+def stash_url(stash: Stash) -> str:
+    """The URL of a stash, without a slash at its end; of a bucket as the spec has it.
+
+    Raises StagingError.
+    """
+    return expanded_url(stash.url, expanded(stash.folder)).rstrip("/")
+
+
+def _with_variables(text: str, put: Callable[[str], str] = str) -> str:
+    """A text with its variables; put: what is put in of the value of one."""
+    user = os.environ.get("USER") or os.environ.get("LOGNAME") or Path.home().name
+    values = {"USER": user, "HOME": str(Path.home())}
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if name not in values:
             raise StagingError(
                 f"the variable ${name} is not known in a stash",
                 where=text,
                 fix="Known are $USER and $HOME.",
             )
-    user = os.environ.get("USER") or os.environ.get("LOGNAME") or Path.home().name
-    values = {"USER": user, "HOME": str(Path.home())}
-    text = re.sub(r"\$\{?(USER|HOME)\}?", lambda found: values[found[1]], text)
-    return str(Path(text).expanduser()) if text.startswith("~") else text
+        return put(values[name])
+
+    return _VARIABLE.sub(value, text)
 
 
 def folder_here(text: str) -> Path | None:
@@ -164,9 +220,7 @@ def _opened(stash: Stash) -> Store:
     if stash.kind == "folder":
         from osgbatch.staging.folder import FolderStore
 
-        folder = Path(expanded(stash.folder))
-        url = expanded(stash.url).replace("{folder}", str(folder))
-        return FolderStore(folder, url)
+        return FolderStore(Path(expanded(stash.folder)), stash_url(stash))
     if stash.kind == "s3":
         from osgbatch.staging.s3 import S3Store
 
@@ -174,5 +228,5 @@ def _opened(stash: Stash) -> Store:
     if stash.kind == "pelican":
         from osgbatch.staging.pelican import PelicanStore
 
-        return PelicanStore(expanded(stash.url))
+        return PelicanStore(stash_url(stash))
     raise StagingError(f"a stash of the kind {stash.kind} is not known")

@@ -30,7 +30,8 @@ def matches(
         if is_url(pattern.text):
             urls = list_urls(pattern) if list_urls else []
             if not urls:
-                raise SpecError(f'nothing matches "{pattern.text}"', pattern.place)
+                what = f'nothing matches "{pattern.text}"'
+                raise SpecError(what, pattern.place, fix=_pattern_fix(pattern.text))
             found.update(dict.fromkeys(sorted(urls, key=natural_key)))
             continue
         if os.path.isabs(pattern.text):
@@ -46,6 +47,13 @@ def matches(
             )
         found.update(dict.fromkeys(paths))
     return list(found)
+
+
+def _pattern_fix(url: str) -> str:
+    """What to write in place of a URL that matches nothing."""
+    if not glob.has_magic(url):
+        return f"Write a pattern: {url.rstrip('/')}/*."
+    return "" if "**" in url else "A * stops at slashes; **/ is any depth."
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import stashes
 from conftest import Pool
 from sweeps import BACKENDS, Ran, ended_truly, osgbatch, run_sweep, write_sweep
 from test_find_peaks import ROOT
@@ -186,6 +188,34 @@ def test_a_shim_that_is_killed_in_a_container_is_started_again_and_told(
     task = ran.task(0)
     assert (task["state"], task["reason"], task["signal"]) == ("failed", "shim-killed", 9)
     assert (task["exit_code"], task["attempts"]) == (None, 2)
+
+
+def test_an_image_goes_through_a_stash_once(
+    pool: Pool, stash: stashes.Stash, tmp_path: Path, busybox: Path
+) -> None:
+    place = stash.posix / f"image-{tmp_path.name}"
+    place.mkdir()
+    url = f"{stash.osdf_url}/{place.name}"
+    lines = f"tasks_per_job: 4\nstash: {{folder: {place}, url: '{url}'}}\n"
+    spec = sweep_in(tmp_path / "sweep", busybox, FOLDERS + lines)
+    ran = run_sweep("condor", spec)
+    check_folders(ran, pool, 1)
+    name = hashlib.sha256(busybox.read_bytes()).hexdigest() + ".sif"
+    kept = place / "osgbatch" / name[:2] / name
+    ad = pool.history_ad(int(ran.submitted["cluster"]), 0)
+    assert ad["ContainerImage"] == name  # HTCondor's plugin brought it to the job
+    assert f"{url}/{kept.relative_to(place)}" in ad["TransferInput"].split(",")
+    assert stash.wait(lambda: stash.count("cache", "GET", name, 200) == 1)
+    before = kept.stat()
+
+    said = osgbatch("submit", "--pool", "condor", "--json", spec, cwd=spec.parent)
+    assert "0 files of 1 to upload, 1 already there" in said.stderr
+    batch = Path(json.loads(said.stdout)["folder"])
+    osgbatch("cancel", batch, cwd=spec.parent)
+    after = kept.stat()
+    assert (after.st_ctime_ns, after.st_ino) == (before.st_ctime_ns, before.st_ino)
+    assert list(place.rglob("*.sif")) == [kept]
+    assert not list(batch.glob("payload/*.sif"))
 
 
 def test_a_damaged_image_is_refused_before_anything_is_made(pool: Pool, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stashes
@@ -14,18 +15,17 @@ from sweeps import Ran, ended_truly, osgbatch, run_sweep, write_sweep
 pytestmark = pytest.mark.pool
 
 JOB = """\
-import os, pathlib, sys
-print("said", sys.argv[1])
-if sys.argv[1] == "b" and not os.path.exists(sys.argv[2]):
-    open(sys.argv[2], "w").close()
-    sys.exit(3)
-pathlib.Path("outputs/result.txt").write_text(sys.argv[1] * 1000)
+echo "said $1"
+if [ "$1" = b ] && ! grep -q '^NumJobStarts = [1-9]' "$OSGBATCH_SCRATCH/.job.ad"; then exit 3; fi
+printf '%01000d' 0 | tr 0 "$1" >outputs/result.txt
 """
+"""Writes its letter a thousand times; with b only when its job is started again. In sh, for an
+execution point like the OSPool's has no Python."""
 SPEC = """\
 name: away
-command: python job.py {{x}} {flag}
+command: sh job.sh {{x}}
 sweep: {{x: [a, b]}}
-files: [job.py]
+files: [job.sh]
 outputs: [outputs/result.txt]
 outputs_to: {url}
 retries: {{times: 1, on: any}}
@@ -42,13 +42,13 @@ pathlib.Path("gathered").write_text("".join(p.read_text()[0] for p in found))
 def test_data_goes_to_a_url_under_a_name_for_each_start(pool: Pool, tmp_path: Path) -> None:
     away = tmp_path / "away"
     away.mkdir()
-    text = SPEC.format(url=f"file://{away}", flag=tmp_path / "flag")
-    spec = write_sweep(tmp_path / "sweep", text, {"job.py": JOB, "gather.py": GATHER})
+    text = SPEC.format(url=f"file://{away}")
+    spec = write_sweep(tmp_path / "sweep", text, {"job.sh": JOB, "gather.py": GATHER})
     ran = run_sweep("condor", spec)
     cluster = ran.submitted["cluster"]
     for proc in (0, 1):
         ended_truly(ran, pool, proc)
-    assert [ran.task(i)["state"] for i in (0, 1)] == ["succeeded"] * 2
+    assert [ran.task(i)["state"] for i in (0, 1)] == ["succeeded"] * 2, ran.log.read_text()
     assert ran.task(1)["attempts"] == 2
     (folder,) = away.iterdir()
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -81,8 +81,13 @@ def fetch(ran: Ran, expected: bytes) -> None:
 
 
 def one_task(folder: Path, away: str, stash: str) -> Path:
-    text = SPEC.format(url=away, flag="none").replace("[a, b]", "[c]").replace("gather", "# gather")
-    return write_sweep(folder / "sweep", f"{text}stash: {stash}\n", {"job.py": JOB})
+    text = SPEC.format(url=away).replace("[a, b]", "[c]").replace("gather", "# gather")
+    return write_sweep(folder / "sweep", f"{text}stash: {stash}\n", {"job.sh": JOB})
+
+
+def last_name(ad: dict[str, Any]) -> str:
+    """The data's name of a job's last start: one that was started twice has two."""
+    return f"{ad['ClusterId']}_{ad['ProcId']}_{ad['NumJobStarts'] - 1}.tar.gz"
 
 
 def aws(stash: stashes.Stash, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +122,7 @@ def test_data_goes_to_a_bucket(
     osgbatch("collect", folder, cwd=tmp_path)
     status = json.loads(osgbatch("status", folder, "--json", cwd=tmp_path).stdout)
     ran = Ran("condor", submitted, status, folder)
-    name = f"{ran.submitted['cluster']}_0_0.tar.gz"
+    name = last_name(pool.history_ad(submitted["cluster"], 0))
     url = json.loads(ran.result(0, "status.json"))["data_url"]
     assert url.startswith(f"{stash.bucket_url}/away/")
     assert stash.wait(lambda: stash.count("s3", "PUT", name, 200) == 1)
@@ -132,11 +137,10 @@ def test_data_goes_to_the_osdf(pool: Pool, stash: stashes.Stash, tmp_path: Path)
     place = f'{{folder: {stash.posix}, url: "{stash.osdf_url}"}}'
     ran = run_sweep("condor", one_task(tmp_path, f"{stash.osdf_url}/away", place))
     ended_truly(ran, pool, 0)
-    name = f"{ran.submitted['cluster']}_0_0.tar.gz"
+    assert ran.task(0)["state"] == "succeeded", ran.log.read_text()
+    name = last_name(pool.history_ad(ran.submitted["cluster"], 0))
     assert stash.wait(lambda: stash.count("origin", "PUT", name) == 1)
-    assert [path.name for path in (stash.posix / "away").glob(f"*{ran.submitted['id']}/*")] == [
-        name
-    ]
+    assert list((stash.posix / "away").glob(f"*{ran.submitted['id']}/{name}"))
     fetch(ran, b"c" * 1000)
 
 

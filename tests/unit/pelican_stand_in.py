@@ -3,7 +3,8 @@
 Of the real client it has the arguments, the exit codes and the form of what is printed (from its
 source, cmd/object_*.go). It knows no director, no caches and no tokens. $STAND_IN_ORIGIN: the
 origin's URL; $STAND_IN_LOG: a file that gets a line per call; $STAND_IN_CUT: bytes after which an
-upload is cut off.
+upload is cut off; $STAND_IN_STALL: a folder in which a file of the process's number is made when
+so many bytes have been sent: the upload goes no further; $STAND_IN_SAYS: a complaint, and no more.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import http.client
 import json
 import os
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -67,11 +69,17 @@ def put(source: str, url: str) -> None:
     status, _ = ask("PUT", url, data)
     if status not in (200, 201):
         fail(f"Failure putting {source}: server returned {status}")
+    if "STAND_IN_STALL" in os.environ:
+        Path(os.environ["STAND_IN_STALL"], str(os.getpid())).touch()
+        time.sleep(40)  # longer than any test waits
+        fail("Failure putting: no progress")
 
 
 def main(words: list[str]) -> None:
     with open(os.environ["STAND_IN_LOG"], "a") as log:
         log.write(" ".join(words) + "\n")
+    if "STAND_IN_SAYS" in os.environ:
+        fail(os.environ["STAND_IN_SAYS"])
     verb, rest = words[1], [word for word in words[2:] if not word.startswith("--")]
     if verb == "put":
         put(*rest)

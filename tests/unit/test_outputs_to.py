@@ -378,8 +378,43 @@ def test_a_bucket_has_the_keys_of_the_stash_and_must_be_there(
         "aws_access_key_id_file", "aws_secret_access_key_file"
     ]  # fmt: skip
     assert "https" in found.stash.endpoint
+    prefixes = {"prefix=r/n-1/", "prefix=r%2Fn-1%2F"}
+    assert stash.wait(  # once with its prefix, not behind it
+        lambda: any(prefixes & set(r.query.split("&")) for r in stash.requests("s3"))
+    )
     with pytest.raises(StagingError, match="NoSuchBucket"):
         delivery_of(planned(tmp_path, "s3://no-such-bucket/r", more), "n-1")
+
+
+def test_who_may_put_need_not_be_allowed_to_list(
+    tmp_path: Path, stash: stashes.Stash, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = {name: stash.make_user(name) for name in ("owns-outputs", "may-put", "may-not")}
+    owner = stash.client("owns-outputs")
+    assert owner.request("PUT", "/outputs-of-all").status == 200
+    allowed = {
+        "Effect": "Allow",
+        "Principal": {"AWS": ["arn:aws:iam:::user/may-put"]},
+        "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
+        "Resource": ["arn:aws:s3:::outputs-of-all/*"],
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]}).encode()
+    assert owner.request("PUT", "/outputs-of-all", policy, query={"policy": ""}).status == 204
+    about = stash.about["s3"]
+    monkeypatch.setenv("AWS_CA_BUNDLE", about["ca_file"])
+    more = f"stash: {{s3: s3://outputs-of-all/staged, endpoint: {about['endpoint']}}}\n"
+
+    def delivery(user: str) -> Delivery | None:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", users[user].access)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", users[user].secret)
+        return delivery_of(planned(tmp_path, "s3://outputs-of-all/r", more), "n-1")
+
+    found = delivery("may-put")
+    assert found
+    assert found.url.endswith("/outputs-of-all/r/n-1")
+    assert b"<Key>" not in owner.request("GET", "/outputs-of-all", query={"uploads": ""}).body
+    with pytest.raises(StagingError, match="AccessDenied"):
+        delivery("may-not")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from osgbatch import names, stashing
 from osgbatch.errors import StagingError
+from osgbatch.packing import folders
 from osgbatch.packing.folders import drop_archive, folder_archive
 from osgbatch.planned import Choices, plan_sweep
 from osgbatch.staging.listing import compiled, list_urls
@@ -124,7 +125,10 @@ def test_what_is_staged_does_not_travel(sweep: Path, tmp_path: Path) -> None:
     assert again == [f"stage: 0 files of {len(urls)} to upload, {len(urls)} already there"]
 
 
-def test_a_folder_that_has_not_changed_is_not_packed_again(sweep: Path, tmp_path: Path) -> None:
+def test_a_folder_that_has_not_changed_is_not_packed_again(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "YOUNG_NS", -1)  # what was written just now is old enough
     (sweep / "d").mkdir()
     (sweep / "d/a").write_text("1")
     (sweep / "d/l").symlink_to("a")
@@ -170,7 +174,7 @@ def test_garbage_is_what_no_batch_and_no_spec_names(sweep: Path, tmp_path: Path)
     ]
     assert (found.batches, found.young) == (1, 0)
     assert stashing.garbage(store, [sweep]).young == 1
-    stashing.remove(store, found.objects)
+    assert stashing.clear(store, [sweep], older_s=-1) == found
     assert stashing.garbage(store, [sweep], older_s=-1).objects == ()
     assert len(stashing.garbage(store, [tmp_path / "stash"], older_s=-1).objects) == 2
     assert (batch.folder / names.OBJECTS).exists()

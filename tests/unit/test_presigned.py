@@ -14,6 +14,7 @@ import pytest
 import stashes
 from test_container_image import image
 
+from osgbatch import exits
 from osgbatch.errors import OsgbatchError, StagingError
 from osgbatch.model import Stash
 from osgbatch.planned import Choices, presigned_seconds
@@ -82,8 +83,9 @@ def test_signatures_that_would_be_of_no_use_are_refused(
     spec = a_sweep(tmp_path, stash, more)
     (tmp_path / "image.sif").write_bytes(image())
     before = stash.count("s3", "PUT")
-    with pytest.raises(StagingError, match=why):
+    with pytest.raises(OsgbatchError, match=why) as caught:
         render_sweep(spec, None, lambda _: None, Choices(presigned_s=lifetime))
+    assert caught.value.exit_code == exits.BAD_INPUT
     assert stash.count("s3", "PUT") == before and not (tmp_path / "batches").exists()
 
 

@@ -12,6 +12,7 @@ import pytest
 from osgbatch import exits
 from osgbatch.cli import app
 from osgbatch.model import Profile, Stash
+from osgbatch.packing import folders
 from osgbatch.staging import quota
 from osgbatch.staging.quota import QuotaCommandError, Room, ask, room_left
 from osgbatch.staging.store import open_store, quota_command
@@ -135,6 +136,35 @@ def test_a_home_that_is_full_gets_no_batch(
     assert not (tmp_path / "batches").exists()
     code, out, _ = run(capsys, monkeypatch, "plan", str(spec), "--json")
     assert code == 0 and any("your home folder" in w for w in json.loads(out)["warnings"])
+
+
+def test_folders_that_are_packed_first_need_room_in_the_cache(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "YOUNG_NS", -1)  # what is written here is noted at once
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # at home
+    spec = a_sweep(tmp_path, at_home="echo 70 KB")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/large").write_bytes(bytes(90_000))
+    text = spec.read_text().replace("big.bin,", "{path: data, shared: true}, big.bin,")
+    spec.write_text(text)
+    code, _, err = run(capsys, monkeypatch, "render", str(spec))
+    assert code == exits.PACKING
+    assert "packed first, which takes up to 87.9 KB, and the quota leaves 70 KB" in err
+    assert list((tmp_path / "stash").rglob("*")) == [] and not (tmp_path / "batches").exists()
+    assert list((tmp_path / "cache").rglob("*.tar.gz")) == []
+    code, out, _ = run(capsys, monkeypatch, "plan", str(spec), "--json")
+    assert code == 0
+    assert any("in your home folder: submit will" in w for w in json.loads(out)["warnings"])
+    spec.write_text(text.replace("{path: data,", "{path: data, tree: true,"))
+    assert run(capsys, monkeypatch, "render", str(spec))[0] == 0
+    # One that was packed as it is now takes no room again.
+    spec.write_text(text)
+    pool = (tmp_path / "pool.yaml").read_text()
+    (tmp_path / "pool.yaml").write_text(pool.replace("70 KB", "1 GB"))
+    assert run(capsys, monkeypatch, "render", str(spec))[0] == 0
+    (tmp_path / "pool.yaml").write_text(pool)
+    assert run(capsys, monkeypatch, "render", str(spec))[0] == 0
 
 
 def test_little_room_and_a_broken_command_are_warned_of(

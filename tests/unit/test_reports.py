@@ -43,6 +43,25 @@ def test_one_task_is_not_tasks(status: Callable[..., Status]) -> None:
     assert collect_text(now, 1).startswith("1 task: 1 failed; 1 newly unpacked")
 
 
+@pytest.mark.parametrize(
+    ("detail", "tip"),
+    [
+        ("the input inputs/a is not what was staged", "try: osgbatch stage verify"),
+        ("the input inputs/a has 5 bytes, not 6", "try: submit again if it has changed"),
+        ("the input inputs/a is not what was staged: an earlier task or try has changed it",
+         "try: tasks_per_job: 1"),
+    ],
+)  # fmt: skip
+def test_what_to_do_about_a_damaged_input_is_said_once(
+    status: Callable[..., Status], detail: str, tip: str
+) -> None:
+    ended = [TaskState(n, "failed", "infrastructure", detail, exit_code=114) for n in range(2)]
+    (said,) = (line for line in endings_text(status(3, *ended)).splitlines() if "try: " in line)
+    assert said.startswith(tip)
+    other = TaskState(0, "failed", "exit", exit_code=114)
+    assert "try: " not in endings_text(status(1, other))
+
+
 def test_thousands_are_separated_everywhere_alike() -> None:
     assert ui.work(252_000, 1_000) == "252,000 tasks in 1,000 jobs"
     assert ui.counts({"waiting": 12_345, "failed": 1}) == "1 failed, 12,345 waiting"

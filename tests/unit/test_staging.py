@@ -262,7 +262,7 @@ def test_the_folder_of_a_pool_is_found_by_its_pattern(
 # --- hashing --------------------------------------------------------------------------------------
 
 
-def hashed(root: Path, cache: Path) -> tuple[int, list[tuple[str, str, int]]]:
+def hashed(root: Path, cache: Path) -> tuple[int, list[tuple[str, str, int, bool]]]:
     """Bytes that were read, and what was found."""
     with Hashes(cache) as hashes:
         found = list(hashes.of_tree(root, lambda _: None))
@@ -277,7 +277,7 @@ def test_what_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
     time.sleep(2.1)  # ctime cannot be set back
     read, first = hashed(root, tmp_path / "cache")
     assert read == 1 + 11 + 10
-    assert [below for below, _, _ in first] == ["a", "sub dir/b\nb", "sub dir/ü"]
+    assert [below for below, *_ in first] == ["a", "sub dir/b\nb", "sub dir/ü"]
     assert hashed(root, tmp_path / "cache") == (0, first)
     # An edit of the same size that puts the old times back is seen by its ctime.
     before = (root / "a").stat()

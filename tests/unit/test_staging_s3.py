@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import stashes
+from botocore.httpsession import DEFAULT_CA_BUNDLE
+from s3_place import (
+    MB,
+    content,
+    files_in,
+    nothing,
+    place_of,
+    prefix,
+    settled,
+    use_keys,
+    use_small_parts,
+    written,
+)
 
 from osgbatch.errors import StagingError
 from osgbatch.model import Stash
-from osgbatch.staging import s3, s3_parts
-from osgbatch.staging.objects import Object
+from osgbatch.staging import s3, s3_asking
 from osgbatch.staging.stage import stage
 
 ROOT = Path(__file__).parents[2]
-MB = 1024**2
 
 
 class Silent:
@@ -37,64 +46,16 @@ class Silent:
     def end(self) -> None: ...
 
 
-def nothing(count: int) -> None:
-    """An advance that nobody looks at."""
-
-
 @pytest.fixture(autouse=True)
 def keys(stash: stashes.Stash, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What AWS's own tools would be told of the server."""
-    about = stash.about["s3"]
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", about["credentials_file"])
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CA_BUNDLE", about["ca_file"])
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    use_keys(stash, tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def place(stash: stashes.Stash, tmp_path: Path) -> Stash:
     """A prefix of the test's own in the bucket."""
-    digest = hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]
-    return Stash("s3", f"s3://{stashes.BUCKET}/{digest}", endpoint=stash.about["s3"]["endpoint"])
-
-
-def prefix(place: Stash) -> str:
-    return place.url.rpartition("/")[2]
-
-
-def files_in(folder: Path, *contents: bytes) -> tuple[list[Path], list[Object]]:
-    """Files with these contents, and the objects that they would be."""
-    paths = [folder / f"{index}.bin" for index in range(len(contents))]
-    for path, content in zip(paths, contents, strict=True):
-        path.write_bytes(content)
-    found = [Object(hashlib.sha256(c).hexdigest(), len(c), ".bin") for c in contents]
-    return paths, found
-
-
-def written(stash: stashes.Stash, place: Stash) -> list[str]:
-    """What was brought below a prefix, by the server's own log: keys, a part with its number."""
-    requests = [r for r in stash.requests("s3") if f"/{prefix(place)}/" in r.path]
-    return [f"{r.path} {r.query}" for r in requests if r.method == "PUT" and r.status == 200]
-
-
-def content(stash: stashes.Stash, place: Stash, one: Object) -> bytes:
-    """What the server sends for an object."""
-    path = f"/{stashes.BUCKET}/{prefix(place)}/osgbatch/{one.name}"
-    answer = stash.client().request("GET", path)
-    assert answer.status == 200, answer
-    return bytes(answer.body)
-
-
-def settled(stash: stashes.Stash, look: Callable[[], int]) -> int:
-    """A count of a log that is written after the answer: once it stays."""
-    last = -1
-    while (now := look()) != last:
-        last = now
-        time.sleep(0.3)
-    return now
+    return place_of(stash, tmp_path)
 
 
 def test_what_is_there_is_not_brought_again(
@@ -117,31 +78,13 @@ def test_what_is_there_is_not_brought_again(
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of some MB come in parts. The server puts these together wrongly, which is looked at
-    by a test of its own, and left alone by the others."""
-    monkeypatch.setattr(s3, "WHOLE", 5 * MB)
-    monkeypatch.setattr(s3_parts, "PART", 5 * MB)
-    monkeypatch.setattr(s3_parts.InParts, "_look_at_parts", lambda *_: None)
-
-
-def test_an_object_that_the_server_puts_together_wrongly_is_removed(
-    place: Stash, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ceph 20.2.4 on SQLite does so with every upload in parts."""
-    monkeypatch.setattr(s3, "WHOLE", 5 * MB)
-    monkeypatch.setattr(s3_parts, "PART", 5 * MB)
-    (path,), (one,) = files_in(tmp_path, random.Random(3).randbytes(11 * MB))
-    store = s3.S3Store(place)
-    with pytest.raises(StagingError, match="another content"):
-        store.put(path, one, nothing)
-    assert list(store.listing()) == []
+    """Files of some MB come in parts."""
+    use_small_parts(monkeypatch)
 
 
 def test_a_file_that_changes_leaves_nothing(
-    stash: stashes.Stash, place: Stash, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stash: stashes.Stash, place: Stash, tmp_path: Path, small_parts: None
 ) -> None:
-    monkeypatch.setattr(s3_parts, "PART", 5 * MB)
-    monkeypatch.setattr(s3, "WHOLE", 5 * MB)
     (path, small), (one, little) = files_in(tmp_path, bytes(6 * MB), b"small")
     path.write_bytes(bytes(6 * MB - 1) + b"x")
     small.write_bytes(b"other")
@@ -156,8 +99,9 @@ def test_a_file_that_changes_leaves_nothing(
 def test_a_server_that_is_gone_for_a_while_is_waited_for(
     place: Stash, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_parts: None
 ) -> None:
-    (path,), (one,) = files_in(tmp_path, random.Random(2).randbytes(17 * MB))
-    with stashes.running(tmp_path / "own") as own:
+    data = 4 * random.Random(2).randbytes(5 * MB)  # of like parts: see test_staging_s3_parts
+    (path,), (one,) = files_in(tmp_path, data)
+    with stashes.running() as own:  # in a short path: those of Unix sockets are limited
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", own.about["s3"]["credentials_file"])
         monkeypatch.setenv("AWS_CA_BUNDLE", own.about["s3"]["ca_file"])
         store = s3.S3Store(replace(place, endpoint=own.about["s3"]["endpoint"]))
@@ -179,6 +123,7 @@ def test_a_server_that_is_gone_for_a_while_is_waited_for(
             assert done.result(60)
         assert sum(moved) == one.size
         assert store.sizes([one.name]) == {one.name: one.size}
+        assert store.checksum(one.name, nothing) == one.sha256
 
 
 # --- what cannot be ---------------------------------------------------------------------------
@@ -245,7 +190,10 @@ def test_what_is_wrong_with_keys_bucket_and_server_is_told(
     refused(put(place, tmp_path, **unknown), "keys are not those of this server")
     bucket = replace(place, url="s3://no-such-bucket/x")
     refused(put(bucket, tmp_path), "NoSuchBucket", "Make the bucket")
-    refused(put(place, tmp_path, AWS_CA_BUNDLE="/etc/passwd"), "CA")
+    for bundle in ("/etc/passwd", "/no/such/ca.pem"):
+        refused(put(place, tmp_path, AWS_CA_BUNDLE=bundle), f"the file {bundle} of AWS_CA_BUNDLE")
+    other = put(place, tmp_path, AWS_CA_BUNDLE=DEFAULT_CA_BUNDLE)
+    refused(other, "not trusted", "Let AWS_CA_BUNDLE name a file", "does not have it")
     stash.make_user("other-user")
     other = str(stash.folder / "keys/other-user.ini")
     refused(put(place, tmp_path, AWS_SHARED_CREDENTIALS_FILE=other), "refuses")
@@ -254,7 +202,7 @@ def test_what_is_wrong_with_keys_bucket_and_server_is_told(
 def test_a_server_that_never_answers_is_not_waited_for_long(
     place: Stash, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "FIRST_PATIENCE_S", 1.0)
+    monkeypatch.setattr(s3_asking, "FIRST_PATIENCE_S", 1.0)
     (path,), (one,) = files_in(tmp_path, b"one")
     store = s3.S3Store(replace(place, endpoint="https://127.0.0.1:1"))
     began = time.monotonic()
@@ -271,6 +219,6 @@ def test_an_object_that_was_cut_short_is_an_error_and_stays(
     assert stash.client().request("PUT", path, b"conten").status == 200
     with pytest.raises(StagingError, match="damaged"):
         stage(paths, objects, s3.S3Store(place), lambda *n: None, Silent())
-    with pytest.raises(StagingError, match="with 6 bytes and not 7"):
+    with pytest.raises(StagingError, match="has 6 bytes and should have 7"):
         s3.S3Store(place).put(paths[0], objects[0], nothing)
     assert content(stash, place, objects[0]) == b"conten"

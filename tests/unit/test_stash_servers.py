@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -11,9 +12,12 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import origin
 import osdf_plugin
+import programs
 import pytest
 import stashes
+from common import ToolError
 from process import Server
 
 COMMAND = [sys.executable, str(Path(stashes.__file__).parent / "servers.py"), "run", "--"]
@@ -74,6 +78,27 @@ def test_origin_and_cache_serve_the_folder_and_count(stash: stashes.Stash) -> No
     assert stash.wait(lambda: stash.count("origin", "GET", "/served", 200) == 3)
     assert stash.wait(lambda: stash.count("origin", "PUT", "/served-put") == 1)
     assert stash.wait(lambda: stash.count("origin", "GET", "/served-none", 404) == 1)
+
+
+def test_a_port_that_is_taken_meanwhile_is_left_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another = stashes._another_port
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [another(), other.getsockname()[1]]
+        monkeypatch.setattr(stashes, "_another_port", lambda: ports.pop(0) if ports else another())
+        with stashes.running() as own:
+            assert own.client().request("GET", f"/{stashes.BUCKET}").status == 200
+            assert all(server.pid() for server in own.servers.values())
+    assert not ports
+
+
+def test_what_keeps_a_server_from_starting_is_told(stash: stashes.Stash, tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    server = origin.server(programs.provide(), folder, stashes._another_port(), folder, "/none")
+    with pytest.raises(ToolError, match=r"admin path .* too long"):
+        server.start()
 
 
 def servers(folder: Path) -> list[Server]:

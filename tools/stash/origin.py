@@ -47,4 +47,4 @@ def server(programs: Path, folder: Path, port: int, root: Path, namespace: str) 
                 "root is another: start the stash as an ordinary user, or inside pool.py run."
             )
         command = [sys.executable, str(Path(namespaces.__file__).parent / "inside"), *command]
-    return Server("xrootd", folder, port, command)
+    return Server("xrootd", folder, port, command, log=folder / LOG)

@@ -20,6 +20,7 @@ from common import ToolError, last_lines
 START_LIMIT = 30.0  # seconds
 TRIES = 2
 STOP_LIMIT = 3.0
+PORT_LIMIT = 1.0
 # Becomes the command, to be killed when its parent ends (1: PR_SET_PDEATHSIG, 9: KILL). Not a
 # preexec_fn, which Python does not want in a process with threads.
 ENDING_WITH_PARENT = """\
@@ -29,12 +30,17 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
+class PortTakenError(ToolError):
+    """Another process listens on a server's port."""
+
+
 @dataclass(frozen=True)
 class Server:
     """A server that listens on one loopback port.
 
-    folder: its own; its pid, its words and its files are there. It ends with the process that
-    started it, even when that one is killed.
+    folder: its own; its pid, its words and its files are there. log: where it says why it cannot
+    start, if not in its words. It ends with the process that started it, even when that one is
+    killed.
     """
 
     name: str
@@ -42,6 +48,7 @@ class Server:
     port: int
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    log: Path | None = None
     _ours: list[subprocess.Popen[bytes]] = field(default_factory=list, repr=False, compare=False)
 
     @property
@@ -53,12 +60,16 @@ class Server:
         """Start it and return when its port answers; nothing when it runs already.
 
         limit: seconds, for each of two tries. Raises ToolError, with its last words, when it does
-        not come up.
+        not come up; PortTakenError when another process has its port.
         """
         for _ in range(TRIES):
-            if self.pid() or self._came_up(limit):
+            if self.pid():
                 return
-        raise ToolError(f"{self.name} did not come up:\n{last_lines(self.words, 20)}")
+            if self._port_is_taken(PORT_LIMIT):
+                raise PortTakenError(f"{self.name}: another process listens on port {self.port}")
+            if self._came_up(limit):
+                return
+        raise ToolError(f"{self.name} did not come up:\n{self._said()}")
 
     def _came_up(self, limit: float) -> bool:
         with self.words.open("ab") as out:
@@ -76,12 +87,33 @@ class Server:
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                raise ToolError(f"{self.name} ended at once:\n{last_lines(self.words, 20)}")
+                kind = PortTakenError if self._port_is_taken(0) else ToolError
+                raise kind(f"{self.name} ended at once:\n{self._said()}")
             if self.answers():
                 return True
             time.sleep(0.05)
         self.stop()
         return False
+
+    def _port_is_taken(self, limit: float) -> bool:
+        """Whether another process listens there; what was just stopped has `limit` s to be gone."""
+        deadline = time.monotonic() + limit
+        while True:
+            with socket.socket() as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    trial.bind(("127.0.0.1", self.port))
+                except OSError:
+                    if time.monotonic() > deadline:
+                        return True
+                else:
+                    return False
+            time.sleep(0.05)
+
+    def _said(self) -> str:
+        """The ends of its words and of its log."""
+        paths = [self.words, *([self.log] if self.log else [])]
+        return "\n".join(last_lines(path, 20) for path in paths if path.exists())
 
     def answers(self) -> bool:
         """True when its port takes a connection."""

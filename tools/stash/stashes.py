@@ -28,7 +28,7 @@ import programs
 import registered
 from common import ToolError, short_temp
 from daemons import free_port
-from process import Server
+from process import PortTakenError, Server
 from s3 import REGION, Client
 
 DESCRIPTION = "stash.json"
@@ -38,6 +38,7 @@ NAMESPACE = "/ospool"
 PLACE = f"{NAMESPACE}/ap40/data/{USER}"
 BUCKET = "stash"
 NAMES = ("s3", "origin", "cache")
+TRIES = 3  # with other ports
 
 
 @dataclass(frozen=True)
@@ -172,13 +173,21 @@ def make(folder: Path) -> Stash:
     (folder / "ca").mkdir()
     (folder / "ca" / papers.hash).symlink_to(papers.authority)
     (folder / f"files{PLACE}").mkdir(parents=True)
-    ports = {name: _another_port() for name in NAMES}
-    stash = _described(folder, ports, papers.authority, found, papers)
+    stash = _on_free_ports(folder, found, papers)
     try:
         keys = gateway.make_user(found, stash.servers["s3"].folder, USER)
         _write_keys(folder / "keys", USER, keys)
-        for name in NAMES:
-            stash.start(name)
+        for left in reversed(range(TRIES)):
+            try:
+                for name in NAMES:
+                    stash.start(name)
+                break
+            except PortTakenError:  # by one that was started since: others run beside us
+                if not left:
+                    raise
+                for server in stash.servers.values():
+                    server.stop()
+                stash = _on_free_ports(folder, found, papers)
         answer = stash.client().request("PUT", f"/{BUCKET}")
         if answer.status != 200:
             raise ToolError(f"no bucket could be made: {answer.status} {answer.body!r}")
@@ -188,6 +197,11 @@ def make(folder: Path) -> Stash:
         raise
     stash.description.write_text(json.dumps(stash.about, indent=1) + "\n")
     return stash
+
+
+def _on_free_ports(folder: Path, found: Path, papers: certificates.Certificates) -> Stash:
+    ports = {name: _another_port() for name in NAMES}
+    return _described(folder, ports, papers.authority, found, papers)
 
 
 def load(description: Path) -> Stash:

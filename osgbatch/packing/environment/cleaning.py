@@ -15,8 +15,9 @@ from pathlib import Path
 
 from osgbatch.packing.environment.cache import FOLDER, MANIFEST, PACKING, STALE_SECONDS
 from osgbatch.packing.environment.locks import ALONE, Held, take
+from osgbatch.packing.folders import FOLDERS
 
-OURS = {"conda": "downloads", "libraries": "libraries"}
+OURS = {"conda": "downloads", "libraries": "libraries", FOLDERS: "folders"}
 """The folders of the cache besides that of environments, and their kinds."""
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
 _HOW = {"strip": "stripped:", "no-test": "not tried before it was sent"}
@@ -29,6 +30,7 @@ class Kept:
     """One thing in the cache.
 
     kind: as in a spec; "downloads" for packages that environments are made from, "libraries",
+    "folders" for what is known of folders that were staged, and archives of them on their way,
     "leftover" for what a killed osgbatch left, "damaged" for what cannot be used, "unknown" for
     what is not osgbatch's and never removed. size: bytes on disk. made: when, and used: when last,
     in seconds since 1970. made_from: what the user named. packed: how it was packed, where that is
@@ -56,7 +58,8 @@ def kept_things(cache: Path) -> list[Kept]:
         if path.name != FOLDER:
             made = path.lstat().st_mtime
             kind = "unknown" if path.is_symlink() else OURS.get(path.name, "unknown")
-            used = max([made, *(one.used for one in _libraries(path))])
+            singles = [*_libraries(path), *_parts(path)] if kind != "unknown" else []
+            used = max([made, *(one.used for one in singles)])
             found.append(Kept(path.name, path, kind, _size(path), made, used))
     return sorted(found, key=lambda one: (-one.used, one.name))
 
@@ -70,6 +73,29 @@ def _libraries(folder: Path) -> list[Kept]:
             made = status.st_mtime
             used = max(made, status.st_atime)
             found.append(Kept(path.name, path, "libraries", status.st_size, made, used))
+    return found
+
+
+_OF_FOLDER = re.compile(r"folder-[0-9a-f]{16}\.tar\.gz|[0-9a-f]{32}\.(json|[0-9]+)")
+_PART = re.compile(r"\.folder-[0-9a-f]{16}\.part")
+
+
+def _parts(folder: Path) -> list[Kept]:
+    """What is kept of folders: notes, archives that were not staged, and what a kill left."""
+    if folder.name != FOLDERS:
+        return []
+    found = []
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError:
+        return []
+    for path in paths:
+        kind = "leftover" if _PART.fullmatch(path.name) else "folders"
+        if kind == "leftover" or _OF_FOLDER.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                status = path.lstat()
+                made = status.st_mtime
+                found.append(Kept(path.name, path, kind, status.st_size, made, made))
     return found
 
 
@@ -140,7 +166,9 @@ def clean(cache: Path, older_s: float, everything: bool = False) -> Cleaned:
     for one in kept_things(cache):
         if one.kind == "unknown":
             continue
-        if one.kind == "libraries" and not everything:
+        if one.kind == "folders":
+            _clean_folders(one.path, cache, older_s, everything, done)
+        elif one.kind == "libraries" and not everything:
             for library in _libraries(one.path):
                 if now - library.used > older_s:
                     with _nobody_packs(cache) as free:
@@ -160,6 +188,26 @@ def clean(cache: Path, older_s: float, everything: bool = False) -> Cleaned:
     if everything:
         _remove_locks(cache)
     return done
+
+
+def _clean_folders(
+    folder: Path, cache: Path, older_s: float, everything: bool, done: Cleaned
+) -> None:
+    """Remove notes and archives of folders one by one: each archive that is being staged stays."""
+    now = time.time()
+    for one in _parts(folder):
+        if one.kind == "leftover":
+            with _nobody_packs(cache) as free:
+                _remove(one, cache, free or now - one.made > STALE_SECONDS, done)
+        elif everything or now - one.used > older_s:
+            if one.path.suffix != ".gz":  # a note is missed by nobody
+                _remove(one, cache, True, done)
+                continue
+            with _taken(one.path) as free:
+                _remove(one, cache, free, done)
+    if everything:
+        with contextlib.suppress(OSError):  # what is not osgbatch's may be there
+            folder.rmdir()
 
 
 def _remove(one: Kept, cache: Path, free: bool, done: Cleaned) -> None:
