@@ -64,14 +64,15 @@ def _submit_arguments(
     YAML and CSV hold no bytes that are not UTF-8, file names do: the lists are put in behind the
     spec, where they would come from.
     """
-    from osgbatch import planned, steps
+    from osgbatch import steps
     from osgbatch.model import Cell, Column, Table
+    from osgbatch.sweep import expand
 
     spec = write_sweep(folder, text, SHOW)
     columns = tuple(
         Column(f"a{i}", [Cell(case[i], case[i]) for case in cases]) for i in range(WORDS)
     )
-    monkeypatch.setattr(planned, "expand", lambda *_: Table((columns,)))
+    monkeypatch.setattr(expand, "expand", lambda *_: Table((columns,)))
     batch = steps.submit_sweep(spec, "condor", lambda text: None)
     return batch.folder
 
