@@ -46,15 +46,7 @@ def look_ahead(plan: Plan, environment: EnvironmentArchive | None, batches: Path
             fix="Make room there, or leave out of `files` and `inputs` what tasks do not need; "
             "nothing was written.",
         )
-    in_cache, packed, cache = _in_cache(plan)
-    if not in_cache.fits(packed):
-        raise PackingError(
-            f"{_folders(packed)}, and {in_cache.by} leaves {size(in_cache.left or 0)}",
-            where=str(cache_folder()),
-            fix="Make room there (`osgbatch pack clean`), let XDG_CACHE_HOME name a folder with "
-            "more, or write `tree: true` for the folders; nothing was written.",
-        )
-    warnings = warnings_of(room, needed, where, size) + warnings_of(in_cache, packed, cache, size)
+    warnings = [*warnings_of(room, needed, where, size), *_of_cache(plan)]
     return [
         *dict.fromkeys(warnings),  # one quota command may be of no use for both
         *_of_token(plan),
@@ -181,12 +173,13 @@ def _of_cache(plan: Plan) -> Iterator[str]:
         room, needed, where = _in_cache(plan)
     except PackingError:
         return
-    if not room.fits(needed):
+    if not room.fits(needed):  # archives are smaller than what they hold: it may fit after all
         yield (
-            f"{_folders(needed)}, and {room.by} leaves {size(room.left or 0)} in {where}: submit "
-            "will refuse it"
+            f"{_folders(needed)}, and {room.by} leaves {size(room.left or 0)} in {where}; "
+            "`tree: true` packs no archive"
         )
-    yield from warnings_of(room, needed, where, size)
+    else:
+        yield from warnings_of(room, needed, where, size)
 
 
 def _of_stash(plan: Plan, environment_size: int | None) -> Iterator[str]:

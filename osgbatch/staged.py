@@ -275,7 +275,8 @@ def bring(
     ]
     there = store.sizes(name for _, name in packed) if packed else {}
     for (source, name), archive in zip(packed, files.folders, strict=True):
-        if name not in there and archive.held is None:  # it was staged once, and removed there
+        # It was staged once, and removed there; or another osgbatch has just staged it elsewhere.
+        if name not in there and (archive.held is None or not archive.path.exists()):
             again = folder_archive(source, cache_folder(), needed=True)
             archives.append(again)
             if again.sha256 != archive.sha256:

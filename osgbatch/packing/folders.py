@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -81,7 +80,6 @@ def folder_archive(source: Path, cache: Path, *, needed: bool = False) -> Folder
 
     with packing(cache):
         _tidy(home)
-        _make_sure_of_room(source, home, known.size if known and same else state.size)
         made = write_archive(tree_members(source, CONTENT, _keep_all), home, KIND)
         found = FolderArchive(
             made.path, made.sha256, made.size, made.unpacked_size, _hold(made.path)
@@ -157,22 +155,6 @@ def _look(source: Path) -> _State:
         newest = max(newest, mtime, ctime)
         size += count
     return _State(digest.hexdigest(), newest, size)
-
-
-def _make_sure_of_room(source: Path, home: Path, count: int) -> None:
-    """Raises PackingError when so many bytes do not fit, before half of them are written."""
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        usage = shutil.disk_usage(home)
-    except OSError:
-        return  # writing tells it better
-    if usage.total and usage.free < count:  # some network file systems tell nothing
-        raise PackingError(
-            f"its archive may take {count:,} bytes, and there is room for {usage.free:,} in {home}",
-            where=printable(str(source)),
-            fix="Make room there, or let XDG_CACHE_HOME name a folder with more; with `tree: true` "
-            "(`stage put --tree`) the folder is not packed.",
-        )
 
 
 def _tidy(home: Path) -> None:

@@ -131,6 +131,19 @@ def test_a_batch_folder_that_does_not_fit(folder: Path) -> None:
     assert left(done.stdout) == [] and not (folder / "batches").exists()
 
 
+def test_a_folder_for_the_stash_that_does_not_fit(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "data" / "big").write_bytes(os.urandom(1 << 20))
+    (folder / "st").mkdir()
+    (folder / "sweep.yaml").write_text(
+        f"command: echo\nstash: {{folder: '{folder}/st', url: 'osdf:///x'}}\n"
+    )
+    done = run(folder, 600, f"osgbatch stage put --spec sweep.yaml data\n{SHOW}")
+    assert "cannot be written: No space left on device" in one_error(done)
+    assert not [one for one in left(done.stdout) if "folder-" in one]
+    assert not [one for one in (folder / "st").rglob("*") if one.is_file()]
+
+
 def test_an_archive_that_does_not_fit_where_it_is_wanted(folder: Path) -> None:
     script = f'osgbatch pack env big.tar.gz --out "$disk/env.tar.gz"\n{SHOW}'
     done = on_small_disk(folder / "disk", 500, script, {"XDG_CACHE_HOME": str(folder / "xdg")})

@@ -255,6 +255,24 @@ def test_every_task_sees_a_folder_as_it_was_staged(slot: Slot, edit: str) -> Non
         assert done.tasks[index]["inputs_verified"] == "sha256 1, md5 0, size 0, not 0"
 
 
+def test_a_changed_folder_that_cannot_be_removed_is_not_used(slot: Slot) -> None:
+    """As on NFS, where an open file stays; or while something still writes there."""
+    made = tarball(slot.scratch / "x", FILES)
+    name = f"{made['sha256']}.tar.gz"
+    (slot.scratch / "x").rename(slot.scratch / name)
+    slot.bin.joinpath("rm").unlink(missing_ok=True)
+    slot.bin.joinpath("rm").write_text(
+        '#!/bin/sh\ncase $* in *.folder*) exit 1 ;; esac\nexec /bin/rm "$@"\n'
+    )
+    slot.bin.joinpath("rm").chmod(0o755)
+    line = ["object", name, "inputs/ref", "folder"]
+    script = f"({SEEN}) >outputs/seen; printf A >inputs/ref/a"
+    done = slot.run({index: sh(script, line) for index in range(3)})
+    assert done.code == 0, done.tasks
+    for index in range(3):
+        assert done.text(index, "data/outputs/seen") == "./a\na./deep/b\nb./deep/c\nc"
+
+
 def test_a_folder_that_nobody_changes_is_unpacked_once(slot: Slot) -> None:
     made = tarball(slot.scratch / "x", FILES)
     name = f"{made['sha256']}.tar.gz"

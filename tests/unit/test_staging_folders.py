@@ -262,24 +262,6 @@ def test_what_is_staged_by_two_is_removed_by_the_last(tmp_path: Path) -> None:
     assert not second.path.exists()
 
 
-def test_a_disk_that_is_too_small_is_told_before_it_is_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = lab(tmp_path)
-    (data / "large").write_bytes(bytes(1001))
-    monkeypatch.setattr(folders.shutil, "disk_usage", lambda path: Usage())
-    with pytest.raises(PackingError, match="there is room for 1,000"):
-        folder_archive(data, tmp_path / "c")
-    assert list((tmp_path / "c/folders").iterdir()) == []
-
-
-class Usage:
-    """A small disk."""
-
-    total = 10_000
-    free = 1_000
-
-
 # --- each file by itself --------------------------------------------------------------------------
 
 

@@ -55,7 +55,18 @@ def server(programs: Path, folder: Path, port: int, certificates: Certificates) 
 
 
 def make_user(programs: Path, folder: Path, name: str) -> Keys:
-    """Make an S3 user; the gateway may be running. Raises ToolError."""
+    """Make an S3 user; the gateway may be running. Raises ToolError.
+
+    The gateway writes into the same SQLite file, and neither waits for the other.
+    """
+    for _ in range(4):
+        with suppress(ToolError):
+            return _made_user(programs, folder, name)
+        time.sleep(0.5)
+    return _made_user(programs, folder, name)
+
+
+def _made_user(programs: Path, folder: Path, name: str) -> Keys:
     answer, errors = folder / f"user-{name}.json", folder / f"user-{name}.err"
     words = ["user", "create", f"--uid={name}", f"--display-name={name}"]
     answer.touch(mode=0o600)

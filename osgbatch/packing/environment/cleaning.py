@@ -255,7 +255,8 @@ def _unused(entry: Path, cache: Path) -> Iterator[bool]:
 def _taken(lock: Path) -> Iterator[bool]:
     """Take a lock if nobody has it; gives whether it was taken."""
     try:
-        held: Held | None = take(lock, ALONE, wait=False, create=lock.name != MANIFEST)
+        made_anew = lock.name != MANIFEST and lock.suffix != ".gz"  # no empty archive
+        held: Held | None = take(lock, ALONE, wait=False, create=made_anew)
     except OSError:  # not there: there is nothing that could be used
         yield True
         return
