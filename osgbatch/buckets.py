@@ -7,6 +7,7 @@ URL for a bucket of AWS unless it has a dot; then it is a host, and the bucket c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -21,6 +22,8 @@ Commands = tuple[tuple[str, str], ...]
 """Of the submit language: names and values."""
 
 _AWS = ".amazonaws.com"
+_OF_AWS = re.compile(r"([^.]+)\.s3\.([a-z0-9-]+)\.amazonaws\.com")
+"""Bucket and region, as HTCondor's plugin takes them."""
 _OWN = "aws_access_key_id_file"
 _NAME_FILES = (
     "`submit: {aws_access_key_id_file: FILE, aws_secret_access_key_file: FILE}` names other keys, "
@@ -58,8 +61,14 @@ def server_of(url: str, stash: Stash) -> Stash:
     if first.endswith(_AWS):
         if bucket.endpoint:
             raise _other_server(url, bucket.endpoint)
-        name, _, region = first.removesuffix(_AWS).partition(".s3.")
-        return replace(bucket, url=f"s3://{name}", region=region or "us-east-1")
+        found = _OF_AWS.fullmatch(first)
+        if found is None:
+            raise StagingError(
+                "which bucket of AWS this is cannot be read from it",
+                where=url,
+                fix="Write s3://BUCKET/KEY, or s3://BUCKET.s3.REGION.amazonaws.com/KEY.",
+            )
+        return replace(bucket, url=f"s3://{found[1]}", region=found[2])
     if not _names_host(url, stash):
         return replace(bucket, url=f"s3://{first}")
     if first != _host(bucket):

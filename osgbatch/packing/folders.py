@@ -70,7 +70,7 @@ def folder_archive(source: Path, cache: Path, *, needed: bool = False) -> Folder
     fingerprint, known = _read(note, home)
     same = known is not None and fingerprint == state.fingerprint
     if known is not None and same:
-        held = _hold(known.path)
+        held = _hold(known.path, known.size)
         if held or not needed:
             with suppress(OSError):
                 os.utime(note)  # when it was last used, for `osgbatch pack clean`
@@ -82,7 +82,7 @@ def folder_archive(source: Path, cache: Path, *, needed: bool = False) -> Folder
         _tidy(home)
         made = write_archive(tree_members(source, CONTENT, _keep_all), home, KIND)
         found = FolderArchive(
-            made.path, made.sha256, made.size, made.unpacked_size, _hold(made.path)
+            made.path, made.sha256, made.size, made.unpacked_size, _hold(made.path, made.size)
         )
         try:
             if _look(source).fingerprint != state.fingerprint:
@@ -127,9 +127,9 @@ def folder_changed(source: Path) -> PackingError:
     )
 
 
-def _hold(path: Path) -> Held | None:
-    """Keep an archive from being removed; None when it is not there."""
-    if not path.exists():
+def _hold(path: Path, count: int) -> Held | None:
+    """Keep an archive of so many bytes from being removed; None when it is not there, or cut."""
+    if not path.exists() or path.stat().st_size != count:
         return None
     from osgbatch.packing.environment.locks import SHARED, take
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from osgbatch.errors import StagingError
-from osgbatch.staging.hold import Hold
+from osgbatch.staging.hold import WAITING, Hold
 from osgbatch.staging.objects import FOLDER, Object, checksum_of
 from osgbatch.staging.part import (
     LARGE,
@@ -150,7 +150,7 @@ class FolderStore(Store):
 
     def _tell_of_waiting(self) -> None:
         if not self._has_told:
-            self.tell("waiting for another osgbatch, which is bringing the same files to the stash")
+            self.tell(WAITING)
         self._has_told = True
 
     def _check(self, part: Part) -> None:

@@ -11,6 +11,8 @@ from types import TracebackType
 
 from osgbatch.errors import StagingError
 
+WAITING = "waiting for another osgbatch, which is bringing the same files to the stash"
+
 
 def quiet(line: str) -> None:
     """Tells nobody anything."""

@@ -89,7 +89,7 @@ class PelicanStore(Store):
     def put(self, source: Path, wanted: Object, advance: Advance) -> bool:
         """See Store."""
         token_warning(find_token())  # raises when it has expired
-        with Upload(self._notes, wanted, self._client.stopped) as upload:
+        with Upload(self._notes, wanted, self._client.stopped, self.tell) as upload:
             there = self._size(wanted.name)
             if there not in (None, wanted.size) and upload.was_begun:
                 self.remove(wanted.name)

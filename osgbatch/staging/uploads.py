@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from osgbatch.errors import StagingError
+from osgbatch.staging.hold import WAITING, quiet
 from osgbatch.staging.objects import Object
 
 _LOOK_S = 0.2
@@ -23,8 +25,17 @@ class Upload:
     be no note: then nothing is known, and what is half there is refused.
     """
 
-    def __init__(self, folder: Path, wanted: Object, stopped: threading.Event) -> None:
-        """Wait until no other upload of it runs. Raises StagingError when `stopped` is set."""
+    def __init__(
+        self,
+        folder: Path,
+        wanted: Object,
+        stopped: threading.Event,
+        tell: Callable[[str], None] = quiet,
+    ) -> None:
+        """Wait until no other upload of it runs; `tell` is given a line when there is one.
+
+        Raises StagingError when `stopped` is set.
+        """
         self._path = folder / wanted.name.rpartition("/")[2]
         self._size = wanted.size
         self.descriptor = -1
@@ -32,6 +43,8 @@ class Upload:
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             while not self._opened():
+                tell(WAITING)
+                tell = quiet
                 if stopped.wait(_LOOK_S):
                     raise StagingError(
                         "it was not begun, for another has failed", where=self._path.name

@@ -213,6 +213,12 @@ def test_what_stands_first_is_a_bucket_or_a_host(
     assert (found.kind, found.url, found.endpoint) == ("s3", f"s3://{bucket}", endpoint)
 
 
+@pytest.mark.parametrize("host", ["b.s3", "s3.eu-north-1", "my.b.s3.eu-north-1", "s3"])
+def test_an_address_of_aws_that_names_no_bucket(host: str) -> None:
+    with pytest.raises(StagingError, match="which bucket of AWS"):
+        server_of(f"s3://{host}.amazonaws.com/data/a", Stash())
+
+
 def test_one_pair_of_keys_is_for_one_server() -> None:
     with pytest.raises(StagingError, match="another server"):
         server_of("s3://h.org/data/a", Stash("s3", "s3://b"))
