@@ -15,8 +15,9 @@ from osgbatch.collecting.gather import GatherError, run_gather
 from osgbatch.collecting.table import write_results
 from osgbatch.delivering import Data
 from osgbatch.errors import OsgbatchError
-from osgbatch.following import NOT_SUBMITTED, RUNNER_DIED, Status, status
-from osgbatch.model import Round
+from osgbatch.following import Status, status
+from osgbatch.model import OPEN, Round
+from osgbatch.rounds import NOT_SUBMITTED, RUNNER_DIED
 from osgbatch.staged import Silent
 from osgbatch.staging.stage import Progress
 
@@ -41,7 +42,7 @@ def collect_batch(
     the results are in place all the same.
     """
     with folders.locked(batch.folder, wait=True):
-        now = status(batch)
+        now = status(batch, all_tasks=True)
         if now.stalled == NOT_SUBMITTED:
             raise OsgbatchError("this batch was never submitted", where=str(batch.folder))
         results = results_folder(batch.folder)
@@ -57,7 +58,7 @@ def collect_batch(
             folders.read_tasks_csv(batch),
             collected.states,
         )
-        now = replace(now, states=collected.states)
+        now = now.with_states(collected.states)
         failure = None
         script = str(batch.data["gather"])
         if script and gather:
@@ -99,10 +100,8 @@ def cancel_batch(batch: Batch) -> int:
     """
     with folders.locked(batch.folder, wait=True):
         before = status(batch)
-        open_tasks = sum(
-            s.state in ("waiting", "running", "held") or s.detail == RUNNER_DIED
-            for s in before.states
-        )
+        open_tasks = sum(before.counts.get(state, 0) for state in (*OPEN, "held"))
+        open_tasks += sum(state.detail == RUNNER_DIED for state in before.wrong)
         if not open_tasks:
             return 0
         acted = [_cancel_round(round_) for round_ in batch.rounds()]

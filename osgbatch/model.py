@@ -266,12 +266,13 @@ class Submitted:
     time: float
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class JobState:
     """The state of one job, as its event log tells it.
 
-    state: waiting, running, held, completed or removed; exit_code or signal when completed;
-    starts: how often it was started; times in seconds since 1970 (0: never).
+    state: waiting, transferring input, running, suspended, transferring output, held, completed or
+    removed; exit_code or signal when completed; starts: how often it was started; evictions: how
+    often a start came to no end; times in seconds since 1970 (0: never).
     """
 
     proc: int
@@ -282,6 +283,7 @@ class JobState:
     hold_code: int = 0
     hold_subcode: int = 0
     starts: int = 0
+    evictions: int = 0
     host: str = ""
     submitted: float = 0.0
     started: float = 0.0
@@ -289,12 +291,19 @@ class JobState:
     memory_mb: int = 0
 
 
-@dataclass(frozen=True)
+ACTIVE = ("transferring input", "running", "suspended", "transferring output")
+"""States of a job, and of its tasks, that is on an execution point."""
+OPEN = ("waiting", *ACTIVE)
+"""States that change by themselves."""
+
+
+@dataclass(slots=True)
 class TaskState:
     """The state of one task, from its job's events and its own record.
 
-    state: waiting, running, held, succeeded, failed, removed or unknown.
-    archive: the returned archive that tells, when there is one.
+    state: one of OPEN, or held, succeeded, failed, removed or unknown.
+    round: the number of the one that tells. archive: the returned archive that tells, when there is
+    one, and the attempt that it is of.
     """
 
     index: int
@@ -305,6 +314,8 @@ class TaskState:
     signal: int | None = None
     attempts: int = 0
     job: JobState | None = None
+    round: int = 0
     archive: Path | None = None
+    attempt: int | None = None
     record: Mapping[str, str] = field(default_factory=dict)
     job_record: Mapping[str, str] = field(default_factory=dict)

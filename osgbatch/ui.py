@@ -16,7 +16,10 @@ SMALL_STEP = 8 * 1024**2
 """Bytes that are moved too fast for a bar to be of use."""
 _SOURCE = re.compile(r"\s+\d* *\| ")
 _COMMAND = re.compile(r"`[^`]*`")
-ORDER = ("succeeded", "failed", "held", "removed", "unknown", "running", "waiting")
+ORDER = (
+    "succeeded", "failed", "held", "removed", "unknown", "transferring output", "running",
+    "suspended", "transferring input", "waiting",
+)  # fmt: skip
 
 
 def say(text: str) -> None:

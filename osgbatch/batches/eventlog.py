@@ -1,229 +1,330 @@
-"""Reads HTCondor's text event log: bytes to events, then events to the states of jobs."""
+"""Reads HTCondor's text event log: what is new in it, folded into the states of jobs.
+
+Written for logs of millions of events: one pass over bytes, one match for each event, and nothing
+kept but the state of each job. Formats: htcondor src/condor_utils/condor_event.cpp, as seen on
+23.9.6 and 25.14.1.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from osgbatch.model import JobState
 
-SUBMIT, EXECUTE, EVICTED, TERMINATED, IMAGE_SIZE, SHADOW_EXCEPTION = 0, 1, 4, 5, 6, 7
-ABORTED, HELD, RELEASED = 9, 12, 13
-RECONNECT_FAILED = 24
-CLUSTER_SUBMIT, CLUSTER_REMOVE = 35, 36
-
-
-class Event(NamedTuple):
-    """One event: its number, job, time (seconds since 1970), first line and further lines."""
-
-    kind: int
-    cluster: int
-    proc: int
-    time: float
-    text: str
-    body: str
-
-
-# MM/DD HH:MM:SS, or an ISO date with optional fraction and Z: DEFAULT_USERLOG_FORMAT_OPTIONS.
+# Dates MM/DD HH:MM:SS, or ISO with optional fraction and Z: DEFAULT_USERLOG_FORMAT_OPTIONS.
 _HEADER = re.compile(
-    r"(\d{3}) \((\d+)\.(-?\d+)\.\d+\) (\d\d/\d\d|\d{4}-\d\d-\d\d)[ T]"
-    r"(\d\d:\d\d:\d\d)(\.\d+)?(Z?) ?([^\n]*)\n?"
+    rb"\s*(\d{3}) \((\d+)\.(-?\d+)\.\d+\) (\d\d/\d\d|\d{4}-\d\d-\d\d)[ T]"
+    rb"(\d\d:\d\d):(\d\d)(\.\d+)?(Z?) ?([^\n]*)"
 )
+_BLOCK = 4 * 1024 * 1024
+_HEAD = 80
+"""Bytes by which a log is known again: its first event tells cluster and time. (Inodes are given
+out again, and the device of a network file system changes when it is mounted anew.)"""
+_END = b"\n...\n"
+_OVER = ("completed", "removed")
+
+Fold = Callable[[JobState, float, bytes, bytes], None]
+"""Takes into a job what an event tells: its time (s since 1970), first line and all its text."""
 
 
-def parse_events(text: str, year: int) -> Iterator[Event]:
-    """The complete events in a text; year: of dates that are written without one."""
-    blocks = text.split("\n...\n")
-    blocks.pop()  # what follows the last "..." is empty, or not complete
-    for block in blocks:
-        block = block.lstrip("\n")
-        match = _HEADER.match(block)
-        if match is None:
-            continue
-        kind, cluster, proc, date, clock, fraction, zulu, first = match.groups()
-        seconds = _time(date, clock, fraction, zulu, year)
-        if seconds is not None:
-            body = block[match.end() :]
-            yield Event(int(kind), int(cluster), int(proc), seconds, first, body)
+def _submitted(job: JobState, time: float, first: bytes, text: bytes) -> None:
+    job.submitted = time
 
 
-def _time(date: str, clock: str, fraction: str | None, zulu: str, year: int) -> float | None:
-    """Seconds since 1970; None for a date that there is not.
+_HOST = re.compile(rb"Job executing on host: <?([^>?\s]+)")
+
+
+def _executing(job: JobState, time: float, first: bytes, text: bytes) -> None:
+    slot = text.find(b"\tSlotName: ")
+    if slot >= 0:
+        host = _line(text, slot + 11)
+    else:
+        found = _HOST.match(first)
+        host = found[1].decode("utf-8", "replace") if found else ""
+    # The same event a second time is no second start.
+    if job.state != "running" or job.started != time or job.host != host:
+        job.starts += 1
+    job.state, job.started, job.host, job.reason = "running", time, host, ""
+
+
+def _evicted(job: JobState, time: float, first: bytes, text: bytes) -> None:
+    if job.state not in ("waiting", "held"):
+        job.evictions += 1
+    if job.state != "held":
+        job.state, job.reason = "waiting", _first_line(first, text)
+
+
+def _image_size(job: JobState, time: float, first: bytes, text: bytes) -> None:
+    usage = text.find(b"MemoryUsage of job")
+    words = text[text.rfind(b"\n", 0, usage) : usage].split() if usage >= 0 else ()
+    if words and words[0].isdigit():
+        job.memory_mb = max(job.memory_mb, int(words[0]))
+
+
+def _transfer(job: JobState, time: float, first: bytes, text: bytes) -> None:
+    if first.startswith(b"Started transferring "):
+        job.state = "transferring input" if first[21:22] == b"i" else "transferring output"
+
+
+def _suspended(job: JobState, time: float, first: bytes, text: bytes) -> None:
+    job.state = "suspended"
+
+
+def _resumed(job: JobState, time: float, first: bytes, text: bytes) -> None:
+    job.state = "running"
+
+
+_HOLD_CODE = re.compile(rb"Code (\d+) Subcode (-?\d+)")
+
+
+def _held(job: JobState, time: float, first: bytes, text: bytes) -> None:
+    codes = _HOLD_CODE.search(text)
+    job.state = "held"
+    job.reason = _hold_reason(text)
+    job.hold_code = int(codes[1]) if codes else 0
+    job.hold_subcode = int(codes[2]) if codes else 0
+
+
+def _released(job: JobState, time: float, first: bytes, text: bytes) -> None:
+    job.state, job.reason = "waiting", ""
+    job.hold_code = job.hold_subcode = 0
+
+
+_ENDED = re.compile(
+    rb"\((?:1\) Normal termination \(return value|0\) Abnormal termination \(signal)"
+    rb" (-?\d+)\)"
+)
+_MEMORY_ROW = re.compile(rb"Memory \(MB\)\s*:\s*(\d+)\s")
+
+
+def _terminated(job: JobState, time: float, first: bytes, text: bytes) -> None:
+    how = _ENDED.search(text)
+    if how is None:
+        return  # torn: what follows is another event's
+    number, killed = int(how[1]), how[0].startswith(b"(0")
+    job.exit_code, job.signal = (None, number) if killed else (number, None)
+    memory = _MEMORY_ROW.match(text, max(0, text.rfind(b"Memory (MB)")))
+    if memory:
+        job.memory_mb = max(job.memory_mb, int(memory[1]))
+    job.state, job.ended, job.reason = "completed", time, ""
+
+
+def _aborted(job: JobState, time: float, first: bytes, text: bytes) -> None:
+    job.state, job.reason, job.ended = "removed", _first_line(first, text), time
+
+
+def _line(text: bytes, start: int) -> str:
+    end = text.find(b"\n", start)
+    return text[start : end if end >= 0 else len(text)].decode("utf-8", "replace").strip()
+
+
+def _first_line(first: bytes, text: bytes) -> str:
+    body = text.partition(b"\n")[2].strip()
+    line = body.partition(b"\n")[0].strip() or first.strip()
+    return line.decode("utf-8", "replace")
+
+
+def _hold_reason(text: bytes) -> str:
+    lines = [line.strip() for line in text.split(b"\n")[1:]]
+    told = b" ".join(line for line in lines if line and not _HOLD_CODE.match(line))
+    return told.decode("utf-8", "replace")
+
+
+_FOLDS: dict[bytes, Fold] = {
+    b"000": _submitted,
+    b"001": _executing,
+    b"004": _evicted,
+    b"005": _terminated,
+    b"006": _image_size,
+    b"007": _evicted,  # shadow exception
+    b"009": _aborted,
+    b"010": _suspended,
+    b"011": _resumed,
+    b"012": _held,
+    b"013": _released,
+    b"024": _evicted,  # reconnect failed
+    b"040": _transfer,
+}
+_FINAL = (_terminated, _aborted, _image_size, _submitted)
+"""What may still be told of a job that is over."""
+_CLUSTER_SUBMIT, _CLUSTER_REMOVE = b"035", b"036"
+
+
+class Clock:
+    """Dates and minutes of events to seconds since 1970; year: of dates written without one.
 
     29 February without a year is of the last leap year, also when the log is read later.
     """
-    years = [year] if "-" in date else range(year, year - 8, -1)
-    for candidate in years:
-        day = date if "-" in date else f"{candidate}-{date.replace('/', '-')}"
-        try:
-            moment = datetime.fromisoformat(f"{day}T{clock}")
-        except ValueError:
-            continue
-        if zulu:
-            moment = moment.replace(tzinfo=timezone.utc)
-        return moment.timestamp() + float(fraction or 0)
+
+    def __init__(self, year: int) -> None:
+        self.year = year
+
+    def __call__(self, date: bytes, minute: bytes, zulu: bytes) -> float | None:
+        """None for a date that there is not."""
+        day = date.decode()
+        years = [self.year] if "-" in day else range(self.year, self.year - 8, -1)
+        for year in years:
+            whole = day if "-" in day else f"{year}-{day.replace('/', '-')}"
+            try:
+                moment = datetime.fromisoformat(f"{whole}T{minute.decode()}")
+            except ValueError:
+                continue
+            return (moment.replace(tzinfo=timezone.utc) if zulu else moment).timestamp()
+        return None
+
+
+_UNKNOWN = -1.0
+
+
+def _nothing(proc: int) -> JobState | None:
     return None
-
-
-_EXIT = re.compile(r"\(1\) Normal termination \(return value (-?\d+)\)")
-_SIGNAL = re.compile(r"\(0\) Abnormal termination \(signal (\d+)\)")
-_HOLD_CODE = re.compile(r"Code (\d+) Subcode (-?\d+)")
-_MEMORY = re.compile(r"(\d+)\s+-\s+MemoryUsage of job")
-_MEMORY_ROW = re.compile(r"Memory \(MB\)\s*:\s*(\d+)\s")
-_SLOT = re.compile(r"^\s*SlotName: (\S+)", re.M)
-_HOST = re.compile(r"Job executing on host: <?([^>?\s]+)")
-
-
-_OVER = ("completed", "removed")
-
-
-def _apply(job: JobState, event: Event) -> JobState:
-    kind = event.kind
-    if kind == SUBMIT:
-        return replace(job, submitted=event.time)
-    if kind == IMAGE_SIZE:
-        found = _MEMORY.search(event.body)
-        return replace(job, memory_mb=max(job.memory_mb, int(found[1]))) if found else job
-    if job.state in _OVER and kind not in (TERMINATED, ABORTED):
-        return job
-    if kind == EXECUTE:
-        host = _SLOT.search(event.body) or _HOST.search(event.text)
-        return replace(
-            job,
-            state="running",
-            starts=job.starts + 1,
-            started=event.time,
-            host=host[1] if host else "",
-            reason="",
-        )
-    if kind in (EVICTED, SHADOW_EXCEPTION, RECONNECT_FAILED):
-        return replace(job, state="waiting", reason=_first_line(event))
-    if kind == HELD:
-        codes = _HOLD_CODE.search(event.body)
-        return replace(
-            job,
-            state="held",
-            reason=_hold_reason(event.body),
-            hold_code=int(codes[1]) if codes else 0,
-            hold_subcode=int(codes[2]) if codes else 0,
-        )
-    if kind == RELEASED:
-        return replace(job, state="waiting", reason="", hold_code=0, hold_subcode=0)
-    if kind == TERMINATED:
-        exited, signalled = _EXIT.search(event.body), _SIGNAL.search(event.body)
-        if exited is None and signalled is None:
-            return job  # torn: what follows is another event's
-        memory = _MEMORY_ROW.search(event.body)
-        return replace(
-            job,
-            state="completed",
-            exit_code=int(exited[1]) if exited else None,
-            signal=int(signalled[1]) if signalled else None,
-            ended=event.time,
-            memory_mb=max(job.memory_mb, int(memory[1])) if memory else job.memory_mb,
-            reason="",
-        )
-    if kind == ABORTED:
-        return replace(job, state="removed", reason=_first_line(event), ended=event.time)
-    return job
-
-
-def _first_line(event: Event) -> str:
-    line = event.body.strip().split("\n")[0].strip()
-    return line or event.text.strip()
-
-
-def _hold_reason(body: str) -> str:
-    lines = [line.strip() for line in body.split("\n")]
-    return " ".join(line for line in lines if line and not _HOLD_CODE.match(line))
 
 
 class LogReader:
     """Reads a round's log and keeps what it tells; a later `read` reads only what is new.
 
-    cluster: which one, 0 until it is known; jobs: the states of its jobs by proc; removed: the
-    whole cluster has left the queue, so procs without an event will never come.
+    cluster: which one, 0 until it is known; jobs: the states of its jobs by proc, those that were
+    read; removed: the whole cluster has left the queue, so procs without an event will never come.
+    offset: how far it was read, in bytes; head: what the log began with then.
+    known: what is known of a job from earlier looks, None for nothing; asked once for each.
+    restarted: the log was replaced or cut short, so that events may have been lost.
     """
 
-    def __init__(self, path: Path, cluster: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        cluster: int = 0,
+        *,
+        known: Callable[[int], JobState | None] = _nothing,
+        offset: int = 0,
+        head: bytes = b"",
+    ) -> None:
         self.path = path
-        self.given = cluster
-        self._forget()
-
-    def _forget(self) -> None:
-        self.cluster = self.given
+        self.cluster = cluster
         self.jobs: dict[int, JobState] = {}
         self.removed = False
-        self._identity: tuple[int, int] | None = None
-        self._offset = 0
-        self._last: dict[int, Event] = {}
+        self.restarted = False
+        self.offset = offset
+        self.head = head
+        self._known = known
+        self._clock = Clock(datetime.now().year)
+        self._minutes: dict[tuple[bytes, bytes, bytes], float | None] = {}
 
     def read(self) -> bool:
         """Read on; says whether there was anything new. A log that is not there has no events.
 
-        A log that was replaced or cut short is read from its start. Raises OSError when it cannot
-        be read.
+        A log that was replaced or cut short is read from its start; what is known of its jobs
+        stays, since its events may be lost. Raises OSError when it cannot be read.
         """
         try:
             stream = self.path.open("rb")
         except FileNotFoundError:
+            self.restarted = self.restarted or self.offset > 0
             return False
         with stream:
-            status = os.fstat(stream.fileno())
-            identity = (status.st_dev, status.st_ino)
-            if identity != self._identity or status.st_size < self._offset:
-                self._forget()
-                self._identity = identity
-            news = False
-            while self._read_block(stream):
-                news = True
+            size = os.fstat(stream.fileno()).st_size
+            if size >= self.offset and stream.read(len(self.head)) == self.head:
+                return self._read_on(stream)
+            self.restarted, self.offset, self.head = True, 0, b""
+            before, known = self.jobs, self._known
+            self.jobs, self._known = {}, _nothing
+            try:
+                news = self._read_on(stream)
+            finally:
+                self._known = known
+            for proc, job in self.jobs.items():
+                earlier = before.get(proc) or known(proc)
+                if earlier:
+                    self.jobs[proc] = _joined(earlier, job)
+            self.jobs = {**before, **self.jobs}
+            return news
+
+    def _read_on(self, stream: BinaryIO) -> bool:
+        news = False
+        while self._read_block(stream):
+            news = True
         return news
 
     def _read_block(self, stream: BinaryIO) -> bool:
         """Take the complete events of the next megabytes, so that memory stays flat."""
-        stream.seek(self._offset)
+        stream.seek(self.offset)
         block = stream.read(_BLOCK)
-        size = _BLOCK
-        while (end := block.rfind(b"\n...")) < 0 or not (end := _line_end(block, end)):
-            more = stream.read(size)
+        while not (end := _last_end(block)):
+            more = stream.read(_BLOCK)
             if not more:
                 return False
             block += more
-        self._offset += end
-        text = block[:end].decode("utf-8", "replace").replace("\r\n", "\n")
-        self.take(parse_events(text, datetime.now().year))
+        if not self.offset:
+            self.head = block[: min(end, _HEAD)]
+        self.offset += end
+        block = block[:end]
+        if b"\r" in block:
+            block = block.replace(b"\r\n", b"\n")
+        self.take(block)
         return True
 
-    def take(self, events: Iterable[Event]) -> None:
-        """Fold events into the jobs' states. An event that is there twice in a row counts once."""
-        for event in events:
-            if not self.cluster and event.kind in (SUBMIT, CLUSTER_SUBMIT):
-                self.cluster = event.cluster
-            if event.cluster != self.cluster:
+    def take(self, block: bytes) -> None:
+        """Fold events into the jobs' states. What follows the last `...` is no event."""
+        events = block.split(_END)
+        events.pop()
+        jobs, minutes, match, folds = self.jobs, self._minutes, _HEADER.match, _FOLDS
+        wanted = b"%d" % self.cluster if self.cluster else b""
+        for text in events:
+            header = match(text)
+            if header is None:
                 continue
-            if event.proc < 0:
-                self.removed = self.removed or event.kind == CLUSTER_REMOVE
-            elif self._last.get(event.proc) != event:
-                self._last[event.proc] = event
-                job = self.jobs.get(event.proc) or JobState(event.proc)
-                self.jobs[event.proc] = _apply(job, event)
+            kind, cluster, number, date, minute, second, fraction, zulu, first = header.groups()
+            if cluster != wanted and not (wanted and int(cluster) == self.cluster):
+                if self.cluster or kind not in (b"000", _CLUSTER_SUBMIT):
+                    continue
+                self.cluster = int(cluster)
+                wanted = cluster
+            proc = int(number)
+            if proc < 0:
+                self.removed = self.removed or kind == _CLUSTER_REMOVE
+                continue
+            fold = folds.get(kind)
+            if fold is None:
+                continue
+            base = minutes.get((date, minute, zulu), _UNKNOWN)
+            if base == _UNKNOWN:
+                base = minutes[date, minute, zulu] = self._clock(date, minute, zulu)
+            if base is None:
+                continue
+            time = base + int(second)
+            if fraction:
+                time += float(fraction)
+            job = jobs.get(proc)
+            if job is None:
+                job = jobs[proc] = self._known(proc) or JobState(proc)
+            if job.state not in _OVER or fold in _FINAL:
+                fold(job, time, first, text)
 
 
-_BLOCK = 8 * 1024 * 1024
+def _joined(earlier: JobState, read: JobState) -> JobState:
+    """What is known of a job whose log was read anew, while events in it may be lost."""
+    silent = read.state == "waiting" and not read.starts and not read.evictions
+    if (earlier.state in _OVER and read.state not in _OVER) or (silent and earlier.starts):
+        return earlier
+    read.starts = max(read.starts, earlier.starts)
+    read.evictions = max(read.evictions, earlier.evictions)
+    read.memory_mb = max(read.memory_mb, earlier.memory_mb)
+    read.submitted = read.submitted or earlier.submitted
+    return read
 
 
-def _line_end(block: bytes, dots: int) -> int:
-    """Where the line of an event's end (`...`) at `dots` ends; 0 when it is not complete."""
-    for ending in (b"\n...\n", b"\n...\r\n"):
-        if block.startswith(ending, dots):
-            return dots + len(ending)
-    before = block.rfind(b"\n...", 0, dots)
-    return _line_end(block, before) if before >= 0 else 0
+def _last_end(block: bytes) -> int:
+    """Where the last complete event of a block ends; 0 when none is complete."""
+    end = block.rfind(_END)
+    other = block.rfind(b"\n...\r\n", end + 1)
+    if other >= 0:
+        return other + 6
+    return end + 5 if end >= 0 else 0
 
 
 def log_cluster(path: Path) -> int:

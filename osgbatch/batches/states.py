@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from osgbatch.model import JobState, TaskState
+from osgbatch.model import ACTIVE, JobState, TaskState
 from osgbatch.returned import Returned, whole
 
 SUCCEEDED, FAILED = "succeeded", "failed"
@@ -22,40 +22,39 @@ class Attempt:
     returned: Returned
 
 
-@dataclass(frozen=True)
-class RoundView:
-    """All that is known of a round: the tasks of each proc, the jobs' states, what came back.
+def supersedes(new: TaskState, old: TaskState | None) -> bool:
+    """Whether what a round tells of a task counts, given what is known of it.
 
-    submitted: False when no cluster is known; removed: the cluster has left the queue;
-    damaged: why an archive of a proc was not accepted.
+    A task's result is its first verified success; else its latest round tells.
     """
-
-    tasks: Sequence[Sequence[int]]
-    jobs: Mapping[int, JobState]
-    attempts: Sequence[Attempt]
-    submitted: bool = True
-    removed: bool = False
-    damaged: Mapping[int, str] | None = None
+    if old is None or new.round == old.round:
+        return True
+    if old.state == SUCCEEDED:
+        return False
+    return new.state == SUCCEEDED or new.round > old.round
 
 
-def task_states(count: int, rounds: Iterable[RoundView]) -> list[TaskState]:
-    """The state of every task: its first verified success, else what its latest round tells."""
-    states = [TaskState(index, "waiting") for index in range(count)]
-    for view in rounds:
-        records: dict[int, list[Attempt]] = {}
-        for attempt in sorted(view.attempts, key=lambda a: (a.proc, a.number)):
-            records.setdefault(attempt.proc, []).append(attempt)
-        for proc, indices in enumerate(view.tasks):
-            job = view.jobs.get(proc)
-            attempts = records.get(proc, [])
-            for index in indices:
-                if states[index].state != SUCCEEDED:
-                    states[index] = _task_state(index, view, proc, job, attempts)
-    return states
+def task_state(
+    index: int,
+    job: JobState | None,
+    attempts: Sequence[Attempt],
+    *,
+    round_: int = 1,
+    removed: bool = False,
+    damaged: str = "",
+) -> TaskState:
+    """The state of a task as one round tells it.
+
+    job: its job's, None when nothing is known of it; attempts: of this job, in order; removed: the
+    cluster has left the queue; damaged: why the job's latest archive was not accepted.
+    """
+    state = _task_state(index, job, attempts, removed, damaged)
+    state.round = round_
+    return state
 
 
 def _task_state(
-    index: int, view: RoundView, proc: int, job: JobState | None, attempts: Sequence[Attempt]
+    index: int, job: JobState | None, attempts: Sequence[Attempt], removed: bool, damaged: str
 ) -> TaskState:
     starts = max(job.starts if job else 0, len(attempts))
     for attempt in attempts:
@@ -65,13 +64,12 @@ def _task_state(
         if record and record.get("state") == SUCCEEDED and whole(record, "exit_code") == 0:
             return _from_record(SUCCEEDED, index, record, attempt, job, starts)
     if job is None:
-        if view.removed:
+        if removed:
             return TaskState(index, "removed", "removed before it was in the queue")
-        reason = "" if view.submitted else "not submitted"
-        return TaskState(index, "waiting", reason)
-    if job.state in ("waiting", "running", "held", "removed"):
+        return TaskState(index, "waiting")
+    if job.state != "completed":
         return TaskState(index, job.state, job.reason, attempts=starts, job=job)
-    return _ended(index, view, proc, job, attempts, starts)
+    return _ended(index, job, attempts, starts, damaged)
 
 
 def _uncertain(attempt: Attempt, job: JobState | None) -> bool:
@@ -82,16 +80,11 @@ def _uncertain(attempt: Attempt, job: JobState | None) -> bool:
     """
     if "data_sha256" not in attempt.returned.job or job is None:
         return False
-    return attempt.number >= job.starts - 1 and job.state in ("running", "held")
+    return attempt.number >= job.starts - 1 and job.state in (*ACTIVE, "held")
 
 
 def _ended(
-    index: int,
-    view: RoundView,
-    proc: int,
-    job: JobState,
-    attempts: Sequence[Attempt],
-    starts: int,
+    index: int, job: JobState, attempts: Sequence[Attempt], starts: int, damaged: str
 ) -> TaskState:
     """The state of a task that has not succeeded, and whose job has ended."""
     latest = attempts[-1] if attempts else None
@@ -109,7 +102,6 @@ def _ended(
     if job.exit_code == KILLED_INSIDE and not finished:
         detail = "the shim was killed by signal 9 in its container; what the task did is not known"
         return TaskState(index, FAILED, "shim-killed", detail, signal=9, attempts=starts, job=job)
-    damaged = (view.damaged or {}).get(proc, "")
     if latest is None or not last_came:
         detail = damaged or "the job ended, but its archive did not come back"
         return TaskState(
@@ -150,6 +142,7 @@ def _from_record(
         attempts=starts,
         job=job,
         archive=attempt.returned.path,
+        attempt=attempt.number,
         record=record,
         job_record=attempt.returned.job,
     )

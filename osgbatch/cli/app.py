@@ -286,29 +286,27 @@ def _check_pool(pool: str) -> None:
 def status(name: BatchName = None, as_json: Json = False) -> int:
     """Show how many tasks of a batch are in which state, and why those that failed did."""
     from osgbatch.cli.reports import status_data, status_text
-    from osgbatch.following import exit_code
+    from osgbatch.following import exit_code_so_far
     from osgbatch.following import status as read_status
 
-    now = read_status(_find(name))
+    now = read_status(_find(name), all_tasks=as_json)
     if as_json:
         ui.out_json(status_data(now))
     else:
         ui.out(status_text(now))
-    # Tasks that still wait or run have not failed: the exit code is of what has ended.
-    return exit_code([s for s in now.states if s.state not in ("waiting", "running")])
+    return exit_code_so_far(now)
 
 
 @app.command(short_help="Follow a batch until it has ended.")
 def watch(name: BatchName = None) -> int:
     """Follow a batch until nothing changes any more; one line whenever the counts change."""
     from osgbatch.cli.reports import endings_text
-    from osgbatch.following import exit_code
 
     now = _watch(_find(name))
     text = endings_text(now)
     if text:
         ui.out(text)
-    return exit_code(now.states)
+    return int(now.exit_code)
 
 
 def _watch(batch: Any) -> Any:
@@ -346,7 +344,7 @@ def logs(
         raise OsgbatchError(
             f'unknown stream "{stream}"', where="--stream", fix="Known are stdout, stderr and both."
         )
-    state = choose_task(read_status(_find(name)), task)
+    state = choose_task(read_status(_find(name), all_tasks=True), task)
     for which in ("stdout", "stderr") if stream == "both" else (stream,):
         if stream == "both":
             why = f": {explain(state)}" if explain(state) else ""
@@ -376,7 +374,6 @@ def collect(
 def _collect(batch: Any, *, as_json: bool, gather: bool, fetch: bool = False) -> int:
     from osgbatch.cli.reports import collect_text, status_data
     from osgbatch.finishing import collect_batch
-    from osgbatch.following import exit_code
 
     with ui.progress() as progress:
         now, collected, failure = collect_batch(
@@ -391,7 +388,7 @@ def _collect(batch: Any, *, as_json: bool, gather: bool, fetch: bool = False) ->
         ui.say(f"note: {note}")
     if failure is not None:
         raise failure
-    return exit_code(now.states)
+    return int(now.exit_code)
 
 
 @app.command(short_help="Remove the jobs of one batch.")

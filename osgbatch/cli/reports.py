@@ -52,7 +52,7 @@ def status_text(now: Status) -> str:
     lines = [
         f"{now.batch.name}  batch {now.batch.id}  {where}{cluster}",
         f"{now.batch.folder}",
-        f"{ui.number_of(len(now.states), 'task')}: {ui.counts(now.counts)}",
+        f"{ui.number_of(now.batch.tasks, 'task')}: {ui.counts(now.counts)}",
     ]
     endings = endings_text(now)
     if endings:
@@ -66,7 +66,7 @@ def status_text(now: Status) -> str:
 def watch_line(now: Status) -> str:
     """One line of `osgbatch watch`; of held jobs it gives the first reason at once."""
     line = f"{time.strftime('%H:%M:%S')}  {ui.counts(now.counts)}"
-    held = next((state for state in now.states if state.state == "held"), None)
+    held = next((state for state in now.wrong if state.state == "held"), None)
     if now.stalled and now.counts.get("waiting"):
         line += f"\n          {now.stalled}"
     return f"{line}\n          held: {explain(held)}" if held else line
@@ -74,7 +74,7 @@ def watch_line(now: Status) -> str:
 
 def endings_text(now: Status) -> str:
     """The tasks that failed, are held, removed or unknown, and why; empty when there are none."""
-    wrong = [s for s in now.states if s.state in ("failed", "held", "removed", "unknown")]
+    wrong = now.wrong
     if not wrong:
         return ""
     alike = _alike(wrong)
@@ -162,7 +162,7 @@ def hint(state: TaskState) -> str:
 def collect_text(now: Status, unpacked: int) -> str:
     """What `osgbatch collect` prints."""
     results = now.batch.folder / names.RESULTS
-    tasks = ui.number_of(len(now.states), "task")
+    tasks = ui.number_of(now.batch.tasks, "task")
     lines = [f"{tasks}: {ui.counts(now.counts)}; {unpacked:,} newly unpacked"]
     endings = endings_text(now)
     if endings:

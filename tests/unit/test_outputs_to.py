@@ -17,7 +17,7 @@ import stashes
 from shim_harness import Slot, only, read_record, sh
 
 from osgbatch.batches.folder import Batch
-from osgbatch.batches.states import Attempt, RoundView, task_states
+from osgbatch.batches.states import Attempt, task_state
 from osgbatch.cli.plans import plan_text
 from osgbatch.collecting.collect import Collected, collect
 from osgbatch.delivering import Data, delivery_of, fault_of
@@ -138,7 +138,7 @@ def test_a_light_archive_that_lacks_something_is_no_success(
     returned = read(changed(light, script))
     assert said in returned.problems[0]
     ended = JobState(0, "completed", exit_code=0, starts=1)
-    (state,) = task_states(1, [RoundView([[0]], {0: ended}, [Attempt(0, 0, returned)])])
+    state = task_state(0, ended, [Attempt(0, 0, returned)])
     assert (state.state, state.reason) == ("unknown", "damaged")
 
 
@@ -163,7 +163,7 @@ def test_a_success_counts_when_the_data_has_arrived(
 ) -> None:
     """HTCondor holds a job whose data it cannot bring, though the light archive may be here."""
     returned = read(shim_made(tmp_path, "echo x >outputs/a") / "osgbatch-out.tar.gz")
-    (state,) = task_states(1, [RoundView([[0]], {0: job}, [Attempt(0, 0, returned)])])
+    state = task_state(0, job, [Attempt(0, 0, returned)])
     assert state.state == expected
 
 

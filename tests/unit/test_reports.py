@@ -24,11 +24,11 @@ def status(tmp_path: Path) -> Callable[..., Status]:
     def made(tasks: int, *states: TaskState) -> Status:
         (tmp_path / "sweep.yaml").write_text(f"command: e\nsweep: {{n: {{range: {tasks}}}}}\n")
         batch = steps.render_sweep(tmp_path / "sweep.yaml", None, lambda text: None)
-        now = following.status(batch)
+        now = following.status(batch, all_tasks=True)
         every = list(now.states)
         for state in states:
             every[state.index] = state
-        return replace(now, states=every, backend="condor", cluster=7, stalled="")
+        return replace(now.with_states(every), backend="condor", cluster=7, stalled="")
 
     return made
 
@@ -95,7 +95,7 @@ def test_logs_of_a_running_task_are_an_error_and_nothing_else(
     now = status(2, TaskState(1, "running"))
     with pytest.raises(OsgbatchError, match=r"nothing has come back of task 1\n.*It is running"):
         choose_task(now, 1)
-    monkeypatch.setattr("osgbatch.following.status", lambda batch: now)
+    monkeypatch.setattr("osgbatch.following.status", lambda batch, **_: now)
     done = CliRunner().invoke(app, ["logs", "-t", "1", str(now.batch.folder)])
     assert isinstance(done.exception, OsgbatchError)
     assert done.output == ""

@@ -1,0 +1,320 @@
+"""`state.db`: what is known of a batch's jobs and tasks, so that a look reads only what is new.
+
+It is only a cache of logs and returned archives, and may be deleted at any time. Each look is one
+transaction, so that several osgbatch can follow one batch, and one that is killed leaves the state
+of the look before. SQLite without WAL, which network file systems do not have.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from osgbatch.model import JobState
+
+VERSION = 1
+_WAIT_S = 60.0
+"""How long a look waits for that of another osgbatch."""
+_JOB = (
+    "proc", "state", "exit_code", "signal", "reason", "hold_code", "hold_subcode", "starts",
+    "evictions", "host", "submitted", "started", "ended", "memory_mb",
+)  # fmt: skip
+_SCHEMA = f"""
+CREATE TABLE rounds (number INTEGER PRIMARY KEY, data TEXT NOT NULL);
+CREATE TABLE jobs (round, {", ".join(_JOB)}, PRIMARY KEY (round, proc)) WITHOUT ROWID;
+CREATE TABLE archives (
+    round, proc, attempt, name, size, mtime_ns, job, error, PRIMARY KEY (round, proc, attempt)
+) WITHOUT ROWID;
+CREATE TABLE records (
+    round, proc, attempt, task, record, problem, PRIMARY KEY (round, proc, attempt, task)
+) WITHOUT ROWID;
+CREATE TABLE tasks (
+    task INTEGER PRIMARY KEY, state, reason, detail, exit_code, signal, attempts,
+    round, proc, attempt, from_job
+);
+PRAGMA user_version = {VERSION};
+"""
+_TABLES = ("rounds", "jobs", "archives", "records", "tasks")
+
+
+@dataclass
+class RoundRow:
+    """How far a round was read.
+
+    cluster: 0 when not known; offset and head: of its event log (LogReader); removed: the cluster
+    has left the queue. folders: of returned archives, by name: time of change (ns) when they were
+    last listed. asked: when the schedd was last asked (s since 1970); lost: events may be missing,
+    so that it should be asked.
+    """
+
+    number: int
+    cluster: int = 0
+    offset: int = 0
+    head: str = ""
+    removed: bool = False
+    folders: dict[str, int] = field(default_factory=dict)
+    asked: float = 0.0
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class ArchiveRow:
+    """A returned archive that was read: its job's record, or why it is not accepted (error)."""
+
+    proc: int
+    attempt: int
+    name: str
+    size: int
+    mtime_ns: int
+    job: Mapping[str, str]
+    error: str = ""
+
+
+TaskRow = tuple[int, str, str, str, int | None, int | None, int, int, int | None, int | None, bool]
+"""The columns of `tasks`: index, state, reason, detail, exit_code, signal, attempts, round, proc,
+attempt (None when no archive tells), whether the job's record is meant and not the task's."""
+
+
+class Store:
+    """The database of one batch; in memory where its folder cannot be written.
+
+    problem: why it is in memory; empty when it is not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.problem = ""
+        self._memory: sqlite3.Connection | None = None
+        self._open: sqlite3.Connection | None = None
+
+    @contextmanager
+    def look(self) -> Iterator[Store]:
+        """One transaction: all that is written in it is kept, or nothing when it raises."""
+        database = self._connect()
+        self._open = database
+        try:
+            yield self
+            database.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                database.execute("ROLLBACK")
+            raise
+        finally:
+            self._open = None
+            if database is not self._memory:
+                database.close()
+
+    def use_memory(self, problem: str) -> None:
+        """Go on without the file, with what it holds."""
+        self.problem = problem
+        self._memory = sqlite3.connect(":memory:", isolation_level=None)
+        with suppress(sqlite3.Error):
+            there = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
+            try:
+                there.backup(self._memory)
+            finally:
+                there.close()
+        _prepare(self._memory)
+
+    def _connect(self) -> sqlite3.Connection:
+        """A connection in a transaction. Raises sqlite3.Error when the file cannot be written."""
+        if self._memory is not None:
+            self._memory.execute("BEGIN")
+            return self._memory
+        database = sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None)
+        try:
+            database.execute("PRAGMA synchronous = NORMAL")
+            database.execute("BEGIN IMMEDIATE")
+            if database.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                database.execute("ROLLBACK")
+                _prepare(database)
+                database.execute("BEGIN IMMEDIATE")
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        assert self._open is not None, "outside of a look"
+        return self._open
+
+    # -- rounds --------------------------------------------------------------------------------
+
+    def round(self, number: int) -> RoundRow:
+        """How far a round was read; a new one when it never was."""
+        found = self._db.execute("SELECT data FROM rounds WHERE number = ?", (number,)).fetchone()
+        if found is None:
+            return RoundRow(number)
+        return RoundRow(number, **json.loads(found[0]))
+
+    def put_round(self, row: RoundRow) -> None:
+        """Write it down."""
+        data = {key: value for key, value in vars(row).items() if key != "number"}
+        self._db.execute("REPLACE INTO rounds VALUES (?, ?)", (row.number, json.dumps(data)))
+
+    def forget_round(self, number: int) -> None:
+        """A round that is another than it was: nothing that was known of it holds."""
+        for table in _TABLES:
+            column = "number" if table == "rounds" else "round"
+            self._db.execute(f"DELETE FROM {table} WHERE {column} = ?", (number,))
+
+    # -- jobs ----------------------------------------------------------------------------------
+
+    def job(self, round_: int, proc: int) -> JobState | None:
+        """What is known of a job."""
+        found = self._db.execute(
+            f"SELECT {', '.join(_JOB)} FROM jobs WHERE round = ? AND proc = ?", (round_, proc)
+        ).fetchone()
+        return JobState(*found) if found else None
+
+    def jobs(self, round_: int) -> dict[int, JobState]:
+        """All jobs of a round of which anything is known."""
+        rows = self._db.execute(
+            f"SELECT {', '.join(_JOB)} FROM jobs WHERE round = ? ORDER BY proc", (round_,)
+        )
+        return {row[0]: JobState(*row) for row in rows}
+
+    def put_jobs(self, round_: int, jobs: Iterable[JobState]) -> None:
+        """Write down what is known of jobs."""
+        self._db.executemany(
+            f"REPLACE INTO jobs VALUES (?{', ?' * len(_JOB)})",
+            (
+                (
+                    round_, j.proc, j.state, j.exit_code, j.signal, j.reason, j.hold_code,
+                    j.hold_subcode, j.starts, j.evictions, j.host, j.submitted, j.started, j.ended,
+                    j.memory_mb,
+                )
+                for j in jobs
+            ),
+        )  # fmt: skip
+
+    # -- archives ------------------------------------------------------------------------------
+
+    def archives(self, round_: int) -> dict[str, tuple[int, int, bool]]:
+        """Size, time of change and whether it was accepted, of each archive by name."""
+        rows = self._db.execute(
+            "SELECT name, size, mtime_ns, error FROM archives WHERE round = ?", (round_,)
+        )
+        return {name: (size, mtime_ns, not error) for name, size, mtime_ns, error in rows}
+
+    def procs_with_archives(self, round_: int) -> set[int]:
+        """The jobs of a round of which an archive came back."""
+        rows = self._db.execute("SELECT DISTINCT proc FROM archives WHERE round = ?", (round_,))
+        return {proc for (proc,) in rows}
+
+    def archives_of(self, round_: int, proc: int) -> list[ArchiveRow]:
+        """The archives of a job, by attempt."""
+        rows = self._db.execute(
+            "SELECT proc, attempt, name, size, mtime_ns, job, error FROM archives"
+            " WHERE round = ? AND proc = ? ORDER BY attempt",
+            (round_, proc),
+        )
+        return [
+            ArchiveRow(proc, attempt, name, size, mtime_ns, json.loads(job), error)
+            for proc, attempt, name, size, mtime_ns, job, error in rows
+        ]
+
+    def refused(self, round_: int) -> list[str]:
+        """What is wrong with archives that are not accepted."""
+        rows = self._db.execute(
+            "SELECT error FROM archives WHERE round = ? AND error != '' ORDER BY proc, attempt",
+            (round_,),
+        )
+        return [error for (error,) in rows]
+
+    def records_of(
+        self, round_: int, proc: int, attempt: int
+    ) -> tuple[dict[int, dict[str, str]], dict[int, str]]:
+        """The records of an archive's tasks by index, and what is wrong with some of them."""
+        rows = self._db.execute(
+            "SELECT task, record, problem FROM records"
+            " WHERE round = ? AND proc = ? AND attempt = ?",
+            (round_, proc, attempt),
+        )
+        records, problems = {}, {}
+        for task, record, problem in rows:
+            if record:
+                records[task] = json.loads(record)
+            if problem:
+                problems[task] = problem
+        return records, problems
+
+    def put_archive(
+        self,
+        round_: int,
+        row: ArchiveRow,
+        records: Mapping[int, Mapping[str, str]],
+        problems: Mapping[int, str],
+    ) -> None:
+        """Write down what an archive holds."""
+        key = (round_, row.proc, row.attempt)
+        self._db.execute("DELETE FROM records WHERE round = ? AND proc = ? AND attempt = ?", key)
+        self._db.execute(
+            "REPLACE INTO archives VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*key, row.name, row.size, row.mtime_ns, json.dumps(dict(row.job)), row.error),
+        )
+        self._db.executemany(
+            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                (*key, task, json.dumps(dict(records[task])) if task in records else "",
+                 problems.get(task, ""))
+                for task in sorted({*records, *problems})
+            ),
+        )  # fmt: skip
+
+    def drop_archive(self, round_: int, name: str) -> None:
+        """An archive that is no longer there."""
+        self._db.execute("DELETE FROM archives WHERE round = ? AND name = ?", (round_, name))
+
+    # -- tasks ---------------------------------------------------------------------------------
+
+    def task(self, index: int) -> TaskRow | None:
+        """What is known of a task; None while it waits and nothing is."""
+        found = self._db.execute("SELECT * FROM tasks WHERE task = ?", (index,)).fetchone()
+        return tuple(found) if found else None
+
+    def has_tasks(self) -> bool:
+        """Whether anything is known of any task."""
+        return self._db.execute("SELECT 1 FROM tasks LIMIT 1").fetchone() is not None
+
+    def put_tasks(self, rows: Iterable[TaskRow]) -> None:
+        """Write down the states of tasks."""
+        self._db.executemany("REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def counts(self) -> dict[str, int]:
+        """How many tasks are in each state; those of which nothing is known are in none."""
+        return dict(self._db.execute("SELECT state, COUNT(*) FROM tasks GROUP BY state"))
+
+    def tasks(self, states: Iterable[str] | None = None) -> Iterator[TaskRow]:
+        """The tasks of which anything is known, by index; only those in some states."""
+        if states is None:
+            yield from self._db.execute("SELECT * FROM tasks ORDER BY task")
+            return
+        wanted = list(states)
+        marks = ", ".join("?" * len(wanted))
+        yield from self._db.execute(
+            f"SELECT * FROM tasks WHERE state IN ({marks}) ORDER BY task", wanted
+        )
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    """Make the tables anew, unless another has just made them."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        if database.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+            for (name,) in database.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table'"
+            ).fetchall():
+                database.execute(f'DROP TABLE "{name}"')
+            for statement in _SCHEMA.split(";"):
+                if statement.strip():
+                    database.execute(statement)
+        database.execute("COMMIT")
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise

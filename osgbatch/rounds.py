@@ -1,0 +1,316 @@
+"""Looks at one round: what is new in its event log and what came back, to the states of tasks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from osgbatch import local, names
+from osgbatch.batches import folder as folders
+from osgbatch.batches.eventlog import LogReader
+from osgbatch.batches.folder import Batch
+from osgbatch.batches.states import Attempt, supersedes, task_state
+from osgbatch.batches.store import ArchiveRow, RoundRow, Store, TaskRow
+from osgbatch.errors import BatchError, ResultError
+from osgbatch.model import JobState, Round, Submitted, TaskState
+from osgbatch.returned import Expected, Returned, read_records
+from osgbatch.task_ranges import parse_task_ranges
+
+RUNNER_DIED = "the local runner has died; `osgbatch cancel` ends the batch, then submit it again"
+CUT_SHORT = "its submission was cut short; `osgbatch submit` of its sweep continues it"
+NOT_SUBMITTED = "it was rendered, not submitted"
+
+
+class Required:
+    """The patterns of outputs that each task must have brought."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        data = batch.data
+        self.patterns = [tuple(o["parts"]) for o in data["outputs"] if not o["optional"]]
+        self.constant = [parts[0] for parts in self.patterns if len(parts) == 1]
+        self.rows: list[list[str]] | None = None
+
+    def __call__(self, index: int) -> Sequence[str]:
+        """The patterns of a task, filled in as its command was, wildcards of values escaped."""
+        if len(self.constant) == len(self.patterns):
+            return self.constant
+        if self.rows is None:
+            self.rows = list(folders.read_tasks_csv(self.batch))
+        values = {"index": str(index)}
+        columns = self.batch.data["columns"]
+        for name, text in zip(columns, self.rows[index], strict=True):
+            seen = names.task_path(text) if name in self.batch.data["file_columns"] else text
+            values[name] = names.escape_glob(seen)
+        return [
+            "".join(values[part] if i % 2 else part for i, part in enumerate(parts))
+            for parts in self.patterns
+        ]
+
+
+class RoundFollower:
+    """One round: its log, and its archives, each read once when it has come back whole.
+
+    cluster: 0 when none is known.
+    """
+
+    def __init__(self, batch: Batch, round_: Round, required: Required) -> None:
+        self.batch = batch
+        self.round = round_
+        self.required = required
+        self.cluster = 0
+        self._submitted: Submitted | None = None
+        self._tasks: list[str] | None = None
+
+    @property
+    def backend(self) -> str:
+        """Who runs it; empty when nobody was asked to."""
+        return self._submitted.backend if self._submitted else "condor" if self.cluster else ""
+
+    def stalled(self) -> str:
+        """Why nothing of this round will change by itself; empty when it may."""
+        noted = self._submitted = folders.read_submitted(self.round)
+        log = self.round.folder / names.EVENTS
+        cluster = (noted.cluster if noted else 0) or self.cluster or first_cluster(log)
+        if cluster and noted and noted.backend == "local":
+            return "" if local.alive(self.round, cluster) else RUNNER_DIED
+        if cluster:
+            return ""
+        return CUT_SHORT if noted else NOT_SUBMITTED
+
+    def look(self, store: Store) -> Iterator[str]:
+        """Take what is new into the store; gives what is to be told of it."""
+        number = self.round.number
+        row = store.round(number)
+        given = self._submitted.cluster if self._submitted else 0
+        if given and row.cluster and row.cluster != given:
+            store.forget_round(number)
+            row = RoundRow(number)
+        is_new = not row.offset
+        reader = LogReader(
+            self.round.folder / names.EVENTS,
+            given or row.cluster,
+            known=lambda proc: None if is_new else store.job(number, proc),
+            offset=row.offset,
+            head=bytes.fromhex(row.head),
+        )
+        try:
+            reader.read()
+        except OSError as error:
+            yield f"{reader.path}: {error.strerror or error}: what has happened since is not known"
+        self.cluster = row.cluster = reader.cluster
+        row.offset, row.head = reader.offset, reader.head.hex()
+        row.lost = row.lost or reader.restarted
+        affected = set(reader.jobs)
+        if reader.removed and not row.removed:
+            row.removed = True
+            affected.update(range(len(self._lines())))
+        store.put_jobs(number, reader.jobs.values())
+        if self.cluster:
+            affected |= self._read_archives(store, row)
+        if affected:
+            store.put_tasks(self._task_rows(store, row, reader.jobs, affected))
+        store.put_round(row)
+        yield from store.refused(number)
+
+    def tasks_of(self, proc: int) -> list[int]:
+        """The tasks of a job, in the order in which it runs them."""
+        return _task_list(self._lines()[proc], self.round)
+
+    def _lines(self) -> list[str]:
+        if self._tasks is None:
+            self._tasks = folders.round_tasks(self.round)
+        return self._tasks
+
+    def _task_rows(
+        self, store: Store, row: RoundRow, jobs: Mapping[int, JobState], procs: Iterable[int]
+    ) -> Iterator[TaskRow]:
+        """What this round tells of the tasks of some jobs, where it counts."""
+        number, lines = self.round.number, self._lines()
+        returned = store.procs_with_archives(number)
+        nothing_known = not store.has_tasks()
+        for proc in sorted(procs):
+            if proc >= len(lines):
+                continue
+            job = jobs.get(proc) or store.job(number, proc)
+            attempts, damaged = self._attempts(store, proc) if proc in returned else ([], "")
+            for index in _task_list(lines[proc], self.round):
+                state = task_state(
+                    index, job, attempts, round_=number, removed=row.removed, damaged=damaged
+                )
+                known = None if nothing_known else store.task(index)
+                if supersedes(state, _brief(known)):
+                    yield _row(state, proc)
+
+    def _attempts(self, store: Store, proc: int) -> tuple[list[Attempt], str]:
+        """The archives of a job that were accepted, and why the last of the others was not."""
+        found, damaged = [], ""
+        for archive in store.archives_of(self.round.number, proc):
+            if archive.error:
+                damaged = archive.error
+            else:
+                found.append(Attempt(proc, archive.attempt, self.returned(store, archive)))
+        return found, damaged
+
+    def returned(self, store: Store, row: ArchiveRow) -> Returned:
+        """What was read of an archive."""
+        path = names.return_folder(self.round.folder, row.proc) / row.name
+        records, problems = store.records_of(self.round.number, row.proc, row.attempt)
+        return Returned(path, row.job, records, problems)
+
+    # -- what came back ------------------------------------------------------------------------
+
+    def _read_archives(self, store: Store, row: RoundRow) -> set[int]:
+        """Read the archives that are new, or were not whole and have changed; their procs."""
+        affected = set()
+        known = None
+        for folder, changed_ns in _folders(self.round.folder / names.RETURNED):
+            # A folder that changed just now may change again within one tick of its clock.
+            if row.folders.get(folder.name) == changed_ns:
+                continue
+            row.folders[folder.name] = changed_ns if _is_past(changed_ns) else 0
+            known = store.archives(self.round.number) if known is None else known
+            for entry in _archives(folder):
+                parsed = names.parse_archive_name(entry.name)
+                if parsed is None or parsed[0] != self.cluster or parsed[1] >= len(self._lines()):
+                    continue
+                before = known.get(entry.name)
+                if before and before[2]:
+                    continue
+                status = entry.stat()
+                if before and before[:2] == (status.st_size, status.st_mtime_ns):
+                    continue
+                self._read(store, Path(entry.path), parsed[1], parsed[2], status)
+                affected.add(parsed[1])
+        return affected
+
+    def _read(
+        self, store: Store, path: Path, proc: int, attempt: int, status: os.stat_result
+    ) -> None:
+        expected = Expected(
+            batch=self.batch.id,
+            round=self.round.number,
+            cluster=self.cluster,
+            proc=proc,
+            tasks=self.tasks_of(proc),
+            required=self.required,
+            light=bool(self.batch.data.get("outputs_to")),
+        )
+        job: Mapping[str, str] = {}
+        records: Mapping[int, Mapping[str, str]] = {}
+        problems: Mapping[int, str] = {}
+        fault = ""
+        try:
+            returned = read_records(path, expected)
+            job, records, problems = returned.job, returned.tasks, returned.problems
+        except ResultError as error:
+            fault = f"{path.name}: {error.what}"
+        except OSError as error:
+            fault = f"{path.name}: {error.strerror or error}"
+        row = ArchiveRow(proc, attempt, path.name, status.st_size, status.st_mtime_ns, job, fault)
+        store.put_archive(self.round.number, row, records, problems)
+
+
+class TaskReader:
+    """Reads the states of tasks from the store, with their jobs' states and their records."""
+
+    def __init__(self, store: Store, rounds: Mapping[int, RoundFollower]) -> None:
+        self._store = store
+        self._rounds = rounds
+        self._archives: dict[tuple[int, int, int], Returned] = {}
+        self._jobs: dict[int, dict[int, JobState]] = {}
+
+    def read(self, states: Sequence[str] | None = None) -> Iterator[TaskState]:
+        """The tasks of which anything is known, by index; only those in some states."""
+        if states is None:  # at once, and not one by one
+            self._jobs = {number: self._store.jobs(number) for number in self._rounds}
+        for row in self._store.tasks(states):
+            yield self._state(row)
+
+    def _state(self, row: TaskRow) -> TaskState:
+        state = _brief(row)
+        assert state is not None
+        _, _, _, _, _, _, _, number, proc, attempt, from_job = row
+        if proc is None or number not in self._rounds:
+            return state
+        known = self._jobs.get(number)
+        state.job = known.get(proc) if known is not None else self._store.job(number, proc)
+        if attempt is not None:
+            returned = self._returned(number, proc, attempt)
+            if returned is not None:
+                state.archive, state.job_record = returned.path, returned.job
+                state.record = returned.job if from_job else returned.tasks.get(state.index, {})
+        return state
+
+    def _returned(self, number: int, proc: int, attempt: int) -> Returned | None:
+        key = (number, proc, attempt)
+        if key not in self._archives:
+            found = [a for a in self._store.archives_of(number, proc) if a.attempt == attempt]
+            if not found:
+                return None
+            self._archives = {key: self._rounds[number].returned(self._store, found[0])}
+        return self._archives[key]
+
+
+def _brief(row: TaskRow | None) -> TaskState | None:
+    """A task without its job and its records."""
+    if row is None:
+        return None
+    index, state, reason, detail, exit_code, signal, attempts, number, _, attempt, _ = row
+    return TaskState(
+        index, state, reason, detail, exit_code, signal, attempts, round=number, attempt=attempt
+    )
+
+
+def _row(state: TaskState, proc: int) -> TaskRow:
+    return (
+        state.index, state.state, state.reason, state.detail, state.exit_code, state.signal,
+        state.attempts, state.round, proc, state.attempt, state.record is state.job_record,
+    )  # fmt: skip
+
+
+_TICK_NS = 3_000_000_000
+"""A clock of a network file system may stand apart from ours by so much, and tick so slowly."""
+
+
+def _is_past(changed_ns: int) -> bool:
+    return changed_ns < time.time_ns() - _TICK_NS
+
+
+def _folders(returned: Path) -> Iterator[tuple[Path, int]]:
+    """The folders of returned archives, and when they changed (ns)."""
+    try:
+        entries = sorted(os.scandir(returned), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        if entry.name.isdigit() and entry.is_dir():
+            yield Path(entry.path), entry.stat().st_mtime_ns
+
+
+def _archives(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        found = [entry for entry in entries if entry.name.endswith(".tar.gz")]
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _task_list(text: str, round_: Round) -> list[int]:
+    try:
+        return [int(text)] if text.isdigit() else parse_task_ranges(text)
+    except ValueError as error:
+        raise BatchError(f"cannot read {names.ITEMS}: {error}", where=str(round_.folder)) from None
+
+
+def first_cluster(log: Path) -> int:
+    """The cluster of a log's first events; 0 when there is none yet."""
+    with suppress(OSError), log.open("rb") as stream:
+        reader = LogReader(log)
+        reader.take(stream.read(_FIRST))
+        return reader.cluster
+    return 0
+
+
+_FIRST = 4096
