@@ -30,7 +30,7 @@ class Status:
     """A batch, and how many of its tasks are in each state.
 
     counts: of each state that occurs; wrong: the tasks that failed, are held, removed or unknown,
-    by index; all_states: those of all tasks, when they were asked for. stalled: why nothing can
+    by index (not all of them where `status` was told so); all_states: those of all tasks, when they were asked for. stalled: why nothing can
     change any more without somebody acting; empty when it can.
     """
 
@@ -81,25 +81,28 @@ class Follower:
         self._rounds: dict[int, RoundFollower] = {}
         self._store = Store(batch.folder / names.STATE)
 
-    def status(self, *, all_tasks: bool = False) -> Status:
-        """The tasks as they are now. all_tasks: those that wait, run and succeeded, too."""
+    def status(self, *, all_tasks: bool = False, most_wrong: int = -1) -> Status:
+        """The tasks as they are now. all_tasks: those that wait, run and succeeded, too.
+
+        most_wrong: of those that went wrong no more are told one by one; -1 for all.
+        """
         for round_ in self.batch.rounds():
             if round_.number not in self._rounds:
                 self._rounds[round_.number] = RoundFollower(self.batch, round_, self._required)
         # Whether the runner lives is asked first: what it wrote before it ended is then seen.
         reasons = [follower.stalled() for follower in self._rounds.values()]
         try:
-            return self._look(reasons, all_tasks)
+            return self._look(reasons, all_tasks, most_wrong)
         except sqlite3.DatabaseError as error:
             if not isinstance(error, sqlite3.OperationalError):  # it is damaged: made anew
                 with suppress(OSError):
                     self._store.path.unlink()
                 with suppress(sqlite3.DatabaseError):
-                    return self._look(reasons, all_tasks)
+                    return self._look(reasons, all_tasks, most_wrong)
             self._store.use_memory(str(error))
-            return self._look(reasons, all_tasks)
+            return self._look(reasons, all_tasks, most_wrong)
 
-    def _look(self, reasons: Sequence[str], all_tasks: bool) -> Status:
+    def _look(self, reasons: Sequence[str], all_tasks: bool, most_wrong: int) -> Status:
         why = next((reason for reason in reversed(reasons) if reason), "")
         with self._store.look() as store:
             notes = [note for f in self._rounds.values() for note in f.look(store)]
@@ -113,7 +116,7 @@ class Follower:
                 for state in reader.read():
                     states[state.index] = state
             else:
-                states = list(reader.read(WRONG))
+                states = list(reader.read(WRONG, most_wrong))
             if why == RUNNER_DIED:
                 states = [_left_behind(s) for s in (states if all_tasks else reader.read())]
         latest = self._rounds[max(self._rounds)]

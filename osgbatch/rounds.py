@@ -223,11 +223,14 @@ class TaskReader:
         self._archives: dict[tuple[int, int, int], Returned] = {}
         self._jobs: dict[int, dict[int, JobState]] = {}
 
-    def read(self, states: Sequence[str] | None = None) -> Iterator[TaskState]:
-        """The tasks of which anything is known, by index; only those in some states."""
-        if states is None:  # at once, and not one by one
+    def read(self, states: Sequence[str] | None = None, most: int = -1) -> Iterator[TaskState]:
+        """The tasks of which anything is known, by index; only those in some states.
+
+        most: no more than these; -1 for all.
+        """
+        if most < 0:  # at once, and not one by one
             self._jobs = {number: self._store.jobs(number) for number in self._rounds}
-        for row in self._store.tasks(states):
+        for row in self._store.tasks(states, most):
             yield self._state(row)
 
     def _state(self, row: TaskRow) -> TaskState:

@@ -18,8 +18,7 @@ from osgbatch.model import JobState
 
 # Dates MM/DD HH:MM:SS, or ISO with optional fraction and Z: DEFAULT_USERLOG_FORMAT_OPTIONS.
 _HEADER = re.compile(
-    rb"\s*(\d{3}) \((\d+)\.(-?\d+)\.\d+\) (\d\d/\d\d|\d{4}-\d\d-\d\d)[ T]"
-    rb"(\d\d:\d\d):(\d\d)(\.\d+)?(Z?) ?([^\n]*)"
+    rb"\s*(\d{3}) \((\d+)\.(-?\d+)\.\d+\) (\d[\d/-]*[ T]\d\d:\d\d):(\d\d)(\.\d+)?(Z?) ?([^\n]*)"
 )
 _BLOCK = 4 * 1024 * 1024
 _HEAD = 80
@@ -164,21 +163,21 @@ class Clock:
     def __init__(self, year: int) -> None:
         self.year = year
 
-    def __call__(self, date: bytes, minute: bytes, zulu: bytes) -> float | None:
-        """None for a date that there is not."""
-        day = date.decode()
+    def __call__(self, minute: bytes) -> float | None:
+        """None for a date that there is not. minute: `2026-11-20 10:00`, `11/20 10:00`."""
+        text = minute.decode()
+        day, clock, zulu = text[:-6], text.rstrip("Z")[-5:], text.endswith("Z")
+        if zulu:
+            day = text[:-7]
         years = [self.year] if "-" in day else range(self.year, self.year - 8, -1)
         for year in years:
             whole = day if "-" in day else f"{year}-{day.replace('/', '-')}"
             try:
-                moment = datetime.fromisoformat(f"{whole}T{minute.decode()}")
+                moment = datetime.fromisoformat(f"{whole}T{clock}")
             except ValueError:
                 continue
             return (moment.replace(tzinfo=timezone.utc) if zulu else moment).timestamp()
         return None
-
-
-_UNKNOWN = -1.0
 
 
 def _nothing(proc: int) -> JobState | None:
@@ -213,7 +212,7 @@ class LogReader:
         self.head = head
         self._known = known
         self._clock = Clock(datetime.now().year)
-        self._minutes: dict[tuple[bytes, bytes, bytes], float | None] = {}
+        self._minutes: dict[bytes, float | None] = {}
 
     def read(self) -> bool:
         """Read on; says whether there was anything new. A log that is not there has no events.
@@ -278,7 +277,7 @@ class LogReader:
             header = match(text)
             if header is None:
                 continue
-            kind, cluster, number, date, minute, second, fraction, zulu, first = header.groups()
+            kind, cluster, number, minute, second, fraction, zulu, first = header.groups()
             if cluster != wanted and not (wanted and int(cluster) == self.cluster):
                 if self.cluster or kind not in (b"000", _CLUSTER_SUBMIT):
                     continue
@@ -291,9 +290,11 @@ class LogReader:
             fold = folds.get(kind)
             if fold is None:
                 continue
-            base = minutes.get((date, minute, zulu), _UNKNOWN)
-            if base == _UNKNOWN:
-                base = minutes[date, minute, zulu] = self._clock(date, minute, zulu)
+            if zulu:
+                minute += zulu
+            base = minutes.get(minute, -1.0)
+            if base == -1.0:
+                base = minutes[minute] = self._clock(minute)
             if base is None:
                 continue
             time = base + int(second)
@@ -302,7 +303,7 @@ class LogReader:
             job = jobs.get(proc)
             if job is None:
                 job = jobs[proc] = self._known(proc) or JobState(proc)
-            if job.state not in _OVER or fold in _FINAL:
+            if not job.ended or fold in _FINAL:
                 fold(job, time, first, text)
 
 

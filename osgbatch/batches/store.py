@@ -290,15 +290,15 @@ class Store:
         """How many tasks are in each state; those of which nothing is known are in none."""
         return dict(self._db.execute("SELECT state, COUNT(*) FROM tasks GROUP BY state"))
 
-    def tasks(self, states: Iterable[str] | None = None) -> Iterator[TaskRow]:
-        """The tasks of which anything is known, by index; only those in some states."""
-        if states is None:
-            yield from self._db.execute("SELECT * FROM tasks ORDER BY task")
-            return
-        wanted = list(states)
-        marks = ", ".join("?" * len(wanted))
+    def tasks(self, states: Iterable[str] | None = None, most: int = -1) -> Iterator[TaskRow]:
+        """The tasks of which anything is known, by index; only those in some states.
+
+        most: no more than these; -1 for all.
+        """
+        wanted = list(states or ())
+        chosen = f"WHERE state IN ({', '.join('?' * len(wanted))})" if wanted else ""
         yield from self._db.execute(
-            f"SELECT * FROM tasks WHERE state IN ({marks}) ORDER BY task", wanted
+            f"SELECT * FROM tasks {chosen} ORDER BY task LIMIT ?", [*wanted, most]
         )
 
 

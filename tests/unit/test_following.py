@@ -159,8 +159,8 @@ def test_a_second_hold_within_a_second_is_a_hold() -> None:
 
 def test_a_29_february_without_a_year_is_read_later_too() -> None:
     clock = Clock(2027)
-    assert clock(b"02/29", b"10:00", b"") == datetime(2024, 2, 29, 10).timestamp()
-    assert clock(b"02/31", b"10:00", b"") is None
+    assert clock(b"02/29 10:00") == datetime(2024, 2, 29, 10).timestamp()
+    assert clock(b"02/31 10:00") is None
 
 
 def test_a_torn_terminate_event_does_not_end_a_job() -> None:
