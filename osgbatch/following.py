@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from osgbatch import exits, names
+from osgbatch import condor, exits, names
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.store import Store
-from osgbatch.errors import OsgbatchError
+from osgbatch.batches.tasks import TaskReader
+from osgbatch.errors import CondorError, OsgbatchError
 from osgbatch.model import OPEN, TaskState
 from osgbatch.returned import copy_member
 from osgbatch.rounds import (
     RUNNER_DIED,
     Required,
     RoundFollower,
-    TaskReader,
 )
 
 
@@ -30,8 +30,9 @@ class Status:
     """A batch, and how many of its tasks are in each state.
 
     counts: of each state that occurs; wrong: the tasks that failed, are held, removed or unknown,
-    by index (not all of them where `status` was told so); all_states: those of all tasks, when they were asked for. stalled: why nothing can
-    change any more without somebody acting; empty when it can.
+    by index (not all of them where `status` was told so); all_states: those of all tasks, when
+    they were asked for. stalled: why nothing can change any more without somebody acting; empty
+    when it can.
     """
 
     batch: Batch
@@ -71,8 +72,8 @@ class Status:
 class Follower:
     """Reads a batch's logs and returned archives; a later look reads only what is new.
 
-    What is known is kept in `state.db`, where several osgbatch find it. Nothing is asked of the
-    schedd.
+    What is known is kept in `state.db`, where several osgbatch find it. The schedd is asked only
+    when events may be lost, or when there were none for long.
     """
 
     def __init__(self, batch: Batch) -> None:
@@ -104,26 +105,42 @@ class Follower:
 
     def _look(self, reasons: Sequence[str], all_tasks: bool, most_wrong: int) -> Status:
         why = next((reason for reason in reversed(reasons) if reason), "")
+        rounds = self._rounds.values()
         with self._store.look() as store:
-            notes = [note for f in self._rounds.values() for note in f.look(store)]
-            counts = dict(store.counts())
-            waiting = self.batch.tasks - sum(counts.values())
-            if waiting:
-                counts["waiting"] = counts.get("waiting", 0) + waiting
-            reader = TaskReader(store, self._rounds)
-            if all_tasks:
-                states = [TaskState(index, "waiting") for index in range(self.batch.tasks)]
-                for state in reader.read():
-                    states[state.index] = state
-            else:
-                states = list(reader.read(WRONG, most_wrong))
-            if why == RUNNER_DIED:
-                states = [_left_behind(s) for s in (states if all_tasks else reader.read())]
-        latest = self._rounds[max(self._rounds)]
-        if why == RUNNER_DIED:
+            notes = [note for follower in rounds for note in follower.look(store)]
+            asking = [follower for follower in rounds if follower.should_ask()]
+            if not asking or not condor.configured():
+                return self._told(store, why, notes, all_tasks, most_wrong)
+        # The store is not kept waiting for the schedd.
+        answers, faults = _asked(asking)
+        with self._store.look() as store:
+            notes = [note for follower in rounds for note in follower.look(store)]
+            for follower, answer in answers:
+                follower.take(store, answer)
+            return self._told(store, why, [*notes, *faults], all_tasks, most_wrong)
+
+    def _told(
+        self, store: Store, why: str, notes: Sequence[str], all_tasks: bool, most_wrong: int
+    ) -> Status:
+        """The status that the store tells."""
+        counts = dict(store.counts())
+        waiting = self.batch.tasks - sum(counts.values())
+        if waiting:
+            counts["waiting"] = counts.get("waiting", 0) + waiting
+        reader = TaskReader(store, {n: f.round for n, f in self._rounds.items()})
+        died = why == RUNNER_DIED
+        if all_tasks or died:
+            states = [TaskState(index, "waiting") for index in range(self.batch.tasks)]
+            for state in reader.read():
+                states[state.index] = state
+        else:
+            states = list(reader.read(WRONG, most_wrong))
+        if died:
+            states = [_left_behind(state) for state in states]
             left = sum(counts.pop(state, 0) for state in OPEN)
             if left:
                 counts["unknown"] = counts.get("unknown", 0) + left
+        latest = self._rounds[max(self._rounds)]
         return Status(
             batch=self.batch,
             counts=counts,
@@ -146,6 +163,21 @@ class Follower:
 
 WRONG = ("failed", "held", "removed", "unknown")
 """States of tasks that did not go as they should."""
+
+
+def _asked(
+    asking: Sequence[RoundFollower],
+) -> tuple[list[tuple[RoundFollower, condor.Queued]], list[str]]:
+    """What the schedd answers, and why it cannot be asked now."""
+    answers, faults = [], []
+    for follower in asking:
+        try:
+            answers.append((follower, follower.ask()))
+        except CondorError as error:
+            faults.append(
+                f"HTCondor cannot be asked now, so this is what the event log tells: {error.what}"
+            )
+    return answers, faults
 
 
 def _left_behind(state: TaskState) -> TaskState:

@@ -138,7 +138,7 @@ class Plan:
     job, without archives. sizes: bytes of each input, by source. stash: the one to use. placed:
     the inputs that go through it. listing: size and MD5 of the URLs that patterns stand for.
     buckets: a URL of each bucket or server of S3 that inputs or an image come from, and the place
-    that says so.
+    that says so. readers: the jobs of the whole sweep, where these are those of some tasks.
     """
 
     spec: Spec
@@ -159,6 +159,7 @@ class Plan:
     listing: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     buckets: tuple[tuple[str, Place], ...] = ()
     warnings: tuple[str, ...] = ()
+    readers: int = 0
 
     @property
     def job_s(self) -> int:
@@ -257,22 +258,25 @@ class Round:
 class Submitted:
     """What a backend said when it took a round.
 
-    cluster: 0 when the round was about to be given to it, and its answer is not known.
+    cluster: 0 when the round was about to be given to it, and its answer is not known. host: the
+    access point whose queue has the jobs; empty when it is not known.
     """
 
     backend: str
     cluster: int
     jobs: int
     time: float
+    host: str = ""
 
 
 @dataclass(slots=True)
 class JobState:
     """The state of one job, as its event log tells it.
 
-    state: waiting, transferring input, running, suspended, transferring output, held, completed or
-    removed; exit_code or signal when completed; starts: how often it was started; evictions: how
-    often a start came to no end; times in seconds since 1970 (0: never).
+    state: waiting, transferring input, running, suspended, transferring output, held, completed,
+    removed, or gone (HTCondor does not know it any more); exit_code or signal when completed;
+    starts: how often it was started; evictions: how often a start came to no end; times in seconds
+    since 1970 (0: never).
     """
 
     proc: int

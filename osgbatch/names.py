@@ -21,11 +21,15 @@ STATE = "state.db"
 """What is known of jobs and tasks; a cache that may be deleted."""
 LISTING = "listing.csv"
 """What the patterns with URLs stood for when the batch was made: url, size, md5."""
+TAGS = "tags.txt"
+"""The words by which people find a batch again, one per line."""
 RESULTS = "results"
 RESULTS_TABLE = "results.csv"
 LOCK = "lock"
 
 SUBMIT_FILE = "job.submit"
+ROUND = "round.json"
+"""Why a round was made, and which tasks it has."""
 ITEMS = "jobs.items"
 SHIM = "shim.sh"
 SUBMITTED = "submitted.json"
@@ -49,6 +53,11 @@ JOBS_PER_RETURN_FOLDER = 1000
 def round_folder(batch: Path, number: int) -> Path:
     """The folder of a round (1-based)."""
     return batch / ROUNDS / f"{number:03d}"
+
+
+def half_round_folder(batch: Path, number: int) -> Path:
+    """Where a later round is written; it has its own name once it is whole."""
+    return batch / ROUNDS / f".{number:03d}"
 
 
 def return_folder(round_path: Path, proc: int) -> Path:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from osgbatch import local, names
+from osgbatch import condor, local, names
 from osgbatch.batches import folder as folders
-from osgbatch.batches.eventlog import LogReader
+from osgbatch.batches.eventlog import LogReader, joined
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.states import Attempt, supersedes, task_state
 from osgbatch.batches.store import ArchiveRow, RoundRow, Store, TaskRow
+from osgbatch.batches.tasks import brief, returned_of, row_of
 from osgbatch.errors import BatchError, ResultError
-from osgbatch.model import JobState, Round, Submitted, TaskState
-from osgbatch.returned import Expected, Returned, read_records
+from osgbatch.model import JobState, Round, Submitted
+from osgbatch.returned import Expected, read_records
 from osgbatch.task_ranges import parse_task_ranges
 
 RUNNER_DIED = "the local runner has died; `osgbatch cancel` ends the batch, then submit it again"
 CUT_SHORT = "its submission was cut short; `osgbatch submit` of its sweep continues it"
 NOT_SUBMITTED = "it was rendered, not submitted"
+
+ASK_AGAIN_S = 60
+"""Seconds between two questions to the schedd about a round, at least."""
+SILENT_S = 600
+"""Seconds without an event after which the schedd is asked whether that is right."""
 
 
 class Required:
@@ -64,6 +71,9 @@ class RoundFollower:
         self.cluster = 0
         self._submitted: Submitted | None = None
         self._tasks: list[str] | None = None
+        self._fault = ""
+        self._should_ask = False
+        self._ended: set[int] = set()
 
     @property
     def backend(self) -> str:
@@ -89,7 +99,7 @@ class RoundFollower:
         if given and row.cluster and row.cluster != given:
             store.forget_round(number)
             row = RoundRow(number)
-        is_new = not row.offset
+        is_new = not store.has_jobs(number)
         reader = LogReader(
             self.round.folder / names.EVENTS,
             given or row.cluster,
@@ -97,10 +107,12 @@ class RoundFollower:
             offset=row.offset,
             head=bytes.fromhex(row.head),
         )
+        self._fault = ""
         try:
             reader.read()
         except OSError as error:
-            yield f"{reader.path}: {error.strerror or error}: what has happened since is not known"
+            self._fault = f"the event log cannot be read: {reader.path}: {error.strerror or error}"
+            yield self._fault
         self.cluster = row.cluster = reader.cluster
         row.offset, row.head = reader.offset, reader.head.hex()
         row.lost = row.lost or reader.restarted
@@ -114,7 +126,66 @@ class RoundFollower:
         if affected:
             store.put_tasks(self._task_rows(store, row, reader.jobs, affected))
         store.put_round(row)
+        self._should_ask = self._asking_helps(store, row)
         yield from store.refused(number)
+
+    # -- when the event log does not tell --------------------------------------------------------
+
+    def should_ask(self) -> bool:
+        """Whether the schedd knows what the log, at the last look, did not tell."""
+        return self._should_ask
+
+    def _asking_helps(self, store: Store, row: RoundRow) -> bool:
+        """Rarely: when events may be lost, or nothing was heard of jobs for long."""
+        noted = self._submitted
+        if not self.cluster or self.backend != "condor" or not noted:
+            return False
+        silent = time.time() - row.asked
+        if silent < ASK_AGAIN_S or (noted.host and noted.host != socket.gethostname()):
+            return False
+        log = self.round.folder / names.EVENTS
+        fault = bool(row.lost or self._fault or not log.exists())
+        if not fault:
+            with suppress(OSError):
+                silent = min(silent, time.time() - log.stat().st_mtime)
+            if silent < SILENT_S:
+                return False
+        if row.removed and not fault:
+            return False
+        self._ended = store.ended_jobs(self.round.number)
+        return len(self._ended) < len(self._lines())
+
+    def ask(self) -> condor.Queued:
+        """What the schedd and its history know. Raises CondorError when they cannot be asked."""
+        submitted = self._submitted.time if self._submitted else 0.0
+        return condor.ask_jobs(self.round, self.cluster, submitted, self._ended)
+
+    def take(self, store: Store, told: condor.Queued) -> None:
+        """Take what the schedd has told into the store."""
+        number = self.round.number
+        row = store.round(number)
+        row.asked, row.lost = time.time(), False
+        row.removed = row.removed or (told.next_proc is None and not told.queued)
+        changed: dict[int, JobState] = {}
+        missing = []
+        for proc in range(len(self._lines()) if told.next_proc is None else told.next_proc):
+            known = store.job(number, proc)
+            if known and known.ended:
+                continue
+            fact = told.jobs.get(proc)
+            if fact is None:
+                missing.append(proc)
+                # One that leaves the queue may not be in the history yet: asked twice.
+                if known and proc in row.missing:
+                    known.state, known.reason = "gone", ""
+                    changed[proc] = known
+            else:
+                changed[proc] = joined(known, fact) if known else fact
+        row.missing = missing
+        store.put_jobs(number, changed.values())
+        store.put_tasks(self._task_rows(store, row, changed, {*changed, *missing}))
+        store.put_round(row)
+        self._should_ask = False
 
     def tasks_of(self, proc: int) -> list[int]:
         """The tasks of a job, in the order in which it runs them."""
@@ -142,8 +213,8 @@ class RoundFollower:
                     index, job, attempts, round_=number, removed=row.removed, damaged=damaged
                 )
                 known = None if nothing_known else store.task(index)
-                if supersedes(state, _brief(known)):
-                    yield _row(state, proc)
+                if supersedes(state, brief(known)):
+                    yield row_of(state, proc)
 
     def _attempts(self, store: Store, proc: int) -> tuple[list[Attempt], str]:
         """The archives of a job that were accepted, and why the last of the others was not."""
@@ -152,14 +223,10 @@ class RoundFollower:
             if archive.error:
                 damaged = archive.error
             else:
-                found.append(Attempt(proc, archive.attempt, self.returned(store, archive)))
+                found.append(
+                    Attempt(proc, archive.attempt, returned_of(store, self.round, archive))
+                )
         return found, damaged
-
-    def returned(self, store: Store, row: ArchiveRow) -> Returned:
-        """What was read of an archive."""
-        path = names.return_folder(self.round.folder, row.proc) / row.name
-        records, problems = store.records_of(self.round.number, row.proc, row.attempt)
-        return Returned(path, row.job, records, problems)
 
     # -- what came back ------------------------------------------------------------------------
 
@@ -212,67 +279,6 @@ class RoundFollower:
             fault = f"{path.name}: {error.strerror or error}"
         row = ArchiveRow(proc, attempt, path.name, status.st_size, status.st_mtime_ns, job, fault)
         store.put_archive(self.round.number, row, records, problems)
-
-
-class TaskReader:
-    """Reads the states of tasks from the store, with their jobs' states and their records."""
-
-    def __init__(self, store: Store, rounds: Mapping[int, RoundFollower]) -> None:
-        self._store = store
-        self._rounds = rounds
-        self._archives: dict[tuple[int, int, int], Returned] = {}
-        self._jobs: dict[int, dict[int, JobState]] = {}
-
-    def read(self, states: Sequence[str] | None = None, most: int = -1) -> Iterator[TaskState]:
-        """The tasks of which anything is known, by index; only those in some states.
-
-        most: no more than these; -1 for all.
-        """
-        if most < 0:  # at once, and not one by one
-            self._jobs = {number: self._store.jobs(number) for number in self._rounds}
-        for row in self._store.tasks(states, most):
-            yield self._state(row)
-
-    def _state(self, row: TaskRow) -> TaskState:
-        state = _brief(row)
-        assert state is not None
-        _, _, _, _, _, _, _, number, proc, attempt, from_job = row
-        if proc is None or number not in self._rounds:
-            return state
-        known = self._jobs.get(number)
-        state.job = known.get(proc) if known is not None else self._store.job(number, proc)
-        if attempt is not None:
-            returned = self._returned(number, proc, attempt)
-            if returned is not None:
-                state.archive, state.job_record = returned.path, returned.job
-                state.record = returned.job if from_job else returned.tasks.get(state.index, {})
-        return state
-
-    def _returned(self, number: int, proc: int, attempt: int) -> Returned | None:
-        key = (number, proc, attempt)
-        if key not in self._archives:
-            found = [a for a in self._store.archives_of(number, proc) if a.attempt == attempt]
-            if not found:
-                return None
-            self._archives = {key: self._rounds[number].returned(self._store, found[0])}
-        return self._archives[key]
-
-
-def _brief(row: TaskRow | None) -> TaskState | None:
-    """A task without its job and its records."""
-    if row is None:
-        return None
-    index, state, reason, detail, exit_code, signal, attempts, number, _, attempt, _ = row
-    return TaskState(
-        index, state, reason, detail, exit_code, signal, attempts, round=number, attempt=attempt
-    )
-
-
-def _row(state: TaskState, proc: int) -> TaskRow:
-    return (
-        state.index, state.state, state.reason, state.detail, state.exit_code, state.signal,
-        state.attempts, state.round, proc, state.attempt, state.record is state.job_record,
-    )  # fmt: skip
 
 
 _TICK_NS = 3_000_000_000

@@ -239,7 +239,7 @@ class LogReader:
             for proc, job in self.jobs.items():
                 earlier = before.get(proc) or known(proc)
                 if earlier:
-                    self.jobs[proc] = _joined(earlier, job)
+                    self.jobs[proc] = joined(earlier, job)
             self.jobs = {**before, **self.jobs}
             return news
 
@@ -307,8 +307,8 @@ class LogReader:
                 fold(job, time, first, text)
 
 
-def _joined(earlier: JobState, read: JobState) -> JobState:
-    """What is known of a job whose log was read anew, while events in it may be lost."""
+def joined(earlier: JobState, read: JobState) -> JobState:
+    """What is known of a job of which events may be lost. read: what is told of it now."""
     silent = read.state == "waiting" and not read.starts and not read.evictions
     if (earlier.state in _OVER and read.state not in _OVER) or (silent and earlier.starts):
         return earlier

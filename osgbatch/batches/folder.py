@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import csv
 import fcntl
-import hashlib
 import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from osgbatch import names
+from osgbatch.batches.notes import CANARY
+from osgbatch.batches.notes import RoundNote as RoundNote
+from osgbatch.batches.notes import read_note as read_note
+from osgbatch.batches.notes import read_submitted as read_submitted
+from osgbatch.batches.notes import round_tasks as round_tasks
+from osgbatch.batches.notes import write_note as write_note
+from osgbatch.batches.notes import write_submitted as write_submitted
+from osgbatch.batches.writing import write_bytes as write_bytes
+from osgbatch.batches.writing import write_json as write_json
+from osgbatch.batches.writing import write_stream as write_stream
 from osgbatch.errors import BatchError, BusyError
-from osgbatch.model import Delivery, Payload, Plan, Resolved, Retries, Round, Submitted, Table
+from osgbatch.model import Delivery, Payload, Plan, Resolved, Retries, Round, Table
 
 
 @dataclass(frozen=True)
@@ -44,20 +53,38 @@ class Batch:
         return int(self.data["tasks"])
 
     def rounds(self) -> list[Round]:
-        """Its rounds, in order."""
+        """Its rounds, in order; one that is still being written is none."""
         parent = self.folder / names.ROUNDS
         numbers = sorted(int(p.name) for p in parent.iterdir() if p.name.isdigit())
-        return [
-            Round(
-                folder=names.round_folder(self.folder, number),
-                batch_id=self.id,
-                batch_name=self.name,
-                number=number,
-                jobs=int(self.data["jobs"]),
-                initialdir=Path(self.data["initialdir"]),
-            )
-            for number in numbers
-        ]
+        return [self.round(number) for number in numbers]
+
+    def round(self, number: int) -> Round:
+        """A round by its number."""
+        folder = names.round_folder(self.folder, number)
+        note = read_note(folder)
+        return Round(
+            folder=folder,
+            batch_id=self.id,
+            batch_name=self.name,
+            number=number,
+            jobs=note.jobs if note else int(self.data["jobs"]),
+            initialdir=Path(self.round_data(number)["initialdir"]),
+        )
+
+    def round_data(self, number: int) -> Mapping[str, Any]:
+        """What `resolved.json` says of a round: a later one has its own."""
+        if number == 1:
+            return self.data
+        path = names.round_folder(self.folder, number) / names.RESOLVED
+        return _read_data(path, self.folder) if path.is_file() else self.data
+
+    def unsubmitted(self) -> list[int]:
+        """The tasks that no round has: those that wait for a canary."""
+        notes = [read_note(round_.folder) for round_ in self.rounds()]
+        if not any(note and note.why == CANARY for note in notes):
+            return []
+        given = {index for note in notes if note for index in note.indices()}
+        return [index for index in range(self.tasks) if index not in given]
 
 
 def new_id() -> str:
@@ -126,6 +153,7 @@ def resolved_data(
         "name": plan.spec.name,
         "folder": str(folder),
         "spec_folder": str(plan.spec.folder),
+        "spec": str(plan.spec.path),
         "initialdir": str(plan.initialdir),
         "tasks": len(plan.table),
         "jobs": len(plan.jobs),
@@ -169,50 +197,6 @@ def _payload_data(item: Payload, plan: Plan, folder: Path) -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never a part."""
-    write_bytes(path, (json.dumps(data, indent=1, sort_keys=False) + "\n").encode())
-
-
-def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file under another name, flush it to the disk, rename it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
-        temporary.rename(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        _name(path, error)
-        raise
-
-
-def _name(path: Path, error: BaseException) -> None:
-    """A full disk says in the error which file did not fit."""
-    if isinstance(error, OSError) and error.errno and error.filename is None:
-        error.filename = str(path)
-
-
-def write_stream(path: Path, parts: Iterable[bytes]) -> tuple[str, int]:
-    """Write what comes in parts, and flush it to the disk. Returns its SHA-256 and its size."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("wb") as stream:
-            for part in parts:
-                digest.update(part)
-                stream.write(part)
-            stream.flush()
-            os.fsync(stream.fileno())
-            return digest.hexdigest(), stream.tell()
-    except OSError as error:
-        _name(path, error)
-        raise
-
-
 def tasks_csv(table: Table) -> Iterator[bytes]:
     """The copy of the table for people: index and every column as it was written.
 
@@ -245,13 +229,17 @@ def read_tasks_csv(batch: Batch) -> Iterator[list[str]]:
 
 def load(folder: Path) -> Batch:
     """Read a batch folder. Raises BatchError when it is none, or cannot be read."""
-    path = folder / names.RESOLVED
+    return Batch(folder, _read_data(folder / names.RESOLVED, folder))
+
+
+def _read_data(path: Path, folder: Path) -> Any:
+    """What a `resolved.json` holds. Raises BatchError."""
     try:
         data = json.loads(path.read_text())
         if data["version"] != 1:
             raise BatchError("made by another version of osgbatch", where=str(folder))
         _check_data(data)
-        return Batch(folder, data)
+        return data
     except FileNotFoundError:
         raise BatchError(
             "this is no batch folder", where=str(folder), fix="`osgbatch status` lists none here."
@@ -284,50 +272,44 @@ def _check_data(data: Any) -> None:
         raise ValueError("no tasks")
 
 
-def write_submitted(round_: Round, submitted: Submitted) -> None:
-    """Write down what the backend said."""
-    write_json(round_.folder / names.SUBMITTED, asdict(submitted))
-
-
-def read_submitted(round_: Round) -> Submitted | None:
-    """What the backend said when it took the round; None when it was not asked.
-
-    A cluster of 0 says that it was asked, and what came of it was not written down.
-    """
-    try:
-        return Submitted(**json.loads((round_.folder / names.SUBMITTED).read_text()))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError) as error:
-        raise BatchError(
-            f"cannot read {names.SUBMITTED}: {error}", where=str(round_.folder)
-        ) from None
-
-
-def round_tasks(round_: Round) -> list[str]:
-    """The first field of every line of the item file: which tasks each proc runs."""
-    path = round_.folder / names.ITEMS
-    try:
-        with path.open(encoding="utf-8") as stream:
-            return [line.split(" ", 1)[0].rstrip("\n") for line in stream]
-    except OSError as error:
-        raise BatchError(f"cannot read {names.ITEMS}: {error}", where=str(round_.folder)) from None
-
-
-def interrupted(parent: Path, spec: bytes) -> Batch | None:
-    """The newest batch of a spec in a `batches/` folder, if its submission was cut short."""
+def newest_of(parent: Path, spec: bytes, besides: Path | None = None) -> Batch | None:
+    """The newest batch of a spec in a `batches/` folder. besides: a folder that does not count."""
     folders = sorted(
-        (p for p in parent.glob("*") if (p / names.RESOLVED).is_file()),
+        (p for p in parent.glob("*") if (p / names.RESOLVED).is_file() and p != besides),
         key=lambda p: (p / names.RESOLVED).stat().st_mtime_ns,
         reverse=True,
     )
     for folder in folders:
-        if _read_or_none(folder / names.SPEC) != spec:
-            continue
-        batch = load(folder)
-        noted = read_submitted(batch.rounds()[-1])
-        return batch if noted is not None and not noted.cluster else None
+        if _read_or_none(folder / names.SPEC) == spec:
+            return load(folder)
     return None
+
+
+def interrupted(batch: Batch) -> bool:
+    """Whether the submission of a batch's first round was cut short."""
+    rounds = batch.rounds()
+    noted = read_submitted(rounds[0])
+    return len(rounds) == 1 and noted is not None and not noted.cluster
+
+
+def same_content(one: Batch, other: Batch) -> bool:
+    """Whether two batches are of one table and run the same files and programs in one environment.
+
+    How tasks are put into jobs does not matter.
+    """
+    table = _read_or_none(one.folder / names.TASKS)
+    if table is None or table != _read_or_none(other.folder / names.TASKS):
+        return False
+    return payload_sums(one.data) == payload_sums(other.data)
+
+
+def payload_sums(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Kind and checksum of the archives that tasks see, whichever tasks a round has."""
+    return sorted(
+        (str(item["kind"]), str(item["sha256"]))
+        for item in data["payload"]
+        if item["kind"] not in ("rows", "inputs")
+    )
 
 
 def same_work(one: Batch, other: Batch) -> bool:

@@ -1,16 +1,39 @@
-"""Finds batches: by folder, by name, by the start of their id, or the newest."""
+"""Finds batches: by folder, by tag, by name, by the start of their id, or the newest.
+
+The registry is a file of lines, each appended: where a batch is, or that it was removed. A later
+line about a batch wins, so that one that was moved is entered again where it was found.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from osgbatch import names
 from osgbatch.batches.folder import Batch, load
+from osgbatch.batches.tags import read_tags
 from osgbatch.errors import BatchError
 from osgbatch.places import state_folder
+
+SHORTEST_ID = 3
+"""So many characters of an id name a batch."""
+
+
+@dataclass
+class Entry:
+    """What the registry knows of a batch.
+
+    folders: where it was found, the latest first; none once it was removed. archive: the file that
+    it was put into before it was removed; empty when there is none. last: the last folder of all.
+    """
+
+    id: str
+    folders: list[Path] = field(default_factory=list)
+    archive: str = ""
+    last: Path = Path()
 
 
 def registry_path() -> Path:
@@ -23,78 +46,192 @@ def register(batch_id: str, folder: Path) -> None:
 
     A registry that cannot be written costs only the finding by name, so it is no error.
     """
-    line = json.dumps({"id": batch_id, "folder": str(folder)}) + "\n"
-    try:
+    _append({"id": batch_id, "folder": str(folder)})
+
+
+def unregister(batch_id: str, archive: Path | None = None) -> None:
+    """Enter that a batch was removed. archive: the file that it was put into."""
+    _append({"id": batch_id, "removed": True, "archive": str(archive or "")})
+
+
+def _append(line: object) -> None:
+    with suppress(OSError):
         path = registry_path()
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as stream:
-            stream.write(line)
-    except OSError:
-        return
+            stream.write(json.dumps(line) + "\n")
+
+
+def entries() -> list[Entry]:
+    """What the registry knows of each batch, the newest batch first.
+
+    Lines that cannot be read are passed over. Raises OSError when there is a registry and it cannot
+    be read at all.
+    """
+    found: dict[str, Entry] = {}
+    try:
+        lines = registry_path().read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    for line in lines:
+        try:
+            data = json.loads(line)
+            batch_id = str(data["id"])
+            folder = None if data.get("removed") else Path(data["folder"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+        entry = found.setdefault(batch_id, Entry(batch_id))
+        if folder is None:
+            entry.folders, entry.archive = [], str(data.get("archive") or "")
+        else:
+            entry.folders = [folder, *(f for f in entry.folders if f != folder)]
+            entry.last = folder
+    return list(reversed(found.values()))
 
 
 def registered() -> Iterator[Path]:
-    """The folders of the registry, newest first; what cannot be read is passed over."""
+    """The folders of the registry, newest batch first; what cannot be read is passed over."""
     with suppress(OSError):
         yield from registered_surely()
 
 
 def registered_surely() -> Iterator[Path]:
     """The same; raises OSError when there is a registry and it cannot be read at all."""
+    for entry in entries():
+        yield from entry.folders
+
+
+def lost() -> list[Entry]:
+    """The batches that are in none of the folders where they were, and were not removed by us."""
+    with suppress(OSError):
+        return [e for e in entries() if e.folders and not any(map(_is_batch, e.folders))]
+    return []
+
+
+def _is_batch(folder: Path) -> bool:
+    return (folder / names.RESOLVED).is_file()
+
+
+def batches_here(here: Path) -> list[Path]:
+    """The batch folders under a folder, newest first.
+
+    Those in its `batches/`, itself when it is one, and what the registry knows below it.
+    """
+    found = [p.parent for p in (here / names.BATCHES).glob(f"*/{names.RESOLVED}")]
+    if _is_batch(here):
+        found.append(here)
+    tops = {here, here.resolve()}
+    known = (p for p in registered() if any(top in p.parents for top in tops) and _is_batch(p))
+    return sorted(_unique([*found, *known]), key=_made, reverse=True)
+
+
+def batches_everywhere() -> list[Path]:
+    """The batch folders that the registry knows, newest batch first, each batch once."""
+    places: list[Path] = []
+    with suppress(OSError):
+        places = [p for e in entries() for p in list(filter(_is_batch, e.folders))[:1]]
+    return _unique(places)
+
+
+def _made(folder: Path) -> int:
     try:
-        lines = registry_path().read_text(errors="replace").splitlines()
-    except FileNotFoundError:
-        return
-    for line in reversed(lines):
-        try:
-            yield Path(json.loads(line)["folder"])
-        except (ValueError, KeyError, TypeError):
-            continue
-
-
-def _below(folder: Path) -> list[Path]:
-    """The batch folders under a folder's `batches/`, newest first."""
-    found = [p.parent for p in (folder / names.BATCHES).glob(f"*/{names.RESOLVED}")]
-    if (folder / names.RESOLVED).is_file():
-        found.append(folder)
-    return sorted(found, key=lambda p: (p / names.RESOLVED).stat().st_mtime_ns, reverse=True)
+        return (folder / names.RESOLVED).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def find(what: str | None, here: Path) -> Batch:
-    """The batch that `what` names: a folder, a folder's name, a spec's name, the start of an id.
+    """The batch that `what` names: a folder, a folder's name, a tag, a spec's name, an id's start.
 
-    None is the newest under the current folder, else the newest of all. A name that several
-    batches have is the newest of them; an id's start that several have is an error.
+    None is the newest under the current folder, else the newest of all. A name or tag that several
+    batches have is the newest of them; an id's start that several have is an error. A batch that
+    was moved is entered in the registry where it was found.
     """
     if what is None:
-        candidates = _below(here) or [p for p in registered() if (p / names.RESOLVED).is_file()]
+        candidates = batches_here(here) or batches_everywhere()
         if not candidates:
             raise BatchError(
                 "there is no batch here",
                 where=str(here),
                 fix="`osgbatch submit sweep.yaml` makes one.",
             )
-        return load(candidates[0])
+        return _noted(load(candidates[0]))
     path = here / what
-    if (path / names.RESOLVED).is_file():
-        return load(path.absolute())
-    batches = list(_readable(_unique([*_below(here), *registered()])))
+    if what and _is_batch(path):
+        return _noted(load(path.absolute()))
+    folders = _unique([*batches_here(here), *batches_everywhere()])
+    for folder in folders:
+        if what == folder.name:
+            return _noted(load(folder))
+    batches = list(_readable(folders))
     for batch in batches:
-        if what in (batch.folder.name, batch.name):
-            return batch
-    if len(what) >= 3:
+        if what in read_tags(batch):
+            return _noted(batch)
+    for batch in batches:
+        if what == batch.name:
+            return _noted(batch)
+    if len(what) >= SHORTEST_ID:
         matching = [batch for batch in batches if batch.id.startswith(what)]
         if len({batch.id for batch in matching}) > 1:
-            raise BatchError(f'several batches have an id that starts with "{what}"')
+            raise BatchError(
+                f'several batches have an id that starts with "{what}"',
+                fix="Write more of it; `osgbatch ls --all --json` shows whole ids.",
+            )
         if matching:
-            return matching[0]
-    raise BatchError(
+            return _noted(matching[0])
+    raise _not_there(what)
+
+
+def _not_there(what: str) -> BatchError:
+    """Says where a batch went that was archived or has gone from its folder."""
+    known: list[Entry] = []
+    with suppress(OSError):
+        known = entries()
+    for entry in known:
+        if what != entry.last.name and not (len(what) >= SHORTEST_ID and entry.id.startswith(what)):
+            continue
+        if entry.archive and not entry.folders:
+            return BatchError(
+                f'batch "{what}" was archived and removed',
+                where=entry.archive,
+                fix="Unpack that with tar -xzf, and name the folder.",
+            )
+        if entry.folders:
+            return BatchError(
+                f'batch "{what}" is no longer where it was',
+                where=str(entry.last),
+                fix="If it was moved, name its new folder once: then it is known there.",
+            )
+    return BatchError(
         f'there is no batch "{what}"',
-        fix="Name its folder, its name, or three or more characters of its id.",
+        fix="Name its folder, a tag, its name, or three or more characters of its id; "
+        "`osgbatch ls --all` shows them.",
     )
 
 
-def _readable(folders: list[Path]) -> Iterator[Batch]:
+def _noted(batch: Batch) -> Batch:
+    """The same; a batch of ours that is now elsewhere is entered there.
+
+    A copy, whose original is still where it was, is not: names go on to mean the original.
+    """
+    with suppress(OSError):
+        text = registry_path().read_text(errors="replace")
+        if batch.id in text:
+            entry = next((e for e in entries() if e.id == batch.id), None)
+            if entry and not any(_holds(folder, batch.id) for folder in entry.folders):
+                register(batch.id, batch.folder)
+    return batch
+
+
+def _holds(folder: Path, batch_id: str) -> bool:
+    """Whether a folder is this very batch's."""
+    try:
+        return load(folder).id == batch_id
+    except BatchError:
+        return False
+
+
+def _readable(folders: Iterable[Path]) -> Iterator[Batch]:
     """The batches that can be read: one that is damaged does not hide the others."""
     for folder in folders:
         try:
@@ -103,6 +240,11 @@ def _readable(folders: list[Path]) -> Iterator[Batch]:
             continue
 
 
-def _unique(folders: list[Path]) -> list[Path]:
-    """Each folder that still is a batch, once, in order."""
-    return [p for p in dict.fromkeys(folders) if (p / names.RESOLVED).is_file()]
+def _unique(folders: Iterable[Path]) -> list[Path]:
+    """Each folder that still is a batch, once, in order; two paths to one folder are one."""
+    found: dict[tuple[int, int], Path] = {}
+    for folder in folders:
+        with suppress(OSError):
+            status = (folder / names.RESOLVED).stat()
+            found.setdefault((status.st_dev, status.st_ino), folder)
+    return list(found.values())

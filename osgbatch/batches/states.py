@@ -67,6 +67,9 @@ def _task_state(
         if removed:
             return TaskState(index, "removed", "removed before it was in the queue")
         return TaskState(index, "waiting")
+    if job.state == "gone":
+        detail = "neither the queue nor the history of this access point knows its job"
+        return TaskState(index, "unknown", "gone", detail, attempts=starts, job=job)
     if job.state != "completed":
         return TaskState(index, job.state, job.reason, attempts=starts, job=job)
     return _ended(index, job, attempts, starts, damaged)

@@ -47,8 +47,8 @@ class RoundRow:
 
     cluster: 0 when not known; offset and head: of its event log (LogReader); removed: the cluster
     has left the queue. folders: of returned archives, by name: time of change (ns) when they were
-    last listed. asked: when the schedd was last asked (s since 1970); lost: events may be missing,
-    so that it should be asked.
+    last listed. lost: events may be missing, so that the schedd should be asked; asked: when it was
+    last asked (s since 1970); missing: the procs that it did not know then.
     """
 
     number: int
@@ -57,8 +57,9 @@ class RoundRow:
     head: str = ""
     removed: bool = False
     folders: dict[str, int] = field(default_factory=dict)
-    asked: float = 0.0
     lost: bool = False
+    asked: float = 0.0
+    missing: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,16 @@ class Store:
             f"SELECT {', '.join(_JOB)} FROM jobs WHERE round = ? ORDER BY proc", (round_,)
         )
         return {row[0]: JobState(*row) for row in rows}
+
+    def has_jobs(self, round_: int) -> bool:
+        """Whether anything is known of any job of a round."""
+        found = self._db.execute("SELECT 1 FROM jobs WHERE round = ? LIMIT 1", (round_,))
+        return found.fetchone() is not None
+
+    def ended_jobs(self, round_: int) -> set[int]:
+        """The jobs of a round of which it is known how they ended."""
+        rows = self._db.execute("SELECT proc FROM jobs WHERE round = ? AND ended > 0", (round_,))
+        return {proc for (proc,) in rows}
 
     def put_jobs(self, round_: int, jobs: Iterable[JobState]) -> None:
         """Write down what is known of jobs."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
-from collections.abc import Callable
-from typing import Any
 
 from osgbatch import names
 from osgbatch.condor.commands import run
+from osgbatch.condor.schedd import call_schedd, constraint_of
 from osgbatch.errors import CondorError, RefusedError
 from osgbatch.model import Round, Submitted
 
@@ -51,7 +51,7 @@ def submit(round_: Round, lock: int) -> Submitted:
         # jobs with wrong paths in the queue.
         cancel(round_, cluster)
         raise RefusedError(f"condor_submit complained, its jobs were removed: {complained.strip()}")
-    return Submitted("condor", cluster, round_.jobs, time.time())
+    return Submitted("condor", cluster, round_.jobs, time.time(), socket.gethostname())
 
 
 def find_cluster(round_: Round) -> int | None:
@@ -59,9 +59,9 @@ def find_cluster(round_: Round) -> int | None:
 
     Factories that have no procs yet are found by their cluster ad.
     """
-    found = _schedd_call(
+    found = call_schedd(
         lambda htcondor: htcondor.Schedd().query(
-            constraint=_constraint(round_),
+            constraint=constraint_of(round_),
             projection=["ClusterId"],
             opts=htcondor.QueryOpt.IncludeClusterAd,
         )
@@ -75,8 +75,8 @@ def cancel(round_: Round, cluster: int) -> None:
 
     Raises CondorError when the schedd does not let us.
     """
-    constraint = f"ClusterId == {cluster} && {_constraint(round_)}"
-    result = _schedd_call(
+    constraint = f"ClusterId == {cluster} && {constraint_of(round_)}"
+    result = call_schedd(
         lambda htcondor: htcondor.Schedd().act(
             htcondor.JobAction.Remove, constraint, ("removed by osgbatch cancel", 1)
         )
@@ -87,23 +87,3 @@ def cancel(round_: Round, cluster: int) -> None:
             f"{denied} jobs of cluster {cluster} may not be removed by you",
             fix="Is the batch another user's?",
         )
-
-
-def _constraint(round_: Round) -> str:
-    return f'{names.BATCH_ATTRIBUTE} == "{round_.batch_id}" && OSGBatchRound == {round_.number}'
-
-
-def _schedd_call(call: Callable[[Any], Any]) -> Any:
-    """Call a function with the htcondor2 module; whatever fails is a CondorError."""
-    try:
-        import htcondor2
-    except ImportError:
-        raise CondorError(
-            "the Python package htcondor is not installed", fix="pip install htcondor"
-        ) from None
-    try:
-        return call(htcondor2)
-    except (htcondor2.HTCondorException, RuntimeError, OSError) as error:
-        raise CondorError(
-            f"the schedd did not answer: {error}", fix="Try again, or see `condor_q`."
-        ) from None

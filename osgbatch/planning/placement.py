@@ -95,7 +95,7 @@ def environment_why(plan: Plan, size_bytes: int) -> str:
         return ""
     if plan.spec.environment.kind == "container":
         return "an image"
-    return _why(plan, size_bytes, len(plan.jobs), None)
+    return _why(plan, size_bytes, plan.readers or len(plan.jobs), None)
 
 
 def placed_payload(plan: Plan, payload: Sequence[Payload]) -> dict[Path, str]:
@@ -108,7 +108,7 @@ def placed_payload(plan: Plan, payload: Sequence[Payload]) -> dict[Path, str]:
         why = (
             environment_why(plan, item.size)
             if of_environment
-            else _why(plan, item.size, len(plan.jobs), None)
+            else _why(plan, item.size, plan.readers or len(plan.jobs), None)
         )
         if why:
             found[item.path] = why

@@ -19,14 +19,9 @@ from osgbatch.rendering.requirements import (
     undesired_sites,
 )
 from osgbatch.rendering.templates import fill, submit_value
+from osgbatch.returned.codes import RETRIED_CODES
 from osgbatch.submit_language import MEDIUM_S, duration_category
 from osgbatch.version import VERSION
-
-RETRIED_CODES = (*range(101, 110), 114, 137)
-"""The shim's codes for failures of the execution point (docs/architecture.md).
-
-137 is a shim that was killed (KILL) inside a container, of which HTCondor sees no signal.
-"""
 
 _DIRECTIVES = frozenset(["queue", "if", "elif", "else", "endif", "include", "use"])
 """What begins a line of the submit language and is no command."""

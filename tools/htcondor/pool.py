@@ -25,7 +25,7 @@ from common import ToolError, aptget, last_lines, say, short_temp
 from configuration import container_lines
 from daemons import START_LIMIT, Pool, start, stop
 from namespaces import best_way, inside, run_inside, run_passing
-from provide import Installation, provide
+from provide import SUITES, Installation, provide
 
 PREFIX = "osgb-"  # temporary pools: short, as paths of Unix sockets are limited
 MARK = "OSGBATCH_POOL"  # set to the pool's folder for what runs in it
@@ -50,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
             folder: bool = False) -> None:  # fmt: skip
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(action=action)
+        if name in ("provide", "run"):
+            text = "how the version starts; not given: the installed one, else the newest"
+            sub.add_argument("--version", choices=[v for v in SUITES if v], default="", help=text)
         if config:
             text = "jobs run in a small container at /srv, as on the OSPool"
             sub.add_argument("--ospool", action="store_true", help=text)
@@ -71,18 +74,18 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def do_provide(_: argparse.Namespace) -> int:
-    found = get_htcondor()
+def do_provide(options: argparse.Namespace) -> int:
+    found = get_htcondor(options.version)
     print(f"HTCondor {found.version}\nbin  {found.bin}\nsbin {found.sbin}")
     return 0
 
 
-def get_htcondor() -> Installation:
-    """Provide HTCondor where the account that will run it can read it."""
+def get_htcondor(version: str = "") -> Installation:
+    """Provide HTCondor where the account that will run it can read it; version: as provide has."""
     entering = os.getuid() == 0 and not inside() and aptget.ENV_CACHE not in os.environ
     if entering and not best_way().user_namespace:  # the account that root becomes sees no ~root
         os.environ[aptget.ENV_CACHE] = str(short_temp() / "osgbatch-dev-0")
-    return provide()
+    return provide(version)
 
 
 def enter(htcondor: Installation, arguments: Sequence[str]) -> int:
@@ -123,10 +126,11 @@ def config_lines(options: argparse.Namespace) -> list[str]:
 def do_run(options: argparse.Namespace) -> int:
     """Run a command in a pool of its own in a temporary folder; all ends with the command."""
     command = command_of(options)
-    htcondor = get_htcondor()
+    htcondor = get_htcondor(options.version)
     lines = config_lines(options)
     if not inside():
-        return enter(htcondor, ["run", *config_arguments(options), "--", *command])
+        version = [f"--version={options.version}"] if options.version else []
+        return enter(htcondor, ["run", *version, *config_arguments(options), "--", *command])
     # Both come to this process as well as to the command; what follows the command is to be done.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: None)

@@ -1,4 +1,4 @@
-"""Provide an HTCondor: the installed one, else Debian's newest, made to run from a cache."""
+"""Provide an HTCondor: the installed one, else one of Debian's, made to run from a cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from pathlib import Path
 from common import ToolError, aptget, cache_folder, say
 from debian import fetch_and_unpack
 
-SUITES = ("forky", "trixie")
+SUITES = {"": ("forky", "trixie"), "23.9": ("trixie",)}
+"""Where Debian has the newest HTCondor, and older ones by the start of their version."""
 STAMP = "complete.json"
 LAYOUT = 1  # raise it when what build() makes changes: older caches are then built again
 
@@ -42,20 +43,21 @@ class Installation:
         return os.pathsep.join(dict.fromkeys([str(self.bin), str(self.sbin), *rest.split(":")]))
 
 
-def provide(folder: Path | None = None) -> Installation:
+def provide(version: str = "") -> Installation:
     """The HTCondor to use: the one on PATH, else the one in the cache, which is built when missing.
 
-    folder: where to build instead of the cache folder. Raises ToolError.
+    version: how its version is to start, a key of SUITES; empty: the installed one, else the
+    newest. Raises ToolError.
     """
     found = installed()
-    if found:
+    if found and f"{found.version}.".startswith(f"{version}." if version else ""):
         return found
-    base = folder or cache_folder()
-    prefix = base / "prefix"
+    base = cache_folder()
+    prefix = base / (f"prefix-{version}" if version else "prefix")
     ready = complete(prefix)
     if ready:
         return ready
-    with (base / "lock").open("w") as lock:
+    with (base / "lock").open("w") as lock:  # one for all versions: of one build the rest is stale
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -68,7 +70,7 @@ def provide(folder: Path | None = None) -> Installation:
             shutil.rmtree(stale, ignore_errors=True)
         work = Path(tempfile.mkdtemp(prefix="build-", dir=base))
         try:
-            build(work, prefix)
+            build(work, prefix, version)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     ready = complete(prefix)
@@ -149,10 +151,15 @@ def patchelf() -> str:
     return found
 
 
-def build(work: Path, prefix: Path) -> None:
-    """Fetch HTCondor into work, make it run from prefix, try it, and put it there in one step."""
+def build(work: Path, prefix: Path, wanted: str = "") -> None:
+    """Fetch HTCondor into work, make it run from prefix, try it, and put it there in one step.
+
+    wanted: a key of SUITES. Raises ToolError, also when Debian's suite has moved on.
+    """
     tool = patchelf()
-    root, version, suite = fetch_and_unpack("condor", SUITES, work)
+    root, version, suite = fetch_and_unpack("condor", SUITES[wanted], work)
+    if not version.startswith(wanted):
+        raise ToolError(f"Debian {suite} has HTCondor {version} now, and not {wanted} any more.")
     staged = work / "prefix"
     programs = copy_condor(root, staged)
     say("collecting the shared libraries it needs")

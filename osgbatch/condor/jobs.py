@@ -1,0 +1,134 @@
+"""Asks the schedd, and then its history, what has become of a round's jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from osgbatch.condor.schedd import call_schedd, constraint_of
+from osgbatch.model import JobState, Round
+
+_STATES = {
+    1: "waiting", 2: "running", 3: "removed", 4: "completed", 5: "held",
+    6: "transferring output", 7: "suspended",
+}  # fmt: skip
+"""JobStatus. Source: HTCondor manual, Job ClassAd Attributes."""
+_QUEUE = (
+    "ClusterId", "ProcId", "JobStatus", "HoldReason", "HoldReasonCode", "HoldReasonSubCode",
+    "NumJobStarts", "RemoteHost", "QDate", "JobCurrentStartDate", "JobMaterializeNextProcId",
+)  # fmt: skip
+_HISTORY = (
+    "ProcId", "JobStatus", "ExitCode", "ExitBySignal", "ExitSignal", "RemoveReason",
+    "NumJobStarts", "LastRemoteHost", "QDate", "JobCurrentStartDate", "CompletionDate",
+    "EnteredCurrentStatus",
+)  # fmt: skip
+_CLOCK_S = 3600
+"""How far the clock of the schedd may be off from ours when it is told how old a job can be."""
+
+
+@dataclass(frozen=True)
+class Queued:
+    """What the queue and the history tell of a round.
+
+    jobs: the states by proc of those that either knows; next_proc: the first proc that is not yet
+    in the queue, None when there is no factory any more (or never was); queued: whether the queue
+    has anything of it.
+    """
+
+    jobs: Mapping[int, JobState]
+    next_proc: int | None
+    queued: bool
+
+
+def ask_jobs(round_: Round, cluster: int, submitted: float, ended: Iterable[int] = ()) -> Queued:
+    """Ask for the jobs of a round: one query, and one of the history when jobs are missing.
+
+    submitted: when the round was submitted, s since 1970 (0: not known), so that no more of the
+    history is read; ended: procs of which nothing need be asked any more. Raises CondorError when
+    there is no answer: then nothing is known.
+    """
+    ads = call_schedd(
+        lambda htcondor: htcondor.Schedd().query(
+            constraint=f"ClusterId == {cluster} && {constraint_of(round_)}",
+            projection=list(_QUEUE),
+            opts=htcondor.QueryOpt.IncludeClusterAd,
+        )
+    )
+    jobs: dict[int, JobState] = {}
+    next_proc = None
+    for ad in ads:
+        if "ProcId" in ad:
+            jobs[int(ad["ProcId"])] = _of_queue(ad)
+        else:
+            next_proc = _number(ad, "JobMaterializeNextProcId")
+    there = range(round_.jobs if next_proc is None else next_proc)
+    missing = set(there) - jobs.keys() - set(ended)
+    if missing:
+        jobs.update(_of_history(round_, cluster, submitted, missing))
+    return Queued(jobs, next_proc, bool(ads))
+
+
+def _of_history(
+    round_: Round, cluster: int, submitted: float, missing: set[int]
+) -> dict[int, JobState]:
+    """What the history tells of jobs that are not in the queue any more.
+
+    It is read from its newest entry on, until all are found or jobs are older than the round.
+    """
+    since = f"EnteredCurrentStatus < {int(submitted) - _CLOCK_S}" if submitted else None
+    constraint = f"ClusterId == {cluster} && {constraint_of(round_)}"
+    ads = call_schedd(
+        lambda htcondor: list(
+            htcondor.Schedd().history(
+                constraint=constraint, projection=list(_HISTORY), match=round_.jobs, since=since
+            )
+        )
+    )
+    found: dict[int, JobState] = {}
+    for ad in ads:
+        proc = _number(ad, "ProcId")
+        if proc is not None and proc in missing and proc not in found:
+            found[proc] = _of_ended(proc, ad)
+    return found
+
+
+def _of_queue(ad: Any) -> JobState:
+    state = _STATES.get(_number(ad, "JobStatus") or 0, "waiting")
+    held = state == "held"
+    return JobState(
+        proc=int(ad["ProcId"]),
+        # What is over only waits to leave the queue; how it ended stands in the history.
+        state="running" if state == "completed" else state,
+        reason=str(ad.get("HoldReason", "")) if held else "",
+        hold_code=(_number(ad, "HoldReasonCode") or 0) if held else 0,
+        hold_subcode=(_number(ad, "HoldReasonSubCode") or 0) if held else 0,
+        starts=_number(ad, "NumJobStarts") or 0,
+        host=str(ad.get("RemoteHost", "")),
+        submitted=float(_number(ad, "QDate") or 0),
+        started=float(_number(ad, "JobCurrentStartDate") or 0),
+        ended=float(_number(ad, "EnteredCurrentStatus") or 1) if state == "removed" else 0.0,
+    )
+
+
+def _of_ended(proc: int, ad: Any) -> JobState:
+    removed = _number(ad, "JobStatus") == 3
+    by_signal = ad.get("ExitBySignal") is True
+    return JobState(
+        proc=proc,
+        state="removed" if removed else "completed",
+        reason=str(ad.get("RemoveReason", "")) if removed else "",
+        exit_code=None if removed or by_signal else _number(ad, "ExitCode"),
+        signal=_number(ad, "ExitSignal") if by_signal and not removed else None,
+        starts=_number(ad, "NumJobStarts") or 0,
+        host=str(ad.get("LastRemoteHost", "")),
+        submitted=float(_number(ad, "QDate") or 0),
+        started=float(_number(ad, "JobCurrentStartDate") or 0),
+        ended=float(_number(ad, "CompletionDate") or _number(ad, "EnteredCurrentStatus") or 1),
+    )
+
+
+def _number(ad: Any, name: str) -> int | None:
+    """An attribute that is a whole number; expressions that are not evaluated are none."""
+    value = ad.get(name)
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,107 @@
+"""A plan for some of its tasks: a later round, or a canary. The table and the indices stay."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import overload
+
+from osgbatch.model import InputFile, Plan
+from osgbatch.planning.chunks import Chunks
+from osgbatch.planning.demand import job_demand, row_resources
+from osgbatch.planning.grouping import group
+
+
+@dataclass(frozen=True)
+class ChosenJobs(Sequence[Sequence[int]]):
+    """The jobs of chosen tasks: chunks of them in order, sizes differing by at most one."""
+
+    tasks: array[int]
+    chunks: Chunks
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    @overload
+    def __getitem__(self, job: int) -> Sequence[int]: ...
+
+    @overload
+    def __getitem__(self, job: slice) -> Sequence[Sequence[int]]: ...
+
+    def __getitem__(self, job: int | slice) -> Sequence[int] | Sequence[Sequence[int]]:
+        if isinstance(job, slice):
+            return [self[i] for i in range(*job.indices(len(self)))]
+        places = self.chunks[job]
+        return self.tasks[places[0] : places[-1] + 1]
+
+
+def choose(plan: Plan, indices: Iterable[int]) -> Plan:
+    """The plan with jobs for these tasks alone, each task as it was and under its own index.
+
+    What goes through the stash is what did before, as far as these tasks need it, so that nothing
+    is brought there twice. Raises ValueError for no task, or one that the sweep has not.
+    """
+    tasks = array("q", sorted(set(indices)))
+    if not tasks or tasks[0] < 0 or tasks[-1] >= len(plan.table):
+        raise ValueError(f"not tasks of this sweep: {list(tasks[:3])}")
+    spec = plan.spec
+    rows = row_resources(spec, plan.table)
+    own = _inputs(plan, tasks)
+    times = rows.get("time")
+    task_s = (
+        -(-sum(times[i] for i in tasks) // len(tasks))
+        if times is not None
+        else spec.resources.time_s
+    )
+    shared = _bytes(plan, plan.tasks.shared)
+    grouping = group(
+        len(tasks),
+        spec.tasks_per_job,
+        task_s=task_s,
+        average=times is not None,
+        shared_bytes=shared,
+        task_bytes=-(-sum(_bytes(plan, files) for files in own) // len(tasks)),
+        profile=spec.profile,
+    )
+    jobs = ChosenJobs(tasks, Chunks(len(tasks), grouping.jobs))
+    demand, each = job_demand(spec.resources, rows, jobs)
+    used = {(file.source, file.tree) for files in (plan.tasks.shared, *own) for file in files}
+    return replace(
+        plan,
+        jobs=jobs,
+        demand=demand,
+        each=each,
+        grouping=grouping.lines,
+        job_bytes=shared + _largest_job(plan, jobs, own),
+        archived_inputs=tuple(f for f in plan.archived_inputs if (f.source, f.tree) in used),
+        placed=tuple(item for item in plan.placed if (item.source, item.tree) in used),
+        readers=plan.readers or len(plan.jobs),
+    )
+
+
+def _inputs(plan: Plan, tasks: Sequence[int]) -> list[tuple[InputFile, ...]]:
+    """What each of these tasks is brought of its own; empty when none is."""
+    if plan.tasks.inputs(0, 1) is None:
+        return []
+    found: list[tuple[InputFile, ...]] = []
+    for index in tasks:
+        found += plan.tasks.inputs(index, index + 1) or ()
+    return found
+
+
+def _bytes(plan: Plan, files: Iterable[InputFile]) -> int:
+    """Bytes of those that travel as they are."""
+    return sum(plan.sizes[f.source] for f in files if not (f.url or f.archived))
+
+
+def _largest_job(
+    plan: Plan, jobs: Sequence[Sequence[int]], own: Sequence[tuple[InputFile, ...]]
+) -> int:
+    """The most bytes that a job is brought for its own tasks."""
+    rows = iter(own)
+    largest = 0
+    for job in jobs if own else ():
+        files = {(f.carried, f.url): f for _ in job for f in next(rows)}
+        largest = max(largest, _bytes(plan, files.values()))
+    return largest

@@ -1,0 +1,193 @@
+"""How tasks fail: the shim's exit codes, reasons, signals and what stderr shows, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+FAILED = "osgbatch resubmit {batch} --failed"
+MISSING = "osgbatch resubmit {batch} --missing"
+MEMORY = 'osgbatch resubmit {batch} --failed --set "resources.memory={memory}"'
+DISK = 'osgbatch resubmit {batch} --failed --set "resources.disk={disk}"'
+TIME = 'osgbatch resubmit {batch} --failed --set "resources.time={time}"'
+VERIFY = "osgbatch stage verify"
+LOGS = "osgbatch logs {batch} --task {task}"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A way in which a task or a job ends badly.
+
+    cause, todo: in a sentence or two; commands: to type, where {batch}, {task}, {memory}, {disk}
+    and {time} stand for what fits the batch.
+    """
+
+    cause: str
+    todo: str
+    commands: tuple[str, ...] = (FAILED,)
+
+
+@dataclass(frozen=True)
+class ShimCode(Ending):
+    """An exit code that the shim keeps for itself. retried: HTCondor starts such a job again."""
+
+    code: int = 0
+    retried: bool = True
+
+
+_ELSEWHERE = "The machine is at fault: run the tasks again; they come to others."
+
+
+def _code(
+    code: int, cause: str, todo: str, commands: tuple[str, ...] = (FAILED,), *, retried: bool = True
+) -> ShimCode:
+    return ShimCode(cause, todo, commands, code, retried)
+
+
+SHIM_CODES: Mapping[int, ShimCode] = {
+    row.code: row
+    for row in (
+        _code(101, "scratch folder cannot be used", _ELSEWHERE),
+        _code(102, "not enough free disk", "Ask for more disk; run the tasks again.", (DISK,)),
+        _code(103, "an archive did not arrive or is damaged",
+              "Run the tasks again. When it comes again, is what was staged still whole?",
+              (FAILED, VERIFY)),
+        _code(104, "an archive cannot be unpacked",
+              "Most often the disk is too small for it: ask for more.", (DISK,)),
+        _code(105, "the environment's interpreter does not start here",
+              "The machine's system or CPU is too old for the environment. Ask for newer ones "
+              "(`requirements: {os: RHEL 9, microarch: x86_64-v3}`), or use a container."),
+        _code(106, "a tool is missing on the execution point",
+              "An image needs sh, tar, gzip, base64 and sha256sum; busybox has them all. "
+              "Without a container the machine is at fault: run the tasks again."),
+        _code(107, "an input file did not arrive",
+              "Is it still where the sweep says? Run the tasks again."),
+        _code(108, "the output archive cannot be written",
+              "The disk was full: ask for more, or keep less (`outputs:`).", (DISK,)),
+        _code(109, "the rows of the tasks cannot be read",
+              "What arrived was damaged: run the tasks again."),
+        _code(110, "a required output is missing",
+              "The command ended with 0, but made no file that `outputs:` names. Correct the "
+              "program or the name, or add `optional: true`.", (LOGS, FAILED), retried=False),
+        _code(111, "a task ran over its time",
+              "Give it more time, if it is not stuck: see how far it came.", (LOGS, TIME),
+              retried=False),
+        _code(112, "the command does not exist or cannot be executed",
+              "Name the program in `files:`, or bring it with the environment; a script needs "
+              "`#!` and an interpreter that is there.", (LOGS, FAILED), retried=False),
+        _code(113, "the job was told to stop (TERM)",
+              "It was evicted, cancelled or over its time: run the tasks again.", retried=False),
+        _code(114, "an input from the stash or a listing is not what it should be",
+              "It was changed where it lies, or a cache holds a damaged copy. If a task changes "
+              "its own inputs: `tasks_per_job: 1`.", (VERIFY, FAILED)),
+        _code(120, "a task exited with a code between 100 and 119, or with 137 "
+              "(the record has it)", "See what it wrote.", (LOGS, FAILED), retried=False),
+        _code(137, "the shim itself was killed, inside a container; outside HTCondor tells of "
+              "signal 9", "Most often for want of memory: ask for more.", (MEMORY,)),
+    )
+}  # fmt: skip
+"""Codes 100 to 119 are the shim's; 120 and 137 stand for what could be taken for one of them."""
+
+RETRIED_CODES = tuple(row.code for row in SHIM_CODES.values() if row.retried)
+"""After these the job itself is started again, on another slot where possible."""
+
+_OWN = "See what it wrote, correct the program or its parameters, and run the tasks again."
+REASONS: Mapping[str, Ending] = {
+    "exit": Ending("the command itself ended with this exit code", _OWN, (LOGS, FAILED)),
+    "signal": Ending("the command was killed by this signal", _OWN, (LOGS, FAILED)),
+    "shim-killed": Ending(
+        "the whole job was killed; what its tasks did is not known",
+        "Signal 9 is most often want of memory: ask for more. Else run the tasks again.",
+        (MEMORY, FAILED),
+    ),
+    "no-archive": Ending(
+        "the job ended, but its archive did not come back",
+        "Are the returned files still in the batch folder, is there room? Run the tasks again.",
+        (MISSING,),
+    ),
+    "damaged": Ending(
+        "what came back is damaged, or is not what the execution point had listed",
+        "Run the tasks again.",
+        (MISSING,),
+    ),
+    "no-record": Ending(
+        "the job ended before it came to this task", "Run the tasks again.", (MISSING,)
+    ),
+    "runner-died": Ending(
+        "the local runner has died, or this machine was started anew",
+        "End the batch, then run what is missing.",
+        ("osgbatch cancel {batch}", MISSING),
+    ),
+    "removed": Ending(
+        "the job was removed from the queue before the task was done",
+        "If that was not meant, run the tasks again.",
+        (MISSING,),
+    ),
+}
+"""Other endings, by the reason that a task's state tells."""
+_SAME_AS = {"missing-output": 110, "time": 111, "command-not-found": 112, "stopped": 113}
+
+SIGNALS: Mapping[int, tuple[str, str]] = {
+    4: ("ILL", "this CPU lacks instructions that it uses: `requirements: {microarch: x86_64-v3}`"),
+    6: ("ABRT", "it gave up by itself; stderr says why"),
+    7: ("BUS", "a file was cut short while it was read, or the disk was full"),
+    8: ("FPE", "a division by zero, or the like"),
+    9: ("KILL", "most often for want of memory; else the machine was shut down"),
+    11: ("SEGV", "a fault in the program or a library; also with too small a stack"),
+    15: ("TERM", "it was told to stop"),
+    24: ("XCPU", "it used more CPU time than the machine allows"),
+    25: ("XFSZ", "it wrote a larger file than the machine allows"),
+    31: ("SYS", "the machine does not let it make this system call"),
+}  # fmt: skip
+"""Signals by their numbers on Linux: name, and what it most often means."""
+
+STDERR_SIGNS: tuple[tuple[str, str, str], ...] = (
+    ("GLIBC_", "the machine's system is older than the program",
+     "`requirements: {os: RHEL 9}`, or use a container"),
+    ("GLIBCXX_", "the machine's C++ library is older than the program",
+     "bring libstdc++ with the environment, or use a container"),
+    ("MemoryError", "the program ran out of memory",
+     "ask for more: `--set \"resources.memory={memory}\"`"),
+    ("std::bad_alloc", "the program ran out of memory",
+     "ask for more: `--set \"resources.memory={memory}\"`"),
+    ("annot allocate memory", "the program ran out of memory",
+     "ask for more: `--set \"resources.memory={memory}\"`"),
+    ("No space left on device", "the disk was full",
+     "ask for more: `--set \"resources.disk={disk}\"`"),
+    ("ModuleNotFoundError", "a Python module is not in the environment",
+     "add it to `environment:`, `libraries:` or `files:`"),
+    ("ImportError", "a Python module, or a library that it needs, cannot be loaded",
+     "add it to `environment:` or `libraries:`"),
+    ("there is no package called", "an R package is not in the environment",
+     "add it to `environment:`"),
+    ("error while loading shared libraries", "a library is not there",
+     "bring it with the environment, or use a container"),
+    ("Illegal instruction", "the program uses instructions that this CPU does not have",
+     "`requirements: {microarch: x86_64-v3}`"),
+    ("Exec format error", "a program is none that this machine can run",
+     "is it made for this CPU, and does a script begin with `#!`?"),
+    ("Read-only file system", "it writes where a task must not write",
+     "let it write below its own folder, into `outputs/`"),
+    ("FileNotFoundError", "a file is not where the program looks for it",
+     "inputs lie in `inputs/`, and the task starts in its own folder"),
+    ("No such file or directory", "a file is not where the program looks for it",
+     "inputs lie in `inputs/`, and the task starts in its own folder"),
+    ("Permission denied", "it opens what it may not",
+     "let it write below its own folder; is the x bit of programs set?"),
+)  # fmt: skip
+"""What is found in stderr, what it means and what helps; the first that is there counts."""
+
+
+def ending(reason: str, exit_code: int | None) -> Ending | None:
+    """What is known of a failed task's reason, with its code where that is the shim's."""
+    if reason == "infrastructure":
+        return SHIM_CODES.get(exit_code or 0)
+    return REASONS.get(reason) or SHIM_CODES.get(_SAME_AS.get(reason, 0))
+
+
+def signs(stderr: str) -> Iterator[tuple[str, str]]:
+    """What the end of a task's stderr points to: cause, and what helps; at most one."""
+    for words, cause, helps in STDERR_SIGNS:
+        if words in stderr:
+            yield cause, helps
+            return

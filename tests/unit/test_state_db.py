@@ -1,0 +1,160 @@
+"""`state.db`: what is known of a batch, however it is treated."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from osgbatch import names, steps
+from osgbatch.batches.folder import Batch
+from osgbatch.batches.notes import write_submitted
+from osgbatch.following import Follower, Status, status
+from osgbatch.model import Submitted
+
+SUBMIT = "000 (7.{p:03}.000) 2026-11-20 10:00:00 Job submitted from host: <1.2.3.4>\n...\n"
+EXECUTE = "001 (7.{p:03}.000) 2026-11-20 10:00:01 Job executing on host: <1.2.3.4:9618?x>\n...\n"
+HELD = "012 (7.{p:03}.000) 2026-11-20 10:00:02 Job was held.\n\tfor this\n\tCode 1 Subcode 0\n...\n"
+ABORTED = "009 (7.{p:03}.000) 2026-11-20 10:00:03 Job was aborted.\n\tvia condor_rm\n...\n"
+
+
+@pytest.fixture
+def batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batch:
+    """Three jobs that are in a queue; there is no schedd that could be asked."""
+    monkeypatch.delenv("CONDOR_CONFIG", raising=False)
+    (tmp_path / "sweep.yaml").write_text("command: e\nsweep: {n: [1, 2, 3]}\n")
+    made = steps.render_sweep(tmp_path / "sweep.yaml", None, lambda text: None)
+    write_submitted(made.rounds()[0], Submitted("condor", 7, 3, 0.0, "elsewhere"))
+    return made
+
+
+@pytest.fixture
+def happened(batch: Batch) -> Callable[..., None]:
+    """Write events of procs 0, 1, 2 into the batch's log."""
+
+    def write(*events: tuple[str, int]) -> None:
+        with (batch.rounds()[0].folder / names.EVENTS).open("a") as log:
+            log.write("".join(event.format(p=proc) for event, proc in events))
+
+    return write
+
+
+def database(batch: Batch) -> Path:
+    return batch.folder / names.STATE
+
+
+def of_file(batch: Batch) -> list[tuple[int, str]]:
+    """What the file says, not what somebody has in memory."""
+    with sqlite3.connect(database(batch)) as there:
+        return list(there.execute("SELECT task, state FROM tasks ORDER BY task"))
+
+
+def test_a_look_takes_only_what_is_new(batch: Batch, happened: Callable[..., None]) -> None:
+    happened((SUBMIT, 0), (SUBMIT, 1), (EXECUTE, 0))
+    assert status(batch).counts == {"running": 1, "waiting": 2}
+    log = batch.rounds()[0].folder / names.EVENTS
+    text = log.read_text()
+    # What was read is not read again: it could say anything now.
+    log.write_text(text[:100] + text[100:].replace("001 (7.000", "099 (7.000"))
+    happened((HELD, 1))
+    now = status(batch)
+    assert now.counts == {"running": 1, "waiting": 1, "held": 1}
+    assert [(s.index, s.state, s.reason, s.round) for s in now.wrong] == [
+        (1, "held", "for this", 1)
+    ]
+    assert of_file(batch) == [(0, "running"), (1, "held")]
+
+
+def test_a_full_disk_takes_no_state_away(batch: Batch, happened: Callable[..., None]) -> None:
+    happened((SUBMIT, 0), (SUBMIT, 1), (EXECUTE, 0))
+    status(batch)
+    happened((HELD, 1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        now = status(batch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert now.counts == {"running": 1, "held": 1, "waiting": 1}
+    assert of_file(batch) == [(0, "running"), (1, "waiting")]
+    assert status(batch).counts == now.counts
+    assert of_file(batch) == [(0, "running"), (1, "held")]
+
+
+@pytest.mark.parametrize("damage", ["gone", "garbage", "cut", "empty", "of another version"])
+def test_what_is_lost_is_made_anew(
+    batch: Batch, happened: Callable[..., None], damage: str
+) -> None:
+    happened((SUBMIT, 0), (SUBMIT, 1), (EXECUTE, 0), (HELD, 1))
+    before = status(batch).counts
+    path = database(batch)
+    if damage == "gone":
+        path.unlink()
+    elif damage == "garbage":
+        path.write_bytes(os.urandom(8192))
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:5000])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    else:
+        with sqlite3.connect(path) as there:
+            there.execute("PRAGMA user_version = 77")
+    now = status(batch)
+    assert now.counts == before == {"running": 1, "held": 1, "waiting": 1}
+    assert of_file(batch) == [(0, "running"), (1, "held")]
+    assert not now.notes
+
+
+def test_where_it_cannot_be_written_the_states_are_told_all_the_same(
+    batch: Batch, happened: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened((SUBMIT, 0), (SUBMIT, 1), (EXECUTE, 0), (HELD, 1))
+    database(batch).mkdir()  # also for root
+    follower = Follower(batch)
+    for _ in range(2):
+        now = follower.status()
+        assert now.counts == {"running": 1, "held": 1, "waiting": 1}
+        assert "state.db cannot be written" in now.notes[-1]
+
+
+def test_a_log_that_is_cut_or_deleted_takes_nothing_back(
+    batch: Batch, happened: Callable[..., None]
+) -> None:
+    log = batch.rounds()[0].folder / names.EVENTS
+    happened((SUBMIT, 0), (SUBMIT, 1), (SUBMIT, 2), (EXECUTE, 0), (ABORTED, 1), (HELD, 2))
+    told = {"running": 1, "removed": 1, "held": 1}
+    assert status(batch).counts == told
+    for change in (log.unlink, lambda: log.write_text(""), lambda: happened((EXECUTE, 0))):
+        change()
+        assert status(batch).counts == told
+    happened((ABORTED, 0))
+    assert status(batch).counts == {"removed": 2, "held": 1}
+    states = status(batch, all_tasks=True).states
+    assert states[0].job is not None
+    assert states[0].job.starts == 1  # the same start, told twice
+
+
+def test_two_at_once_see_the_same(batch: Batch, happened: Callable[..., None]) -> None:
+    one, other = Follower(batch), Follower(batch)
+    seen: list[Status] = []
+    for event, proc in ((SUBMIT, 0), (EXECUTE, 0), (SUBMIT, 1), (HELD, 0), (ABORTED, 1)):
+        happened((event, proc))
+        seen += [one.status(), other.status()]
+    for first, second in zip(seen[::2], seen[1::2], strict=True):
+        assert first.counts == second.counts
+    assert seen[-1].counts == {"held": 1, "removed": 1, "waiting": 1}
+
+
+def test_a_job_of_which_htcondor_knows_nothing_is_not_asked_for_from_another_host(
+    batch: Batch, happened: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened((SUBMIT, 0), (EXECUTE, 0))
+    status(batch)
+    (batch.rounds()[0].folder / names.EVENTS).unlink()
+    monkeypatch.setenv("CONDOR_CONFIG", "/nowhere")
+    assert status(batch).counts == {"running": 1, "waiting": 2}
+    assert not status(batch).notes
