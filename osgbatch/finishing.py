@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from osgbatch import condor, local, names
+from osgbatch import names
 from osgbatch.batches import folder as folders
-from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch
 from osgbatch.collecting.collect import Collected, collect, results_folder
 from osgbatch.collecting.gather import GatherError, run_gather
@@ -16,8 +15,7 @@ from osgbatch.collecting.table import write_results
 from osgbatch.delivering import Data
 from osgbatch.errors import OsgbatchError
 from osgbatch.following import Status, status
-from osgbatch.model import OPEN, Round
-from osgbatch.rounds import NOT_SUBMITTED, RUNNER_DIED
+from osgbatch.rounds import NOT_SUBMITTED
 from osgbatch.staged import Silent
 from osgbatch.staging.stage import Progress
 
@@ -90,34 +88,3 @@ def _gather(batch: Batch, script: str, results: Path, say: Say, quiet: bool) -> 
         libraries=payload["library"],
         stdout_to_stderr=quiet,
     )
-
-
-def cancel_batch(batch: Batch) -> int:
-    """Remove the batch's jobs, and only those; gives how many tasks had not ended.
-
-    Waits for a submission of the batch that is under way. A batch that was submitted by hand is
-    found by the id that its jobs carry.
-    """
-    with folders.locked(batch.folder, wait=True):
-        before = status(batch)
-        open_tasks = sum(before.counts.get(state, 0) for state in (*OPEN, "held"))
-        open_tasks += sum(state.detail == RUNNER_DIED for state in before.wrong)
-        if not open_tasks:
-            return 0
-        acted = [_cancel_round(round_) for round_ in batch.rounds()]
-    if not any(acted):
-        raise OsgbatchError("this batch was never submitted", where=str(batch.folder))
-    return open_tasks
-
-
-def _cancel_round(round_: Round) -> bool:
-    submitted = folders.read_submitted(round_)
-    cluster = (submitted.cluster if submitted else 0) or log_cluster(round_.folder / names.EVENTS)
-    if submitted is not None and submitted.backend == "local":
-        local.cancel(round_, cluster or round_.number)
-        return True
-    if not cluster and (submitted is not None or condor.configured()):
-        cluster = condor.find_cluster(round_) or 0
-    if cluster:
-        condor.cancel(round_, cluster)
-    return bool(cluster)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import BinaryIO
 
 from osgbatch import condor, exits, names
 from osgbatch.batches.folder import Batch
+from osgbatch.batches.measures import Measures
+from osgbatch.batches.moved import Place, other_places, take_over, told
 from osgbatch.batches.store import Store
 from osgbatch.batches.tasks import TaskReader
 from osgbatch.errors import CondorError, OsgbatchError
@@ -20,7 +20,6 @@ from osgbatch.model import OPEN, TaskState
 from osgbatch.returned import copy_member
 from osgbatch.rounds import (
     RUNNER_DIED,
-    Required,
     RoundFollower,
 )
 
@@ -32,7 +31,7 @@ class Status:
     counts: of each state that occurs; wrong: the tasks that failed, are held, removed or unknown,
     by index (not all of them where `status` was told so); all_states: those of all tasks, when
     they were asked for. stalled: why nothing can change any more without somebody acting; empty
-    when it can.
+    when it can. held_back: of those that wait, how many are in no round: they wait for a canary.
     """
 
     batch: Batch
@@ -43,6 +42,8 @@ class Status:
     stalled: str = ""
     notes: tuple[str, ...] = ()
     all_states: Sequence[TaskState] | None = None
+    measures: Measures | None = None
+    held_back: int = 0
 
     @property
     def states(self) -> Sequence[TaskState]:
@@ -59,14 +60,30 @@ class Status:
         return replace(self, counts=counts, wrong=wrong, all_states=states)
 
     @property
+    def open_tasks(self) -> int:
+        """How many tasks are in states that change by themselves."""
+        return sum(self.counts.get(state, 0) for state in OPEN)
+
+    @property
     def ended(self) -> bool:
         """Whether nothing can change any more without somebody acting."""
-        return bool(self.stalled) or not any(self.counts.get(state) for state in OPEN)
+        still_open = sum(self.counts.get(state, 0) for state in OPEN)
+        return bool(self.stalled) or still_open <= self.held_back
 
     @property
     def exit_code(self) -> int:
         """0 when all tasks succeeded, else 1."""
         return exits.OK if set(self.counts) <= {"succeeded"} else exits.SOME_FAILED
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a look is to tell: see Follower.status. reasons: why each round is stalled."""
+
+    all_tasks: bool
+    most_wrong: int
+    measures: bool
+    reasons: Mapping[int, str]
 
 
 class Follower:
@@ -78,85 +95,105 @@ class Follower:
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
-        self._required = Required(batch)
         self._rounds: dict[int, RoundFollower] = {}
         self._store = Store(batch.folder / names.STATE)
+        self._elsewhere: list[Place] = []
+        self._not_brought: list[str] = []
 
-    def status(self, *, all_tasks: bool = False, most_wrong: int = -1) -> Status:
+    def status(
+        self, *, all_tasks: bool = False, most_wrong: int = -1, measures: bool = False
+    ) -> Status:
         """The tasks as they are now. all_tasks: those that wait, run and succeeded, too.
 
-        most_wrong: of those that went wrong no more are told one by one; -1 for all.
+        most_wrong: of those that went wrong no more are told one by one; -1 for all. measures:
+        how fast tasks end, what they used and where they ran, too.
         """
         for round_ in self.batch.rounds():
             if round_.number not in self._rounds:
-                self._rounds[round_.number] = RoundFollower(self.batch, round_, self._required)
+                self._rounds[round_.number] = RoundFollower(self.batch, round_)
+        self._elsewhere = other_places(self.batch)
+        self._not_brought = [why for place in self._elsewhere for why in take_over(place)]
         # Whether the runner lives is asked first: what it wrote before it ended is then seen.
-        reasons = [follower.stalled() for follower in self._rounds.values()]
+        reasons = {number: follower.stalled() for number, follower in self._rounds.items()}
+        wanted = Wanted(all_tasks, most_wrong, measures, reasons)
         try:
-            return self._look(reasons, all_tasks, most_wrong)
+            return self._look(wanted)
         except sqlite3.DatabaseError as error:
             if not isinstance(error, sqlite3.OperationalError):  # it is damaged: made anew
                 with suppress(OSError):
                     self._store.path.unlink()
                 with suppress(sqlite3.DatabaseError):
-                    return self._look(reasons, all_tasks, most_wrong)
+                    return self._look(wanted)
             self._store.use_memory(str(error))
-            return self._look(reasons, all_tasks, most_wrong)
+            return self._look(wanted)
 
-    def _look(self, reasons: Sequence[str], all_tasks: bool, most_wrong: int) -> Status:
-        why = next((reason for reason in reversed(reasons) if reason), "")
+    def _look(self, wanted: Wanted) -> Status:
         rounds = self._rounds.values()
         with self._store.look() as store:
             notes = [note for follower in rounds for note in follower.look(store)]
             asking = [follower for follower in rounds if follower.should_ask()]
             if not asking or not condor.configured():
-                return self._told(store, why, notes, all_tasks, most_wrong)
+                return self._told(store, wanted, notes)
         # The store is not kept waiting for the schedd.
         answers, faults = _asked(asking)
         with self._store.look() as store:
             notes = [note for follower in rounds for note in follower.look(store)]
             for follower, answer in answers:
                 follower.take(store, answer)
-            return self._told(store, why, [*notes, *faults], all_tasks, most_wrong)
+            return self._told(store, wanted, [*notes, *faults])
 
-    def _told(
-        self, store: Store, why: str, notes: Sequence[str], all_tasks: bool, most_wrong: int
-    ) -> Status:
+    def _told(self, store: Store, wanted: Wanted, notes: Sequence[str]) -> Status:
         """The status that the store tells."""
-        counts = dict(store.counts())
-        waiting = self.batch.tasks - sum(counts.values())
-        if waiting:
-            counts["waiting"] = counts.get("waiting", 0) + waiting
+        by_round = store.counts()
+        last = max(self._rounds)
+        held_back = self.batch.unsubmitted()
+        unknown = self.batch.tasks - sum(by_round.values()) - len(held_back)
+        by_round[last, "waiting"] = by_round.get((last, "waiting"), 0) + unknown
+        dead = {number for number, why in wanted.reasons.items() if why == RUNNER_DIED}
+        counts: dict[str, int] = {}
+        left = others = 0
+        for (number, state), count in by_round.items():
+            is_left = number in dead and state in OPEN
+            told_as = "unknown" if is_left else state
+            counts[told_as] = counts.get(told_as, 0) + count
+            left += count * is_left
+            others += count * (state in OPEN and number != last and not is_left)
         reader = TaskReader(store, {n: f.round for n, f in self._rounds.items()})
-        died = why == RUNNER_DIED
-        if all_tasks or died:
-            states = [TaskState(index, "waiting") for index in range(self.batch.tasks)]
-            for state in reader.read():
-                states[state.index] = state
+        if wanted.all_tasks or left:
+            states = [TaskState(i, "waiting", round=last) for i in range(self.batch.tasks)]
+            for index in held_back:
+                states[index] = TaskState(index, "waiting", WAITS_FOR_CANARY)
+            for task in reader.read():
+                states[task.index] = task
+            states = [_left_behind(task) if task.round in dead else task for task in states]
         else:
-            states = list(reader.read(WRONG, most_wrong))
-        if died:
-            states = [_left_behind(state) for state in states]
-            left = sum(counts.pop(state, 0) for state in OPEN)
-            if left:
-                counts["unknown"] = counts.get("unknown", 0) + left
-        latest = self._rounds[max(self._rounds)]
+            states = list(reader.read(WRONG, wanted.most_wrong))
+        counts["waiting"] = counts.get("waiting", 0) + len(held_back)
+        counts = {state: count for state, count in counts.items() if count}
+        still_open = sum(counts.get(state, 0) for state in OPEN)
         return Status(
             batch=self.batch,
             counts=counts,
             wrong=[state for state in states if state.state in WRONG],
-            backend=latest.backend,
-            cluster=latest.cluster,
-            stalled=why,
-            notes=(*self._moved(), *notes),
-            all_states=states if all_tasks else None,
+            backend=self._rounds[last].backend,
+            cluster=self._rounds[last].cluster,
+            stalled=_stalled(wanted.reasons[last], left, others),
+            notes=(*self._moved(store), *_canary_note(len(held_back)), *notes),
+            all_states=states if wanted.all_tasks else None,
+            measures=store.measures(still_open) if wanted.measures else None,
+            held_back=len(held_back),
         )
 
-    def _moved(self) -> Iterator[str]:
+    def _moved(self, store: Store) -> Iterator[str]:
         """HTCondor delivers to the folder that a batch was submitted from."""
-        made_at = Path(str(self.batch.data.get("folder", self.batch.folder)))
-        if made_at != self.batch.folder and made_at.is_dir():
-            yield f"this folder was moved; HTCondor may have delivered to {made_at}"
+        for place in self._elsewhere:
+            may_come = any(
+                not store.round(one.number).removed and len(store.ended_jobs(one.number)) < one.jobs
+                for one in place.rounds
+            )
+            if text := told(place, self.batch.folder, may_come=may_come):
+                yield text
+        yield from self._not_brought
         if self._store.problem:
             yield f"{names.STATE} cannot be written ({self._store.problem}): each look reads all"
 
@@ -180,6 +217,24 @@ def _asked(
     return answers, faults
 
 
+WAITS_FOR_CANARY = "waits for the canary"
+
+
+def _canary_note(count: int) -> Iterator[str]:
+    if count:
+        yield (
+            f"{count:,} tasks wait for the canary; once it has succeeded, `osgbatch watch` submits "
+            "them"
+        )
+
+
+def _stalled(why: str, left: int, others: int) -> str:
+    """Why nothing changes by itself: what stalls the last round does not stall the others."""
+    if left:
+        return RUNNER_DIED
+    return "" if others or why == RUNNER_DIED else why
+
+
 def _left_behind(state: TaskState) -> TaskState:
     """A task that the local runner left behind when it died."""
     if state.state not in OPEN:
@@ -187,30 +242,9 @@ def _left_behind(state: TaskState) -> TaskState:
     return replace(state, state="unknown", reason="runner-died", detail=RUNNER_DIED)
 
 
-def status(batch: Batch, *, all_tasks: bool = False) -> Status:
-    """The tasks of a batch as they are now. all_tasks: see Follower."""
-    return Follower(batch).status(all_tasks=all_tasks)
-
-
-def watch(batch: Batch, longest_s: float = 5.0) -> Iterator[Status]:
-    """The batch's status, whenever its counts have changed, until nothing can change by itself.
-
-    It looks at the event log, more rarely the longer nothing happens; it asks the schedd nothing.
-    """
-    follower = Follower(batch)
-    pause = 0.5
-    shown: Mapping[str, int] | None = None
-    while True:
-        began = time.monotonic()
-        now = follower.status()
-        if now.counts != shown:
-            shown, pause = now.counts, 0.5
-            yield now
-        if now.ended:
-            return
-        # A look at a large batch takes a while: at most a tenth of the time goes into looking.
-        time.sleep(max(pause, 10 * (time.monotonic() - began)))
-        pause = min(pause * 1.5, longest_s)
+def status(batch: Batch, *, all_tasks: bool = False, measures: bool = False) -> Status:
+    """The tasks of a batch as they are now. all_tasks, measures: see Follower."""
+    return Follower(batch).status(all_tasks=all_tasks, measures=measures)
 
 
 def copy_log(state: TaskState, stream: str, out: BinaryIO) -> int:

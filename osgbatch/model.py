@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from osgbatch.spec_model import Checkpoint as Checkpoint
 from osgbatch.spec_model import ColumnSource as ColumnSource
 from osgbatch.spec_model import Environment as Environment
 from osgbatch.spec_model import Function as Function
 from osgbatch.spec_model import Gpus as Gpus
 from osgbatch.spec_model import Input as Input
+from osgbatch.spec_model import Ladder as Ladder
 from osgbatch.spec_model import Notify as Notify
 from osgbatch.spec_model import Output as Output
 from osgbatch.spec_model import Place as Place

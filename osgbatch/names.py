@@ -33,9 +33,12 @@ ROUND = "round.json"
 ITEMS = "jobs.items"
 SHIM = "shim.sh"
 SUBMITTED = "submitted.json"
+CANCELLED = "cancelled.txt"
+"""The procs of a round that were cancelled before they were in the queue, as `0-9+12`."""
 EVENTS = "events.log"
 RETURNED = "returned"
 
+CHECKPOINT = "osgbatch-checkpoint.tar.gz"
 OUT_ARCHIVE = "osgbatch-out.tar.gz"
 """What the shim writes and HTCondor brings back."""
 

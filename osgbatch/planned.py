@@ -25,7 +25,7 @@ class Choices:
     the jobs fill the pool's free slots. staging: whether big and shared files go through a stash;
     the local runner has no use for one. presigned_s: for how many seconds jobs may fetch by URLs
     that are signed in advance; 0 for not at all. verify: read what is in the stash already, before
-    it is used.
+    it is used. copy: of the spec, read in place of it where it is gone.
     """
 
     settings: Sequence[str] = ()
@@ -33,6 +33,7 @@ class Choices:
     staging: bool = True
     presigned_s: int = 0
     verify: bool = False
+    copy: Path | None = None
 
 
 LONGEST_PRESIGNED_S = 7 * 86_400
@@ -67,7 +68,7 @@ def plan_sweep(path: Path, batch_root: Path | None = None, choices: Choices = AS
     from osgbatch.sweep.expand import expand
 
     try:
-        spec = load_spec(path, choices.settings)
+        spec = load_spec(path, choices.settings, choices.copy)
     except SpecErrors as error:
         raise _in_order([*error.errors, *_more_mistakes(error)], path) from None
     stash = _stash_of(spec) if choices.staging else Stash()
@@ -276,4 +277,4 @@ def longest_s(plan: Plan) -> int:
     """Seconds that HTCondor lets a job run: more than its tasks' time alone; 0 for any time."""
     from osgbatch.rendering.limits import execute_limit
 
-    return execute_limit(plan.job_s, -(-len(plan.table) // len(plan.jobs)), plan.spec.retries)
+    return execute_limit(plan.job_s, -(-len(plan.table) // len(plan.jobs)), plan.spec)

@@ -23,6 +23,10 @@ from osgbatch.task_ranges import parse_task_ranges
 
 RUNNER_DIED = "the local runner has died; `osgbatch cancel` ends the batch, then submit it again"
 CUT_SHORT = "its submission was cut short; `osgbatch submit` of its sweep continues it"
+LATER_CUT_SHORT = (
+    "the submission of its newest round was cut short; `osgbatch watch` or `osgbatch resubmit` "
+    "sees to it"
+)
 NOT_SUBMITTED = "it was rendered, not submitted"
 
 ASK_AGAIN_S = 60
@@ -64,10 +68,11 @@ class RoundFollower:
     cluster: 0 when none is known.
     """
 
-    def __init__(self, batch: Batch, round_: Round, required: Required) -> None:
+    def __init__(self, batch: Batch, round_: Round) -> None:
         self.batch = batch
         self.round = round_
-        self.required = required
+        # What a later round requires may be another thing: the user has mended his sweep.
+        self.required = Required(Batch(batch.folder, batch.round_data(round_.number)))
         self.cluster = 0
         self._submitted: Submitted | None = None
         self._tasks: list[str] | None = None
@@ -89,6 +94,8 @@ class RoundFollower:
             return "" if local.alive(self.round, cluster) else RUNNER_DIED
         if cluster:
             return ""
+        if self.round.number > 1:
+            return LATER_CUT_SHORT
         return CUT_SHORT if noted else NOT_SUBMITTED
 
     def look(self, store: Store) -> Iterator[str]:
@@ -117,6 +124,9 @@ class RoundFollower:
         row.offset, row.head = reader.offset, reader.head.hex()
         row.lost = row.lost or reader.restarted
         affected = set(reader.jobs)
+        if is_new and self.cluster and number > 1:
+            # Its tasks wait, whatever the rounds before say, also those not yet in the queue.
+            affected.update(range(len(self._lines())))
         if reader.removed and not row.removed:
             row.removed = True
             affected.update(range(len(self._lines())))

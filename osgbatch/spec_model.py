@@ -265,7 +265,11 @@ class Profile:
     pool's, for those who have a folder there; quotas: commands that tell what is left of the home
     folder and of the stash; many_jobs: queued jobs above which max_idle is needed; longest_s: a job
     that takes longer needs checkpoints; home: the folder that submissions should be made from;
-    glideins: free slots follow demand, so that counting them says nothing.
+    glideins: free slots follow demand, so that counting them says nothing; avoid: the attribute of
+    its slots that names a place, which a job that has just failed there avoids for a while (empty:
+    none); releases: how often a job is released that is held because files could not be brought;
+    release_after_s: the first pause before that, which grows; bad_starts: after so many starts
+    that came to nothing a job is held (0: never).
     """
 
     name: str = "generic"
@@ -279,6 +283,37 @@ class Profile:
     longest_s: int = 0
     home: str = ""
     glideins: bool = False
+    avoid: str = ""
+    releases: int = 3
+    release_after_s: int = 600
+    bad_starts: int = 20
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What a job asks for, step by step, after it was stopped for using more than it asked for.
+
+    sizes: one after the other; with a factor there is one, up to which each request is so many
+    times the last. In MiB of memory, in KiB of disk.
+    """
+
+    factor: float
+    sizes: tuple[int, ...]
+
+    @property
+    def most(self) -> int:
+        """The last step."""
+        return self.sizes[-1]
+
+    def steps(self, request: int) -> list[int]:
+        """What is asked for after `request` was not enough, rising; none when it is above all."""
+        if not self.factor:
+            return [size for size in self.sizes if size > request]
+        found: list[int] = []
+        while request < self.most:
+            request = min(self.most, max(request + 1, int(request * self.factor)))
+            found.append(request)
+        return found
 
 
 @dataclass(frozen=True)
@@ -286,11 +321,26 @@ class Retries:
     """How often and when a failure is tried again.
 
     on: "infrastructure", "any", or "codes" (then `codes` says which, per task, by the shim).
+    memory, disk: what is asked for after a job was stopped for them; None: such a job is held.
     """
 
     times: int = 2
     on: str = "infrastructure"
     codes: tuple[int, ...] = ()
+    memory: Ladder | None = None
+    disk: Ladder | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a program that saves its state needs to go on elsewhere.
+
+    files: paths, patterns or folders in the task's folder, the same for all tasks. every_s: how
+    often the shim stops the program for that; 0: the program itself exits, with code 85.
+    """
+
+    files: tuple[str, ...]
+    every_s: int = 0
 
 
 @dataclass(frozen=True)
@@ -322,6 +372,7 @@ class Spec:
     gpus: Gpus = Gpus()
     requirements: Requirements = Requirements()
     retries: Retries = Retries()
+    checkpoint: Checkpoint | None = None
     project: str = ""
     max_running: int = 0
     tags: tuple[str, ...] = ()

@@ -151,12 +151,14 @@ def remove_damaged(store: Store, found: Iterable[Verified], progress: Progress) 
 class Garbage:
     """Objects that nothing refers to. batches: how many were looked at.
 
-    young: how many more there are that may belong to a submission of today.
+    young: how many more there are that may belong to a submission of today. lost: where batches of
+    this user were that are no longer there, and that osgbatch did not remove.
     """
 
     objects: tuple[Kept, ...]
     batches: int
     young: int
+    lost: tuple[Path, ...] = ()
 
 
 def garbage(store: Store, folders: Iterable[Path], older_s: float = YOUNG_S) -> Garbage:
@@ -188,7 +190,8 @@ def garbage(store: Store, folders: Iterable[Path], older_s: float = YOUNG_S) -> 
         for one in unused
         if time.time() - max(one.changed, put_at.get(store.object_url(one.name), 0.0)) >= older_s
     ]
-    return Garbage(tuple(old), len(batches), len(unused) - len(old))
+    lost = tuple(entry.last for entry in registry.lost(batches))
+    return Garbage(tuple(old), len(batches), len(unused) - len(old), lost)
 
 
 def clear(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,7 +34,7 @@ def give(backend: str, round_: Round, lock: int, say: Say) -> None:
     lock: of the batch, which condor_submit inherits. Raises OsgbatchError when it was refused: then
     the round has no `submitted.json`.
     """
-    folders.write_submitted(round_, Submitted(backend, 0, round_.jobs, time.time()))
+    folders.write_submitted(round_, _begun(backend, round_))
     try:
         if backend == "condor":
             submitted = condor.submit(round_, lock)
@@ -59,8 +60,7 @@ def give_later(
     says that it is being submitted, so there is never a later round that nobody was asked to run.
     """
     round_ = rendered.round
-    begun = Submitted(backend, 0, round_.jobs, time.time())
-    folders.write_submitted(replace(round_, folder=rendered.folder), begun)
+    folders.write_submitted(replace(round_, folder=rendered.folder), _begun(backend, round_))
     try:
         before()
     except BaseException:
@@ -73,6 +73,11 @@ def give_later(
         if not (round_.folder / names.SUBMITTED).exists():
             _drop(round_)
         raise
+
+
+def _begun(backend: str, round_: Round) -> Submitted:
+    """What is written down before a backend is asked."""
+    return Submitted(backend, 0, round_.jobs, time.time(), socket.gethostname())
 
 
 def queued_cluster(backend: str, round_: Round, because: OsgbatchError | None = None) -> int:
@@ -123,7 +128,16 @@ def was_queued(batch: Batch, say: Say) -> bool:
 
 
 def _found(round_: Round, noted: Submitted, say: Say) -> bool:
-    """Whether a round that was cut short is known to its log or the queue; it is written down."""
+    """Whether a round that was cut short is known to its log or the queue; it is written down.
+
+    Raises BusyError when only another machine could tell.
+    """
+    if noted.host and noted.host != socket.gethostname():
+        raise BusyError(
+            f"its submission was interrupted on {noted.host}, whose queue alone knows of it",
+            where=str(round_.folder),
+            fix="Run the same command there.",
+        )
     cluster = queued_cluster(noted.backend, round_)
     if cluster:
         where = {"condor": "HTCondor", "local": "the local runner"}[noted.backend]

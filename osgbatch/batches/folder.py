@@ -169,6 +169,7 @@ def resolved_data(
         },
         "environment": plan.spec.environment.kind,
         "gather": plan.spec.gather.text if plan.spec.gather else "",
+        "tags": list(plan.spec.tags),
         "columns": [column.name for column in plan.table.columns],
         "file_columns": [column.name for column in plan.table.columns if column.is_file],
         "outputs": [

@@ -101,11 +101,16 @@ def registered_surely() -> Iterator[Path]:
         yield from entry.folders
 
 
-def lost() -> list[Entry]:
-    """The batches that are in none of the folders where they were, and were not removed by us."""
+def lost(found: Iterable[Path] = ()) -> list[Entry]:
+    """The batches that are in none of the folders where they were, and were not removed by us.
+
+    found: batch folders that are known otherwise; a batch that is one of them is not lost.
+    """
+    gone: list[Entry] = []
     with suppress(OSError):
-        return [e for e in entries() if e.folders and not any(map(_is_batch, e.folders))]
-    return []
+        gone = [e for e in entries() if e.folders and not any(map(_is_batch, e.folders))]
+    ids = {batch.id for batch in _readable(found)} if gone else set()
+    return [entry for entry in gone if entry.id not in ids]
 
 
 def _is_batch(folder: Path) -> bool:

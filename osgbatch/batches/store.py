@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from osgbatch.batches.measures import Measures, measure
 from osgbatch.model import JobState
 
 VERSION = 1
@@ -138,6 +140,10 @@ class Store:
             database.close()
             raise
         return database
+
+    def measures(self, waiting: int) -> Measures:
+        """How the batch is getting on; waiting: tasks that have not ended."""
+        return measure(self._db, waiting, time.time())
 
     @property
     def _db(self) -> sqlite3.Connection:
@@ -297,9 +303,16 @@ class Store:
         """Write down the states of tasks."""
         self._db.executemany("REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def counts(self) -> dict[str, int]:
-        """How many tasks are in each state; those of which nothing is known are in none."""
-        return dict(self._db.execute("SELECT state, COUNT(*) FROM tasks GROUP BY state"))
+    def counts(self) -> dict[tuple[int, str], int]:
+        """How many tasks are in each state, by round; of which nothing is known are in none."""
+        first, last = self._db.execute("SELECT MIN(number), MAX(number) FROM rounds").fetchone()
+        if first == last:  # a third of the work
+            rows = self._db.execute("SELECT ?, state, COUNT(*) FROM tasks GROUP BY state", (last,))
+        else:
+            rows = self._db.execute(
+                "SELECT round, state, COUNT(*) FROM tasks GROUP BY round, state"
+            )
+        return {(number, state): count for number, state, count in rows}
 
     def tasks(self, states: Iterable[str] | None = None, most: int = -1) -> Iterator[TaskRow]:
         """The tasks of which anything is known, by index; only those in some states.

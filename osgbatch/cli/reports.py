@@ -8,11 +8,11 @@ from typing import Any
 
 from osgbatch import names, ui
 from osgbatch.batches.folder import read_tasks_csv
-from osgbatch.errors import OsgbatchError
-from osgbatch.following import Status
-from osgbatch.model import TaskState
+from osgbatch.following import WRONG, Status
+from osgbatch.model import ACTIVE, TaskState
 from osgbatch.task_ranges import task_ranges
 
+SITES_SHOWN = 4
 SHOWN = 10
 """How many tasks that went wrong are shown one by one."""
 
@@ -54,13 +54,78 @@ def status_text(now: Status) -> str:
         f"{now.batch.folder}",
         f"{ui.number_of(now.batch.tasks, 'task')}: {ui.counts(now.counts)}",
     ]
+    lines += measures_lines(now)
     endings = endings_text(now)
     if endings:
         lines.append(endings)
     if now.stalled and now.counts.get("waiting"):
         lines.append(f"note: {now.stalled}")
     lines += [f"note: {note}" for note in now.notes]
+    lines += [f"next: {step}" for step in next_steps(now)]
     return "\n".join(lines)
+
+
+def measures_lines(now: Status) -> Iterator[str]:
+    """How fast tasks end, what they have used of what was asked for, and where they ended."""
+    found = now.measures
+    if found is None:
+        return
+    if found.rate and now.open_tasks:
+        text = f"{rate(found.rate)}"
+        if found.left_s is not None and any(now.counts.get(state) for state in ACTIVE):
+            text += f", about {ui.duration(found.left_s)} left"
+        yield text
+    asked = now.batch.data.get("resources", {})
+    used = [
+        (found.memory_mb, 2**20, "memory", asked.get("memory_mb", 0) * 2**20),
+        (found.disk_mb, 2**20, "disk", asked.get("disk_kb", 0) * 2**10),
+    ]
+    parts = [
+        f"{ui.size(most * unit)} of {ui.size(wanted)} {what}"
+        for most, unit, what, wanted in used
+        if most and wanted
+    ]
+    if found.wall_s:
+        limit = f" of {ui.duration(asked['time_s'])}" if asked.get("time_s") else ""
+        parts.append(f"{ui.duration(found.wall_s)}{limit}")
+    if parts:
+        yield f"a task used at most {', '.join(parts)}"
+    if found.sites:
+        yield f"ran at {_sites(found.sites)}"
+
+
+def _sites(sites: Sequence[tuple[str, int, int]]) -> str:
+    shown = [
+        f"{name} {count:,}" + (f" ({bad:,} not succeeded)" if bad else "")
+        for name, count, bad in sites[:SITES_SHOWN]
+    ]
+    more = len(sites) - SITES_SHOWN
+    return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
+
+
+def rate(per_second: float) -> str:
+    """Tasks per second, minute or hour: the first of these of which there is one at least."""
+    for factor, unit in ((1, "s"), (60, "min")):
+        if per_second * factor >= 1:
+            return f"{per_second * factor:.3g} tasks/{unit}"
+    return f"{per_second * 3600:.3g} tasks/h"
+
+
+def next_steps(now: Status) -> list[str]:
+    """The commands that make sense now."""
+    name, counts = now.batch.folder.name, now.counts
+    steps = []
+    if now.open_tasks and not now.ended:
+        steps.append(f"osgbatch watch {name}")
+    if any(counts.get(state) for state in ("failed", "held", "unknown")):
+        steps.append(f"osgbatch why {name}")
+    if counts.get("held"):
+        steps.append(f"osgbatch release {name}")
+    elif now.ended and not now.stalled and any(counts.get(s) for s in WRONG):
+        steps.append(f"osgbatch resubmit {name}")
+    if now.ended and counts.get("succeeded"):
+        steps.append(f"osgbatch collect {name}")
+    return steps
 
 
 def watch_line(now: Status) -> str:
@@ -170,29 +235,3 @@ def collect_text(now: Status, unpacked: int) -> str:
     lines.append(f"results: {results}")
     lines.append(f"table:   {results / names.RESULTS_TABLE}")
     return "\n".join(lines)
-
-
-def choose_task(now: Status, index: int | None) -> TaskState:
-    """The task to show: the one named, else the first that did not succeed, else the first.
-
-    Raises OsgbatchError when there is no such task, or nothing has come back of it.
-    """
-    if index is not None:
-        if not 0 <= index < len(now.states):
-            raise OsgbatchError(
-                f"there is no task {index}", fix=f"Tasks are 0 to {len(now.states) - 1}."
-            )
-        state = now.states[index]
-        if state.archive is None:
-            why = explain(state)
-            raise OsgbatchError(
-                f"nothing has come back of task {index}",
-                fix=f"It is {state.state}{f' ({why})' if why else ''}.",
-            )
-        return state
-    returned: Sequence[TaskState] = [s for s in now.states if s.archive]
-    if not returned:
-        raise OsgbatchError(
-            "nothing has come back yet", fix=f"{now.stalled or 'Try `osgbatch watch`'}."
-        )
-    return next((s for s in returned if s.state != "succeeded"), returned[0])

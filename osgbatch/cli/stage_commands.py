@@ -194,6 +194,12 @@ def gc(
     done = "removed" if delete else "not referred to"
     batches = ui.number_of(found.batches, "batch").replace("batchs", "batches")
     ui.out(f"{stashing.amount(found.objects)} {done}; {batches} looked at")
+    if found.lost:
+        ui.say(
+            f"note: {len(found.lost):,} of your batches are no longer where they were, such as "
+            f"{found.lost[0]}; one that was moved is not known before you name it once: "
+            "`osgbatch status FOLDER`"
+        )
     if found.young:
         are = "is" if found.young == 1 else "are"
         ui.say(f"{found.young:,} more {are} younger than {older}, and may be in use")

@@ -6,6 +6,7 @@ import csv
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from osgbatch.model import TaskState
 from osgbatch.names import RESULT_COLUMNS
@@ -22,17 +23,30 @@ def write_results(
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["index", *columns, *RESULT_COLUMNS])
-            for row, state in zip(rows, states, strict=True):
-                writer.writerow([state.index, *row, *_told(state)])
+            write_table(
+                stream,
+                columns,
+                ((s.index, row, result_cells(s)) for row, s in zip(rows, states, strict=True)),
+            )
         temporary.rename(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def _told(state: TaskState) -> list[str]:
+def write_table(
+    stream: TextIO,
+    columns: Sequence[str],
+    rows: Iterable[tuple[int, Sequence[str], Iterable[str]]],
+) -> None:
+    """Write the header of `results.csv` and rows: index, parameters, what `result_cells` gives."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["index", *columns, *RESULT_COLUMNS])
+    writer.writerows([index, *row, *cells] for index, row, cells in rows)
+
+
+def result_cells(state: TaskState) -> list[str]:
+    """What is known of a task's result, as text, in the order of RESULT_COLUMNS."""
     record = state.record
     start, end = number(record, "start"), number(record, "end")
     memory, disk = number(record, "memory_kb"), number(record, "disk_kb")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 MEMORY = "osgbatch release {batch} --memory {memory}"
 RELEASE = "osgbatch release {batch}"
 AGAIN = "osgbatch resubmit {batch} --held"
-DISK = 'osgbatch resubmit {batch} --held --set "resources.disk={disk}"'
+DISK = "osgbatch release {batch} --disk {disk}"
 CPUS = 'osgbatch resubmit {batch} --held --set "resources.cpus={cpus}"'
 TIME = 'osgbatch resubmit {batch} --held --set "resources.time={time}"'
 GIVE_UP = "osgbatch cancel {batch} --held"
@@ -172,14 +172,14 @@ HOLD_CODES: tuple[HoldCode, ...] = (
              "Ask for more, or let the program use one: OMP_NUM_THREADS=1 under "
              "`environment_variables:`.", (CPUS,), subcode=101),
     HoldCode(21, "StartdHeldJob", "The job used more memory than it asked for.",
-             "Ask for more.", (MEMORY,), subcode=102),
+             "Ask for more memory.", (MEMORY,), subcode=102),
     HoldCode(21, "StartdHeldJob", "The job used more disk than it asked for.",
-             "Ask for more. It holds the unpacked environment, inputs and outputs.", (DISK,),
+             "Ask for more disk. It holds the unpacked environment, inputs and outputs.", (DISK,),
              subcode=104),
     HoldCode(21, "StartdHeldJob", "The job used more memory than it asked for.",
-             "Ask for more.", (MEMORY,), says=("memory",)),
+             "Ask for more memory.", (MEMORY,), says=("memory",)),
     HoldCode(21, "StartdHeldJob", "The job used more disk than it asked for.",
-             "Ask for more. It holds the unpacked environment, inputs and outputs.", (DISK,),
+             "Ask for more disk. It holds the unpacked environment, inputs and outputs.", (DISK,),
              says=("disk",)),
     HoldCode(22, "UnableToInitUserLog", "HTCondor cannot write the event log of the round.",
              "Is the batch folder still there, is there room, may you write to it? Then release.",
@@ -195,9 +195,9 @@ HOLD_CODES: tuple[HoldCode, ...] = (
              "Do what the text says; jobs that start again and again often fail at one site or "
              "ask for too little.", (RELEASE, GIVE_UP)),
     HoldCode(26, "SystemPolicy", "The job used more memory than the access point's rule allows.",
-             "Ask for more.", (MEMORY,), says=("memory",)),
+             "Ask for more memory.", (MEMORY,), says=("memory",)),
     HoldCode(26, "SystemPolicy", "The job used more disk than the access point's rule allows.",
-             "Ask for more.", (DISK,), says=("disk",)),
+             "Ask for more disk.", (DISK,), says=("disk",)),
     HoldCode(27, "SystemPolicyUndefined", "A rule of the access point could not be worked out.",
              _ADMIN, (RELEASE,)),
     HoldCode(32, "MaxTransferInputSizeExceeded", "The inputs of a job are larger than this access "
@@ -209,11 +209,11 @@ HOLD_CODES: tuple[HoldCode, ...] = (
              "less of it (`outputs:`), or fewer tasks per job; then run the tasks anew.",
              (AGAIN,)),
     HoldCode(34, "JobOutOfResources", "The job used more memory than it asked for.",
-             "Ask for more.", (MEMORY,)),
+             "Ask for more memory.", (MEMORY,)),
     HoldCode(34, "JobOutOfResources", "The job used more memory than it asked for.",
-             "Ask for more.", (MEMORY,), subcode=102),
+             "Ask for more memory.", (MEMORY,), subcode=102),
     HoldCode(34, "JobOutOfResources", "The job used more disk than it asked for.",
-             "Ask for more. It holds the unpacked environment, inputs and outputs.", (DISK,),
+             "Ask for more disk. It holds the unpacked environment, inputs and outputs.", (DISK,),
              subcode=104),
     HoldCode(35, "InvalidDockerImage", "There is no such image, or it cannot be fetched.",
              "Correct the image's name in the sweep (`environment: {container: ...}`) and run the "

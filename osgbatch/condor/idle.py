@@ -6,11 +6,11 @@ same conditions itself, asks the collector for the few attributes that they read
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from osgbatch.condor.conditions import conjuncts, read_by, scoped
 from osgbatch.condor.schedd import call_schedd, constraint_of
 from osgbatch.errors import CondorError
 from osgbatch.model import Round
@@ -65,7 +65,8 @@ class Idle:
     order. asked_for, largest: of each resource, what the job asks for and the most that a slot has
     (cores, MiB, KiB, GPUs). rejected: what the negotiator said last, and when; times in seconds
     since 1970, 0 for never. project: its ProjectName. pilots: whether the slots are glideins.
-    flocking: other pools that the access point sends jobs to, which were not asked.
+    flocking: other pools that the access point sends jobs to, which were not asked. held: code,
+    subcode and reason of a job that is held.
     """
 
     job: str
@@ -88,6 +89,7 @@ class Idle:
     pilots: bool = False
     flocking: str = ""
     place: Place | None = None
+    held: tuple[int, int, str] = (0, 0, "")
     now: float = 0
 
 
@@ -117,7 +119,7 @@ def ask_idle(round_: Round, cluster: int, proc: int) -> Idle | None:
     if _number(job, "JobStatus") != _IDLE:
         return _basics(job)
     text = str(job.lookup("Requirements")) if "Requirements" in job else "true"
-    wanted = sorted({*_read_by(job, text), *_ALWAYS})
+    wanted = sorted({*read_by(job, text), *_ALWAYS})
     if "AvailableGPUs" in wanted:  # a list of other attributes, each a GPU
         wanted = []
     slots = call_schedd(
@@ -159,7 +161,7 @@ def match(job: Any, slots: Sequence[Any], texts: Sequence[str]) -> Idle:
     """
     import classad2
 
-    conditions = [classad2.ExprTree(text) for text in texts]
+    conditions = [classad2.ExprTree(scoped(job, text)) for text in texts]
     met, rest = [0] * len(texts), [0] * len(texts)
     fitting = free = 0
     largest = dict.fromkeys(RESOURCES, 0)
@@ -203,64 +205,13 @@ def _is_free(slot: Any) -> bool:
 
 def _unknown(job: Any, text: str, slots: Sequence[Any]) -> tuple[str, ...]:
     """The attributes that a condition reads and no slot has."""
-    return tuple(name for name in _read_by(job, text) if not any(name in slot for slot in slots))
-
-
-def _read_by(job: Any, text: str) -> list[str]:
-    """The attributes of slots that an expression over a job reads."""
-    import classad2
-
-    found = job.externalRefs(classad2.ExprTree(text))
-    return [name.rpartition(".")[2] for name in found if name]
+    return tuple(name for name in read_by(job, text) if not any(name in slot for slot in slots))
 
 
 _ALWAYS = (
     "Name", "State", "PartitionableSlot", "GLIDEIN_Site", "GLIDEIN_ResourceName", *RESOURCES,
     *(f"TotalSlot{name}" for name in RESOURCES),
 )  # fmt: skip
-_TOKEN = re.compile(
-    r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|&&|\|\||=\?=|\s+|[()\[\]{}?]|[^\s"'&|=()\[\]{}?]+|.""",
-    re.S,
-)
-
-
-def conjuncts(text: str) -> list[str]:
-    """The conditions that an expression joins by `&&`, those in brackets too; each once."""
-    tokens = (token[0] if token[1] else token[0].strip() or " " for token in _TOKEN.finditer(text))
-    return list(dict.fromkeys(_conjuncts("".join(tokens))))
-
-
-def _conjuncts(text: str) -> Iterator[str]:
-    parts, depth = [""], 0
-    for token in (found[0] for found in _TOKEN.finditer(text)):
-        depth += (token in "([{") - (token in ")]}")
-        if not depth and token in ("||", "?"):
-            yield text  # not joined by && at the top
-            return
-        if not depth and token == "&&":
-            parts.append("")
-        else:
-            parts[-1] += token
-    for part in map(str.strip, parts):
-        if part.startswith("(") and _closes_at_end(part):
-            yield from _conjuncts(part[1:-1].strip())
-        elif len(parts) > 1:
-            yield from _conjuncts(part)
-        elif part:
-            yield part
-
-
-def _closes_at_end(text: str) -> bool:
-    """Whether the first bracket is closed by the last character."""
-    depth, left = 0, len(text)
-    for token in (found[0] for found in _TOKEN.finditer(text)):
-        depth += (token in "([{") - (token in ")]}")
-        left -= len(token)
-        if not depth:
-            return left == 0
-    return False
-
-
 # --- asking -------------------------------------------------------------------------------------
 
 
@@ -277,6 +228,11 @@ def _basics(job: Any, **more: Any) -> Idle:
         starts=_number(job, "NumJobStarts"),
         came_back=str(job.get("VacateReason", "")),
         project=str(job.get("ProjectName", "")),
+        held=(
+            _number(job, "HoldReasonCode"),
+            _number(job, "HoldReasonSubCode"),
+            str(job.get("HoldReason", "")),
+        ),
         now=_number(job, "ServerTime"),
         **more,
     )
@@ -288,7 +244,7 @@ def _complete(idle: Idle, job: Any, slots: Sequence[Any]) -> Idle:
     if idle.fitting:
         import classad2
 
-        texts = [classad2.ExprTree(c.text) for c in idle.conditions]
+        texts = [classad2.ExprTree(scoped(job, c.text)) for c in idle.conditions]
         suited = [s for s in slots if all(t.eval(job, _emptied(s)) is True for t in texts)]
         named = [str(slot.get("Name", "")) for slot in suited[:SLOTS_ASKED]]
         asked, refusing = _refusing(job, named)
@@ -313,6 +269,21 @@ def _refusing(job: Any, named: Sequence[str]) -> tuple[int, int]:
         s.lookup("Requirements").eval(_emptied(s), job) for s in whole if "Requirements" in s
     ]
     return len(answers), sum(answer is False for answer in answers)
+
+
+def _wants(slot: Any, job: Any) -> bool:
+    """Whether a slot, when nothing runs on it, wants a job.
+
+    Names without a scope are those of the slot, then those of the job, also in other attributes
+    that its Requirements read.
+    """
+    import classad2
+
+    both = classad2.ClassAd(str(_emptied(slot)))
+    for name in job:
+        if name not in both:
+            both[name] = job.lookup(name)
+    return slot.lookup("Requirements").eval(both, job) is not False
 
 
 def _flocking() -> str:

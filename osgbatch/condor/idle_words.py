@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from osgbatch.condor.hold_codes import explain_hold
 from osgbatch.condor.idle import Condition, Factory, Idle, Place
 
-AGAIN = (
-    "osgbatch cancel {batch} --idle",
-    "osgbatch resubmit {batch} --missing --set KEY=VALUE",
-)
-"""What changes a request that no slot meets: live jobs are never run a second time beside."""
+REMOVE = "osgbatch cancel {batch} {waiting}"
+AGAIN = "osgbatch resubmit {batch} {removed}"
+"""What changes a request that no slot meets: a live job is never run a second time beside.
+
+{waiting} and {removed} stand for the tasks, or for all that are so.
+"""
 SHOWN = 200
 """Characters of a condition that are shown."""
 SOON_S = 300
@@ -42,7 +45,11 @@ class Waiting:
 
 
 def idle_words(idle: Idle) -> Waiting:
-    """Why a job waits. The commands hold {batch}."""
+    """Why a job waits. The commands hold {batch}, {waiting} and {removed}."""
+    if idle.status == "held":
+        row = explain_hold(*idle.held)
+        told = (f'"{idle.held[2]}"',) if idle.held[2] else ()
+        return Waiting(f"Its job {idle.job} is held. {row.cause}", told, row.todo, row.commands)
     if idle.status != "waiting":
         return Waiting(
             f"HTCondor says that its job {idle.job} is {idle.status}; the event log does not yet.",
@@ -98,7 +105,6 @@ def _cause(idle: Idle) -> _Words:
 
 
 def _nothing_fits(idle: Idle) -> _Words:
-    head = f"None of {_slots(idle.slots)} could run it, not even when nothing else runs there."
     impossible = [condition for condition in idle.conditions if not condition.slots]
     details = [_condition(condition, idle) for condition in impossible]
     blamed = impossible
@@ -111,12 +117,34 @@ def _nothing_fits(idle: Idle) -> _Words:
         if not blamed:
             rarest = sorted(idle.conditions, key=lambda c: c.slots)[:3]
             details += [f"{_many(c.slots)}: {_condition(c, idle)}" for c in rarest]
-    keys = [f"resources.{_KEYS[name]}" for c in blamed if (name := _resource(c.text))]
+    blamed_resources = [name for c in blamed if (name := _resource(c.text))]
+    keys = [f"resources.{_KEYS[name]}" for name in blamed_resources]
     what = "Ask for less" if keys and len(keys) == len(blamed) else "Change `requirements:`"
     if keys and len(keys) < len(blamed):
         what += " and ask for less"
     named = f" ({', '.join(keys)})" if keys else ""
-    return head, tuple(details), f"{what}{named}, and run what is missing.", AGAIN
+    todo = f"{what}{named}, and run what is missing."
+    return _none(idle), tuple(details), todo, _commands(blamed_resources, idle)
+
+
+def _none(idle: Idle) -> str:
+    if idle.slots == 1:
+        return "The pool's only slot could not run it, not even when nothing else runs there."
+    return f"None of {_slots(idle.slots)} could run it, not even when nothing else runs there."
+
+
+def _commands(over: Sequence[str], idle: Idle) -> tuple[str, ...]:
+    """How to ask for no more than the largest slot has."""
+    changes = ""
+    for name in over:
+        most = idle.largest.get(name, 0)
+        if name in ("Memory", "Disk"):
+            most_mib = most // 1024 if name == "Disk" else most
+            amount = f"{most_mib}MB" if most_mib < 2048 else f"{most_mib // 1024}GB"
+        else:
+            amount = str(most)
+        changes += f' --set "resources.{_KEYS[name]}={amount}"'
+    return REMOVE, AGAIN + (changes or " --set KEY=VALUE")
 
 
 def _refused(idle: Idle, suited: str) -> _Words:
@@ -124,10 +152,10 @@ def _refused(idle: Idle, suited: str) -> _Words:
     if over:
         keys = ", ".join(f"resources.{_KEYS[name]}" for name in over)
         return (
-            f"None of {_slots(idle.slots)} could run it, not even when nothing else runs there.",
+            _none(idle),
             tuple(_asks(name, idle) for name in over),
             f"Ask for less ({keys}), and run what is missing.",
-            AGAIN,
+            _commands(over, idle),
         )
     return (
         f"{suited} suit it, but do not want it: all {idle.asked:,} that were asked refuse.",
@@ -228,7 +256,7 @@ def factory_words(factory: Factory | None, held: int, max_idle: int) -> Waiting:
 
 
 def _slots(count: int) -> str:
-    return "the one slot of the pool" if count == 1 else f"the pool's {count:,} slots"
+    return "the pool's only slot" if count == 1 else f"the pool's {count:,} slots"
 
 
 def _many(count: int) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from osgbatch import names
+from osgbatch.condor.commands import version
 from osgbatch.errors import CondorError
 from osgbatch.model import Round
+
+_CHECKS_ADDRESS = "SEC_FS_ENFORCE_CHANNEL_BINDING"
 
 
 def call_schedd(call: Callable[[Any], Any], whom: str = "schedd") -> Any:
@@ -21,12 +25,38 @@ def call_schedd(call: Callable[[Any], Any], whom: str = "schedd") -> Any:
         raise CondorError(
             "the Python package htcondor is not installed", fix="pip install htcondor"
         ) from None
+    failures = (htcondor2.HTCondorException, RuntimeError, OSError, ValueError)
     try:
-        return call(htcondor2)
-    except (htcondor2.HTCondorException, RuntimeError, OSError, ValueError) as error:
+        try:
+            return call(htcondor2)
+        except failures:
+            if not _as_older(htcondor2):
+                raise
+            return call(htcondor2)
+    except failures as error:
         raise CondorError(
             f"the {whom} did not answer: {error}", fix="Try again, or see `condor_q`."
         ) from None
+
+
+def _as_older(htcondor2: Any) -> bool:
+    """Whether the bindings are newer than this HTCondor, and from now on log in as its commands do.
+
+    Bindings of 25.14.1 refuse a login by files (FS) whose name does not hold the daemon's address,
+    and those of 23.9.6 give none: each call fails, and `act` does not even say why. The commands
+    of such a version do not look either, so nothing is lost against them.
+    """
+    if _CHECKS_ADDRESS in htcondor2.param:
+        return False  # as configured, or given up before
+    told = re.search(r"CondorVersion: (\d+(?:\.\d+)+)", htcondor2.version())
+    try:
+        here = version()
+    except CondorError:
+        return False
+    if not told or not here or here >= tuple(map(int, told[1].split("."))):
+        return False
+    htcondor2.param[_CHECKS_ADDRESS] = "false"
+    return True
 
 
 def constraint_of(round_: Round) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from osgbatch.condor.schedd import call_schedd
 from osgbatch.errors import CondorError
 
 ANSWER_LIMIT_S = 30
@@ -69,20 +70,15 @@ def over_the_slot(requirements: str) -> str:
 
 
 def _query(constraint: str, projection: list[str]) -> list[Any]:
+    def ask(htcondor: Any) -> list[Any]:
+        htcondor.param["QUERY_TIMEOUT"] = str(ANSWER_LIMIT_S)
+        kind = htcondor.AdType.Startd
+        return list(htcondor.Collector().query(kind, constraint=constraint, projection=projection))
+
     try:
-        import htcondor2
-    except ImportError:
-        raise CondorError(
-            "the Python package htcondor is not installed", fix="pip install htcondor"
-        ) from None
-    try:
-        htcondor2.param["QUERY_TIMEOUT"] = str(ANSWER_LIMIT_S)
-        found = htcondor2.Collector().query(
-            htcondor2.AdType.Startd, constraint=constraint, projection=projection
-        )
-    except (htcondor2.HTCondorException, RuntimeError, OSError, ValueError) as error:
-        raise CondorError(
-            f"the collector did not tell the pool's free slots: {error}",
-            fix="Try again without --fit-pool, or see `condor_status`.",
-        ) from None
-    return list(found)
+        found: list[Any] = call_schedd(ask, "collector")
+    except CondorError as error:
+        error.what = error.what.replace("did not answer", "did not tell the pool's free slots")
+        error.fix = "Try again without --fit-pool, or see `condor_status`."
+        raise
+    return found

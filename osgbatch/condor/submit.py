@@ -7,6 +7,7 @@ import socket
 import time
 
 from osgbatch import names
+from osgbatch.condor.act import cancel
 from osgbatch.condor.commands import run
 from osgbatch.condor.schedd import call_schedd, constraint_of
 from osgbatch.errors import CondorError, RefusedError
@@ -68,22 +69,3 @@ def find_cluster(round_: Round) -> int | None:
     )
     clusters = sorted({int(ad["ClusterId"]) for ad in found})
     return clusters[0] if clusters else None
-
-
-def cancel(round_: Round, cluster: int) -> None:
-    """Remove all jobs of a round, those that are not yet in the queue too.
-
-    Raises CondorError when the schedd does not let us.
-    """
-    constraint = f"ClusterId == {cluster} && {constraint_of(round_)}"
-    result = call_schedd(
-        lambda htcondor: htcondor.Schedd().act(
-            htcondor.JobAction.Remove, constraint, ("removed by osgbatch cancel", 1)
-        )
-    )
-    denied = int(result.get("TotalPermissionDenied", 0))
-    if denied:
-        raise CondorError(
-            f"{denied} jobs of cluster {cluster} may not be removed by you",
-            fix="Is the batch another user's?",
-        )

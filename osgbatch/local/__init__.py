@@ -1,5 +1,16 @@
 """The embedded runner, writing HTCondor's text event log."""
 
+from osgbatch.local.act import job_states, release, remove, requests_of
 from osgbatch.local.backend import alive, cancel, interrupted, runner_record, submit
 
-__all__ = ["alive", "cancel", "interrupted", "runner_record", "submit"]
+__all__ = [
+    "alive",
+    "cancel",
+    "interrupted",
+    "job_states",
+    "release",
+    "remove",
+    "requests_of",
+    "runner_record",
+    "submit",
+]

@@ -43,8 +43,21 @@ def submit(round_: Round, limit_s: float = START_LIMIT_S) -> Submitted:
     Raises BusyError when the round is being run, BatchError when it has been, or its folder is not
     what it should be, OsgbatchError when the process does not start. Nothing is left behind then.
     """
+    _check(round_.folder.resolve(), round_)
+    _start(round_, limit_s)
+    return Submitted(BACKEND, round_.number, round_.jobs, time.time())
+
+
+def run_again(round_: Round, limit_s: float = START_LIMIT_S) -> None:
+    """Start a runner for a round whose runner has ended: it does what its request file says.
+
+    Raises as `submit` does; the round's log stays as it is then.
+    """
+    _start(round_, limit_s, "again")
+
+
+def _start(round_: Round, limit_s: float, *mode: str) -> None:
     folder = round_.folder.resolve()
-    _check(folder, round_)
     reader, writer = os.pipe()
     try:
         with (folder / record.LOG).open("ab") as log:
@@ -57,6 +70,7 @@ def submit(round_: Round, limit_s: float = START_LIMIT_S) -> Submitted:
                     str(folder),
                     str(round_.number),
                     str(writer),
+                    *mode,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -69,7 +83,7 @@ def submit(round_: Round, limit_s: float = START_LIMIT_S) -> Submitted:
         said = _read_answer(reader, limit_s)
     except BaseException:
         if writer < 0:
-            _abort(folder, process)
+            _abort(folder, process, *mode)
         else:
             _tidy(folder)
         raise
@@ -78,7 +92,7 @@ def submit(round_: Round, limit_s: float = START_LIMIT_S) -> Submitted:
         if writer >= 0:
             os.close(writer)
     if said is None:
-        _abort(folder, process)
+        _abort(folder, process, *mode)
         raise OsgbatchError(
             f"the local runner has not entered the jobs within {limit_s:g} s",
             where=str(folder),
@@ -94,7 +108,6 @@ def submit(round_: Round, limit_s: float = START_LIMIT_S) -> Submitted:
             _tidy(folder)
         kind = BusyError if said["busy"] else OsgbatchError
         raise kind(str(said["what"]), where=str(said["where"]), fix=str(said["fix"]))
-    return Submitted(BACKEND, round_.number, round_.jobs, time.time())
 
 
 def alive(round_: Round, cluster: int) -> bool:
@@ -126,7 +139,7 @@ def cancel(round_: Round, cluster: int, limit_s: float = CANCEL_LIMIT_S) -> None
     folder = round_.folder.resolve()
     if not (folder / names.EVENTS).exists():
         return
-    why = f"via osgbatch cancel (by user {_user()})"
+    why = f"via osgbatch cancel (by user {user()})"
     lock = _stop_runner(folder, why, limit_s)
     if lock is None:
         raise BusyError(
@@ -187,7 +200,7 @@ def _read_answer(reader: int, limit_s: float) -> dict[str, object] | None:
     return None
 
 
-def _abort(folder: Path, process: subprocess.Popen[bytes]) -> None:
+def _abort(folder: Path, process: subprocess.Popen[bytes], *mode: str) -> None:
     """End a runner that has not answered, with all it has begun."""
     processes.signal_group(process.pid, signal.SIGKILL)
     process.wait()
@@ -201,7 +214,8 @@ def _abort(folder: Path, process: subprocess.Popen[bytes]) -> None:
     for scratch in sandbox.scratch_parent().iterdir():
         if scratch.name.startswith(prefix):
             _remove_places(scratch, cgroups.group_named(scratch.name))
-    (folder / names.EVENTS).unlink(missing_ok=True)
+    if not mode:
+        (folder / names.EVENTS).unlink(missing_ok=True)
     os.close(lock)
     _tidy(folder)
 
@@ -235,21 +249,21 @@ def _stop_runner(folder: Path, why: str, limit_s: float) -> int | None:
             found = record.read_record(folder / record.RECORD)
             if found is None:
                 continue
-            if not _is_here(found):
+            if not is_here(found):
                 raise BusyError(
                     f"the local runner of this round is on {found.host}",
                     where=str(folder),
                     fix="Run the same command there.",
                 )
             (folder / record.CANCEL).write_text(why + "\n", encoding="utf-8")
-            _signal_loop(found, signal.SIGTERM)
+            signal_loop(found, signal.SIGTERM)
             kill_at = time.monotonic() + found.grace_s + PATIENCE_S
             limit += found.grace_s
         elif time.monotonic() > kill_at:
-            _signal_loop(found, signal.SIGKILL)
+            signal_loop(found, signal.SIGKILL)
 
 
-def _signal_loop(found: Record, number: int) -> None:
+def signal_loop(found: Record, number: int) -> None:
     """Send the loop a signal, unless its number belongs to another process by now."""
     if processes.boot_id() == found.boot_id and (
         processes.start_time(found.pid) == found.start_time
@@ -258,7 +272,7 @@ def _signal_loop(found: Record, number: int) -> None:
             os.kill(found.pid, number)
 
 
-def _is_here(found: record.Record) -> bool:
+def is_here(found: record.Record) -> bool:
     """Whether the runner was started on this machine; its name may have changed since."""
     host = names.slug(socket.gethostname() or "localhost")
     return found.host == host or found.boot_id == processes.boot_id() != ""
@@ -266,7 +280,7 @@ def _is_here(found: record.Record) -> bool:
 
 def _clean_up(found: record.Record | None) -> None:
     """End what a dead runner's jobs may have left, and remove their scratch folder."""
-    if found is None or not _is_here(found):
+    if found is None or not is_here(found):
         return
     scratch = Path(found.scratch)
     if not scratch.name.startswith("osgbatch-"):
@@ -295,7 +309,8 @@ def _abort_jobs(folder: Path, round_: Round, cluster: int, why: str) -> None:
         writer.close()
 
 
-def _user() -> str:
+def user() -> str:
+    """Who acts: the user's name, else the number."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

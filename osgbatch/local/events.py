@@ -124,6 +124,11 @@ def held_event(cluster: int, proc: int, code: int, subcode: int, why: str) -> by
     )
 
 
+def released_event(cluster: int, proc: int, why: str) -> bytes:
+    """Event 013: the job was released, and waits again."""
+    return _event(13, cluster, proc, f"Job was released.\n\t{one_line(why)}")
+
+
 def classad_string(text: str) -> str:
     """`text` as a ClassAd's string literal, on one line."""
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -221,7 +226,15 @@ class EventLog:
 
 
 _HEADER = re.compile(rb"(?:\A|\n\.\.\.\n)(\d{3}) \((\d+)\.(\d+)\.\d+\) ")
-_STATES = {0: "waiting", 1: "running", 4: "waiting", 5: "ended", 9: "ended", 12: "held"}
+_STATES = {
+    0: "waiting",
+    1: "running",
+    4: "waiting",
+    5: "ended",
+    9: "ended",
+    12: "held",
+    13: "waiting",
+}
 
 
 def job_states(path: Path, cluster: int, jobs: int) -> list[str]:
@@ -237,6 +250,15 @@ def job_states(path: Path, cluster: int, jobs: int) -> list[str]:
         if int(match[2]) == cluster and proc < jobs and state and states[proc] != "ended":
             states[proc] = state
     return states
+
+
+def starts(path: Path, cluster: int) -> dict[int, int]:
+    """How often each proc was started, as a log that we wrote tells it."""
+    found: dict[int, int] = {}
+    for match in _HEADER.finditer(path.read_bytes()):
+        if int(match[1]) == 1 and int(match[2]) == cluster:
+            found[int(match[3])] = found.get(int(match[3]), 0) + 1
+    return found
 
 
 def drop_partial_event(path: Path) -> None:

@@ -14,7 +14,7 @@ from osgbatch.local.slots import Room
 
 FIRST_ATTEMPT = 0
 """The number of a job's first start in the names of returned archives ($$([NumJobStarts]))."""
-WATCHED = (signal.SIGCHLD, signal.SIGTERM)
+WATCHED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1)
 BLOCKED = (*WATCHED, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 
 
@@ -50,6 +50,7 @@ class Running:
     answer: BinaryIO | None = None
     deadline: float = 0.0
     ending: str = ""
+    why: str = ""
 
 
 @dataclass

@@ -10,11 +10,12 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from osgbatch import names
-from osgbatch.local import events, fetch, processes, sandbox, starting
+from osgbatch.local import events, fetch, processes, requests, sandbox, starting
 from osgbatch.local.cgroups import Limits
 from osgbatch.local.events import EventLog, Usage
 from osgbatch.local.jobs import FIRST_ATTEMPT, WATCHED, History, Running, Setting, duration
@@ -29,22 +30,35 @@ STOPPED = "the local runner was told to stop (SIGTERM)"
 
 
 class Loop:
-    """Runs all jobs of a round to their ends. Signals in BLOCKED must be blocked."""
+    """Runs all jobs of a round to their ends. Signals in BLOCKED must be blocked.
 
-    def __init__(self, setting: Setting, items: Items, log: EventLog, limits: Limits) -> None:
+    held: the jobs of a round that is run again; all others have ended. starts: of them, so far.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        items: Items,
+        log: EventLog,
+        limits: Limits,
+        held: Sequence[int] | None = None,
+        starts: Mapping[int, int] | None = None,
+    ) -> None:
         self._set = setting
         self._items = items
         self._log = log
         self._limits = limits
-        self._waiting = list(range(len(items)))
+        self._waiting = list(range(len(items))) if held is None else []
         self._running: dict[int, Running] = {}
-        self._history: dict[int, History] = {}
-        self._held: list[int] = []
+        self._history = {proc: History(count) for proc, count in (starts or {}).items()}
+        self._held = list(held or ())
+        self._more = requests.asked_for(setting.round_folder)
         self._stop = ""
         self._not_before = 0.0
 
     def run(self) -> None:
         """Start, watch and end jobs until none is left, or the runner is told to stop."""
+        self._obey()
         while self._running or (self._waiting and not self._stop):
             if time.monotonic() >= self._not_before and self._may_start():
                 self._start(heapq.heappop(self._waiting))
@@ -52,13 +66,15 @@ class Loop:
             self._reap()
             if found == signal.SIGTERM and not self._stop:
                 self._stop_all()
+            elif found == signal.SIGUSR1 and not self._stop:
+                self._obey()
             self._meet_deadlines()
 
     def _may_start(self) -> bool:
         """Whether the next job may start: in their order, so that a large one is not passed by."""
         if not self._waiting or self._stop:
             return False
-        return self._set.room.fits(self._items[self._waiting[0]].need)
+        return self._set.room.fits(self._item(self._waiting[0]).need)
 
     def _wait(self) -> int:
         """Wait for a signal or the next deadline; returns the signal, or 0."""
@@ -72,12 +88,15 @@ class Loop:
         found = signal.sigtimedwait(WATCHED, max(0.0, min(due) - time.monotonic()))
         return found.si_signo if found else 0
 
+    def _item(self, proc: int) -> Item:
+        return requests.with_amounts(self._items[proc], self._more.get(proc))
+
     # -- starting ------------------------------------------------------------------------------
 
     def _start(self, proc: int) -> None:
         """Bring in what a job needs; then it runs, or what it names by URL is fetched first."""
         setting = self._set
-        item = self._items[proc]
+        item = self._item(proc)
         starts = self._history[proc].starts if proc in self._history else 0
         slot = setting.room.take(item.need)
         scratch = setting.scratch / f"{proc}_{starts}"
@@ -221,7 +240,7 @@ class Loop:
         finally:
             answer.close()
         if job.ending == "cancel":
-            self._log.write(events.aborted_event(setting.cluster, proc, self._stop))
+            self._log.write(events.aborted_event(setting.cluster, proc, job.why))
 
     def _end(self, job: Running, used: resource.struct_rusage) -> None:
         code = job.process.returncode
@@ -260,7 +279,7 @@ class Loop:
         request = job.item.need.request
         point = f"{_slot(job.slot)}@{self._set.host}"
         if job.ending == "cancel":
-            self._log.write(events.aborted_event(cluster, proc, self._stop))
+            self._log.write(events.aborted_event(cluster, proc, job.why))
         elif job.ending == "evict":
             self._log.write(events.evicted_event(cluster, proc, run, request, self._stop))
         elif job.ending == "time":
@@ -322,12 +341,36 @@ class Loop:
         except OSError:
             self._stop, ending = STOPPED, "evict"
         for job in self._running.values():
-            job.ending = ending
+            # one that was cancelled by itself is not to run again
+            job.ending, job.why = (job.ending, job.why) if job.why else (ending, self._stop)
             self._terminate(job)
         if ending == "cancel":
             cluster, why = self._set.cluster, self._stop
             left = sorted([*self._waiting, *self._held])
             self._log.write(b"".join(events.aborted_event(cluster, proc, why) for proc in left))
+
+    def _obey(self) -> None:
+        """Do what is asked of the runner, if anything is: see `requests`."""
+        folder, cluster = self._set.round_folder, self._set.cluster
+        wanted = requests.read_request(folder)
+        if wanted is None:
+            return
+        self._more = requests.asked_for(folder)
+        for proc in {*wanted.release} & {*self._held}:
+            self._held.remove(proc)
+            self._log.write(events.released_event(cluster, proc, wanted.why))
+            heapq.heappush(self._waiting, proc)
+        end = set(wanted.end)
+        for proc in sorted(end & {*self._held, *self._waiting}):
+            self._log.write(events.aborted_event(cluster, proc, wanted.why))
+        self._held = [proc for proc in self._held if proc not in end]
+        self._waiting = [proc for proc in self._waiting if proc not in end]
+        heapq.heapify(self._waiting)
+        for job in self._running.values():
+            if job.proc in end and not job.ending:
+                job.ending, job.why = "cancel", wanted.why
+                self._terminate(job)
+        requests.done(folder)
 
     def _terminate(self, job: Running) -> None:
         processes.signal_group(job.process.pid, signal.SIGTERM)

@@ -241,5 +241,6 @@ class Items:
 
 
 def resolved_path(round_folder: Path) -> Path:
-    """`resolved.json` of the batch that a round's folder belongs to."""
-    return round_folder.parent.parent / names.RESOLVED
+    """The `resolved.json` that holds for a round: its own, else its batch's."""
+    own = round_folder / names.RESOLVED
+    return own if own.is_file() else round_folder.parent.parent / names.RESOLVED

@@ -31,7 +31,10 @@ CLEANUP_LIMIT_S = 30.0
 
 
 def main() -> None:
-    """Run the round named by the arguments: its folder, the cluster, the pipe to answer on."""
+    """Run the round named by the arguments: its folder, the cluster, the pipe to answer on.
+
+    A fourth one: the round has been run, and some of its held jobs are released.
+    """
     folder, cluster, pipe = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     os.set_inheritable(pipe, False)
     if os.fork():
@@ -41,7 +44,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_DFL)
     status = 1
     try:
-        status = guard(folder, cluster, pipe)
+        status = guard(folder, cluster, pipe, again=len(sys.argv) > 4)
     except OsgbatchError as problem:
         answer(pipe, problem)
     except BaseException:
@@ -69,7 +72,7 @@ def answer(pipe: int, problem: OsgbatchError | None) -> None:
     os.close(pipe)
 
 
-def guard(folder: Path, cluster: int, pipe: int) -> int:
+def guard(folder: Path, cluster: int, pipe: int, *, again: bool = False) -> int:
     """Take the round's lock, start the loop, and clean up after it, however it ends."""
     lock = processes.take_lock(folder / record.LOCK, LOCK_LIMIT_S)
     if lock is None:
@@ -77,7 +80,7 @@ def guard(folder: Path, cluster: int, pipe: int) -> int:
             "this round is already being run on this machine or another", where=str(folder)
         )
     log = folder / names.EVENTS
-    if log.exists() and log.stat().st_size:
+    if not again and log.exists() and log.stat().st_size:
         raise BatchError("this round has already been submitted", where=str(log))
     work = record.read_work(record.resolved_path(folder))
     scratch = make_scratch(work, folder)
@@ -91,7 +94,7 @@ def guard(folder: Path, cluster: int, pipe: int) -> int:
         sandbox.remove(scratch)
         raise OsgbatchError(f"no process can be made: {problem.strerror}") from problem
     if child == 0:
-        run(folder, cluster, pipe, work, scratch, limits)
+        run(folder, cluster, pipe, work, scratch, limits, again=again)
     os.close(pipe)
     status = wait_for(child)
     if not processes.kill_children(CLEANUP_LIMIT_S):
@@ -144,6 +147,8 @@ def run(
     work: record.Work,
     scratch: Path,
     limits: cgroups.Limits,
+    *,
+    again: bool,
 ) -> None:
     """The loop's process: writes down who it is, enters all jobs, answers, runs them."""
     status = 1
@@ -151,9 +156,10 @@ def run(
         processes.become_subreaper()
         items = record.Items(folder / names.ITEMS, work)
         try:
-            loop, log = enter_jobs(folder, cluster, work, items, scratch, limits)
+            enter = enter_again if again else enter_jobs
+            loop, log = enter(folder, cluster, work, items, scratch, limits)
         except BaseException as problem:
-            for name in (names.EVENTS, record.RECORD):
+            for name in () if again else (names.EVENTS, record.RECORD):
                 (folder / name).unlink(missing_ok=True)
             if isinstance(problem, OsgbatchError):
                 answer(pipe, problem)
@@ -181,6 +187,39 @@ def enter_jobs(
     limits: cgroups.Limits,
 ) -> tuple[Loop, events.EventLog]:
     """Write `local.json` and the submit events."""
+    setting = write_down(folder, cluster, work, items, scratch, limits)
+    log = events.EventLog(folder / names.EVENTS)
+    log.write(events.submit_events(cluster, range(len(items)), setting.host))
+    return Loop(setting, items, log, limits), log
+
+
+def enter_again(
+    folder: Path,
+    cluster: int,
+    work: record.Work,
+    items: record.Items,
+    scratch: Path,
+    limits: cgroups.Limits,
+) -> tuple[Loop, events.EventLog]:
+    """Write `local.json` anew; the jobs are those that are held, the others have ended."""
+    setting = write_down(folder, cluster, work, items, scratch, limits)
+    path = folder / names.EVENTS
+    events.drop_partial_event(path)
+    states = events.job_states(path, cluster, len(items))
+    held = [proc for proc, state in enumerate(states) if state == "held"]
+    log = events.EventLog(path)
+    return Loop(setting, items, log, limits, held, events.starts(path, cluster)), log
+
+
+def write_down(
+    folder: Path,
+    cluster: int,
+    work: record.Work,
+    items: record.Items,
+    scratch: Path,
+    limits: cgroups.Limits,
+) -> Setting:
+    """Write `local.json`: who runs the round, and where."""
     host = names.slug(socket.gethostname() or "localhost")
     space = room(work, os.environ.get(SLOTS_VARIABLE))
     grace_s = float(os.environ.get(GRACE_VARIABLE) or GRACE_S)
@@ -204,7 +243,4 @@ def enter_jobs(
         ),
         folder / record.RECORD,
     )
-    log = events.EventLog(folder / names.EVENTS)
-    log.write(events.submit_events(cluster, range(len(items)), host))
-    setting = Setting(folder, work, cluster, space, host, scratch, grace_s)
-    return Loop(setting, items, log, limits), log
+    return Setting(folder, work, cluster, space, host, scratch, grace_s)

@@ -70,9 +70,9 @@ def _varying(resolved: Resolved) -> dict[str, Sequence[int]]:
     each = vars(resolved.each)
     found = {name: values for name, values in each.items() if values and name != "time_s"}
     if resolved.each.time_s:
-        retries = resolved.plan.spec.retries
+        spec = resolved.plan.spec
         found["execute_s"] = [
-            execute_limit(seconds, len(tasks), retries)
+            execute_limit(seconds, len(tasks), spec)
             for seconds, tasks in zip(resolved.each.time_s, resolved.plan.jobs, strict=True)
         ]
     return found

@@ -46,6 +46,8 @@ def shim_text(resolved: Resolved, round_: Round) -> str:
                 if not value.names
             ],
             "data_elsewhere": resolved.delivery is not None,
+            "checkpoint": spec.checkpoint.files if spec.checkpoint else (),
+            "checkpoint_every": spec.checkpoint.every_s if spec.checkpoint else 0,
             "retry_codes": spec.retries.codes,
             "retry_times": spec.retries.times if spec.retries.on == "codes" else 0,
         },

@@ -10,6 +10,7 @@ from typing import Any
 from osgbatch import names
 from osgbatch.errors import OsgbatchError
 from osgbatch.model import Resolved, Retries, Round, Spec
+from osgbatch.rendering.again import again, avoidance
 from osgbatch.rendering.container import CONTAINER, MOUNTS, container_image
 from osgbatch.rendering.limits import execute_limit
 from osgbatch.rendering.requirements import (
@@ -23,6 +24,9 @@ from osgbatch.returned.codes import RETRIED_CODES
 from osgbatch.submit_language import MEDIUM_S, duration_category
 from osgbatch.version import VERSION
 
+CHECKPOINT_CODE = 85
+"""With which a program, and the shim, says that it has saved its state and wants to go on."""
+
 _DIRECTIVES = frozenset(["queue", "if", "elif", "else", "endif", "include", "use"])
 """What begins a line of the submit language and is no command."""
 
@@ -34,6 +38,7 @@ def submit_text(resolved: Resolved, round_: Round, item_names: Sequence[str]) ->
     returned = round_.folder / names.RETURNED
     retries = job_retries(spec)
     delivery = resolved.delivery
+    repeated = again(resolved)
     text = fill(
         "job.submit.j2",
         {
@@ -60,7 +65,10 @@ def submit_text(resolved: Resolved, round_: Round, item_names: Sequence[str]) ->
             "items": str(round_.folder / names.ITEMS),
             **_requests(resolved, item_names),
             **_duration(resolved, item_names),
-            **_placement(spec, resolved.microarch),
+            **_placement(spec, resolved.microarch, repeated["avoid"]),
+            **repeated,
+            "checkpoint": names.CHECKPOINT if spec.checkpoint else "",
+            "checkpoint_code": CHECKPOINT_CODE,
             **_people(spec),
             "container_image": container_image(resolved),
             "mounts": MOUNTS,
@@ -123,8 +131,11 @@ def _duration(resolved: Resolved, item_names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _placement(spec: Spec, microarch: str) -> dict[str, Any]:
-    """Where jobs may run. microarch: the CPU level that the packed environment needs.
+def _placement(spec: Spec, microarch: str, avoid: str) -> dict[str, Any]:
+    """Where jobs may run.
+
+    microarch: the CPU level that the packed environment needs; avoid: the attribute that names the
+    places which a job that has just failed there avoids; empty for none.
 
     Raises OsgbatchError when the sweep says so in two ways, of which HTCondor would drop one.
     """
@@ -136,6 +147,8 @@ def _placement(spec: Spec, microarch: str) -> dict[str, Any]:
             where="submit.requirements",
             fix="Put the expression into `requirements: {expr: …}`.",
         )
+    if avoid:
+        expression = " && ".join(part for part in (expression, avoidance(avoid)) if part)
     desired, undesired = desired_sites(spec.requirements), undesired_sites(spec.requirements)
     return {
         "requirements": expression,
@@ -215,4 +228,4 @@ def job_retries(spec: Spec) -> Retries:
 def execute_seconds(resolved: Resolved) -> int:
     """allowed_execute_duration of the longest job, in seconds; 0 for none."""
     plan = resolved.plan
-    return execute_limit(plan.demand.time_s, max(map(len, plan.jobs)), plan.spec.retries)
+    return execute_limit(plan.demand.time_s, max(map(len, plan.jobs)), plan.spec)

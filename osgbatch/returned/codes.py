@@ -113,6 +113,11 @@ REASONS: Mapping[str, Ending] = {
     "no-record": Ending(
         "the job ended before it came to this task", "Run the tasks again.", (MISSING,)
     ),
+    "gone": Ending(
+        "neither the queue nor the history of this access point knows the job any more",
+        "Run the tasks again.",
+        (MISSING,),
+    ),
     "runner-died": Ending(
         "the local runner has died, or this machine was started anew",
         "End the batch, then run what is missing.",
@@ -126,6 +131,16 @@ REASONS: Mapping[str, Ending] = {
 }
 """Other endings, by the reason that a task's state tells."""
 _SAME_AS = {"missing-output": 110, "time": 111, "command-not-found": 112, "stopped": 113}
+
+EXIT_CODES: Mapping[int, str] = {
+    126: "a shell found a program that it could not execute",
+    127: "a shell did not find a program",
+    134: "a shell's word for signal 6 (ABRT)",
+    137: "a shell's word for signal 9 (KILL), most often for want of memory",
+    139: "a shell's word for signal 11 (SEGV)",
+    143: "a shell's word for signal 15 (TERM)",
+}
+"""Exit codes of commands that mean the same nearly everywhere."""
 
 SIGNALS: Mapping[int, tuple[str, str]] = {
     4: ("ILL", "this CPU lacks instructions that it uses: `requirements: {microarch: x86_64-v3}`"),

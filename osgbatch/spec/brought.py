@@ -130,14 +130,15 @@ def read_outputs(reading: Reading, outputs: Sequence[str | OutputModel]) -> Iter
         if isinstance(entry, OutputModel):
             text, optional, loc = entry.path, entry.optional, (*loc, "path")
         assert isinstance(text, str)
-        problem, fix = _output_problem(text)
+        problem, fix = output_problem(text)
         if problem:
             reading.fail(problem, reading.place(loc), fix)
         elif template := reading.template(text, reading.place(loc)):
             yield Output(template, optional)
 
 
-def _output_problem(text: str) -> tuple[str, str]:
+def output_problem(text: str) -> tuple[str, str]:
+    """What is wrong with a path or pattern in the task's folder, and what to write."""
     if text.startswith("/") or ".." in text.split("/"):
         fix = "Write it relative to the task's folder, such as outputs/result.csv."
         return "an output must lie in the task's own folder", fix

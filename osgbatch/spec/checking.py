@@ -25,6 +25,7 @@ _MISSING = {
     "email": "Write notify: me@example.org.",
     "expr": 'Write {expr: "2 GB * n"}.',
     "path": "Write {path: …}.",
+    "files": "Write checkpoint: {files: [state.npz]}.",
 }
 
 
@@ -46,6 +47,7 @@ _EXAMPLES = {
     "project": "My_Project",
     "tags": "[pilot, paper-2]",
     "notify": "me@example.org",
+    "checkpoint": "state.npz",
 }
 """What can be written where a value is of the wrong kind."""
 _NO_TEXT = dict.fromkeys(("requirements", "stash"), "Put it in quotes.")

@@ -61,14 +61,16 @@ class _Read:
     path: _Path = ()
 
 
-def read_layers(path: Path, settings: Sequence[str] = ()) -> Layered:
+def read_layers(path: Path, settings: Sequence[str] = (), copy: Path | None = None) -> Layered:
     """Read a spec and merge it with what comes before and after it.
 
     path: the sweep.yaml; settings: of the command line, `resources.memory=4GB`, in their order.
+    copy: read in place of path, where that is gone.
     Raises OsgbatchError when a file cannot be read, SpecError or SpecErrors, with the places, for
     what is wrong in one of them.
     """
-    return _layered(_Read(Layer("spec", str(path)), read_document(path), _folder(path)), settings)
+    document = read_document(copy or path)
+    return _layered(_Read(Layer("spec", str(copy or path)), document, _folder(path)), settings)
 
 
 def read_defaults(folder: Path, settings: Sequence[str] = ()) -> Layered:

@@ -16,22 +16,24 @@ from osgbatch.spec.document import Document
 from osgbatch.spec.environments import read_environment
 from osgbatch.spec.layers import read_defaults, read_layers
 from osgbatch.spec.reading import Reading
-from osgbatch.spec.resources import read_requirements, read_resources, read_retries
+from osgbatch.spec.resources import read_requirements, read_resources
+from osgbatch.spec.retrying import read_checkpoint, read_retries
 from osgbatch.spec.stashes import read_outputs_to, read_stash
 from osgbatch.spec.submitting import read_notify, read_submit, read_tags
 from osgbatch.spec.sweeps import read_sources
 
 
-def load_spec(path: Path, settings: Sequence[str] = ()) -> Spec:
+def load_spec(path: Path, settings: Sequence[str] = (), copy: Path | None = None) -> Spec:
     """Read and check a spec with all that it extends and the defaults.
 
-    settings: of the command line, `resources.memory=4GB`; they win over all else.
+    settings: of the command line, `resources.memory=4GB`; they win over all else. copy: read in
+    place of the spec, where that is gone; paths start from the spec's folder all the same.
     Raises SpecErrors with every mistake that can be told without reading other files,
     OsgbatchError when the file cannot be read.
     """
     # The real folder: a `..` in a path must lead where the file system says, not where it looks.
     whole = path.absolute()
-    layered = read_layers(path, settings)
+    layered = read_layers(path, settings, copy)
     spec = spec_of(whole.parent.resolve() / whole.name, layered.document)
     return replace(spec, profile=layered.profile)
 
@@ -63,6 +65,7 @@ def spec_of(path: Path, document: Document) -> Spec:
     sources = tuple(read_sources(document, sweep, reading.fail))
     whole_sweep = len(reading.errors) == before and reading.given("sweep")
     whole_sweep = whole_sweep and ("sweep",) not in reading.dropped
+    checkpoint = read_checkpoint(reading, model)
     spec = Spec(
         path=path,
         text=document.raw,
@@ -85,7 +88,8 @@ def spec_of(path: Path, document: Document) -> Spec:
         expressions=expressions,
         gpus=gpus,
         requirements=read_requirements(reading, model),
-        retries=read_retries(model),
+        retries=read_retries(reading, model, resources),
+        checkpoint=checkpoint,
         project=model.project,
         max_running=model.max_running,
         tags=read_tags(reading, model),
@@ -93,7 +97,7 @@ def spec_of(path: Path, document: Document) -> Spec:
         submit=tuple(read_submit(reading, model)),
         stash=read_stash(reading, model),
         outputs_to=read_outputs_to(reading, model),
-        tasks_per_job=model.tasks_per_job,
+        tasks_per_job=1 if checkpoint else model.tasks_per_job,
         gather=UserPath(model.gather, reading.place(("gather",))) if model.gather else None,
     )
     if reading.errors:

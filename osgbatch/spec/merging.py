@@ -15,6 +15,7 @@ PROGRAMS = ("command", "script", "function")
 
 SHORT: dict[Loc, str] = {
     ("retries",): "times", ("gpus",): "count", ("requirements",): "expr", ("notify",): "email",
+    ("checkpoint",): "files",
 }  # fmt: skip
 """What a single value is short for: `retries: 3` is {times: 3}."""
 

@@ -127,11 +127,12 @@ class _Reader:
             "input_size": self._size, "stash_size": self._size, "shared_size": self._size,
             "stash": self._stash, "quotas": self._commands, "many_jobs": self._count,
             "max_idle": self._count, "longest": self._time, "home": self._text,
-            "glideins": self._flag,
+            "glideins": self._flag, "avoid": self._attribute, "releases": self._count,
+            "release_after": self._time, "bad_starts": self._count,
         }  # fmt: skip
         fields = {
             "input_size": "input_bytes", "stash_size": "stash_bytes", "shared_size": "shared_bytes",
-            "longest": "longest_s",
+            "longest": "longest_s", "release_after": "release_after_s",
         }  # fmt: skip
         found: dict[str, Any] = {}
         for key, value in self.document.data.items():
@@ -159,6 +160,13 @@ class _Reader:
             self._wrong(key, "should be text")
             return ""
         return "" if value == "none" else value
+
+    def _attribute(self, key: str, value: Any) -> str:
+        """`none`, or the name of an attribute of slots."""
+        text = self._text(key, value)
+        if text and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
+            self._wrong(key, "should be none, or the name of an attribute", "Write Machine.")
+        return text
 
     def _stash(self, key: str, value: Any) -> Stash:
         """`none`, or a folder and the URL that serves it."""

@@ -1,14 +1,14 @@
-"""What a task needs of an execution point, and when it is tried again."""
+"""What a task needs of an execution point."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from osgbatch.expressions import ExpressionError, parse_expression
-from osgbatch.model import Gpus, Requirements, ResourceExpression, Resources, Retries
+from osgbatch.model import Gpus, Requirements, ResourceExpression, Resources
 from osgbatch.spec.document import Loc
 from osgbatch.spec.reading import Reading
-from osgbatch.spec.schema import ExpressionModel, GpusModel, RetriesModel, SpecModel
+from osgbatch.spec.schema import ExpressionModel, GpusModel, SpecModel
 from osgbatch.submit_language import classad_problems
 
 
@@ -105,13 +105,3 @@ def _check_classad(reading: Reading, text: str, loc: Loc) -> None:
     """Note the mistakes in a ClassAd expression that HTCondor would take for something else."""
     for offset, width, what, fix in classad_problems(text):
         reading.fail(what, reading.inside(loc, text, offset, width), fix)
-
-
-def read_retries(model: SpecModel) -> Retries:
-    """`retries:`; a number says only how often."""
-    found = model.retries
-    if not isinstance(found, RetriesModel):
-        return Retries(found)
-    if isinstance(found.on, list):
-        return Retries(found.times, "codes", tuple(sorted(set(found.on))))
-    return Retries(found.times, found.on)

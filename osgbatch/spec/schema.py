@@ -4,46 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
-)
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from osgbatch.spec import units, values
+from osgbatch.spec import values
+from osgbatch.spec.schema_base import (
+    BY_KEYS,
+    BY_LIST,
+    Cpus,
+    Disk,
+    Gpus,
+    Memory,
+    Model,
+    Scalar,
+    Seconds,
+    Text,
+    Texts,
+)
+from osgbatch.spec.schema_retries import CheckpointModel, RetriesModel
 from osgbatch.spec.values import SCALAR, TEXT, Check, OneOrMore
 
-_BY_KEYS = Discriminator(values.keys_or_value)
-_BY_LIST = Discriminator(values.list_or_value)
 
-Text = Annotated[str, Check(values.nonempty, TEXT)]
-Scalar = Annotated[Any, Check(values.scalar(), SCALAR)]
-Memory = Annotated[int, Check(values.size(units.memory_mb), {**TEXT, "examples": ["2 GB"]})]
-Disk = Annotated[int, Check(values.size(units.disk_kb), {**TEXT, "examples": ["4 GB"]})]
-Seconds = Annotated[int, Check(values.time, {**TEXT, "examples": ["20 min", "1.5 h"]})]
-Gpus = Annotated[int, Check(values.whole(0, 64), values.number_json(0, 64))]
-Cpus = Annotated[int, Check(values.whole(1, 4096), values.number_json(1, 4096))]
-Texts = Annotated[list[Text], OneOrMore()]
-
-
-def _without_empty_defaults(schema: dict[str, Any]) -> None:
-    """Leave out of the JSON Schema the defaults that could not be written in a spec."""
-    for described in schema.get("properties", {}).values():
-        if described.get("default") in (None, "", 0):
-            described.pop("default", None)
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", strict=True, json_schema_extra=_without_empty_defaults
-    )
-
-
-class ExpressionModel(_Model):
+class ExpressionModel(Model):
     """A value that is computed for each row: `{expr: "2 GB * n_cells"}`."""
 
     @model_validator(mode="before")
@@ -63,14 +44,14 @@ class ExpressionModel(_Model):
 
 
 _Expr = Annotated[ExpressionModel, Tag("[keys]")]
-CpusOrExpr = Annotated[Annotated[Cpus, Tag("[value]")] | _Expr, _BY_KEYS]
-MemoryOrExpr = Annotated[Annotated[Memory, Tag("[value]")] | _Expr, _BY_KEYS]
-DiskOrExpr = Annotated[Annotated[Disk, Tag("[value]")] | _Expr, _BY_KEYS]
-GpusOrExpr = Annotated[Annotated[Gpus, Tag("[value]")] | _Expr, _BY_KEYS]
-TimeOrExpr = Annotated[Annotated[Seconds, Tag("[value]")] | _Expr, _BY_KEYS]
+CpusOrExpr = Annotated[Annotated[Cpus, Tag("[value]")] | _Expr, BY_KEYS]
+MemoryOrExpr = Annotated[Annotated[Memory, Tag("[value]")] | _Expr, BY_KEYS]
+DiskOrExpr = Annotated[Annotated[Disk, Tag("[value]")] | _Expr, BY_KEYS]
+GpusOrExpr = Annotated[Annotated[Gpus, Tag("[value]")] | _Expr, BY_KEYS]
+TimeOrExpr = Annotated[Annotated[Seconds, Tag("[value]")] | _Expr, BY_KEYS]
 
 
-class ResourcesModel(_Model):
+class ResourcesModel(Model):
     """What one task needs. Sizes and times have units."""
 
     cpus: CpusOrExpr = Field(default=1, description="CPU cores.")
@@ -86,7 +67,7 @@ class ResourcesModel(_Model):
     time: TimeOrExpr = Field(default=0, description="A task that takes longer is stopped.")
 
 
-class GpusModel(_Model):
+class GpusModel(Model):
     """How many GPUs, and which will do."""
 
     count: GpusOrExpr = Field(default=1, description="How many.")
@@ -96,7 +77,7 @@ class GpusModel(_Model):
     ] = Field(default="", description="The least compute capability.")
 
 
-class SitesModel(_Model):
+class SitesModel(Model):
     """The sites to use only, or to avoid."""
 
     only: Annotated[list[Annotated[str, Check(values.label("a site"), TEXT)]], OneOrMore()] = Field(
@@ -113,7 +94,7 @@ _LEVEL = {"enum": ["x86_64-v1", "x86_64-v2", "x86_64-v3", "x86_64-v4"]}
 _CVMFS = {"type": "string", "examples": ["oasis.opensciencegrid.org"]}
 
 
-class RequirementsModel(_Model):
+class RequirementsModel(Model):
     """What an execution point must be like."""
 
     os: Annotated[list[Annotated[str, Check(values.operating_system, _OS)]], OneOrMore()] = Field(
@@ -134,33 +115,14 @@ class RequirementsModel(_Model):
     )
 
 
-_Code = Annotated[int, Check(values.whole(1, 255), values.number_json(1, 255))]
-_When = {"enum": ["infrastructure", "any"]}
-
-
-class RetriesModel(_Model):
-    """How often and when a failure is tried again."""
-
-    times: Annotated[int, Check(values.whole(0, 100), values.number_json(0, 100))] = Field(
-        default=2, description="At most so many times."
-    )
-    on: Annotated[
-        Annotated[str, Check(values.retries_on, _When), Tag("[value]")]
-        | Annotated[list[_Code], Tag("[list]")],
-        _BY_LIST,
-    ] = Field(
-        default="infrastructure", description="Which failures: infrastructure, any, or exit codes."
-    )
-
-
-class OutputModel(_Model):
+class OutputModel(Model):
     """An output that need not be there."""
 
     path: Text = Field(description="A path, pattern or folder in the task's folder.")
     optional: bool = Field(default=False, description="A task without it may succeed.")
 
 
-class InputModel(_Model):
+class InputModel(Model):
     """An input with another name in the task."""
 
     path: Text = Field(description="A file, folder or URL; @list.txt names a list of them.")
@@ -181,7 +143,7 @@ Module = Annotated[str, Check(values.module_name, TEXT)]
 _PYTHON = {"type": ["string", "number"], "examples": ["3.12"]}
 
 
-class EnvironmentModel(_Model):
+class EnvironmentModel(Model):
     """What the environment is made from, by one of the first five keys, and how."""
 
     conda: Text | None = Field(default=None, description="An environment.yml for conda.")
@@ -211,7 +173,7 @@ class EnvironmentModel(_Model):
     test: bool = Field(default=True, description="Try it at another path before it is sent.")
 
 
-class StashModel(_Model):
+class StashModel(Model):
     """Where big and shared files are staged, by one of the first three keys."""
 
     folder: Text | None = Field(default=None, description="A folder here, which a URL serves.")
@@ -231,7 +193,7 @@ class StashModel(_Model):
     )
 
 
-class NotifyModel(_Model):
+class NotifyModel(Model):
     """Who gets a mail, and when."""
 
     email: Annotated[str, Check(values.email, TEXT)] = Field(description="A mail address.")
@@ -269,7 +231,7 @@ Submit = Annotated[
 ]
 
 
-class SpecModel(_Model):
+class SpecModel(Model):
     """A sweep: the tasks to run, and what they need."""
 
     name: Text | None = Field(
@@ -283,7 +245,7 @@ class SpecModel(_Model):
         Annotated[
             Annotated[str, Check(values.command, TEXT), Tag("[value]")]
             | Annotated[Arguments, Tag("[list]")],
-            _BY_LIST,
+            BY_LIST,
         ]
         | None
     ) = Field(
@@ -309,7 +271,7 @@ class SpecModel(_Model):
     environment: Annotated[
         Annotated[str, Check(values.environment, {"type": ["string", "null"]}), Tag("[value]")]
         | Annotated[EnvironmentModel, Tag("[keys]")],
-        _BY_KEYS,
+        BY_KEYS,
     ] = Field(
         default="",
         description="What a task's programs come from, or none.",
@@ -325,7 +287,7 @@ class SpecModel(_Model):
         Annotated[
             Annotated[str, Check(values.stash, TEXT), Tag("[value]")]
             | Annotated[StashModel, Tag("[keys]")],
-            _BY_KEYS,
+            BY_KEYS,
         ]
         | None
     ) = Field(
@@ -346,19 +308,19 @@ class SpecModel(_Model):
         default_factory=ResourcesModel, description="What one task needs."
     )
     gpus: Annotated[
-        Annotated[Gpus, Tag("[value]")] | Annotated[GpusModel, Tag("[keys]")], _BY_KEYS
+        Annotated[Gpus, Tag("[value]")] | Annotated[GpusModel, Tag("[keys]")], BY_KEYS
     ] = Field(default=0, description="How many GPUs, and which will do.")
     requirements: Annotated[
         Annotated[str, Check(values.one_line, TEXT), Tag("[value]")]
         | Annotated[RequirementsModel, Tag("[keys]")],
-        _BY_KEYS,
+        BY_KEYS,
     ] = Field(
         default_factory=RequirementsModel, description="What an execution point must be like."
     )
     retries: Annotated[
         Annotated[int, Check(values.times, values.number_json(0, 100)), Tag("[value]")]
         | Annotated[RetriesModel, Tag("[keys]")],
-        _BY_KEYS,
+        BY_KEYS,
     ] = Field(default=2, description="How often and when a failure is tried again.")
     tasks_per_job: Annotated[
         int,
@@ -380,11 +342,24 @@ class SpecModel(_Model):
         Annotated[
             Annotated[str, Check(values.email, TEXT), Tag("[value]")]
             | Annotated[NotifyModel, Tag("[keys]")],
-            _BY_KEYS,
+            BY_KEYS,
         ]
         | None
     ) = Field(
         default=None, description="Who gets a mail from HTCondor.", examples=["me@example.org"]
+    )
+    checkpoint: (
+        Annotated[
+            Annotated[str, Check(values.nonempty, TEXT), Tag("[value]")]
+            | Annotated[Texts, Tag("[list]")]
+            | Annotated[CheckpointModel, Tag("[keys]")],
+            Discriminator(values.checkpoint_form),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="The state that a program saves, with which it goes on when it was moved.",
+        examples=["state.npz"],
     )
     gather: Text | None = Field(
         default=None, description="A script of Python, or of R, that runs once over all results."
@@ -396,5 +371,5 @@ class SpecModel(_Model):
     )
 
 
-LATER = frozenset(["checkpoint", "steps", "retries.memory"])
+LATER = frozenset(["steps"])
 """Keys that a later version will know, dotted."""

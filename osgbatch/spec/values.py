@@ -82,6 +82,13 @@ def output_form(value: Any) -> str:
     return "[keys]" if isinstance(value, dict) and not _quotes(value) else "[value]"
 
 
+def checkpoint_form(value: Any) -> str:
+    """The tag of `checkpoint:`: text, a list, or {files: …, every: …}."""
+    if isinstance(value, list):
+        return "[list]"
+    return "[keys]" if isinstance(value, dict) and not _quotes(value) else "[value]"
+
+
 def input_form(value: Any) -> str:
     """The tag of an entry of `inputs:`: text, {source: target}, or {path: …, as: …}."""
     if not isinstance(value, dict):

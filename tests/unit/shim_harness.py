@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,8 @@ class Slot:
     shell: str
     root: Path
     environ: dict[str, str] = field(default_factory=dict)
+    echo: Path | None = None
+    """The file that is the shim's stdout, as with HTCondor; else a pipe, where nothing comes."""
 
     def __post_init__(self) -> None:
         self.scratch = self.root / ODD_NAME
@@ -169,20 +172,21 @@ class Slot:
                 *command,
             ]
         environ = {"PATH": self.path, "_CONDOR_SCRATCH_DIR": str(self.scratch)} | self.environ
-        return subprocess.Popen(
-            command,
-            cwd=self.root,
-            env={k: v for k, v in environ.items() if v != "-"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="surrogateescape",
-        )
+        with ExitStack() as opened:
+            return subprocess.Popen(
+                command,
+                cwd=self.root,
+                env={k: v for k, v in environ.items() if v != "-"},
+                stdin=subprocess.DEVNULL,
+                stdout=opened.enter_context(self.echo.open("wb")) if self.echo else subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="surrogateescape",
+            )
 
     def finish(self, process: subprocess.Popen[str]) -> Outcome:
         stdout, stderr = process.communicate(timeout=30)
-        assert stdout == "", stdout
+        assert not stdout, stdout
         return self.outcome(process.returncode, stderr)
 
     def outcome(self, code: int, stderr: str = "") -> Outcome:

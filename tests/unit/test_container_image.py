@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from osgbatch import steps
+from osgbatch import rendered
 from osgbatch.errors import OsgbatchError, PackingError, SpecError
 from osgbatch.model import Environment, Place, UserPath
 from osgbatch.packing.container import architecture, image_size, packed_image
@@ -311,8 +311,8 @@ def test_an_image_that_is_replaced_before_it_is_copied_is_not_sent(tmp_path: Pat
     found = packed_image(wanted("x.sif"), tmp_path, tmp_path / "cache", pytest.fail)
     (tmp_path / "x.sif").write_bytes(image(data=b"newer"))
     with pytest.raises(PackingError, match="was changed while it was copied") as caught:
-        steps._pack(plan, found, "", tmp_path)
+        rendered.pack(plan, found, "", tmp_path)
     assert caught.value.where == str(tmp_path / "x.sif")
     found = packed_image(wanted("x.sif"), tmp_path, tmp_path / "cache", pytest.fail)
-    (sent,) = [one for one in steps._pack(plan, found, "", tmp_path) if one.kind == "container"]
+    (sent,) = [one for one in rendered.pack(plan, found, "", tmp_path) if one.kind == "container"]
     assert sent.path.read_bytes() == image(data=b"newer")

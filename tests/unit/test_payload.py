@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from osgbatch.steps import _link_or_copy
+from osgbatch.rendered import link_or_copy
 
 
 def test_an_image_of_the_users_is_copied_and_what_is_cached_is_linked(
@@ -20,7 +20,7 @@ def test_an_image_of_the_users_is_copied_and_what_is_cached_is_linked(
     for source in (cached, theirs):
         source.write_text("before")
         target = tmp_path / f"payload-{source.name}"
-        _link_or_copy(source, target)
+        link_or_copy(source, target)
         assert (target.stat().st_nlink == 2) == (source == cached)
     theirs.write_text("after")
     assert (tmp_path / "payload-image.sif").read_text() == "before"
@@ -36,7 +36,7 @@ def test_batches_of_one_sweep_share_the_copy_of_an_image(tmp_path: Path) -> None
         if copy == copies[2]:
             for other in copies[:2]:
                 other.write_text("damage")
-        _link_or_copy(theirs, copy, digest)
+        link_or_copy(theirs, copy, digest)
         assert copy.read_text() == "before"
     assert copies[0].samefile(copies[1])
     assert theirs.stat().st_nlink == copies[2].stat().st_nlink == 1

@@ -1,4 +1,4 @@
-"""What `status`, `logs`, `check` and `submit` say."""
+"""What `status`, `check` and `submit` say."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 
 from osgbatch import following, steps, ui
 from osgbatch.cli.app import app
-from osgbatch.cli.reports import SHOWN, choose_task, collect_text, endings_text, status_text
-from osgbatch.errors import OsgbatchError
+from osgbatch.cli.reports import SHOWN, collect_text, endings_text, status_text
 from osgbatch.following import Status
 from osgbatch.model import Submitted, TaskState
 
@@ -87,18 +86,6 @@ def test_failures_are_never_folded_and_the_rest_is_counted(status: Callable[...,
     lines = endings_text(now).splitlines()
     assert len(lines) == 1 + SHOWN + 1
     assert lines[-1] == "and 5 more"
-
-
-def test_logs_of_a_running_task_are_an_error_and_nothing_else(
-    status: Callable[..., Status], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = status(2, TaskState(1, "running"))
-    with pytest.raises(OsgbatchError, match=r"nothing has come back of task 1\n.*It is running"):
-        choose_task(now, 1)
-    monkeypatch.setattr("osgbatch.following.status", lambda batch, **_: now)
-    done = CliRunner().invoke(app, ["logs", "-t", "1", str(now.batch.folder)])
-    assert isinstance(done.exception, OsgbatchError)
-    assert done.output == ""
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -23,6 +23,7 @@ VARIED = {
     "environment_variables": [{"name": "A", "value": "it's"}],
     "retry_codes": [3, 4],
     "retry_times": 2,
+    "checkpoint": ["state's", "a b*"],
 }
 
 

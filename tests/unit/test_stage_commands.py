@@ -258,7 +258,7 @@ def test_submit_has_an_option_for_it(place: Place, monkeypatch: pytest.MonkeyPat
 def test_without_a_stash_it_is_said_that_nothing_is_verified(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("osgbatch.steps._give", lambda *given: None)
+    monkeypatch.setattr("osgbatch.steps.give", lambda *given: None)
     said: list[str] = []
     submit_sweep(place.spec, "local", said.append, Choices(verify=True))
     assert "nothing to verify: this sweep uses no stash" in said

@@ -89,10 +89,12 @@ initialdir = /home/ada/sweep
 executable = /home/ada/sweep/batches/b1/rounds/001/shim.sh
 arguments  = "$(ClusterId) $(ProcId) $(tasks) $(rows)"
 
-# One event log for the whole round. What the tasks print is in the archives; the shim itself
-# prints nothing on stdout, and on stderr only when something is wrong.
+# One event log for the whole round. What the tasks print is in the archives. While they run the
+# shim copies it to its stdout, for condor_tail, and empties that at the end: so that no job brings
+# a file for it, all bring the same. On stderr the shim prints only when something is wrong.
 folder = $(ProcId)/1000
 log    = /home/ada/sweep/batches/b1/rounds/001/events.log
+output = /home/ada/sweep/batches/b1/rounds/001/returned/echo.out
 error  = /home/ada/sweep/batches/b1/rounds/001/returned/$INT(folder)/$(ClusterId)_$(ProcId).err
 
 should_transfer_files   = YES

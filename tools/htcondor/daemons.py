@@ -179,6 +179,17 @@ def _start_master(pool: Pool, deadline: float) -> str | None:
     return f"The pool did not answer in time.\n{_story(log)}"
 
 
+def start_again(pool: Pool, limit: float = START_LIMIT) -> None:
+    """Start a pool that was stopped, as it is configured, with its queue and on its port.
+
+    limit: seconds. Raises ToolError when it does not come up.
+    """
+    (pool.folder / "spool" / ".schedd_address").unlink(missing_ok=True)
+    problem = _start_master(pool, time.monotonic() + limit)
+    if problem:
+        raise ToolError(problem)
+
+
 def _story(log: Path) -> str:
     """The ends of the daemons' logs, for the person who has to find out."""
     parts = []

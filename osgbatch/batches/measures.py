@@ -1,0 +1,75 @@
+"""How a batch is getting on: its rate, the time left, what tasks use, and where they run."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+WINDOW_S = 1800.0
+"""The rate is that of the last half hour: pools grow and shrink."""
+_FEW = 3
+"""Endings from which a rate can be told."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Of a batch, as its jobs' events and its tasks' records tell.
+
+    rate: tasks that ended per second, lately; left_s: seconds until all have ended, if that goes
+    on; None when it cannot be told. memory_mb, disk_mb, wall_s: the most that a task has used
+    (MiB, MiB, s); None when no record tells. sites: how many tasks ended, and how many of them did
+    not succeed, at each site (host, where no site is known), most first.
+    """
+
+    rate: float | None = None
+    left_s: float | None = None
+    memory_mb: float | None = None
+    disk_mb: float | None = None
+    wall_s: float | None = None
+    sites: Sequence[tuple[str, int, int]] = ()
+
+
+_ENDED = """
+SELECT COUNT(*) FROM tasks JOIN jobs USING (round, proc)
+WHERE jobs.ended > ?
+"""
+_STARTED = "SELECT MIN(started) FROM jobs WHERE started > 0"
+_USED = """
+SELECT MAX(CAST(json_extract(record, '$.memory_kb') AS REAL)) / 1024,
+       MAX(CAST(json_extract(record, '$.disk_kb') AS REAL)) / 1024,
+       MAX(CAST(json_extract(record, '$.end') AS REAL) - json_extract(record, '$.start'))
+FROM records WHERE record != ''
+"""
+_SITES = """
+SELECT COALESCE(NULLIF(json_extract(archives.job, '$.site'), ''),
+                json_extract(archives.job, '$.host'), '?') AS place,
+       COUNT(*), SUM(tasks.state != 'succeeded')
+FROM tasks JOIN archives USING (round, proc, attempt)
+GROUP BY place ORDER BY COUNT(*) DESC
+"""
+
+
+def _rate(database: sqlite3.Connection, now: float) -> float | None:
+    """Tasks that ended per second lately; None when it cannot be told."""
+    started: float | None = database.execute(_STARTED).fetchone()[0]
+    count: int = database.execute(_ENDED, (now - WINDOW_S,)).fetchone()[0]
+    if not started or count < _FEW:
+        return None
+    return count / max(1.0, min(WINDOW_S, now - started))
+
+
+def measure(database: sqlite3.Connection, waiting: int, now: float) -> Measures:
+    """All measures; those that an old SQLite cannot take (without JSON) are left out.
+
+    waiting: tasks that have not ended; now: s since 1970.
+    """
+    rate = _rate(database, now)
+    left = waiting / rate if rate else None
+    memory = disk = wall = None
+    sites: list[tuple[str, int, int]] = []
+    with suppress(sqlite3.OperationalError):
+        memory, disk, wall = database.execute(_USED).fetchone()
+        sites = [(str(place), count, bad) for place, count, bad in database.execute(_SITES)]
+    return Measures(rate, left, memory, disk, wall, sites)

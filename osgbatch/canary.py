@@ -1,0 +1,182 @@
+"""A few tasks first (`submit --canary`): what they taught, and the rest once they succeeded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from osgbatch.batches import folder as folders
+from osgbatch.batches.folder import Batch, payload_sums
+from osgbatch.batches.notes import REST
+from osgbatch.errors import BatchError, BusyError
+from osgbatch.following import Status, status
+from osgbatch.later_rounds import SILENT, Choice, add_round
+from osgbatch.model import OPEN, TaskState
+from osgbatch.planned import AS_WRITTEN, Choices
+from osgbatch.planning.grouping import duration
+from osgbatch.planning.grouping import size as bytes_text
+from osgbatch.rendered import Rendered
+from osgbatch.returned import number
+from osgbatch.staging.stage import Progress
+from osgbatch.submitting import settle
+
+Say = Callable[[str], None]
+_MB = 1024**2
+
+
+class FilesChangedError(BatchError):
+    """What tasks are brought is not what the canary was brought."""
+
+
+def spread(count: int, tasks: int) -> list[int]:
+    """Which of a sweep's tasks are its canary: the first, the last, and others evenly between."""
+    count = min(count, tasks)
+    if count == 1:
+        return [0]
+    return sorted({round(i * (tasks - 1) / (count - 1)) for i in range(count)})
+
+
+@dataclass(frozen=True)
+class Used:
+    """The most that any of some tasks took; None where no record tells.
+
+    memory and disk in bytes, time in seconds.
+    """
+
+    memory: float | None
+    disk: float | None
+    time: float | None
+
+
+def used_by(states: Sequence[TaskState]) -> Used:
+    """What tasks that have ended took, by their records."""
+
+    def most(values: Iterator[float | None]) -> float | None:
+        return max((value for value in values if value is not None), default=None)
+
+    def times() -> Iterator[float | None]:
+        for state in states:
+            start, end = number(state.record, "start"), number(state.record, "end")
+            yield end - start if start is not None and end is not None else None
+
+    memory = most(number(state.record, "memory_kb") for state in states)
+    disk = most(number(state.record, "disk_kb") for state in states)
+    return Used(
+        memory * 1024 if memory is not None else None,
+        disk * 1024 if disk is not None else None,
+        most(times()),
+    )
+
+
+def learnt(batch: Batch, states: Sequence[TaskState]) -> str:
+    """What the canary took against what is requested, and the `resources:` that would do."""
+    used = used_by(states)
+    wanted = batch.data["resources"]
+    rows = []
+    suggested = []
+    if used.memory is not None:
+        requested = bytes_text(int(wanted["memory_mb"]) * _MB)
+        rows.append(f"memory  at most {bytes_text(used.memory)}; {requested} is requested")
+        suggested.append(f"memory: {_rounded(used.memory * 1.5)} MB")
+    if used.disk is not None:
+        requested = bytes_text(int(wanted["disk_kb"]) * 1024)
+        rows.append(f"disk    at most {bytes_text(used.disk)}; {requested} is requested for a job")
+        suggested.append(f"disk: {_rounded(used.disk * 2)} MB")
+    if used.time is not None:
+        limit = int(wanted["time_s"])
+        most = f"; {duration(limit)} is the limit for a job" if limit else "; there is no limit"
+        rows.append(f"time    at most {duration(math.ceil(used.time))}{most}")
+        suggested.append(f"time: {max(1, math.ceil(3 * used.time / 60))} min")
+    lines = [f"  {row}" for row in rows]
+    if suggested:
+        lines.append(f"  enough, as far as they tell: resources: {{{', '.join(suggested)}}}")
+    return "\n".join(lines)
+
+
+def _rounded(count: float, step: int = 64) -> int:
+    """Bytes as MB, rounded up to a multiple of step."""
+    return max(1, -(-int(count) // (step * _MB))) * step
+
+
+def verdict(now: Status) -> tuple[list[TaskState], str]:
+    """The tasks of a canary, and what has become of it: open, succeeded or failed."""
+    rest = set(now.batch.unsubmitted())
+    tasks = [state for state in now.states if state.index not in rest]
+    if any(state.state in OPEN for state in tasks):
+        return tasks, "open"
+    return tasks, "succeeded" if all(s.state == "succeeded" for s in tasks) else "failed"
+
+
+def go_on(
+    batch: Batch, say: Say, choices: Choices = AS_WRITTEN, *, progress: Progress = SILENT
+) -> Batch | None:
+    """See to what is left to be done in a batch; gives it, read again, when more of it runs now.
+
+    A later round whose submission was cut short is looked for; and when a canary has succeeded,
+    what waits for it is submitted. Says what the canary taught, or why nothing more is submitted.
+    Raises OsgbatchError when the rest cannot be submitted: then it waits still.
+    """
+    if _cut_short(batch):
+        with folders.locked(batch.folder, wait=True):
+            settle(batch, say)
+        if len(batch.rounds()) > 1:
+            return folders.load(batch.folder)
+    rest = batch.unsubmitted()
+    if not rest:
+        return None
+    tasks, what = verdict(status(batch, all_tasks=True))
+    if what == "open":
+        return None
+    name = batch.folder.name
+    if what == "failed":
+        good = sum(state.state == "succeeded" for state in tasks)
+        say(
+            f"canary: {good} of {len(tasks)} tasks succeeded, so the other {len(rest):,} were not "
+            "submitted\n"
+            f"  mend what is wrong, then `osgbatch resubmit {name}`; or ask for more: "
+            f"`osgbatch resubmit {name} --set resources.memory=4GB`\n"
+            f"  then `osgbatch watch {name}` submits the rest"
+        )
+        return None
+    say(f"canary: {len(tasks)} tasks succeeded\n{learnt(batch, tasks)}".rstrip())
+    say(f"submitting the other {len(rest):,}")
+    before = payload_sums(batch.round_data(batch.rounds()[-1].number))
+
+    def accept(rendered: Rendered) -> None:
+        now = sorted(
+            (item.kind, item.sha256)
+            for item in rendered.resolved.payload
+            if item.kind not in ("rows", "inputs")
+        )
+        if now != before:
+            raise FilesChangedError(
+                "files have changed since the canary ran, so the rest was not submitted",
+                where=str(batch.folder),
+                fix=f"`osgbatch resubmit {name} --missing` runs the rest with them as they are "
+                "now; `osgbatch submit` makes a new batch.",
+            )
+
+    try:
+        return add_round(
+            batch,
+            Choice(rest),
+            REST,
+            say,
+            choices,
+            again=lambda: Choice(folders.load(batch.folder).unsubmitted()),
+            progress=progress,
+            accept=accept,
+        ).batch
+    except BusyError:
+        fresh = folders.load(batch.folder)
+        if fresh.unsubmitted():
+            raise
+        return fresh  # another osgbatch, which watched it as well, was faster
+
+
+def _cut_short(batch: Batch) -> bool:
+    """Whether the submission of a later round was cut short."""
+    newest = batch.rounds()[-1]
+    noted = folders.read_submitted(newest)
+    return newest.number > 1 and not (noted and noted.cluster)

@@ -1,0 +1,252 @@
+"""The commands that act on a batch's jobs: `cancel`, `release` and `prioritize`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from osgbatch import exits, ui
+from osgbatch.cli.batch_names import BatchName, find
+from osgbatch.cli.spec_commands import Json
+from osgbatch.errors import OsgbatchError
+
+if TYPE_CHECKING:
+    from osgbatch.acting import Cancelling, Choice
+
+Tasks = Annotated[
+    str,
+    typer.Option("--tasks", metavar="RANGES", help="Only these: 0,2,4-7.", show_default=False),
+]
+LARGEST = 2**31 - 1
+"""Priorities are 32-bit integers; condor_qedit takes larger ones and keeps another number."""
+
+
+def register(app: typer.Typer) -> None:
+    """Make the commands known."""
+    app.command(short_help="Remove the jobs of one batch, or some of them.")(cancel)
+    app.command(short_help="Let held jobs run, with more memory if need be.")(release)
+    app.command(
+        short_help="Let a batch go before your others, or after them.",
+        context_settings={"ignore_unknown_options": True},  # so that -5 is a number
+    )(prioritize)
+
+
+def cancel(
+    name: BatchName = None,
+    tasks: Tasks = "",
+    held: Annotated[bool, typer.Option("--held", help="Only those that are held.")] = False,
+    idle: Annotated[
+        bool, typer.Option("--idle", help="Only those that wait, also those not yet queued.")
+    ] = False,
+    most: Annotated[
+        int | None,
+        typer.Option(
+            "--max", min=1, metavar="N", show_default=False,
+            help="At most so many tasks, those first that have done least.",
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> int:  # fmt: skip
+    """Remove the jobs of one batch, and of no other: all, or the tasks chosen."""
+    from osgbatch.acting import Choice
+    from osgbatch.resubmitting import parse_tasks
+
+    batch = find(name)
+    choice = Choice(parse_tasks(tasks, batch.tasks) if tasks else (), held, idle, most or 0)
+    if choice.all:
+        return _cancel_all(batch, yes, as_json)
+    return _cancel_some(batch, choice, yes, as_json)
+
+
+def _cancel_all(batch: Any, yes: bool, as_json: bool) -> int:
+    from osgbatch.acting import cancel_batch, open_tasks
+
+    if not yes and _terminal():
+        count = open_tasks(batch)
+        text = f"cancel batch {batch.id} ({batch.name}), of which {_tasks(count)} have not ended?"
+        if count and not _agreed(text):
+            return exits.OK
+    count = cancel_batch(batch)
+    if as_json:
+        ui.out_json({"id": batch.id, "cancelled": count})
+    elif count:
+        tasks = _tasks(count)
+        ui.out(f"cancelled batch {batch.id} ({batch.name}): {tasks} had not ended")
+    else:
+        ui.out(f"nothing to cancel: all tasks of batch {batch.id} ({batch.name}) have ended")
+    return exits.OK
+
+
+def _cancel_some(batch: Any, choice: Choice, yes: bool, as_json: bool) -> int:
+    from osgbatch.acting import cancel_chosen
+    from osgbatch.task_ranges import task_ranges
+
+    def agree(plan: Cancelling) -> bool:
+        if yes:
+            return True
+        if _terminal():
+            return _agreed(_question(batch, plan))
+        if plan.with_them:
+            others = task_ranges(plan.with_them).replace("+", ",")
+            raise OsgbatchError(
+                f"tasks that were not chosen run in the same jobs and would go, too: {others}",
+                where="--tasks",
+                fix="Say --yes, or choose them, too.",
+            )
+        return True
+
+    done = cancel_chosen(batch, choice, agree)
+    if done is None:
+        return exits.OK
+    if as_json:
+        ui.out_json(
+            {
+                "id": batch.id,
+                "cancelled": len(done.tasks),
+                "jobs": done.jobs,
+                "not_queued": done.unqueued,
+                "tasks": list(done.tasks),
+                "not_chosen": list(done.with_them),
+            }
+        )
+    elif done.tasks:
+        ui.out(f"cancelled {_what(done)} of batch {batch.id} ({batch.name})")
+    else:
+        ui.out(f"nothing to cancel: no such task of batch {batch.id} ({batch.name}) is left")
+    return exits.OK
+
+
+def _question(batch: Any, plan: Cancelling) -> str:
+    return f"cancel {_what(plan)} of batch {batch.id} ({batch.name})?"
+
+
+def _what(plan: Cancelling) -> str:
+    """`4 tasks in 2 jobs (1 of them running, 2 not yet queued)`."""
+    return ui.work(len(plan.tasks), plan.jobs) + _in_brackets(_details(plan))
+
+
+def _details(plan: Cancelling) -> Iterator[str]:
+    if plan.running:
+        yield f"{plan.running:,} of them running"
+    if plan.unqueued:
+        yield f"{plan.unqueued:,} not yet queued"
+    if plan.with_them:
+        yield f"{len(plan.with_them):,} not chosen, but in the same jobs"
+
+
+def _in_brackets(parts: Iterator[str]) -> str:
+    text = ", ".join(parts)
+    return f" ({text})" if text else ""
+
+
+def release(
+    name: BatchName = None,
+    tasks: Tasks = "",
+    memory: Annotated[
+        str,
+        typer.Option(help="Memory that they ask for from now on: 4GB.", metavar="SIZE",
+                     show_default=False),
+    ] = "",
+    disk: Annotated[
+        str,
+        typer.Option(help="Disk that they ask for from now on: 10GB.", metavar="SIZE",
+                     show_default=False),
+    ] = "",
+    lower: Annotated[
+        bool, typer.Option("--lower", help="Also where that is less than they ask for now.")
+    ] = False,
+    as_json: Json = False,
+) -> int:  # fmt: skip
+    """Let the held jobs of a batch run again; with more memory or disk, if that is given."""
+    from osgbatch.releasing import More, release_batch
+    from osgbatch.resubmitting import parse_tasks
+
+    more = More(_size("memory", memory), _size("disk", disk), lower)
+    batch = find(name)
+    done = release_batch(batch, parse_tasks(tasks, batch.tasks) if tasks else (), more)
+    if as_json:
+        ui.out_json(
+            {
+                "id": batch.id,
+                "released": done.tasks,
+                "jobs": done.jobs,
+                "held_again": done.again,
+                "not_queued": done.later,
+                "resumed": done.resumed,
+                "notes": list(done.notes),
+                "warnings": list(done.warnings),
+            }
+        )
+        return exits.OK
+    if done.jobs:
+        ui.out(f"released {ui.work(done.tasks, done.jobs)} of batch {batch.id} ({batch.name})")
+    elif not done.resumed:
+        ui.out(f"nothing to release: no such job of batch {batch.id} ({batch.name}) is held")
+    if done.resumed:
+        ui.out("what is not yet in the queue comes into it again")
+    if done.later:
+        tells = "the task" if done.later == 1 else f"all {done.later:,} tasks"
+        ui.out(f"{tells} not yet in the queue, and what waits there, will ask for as much, too")
+    for note in done.notes:
+        ui.say(f"note: {note}")
+    for warning in done.warnings:
+        ui.say(f"warning: {warning}")
+    if done.again:
+        ui.say(f"warning: {ui.number_of(done.again, 'job')} held again at once: `osgbatch why`")
+    return exits.OK
+
+
+def _size(what: str, text: str) -> int:
+    """Memory in MiB or disk in KiB; 0 when nothing is given."""
+    from osgbatch.spec.units import UnitError, disk_kb, memory_mb
+
+    if not text:
+        return 0
+    try:
+        return memory_mb(text) if what == "memory" else disk_kb(text)
+    except UnitError as error:
+        raise OsgbatchError(str(error), where=f"--{what}") from None
+
+
+def prioritize(
+    priority: Annotated[
+        int,
+        typer.Argument(
+            help="Higher goes first; what is not prioritized has 0.", metavar="N",
+            min=-LARGEST, max=LARGEST, show_default=False,
+        ),
+    ],
+    name: BatchName = None,
+    as_json: Json = False,
+) -> int:  # fmt: skip
+    """Set the priority of a batch among your own jobs; other users' are not concerned."""
+    from osgbatch.releasing import prioritize_batch
+
+    batch = find(name)
+    count = prioritize_batch(batch, priority)
+    if as_json:
+        ui.out_json({"id": batch.id, "priority": priority, "tasks": count})
+    elif count:
+        ui.out(f"batch {batch.id} ({batch.name}): {_tasks(count)} have priority {priority} now")
+    else:
+        ui.out(f"nothing to prioritize: no task of batch {batch.id} ({batch.name}) is left")
+    return exits.OK
+
+
+def _tasks(count: int) -> str:
+    return ui.number_of(count, "task")
+
+
+def _terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _agreed(text: str) -> bool:
+    if typer.confirm(ui.printable(text), err=True):
+        return True
+    ui.say("nothing was changed")
+    return False

@@ -1,0 +1,235 @@
+"""The commands about many batches, and old ones: `ls`, `tasks`, `tag`, `rm`, `archive`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from osgbatch import exits, ui
+from osgbatch.cli.batch_names import BatchName, find
+from osgbatch.cli.spec_commands import Json
+from osgbatch.errors import OsgbatchError
+
+if TYPE_CHECKING:
+    from osgbatch.housekeeping import Old
+
+OneBatch = Annotated[
+    str,
+    typer.Argument(metavar="BATCH", help="Its folder, a tag, its name, or the start of its id."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Make the commands known."""
+    app.command(short_help="List the batches here, or all.")(ls)
+    app.command(short_help="List, filter and export tasks with their states.")(tasks)
+    app.command(short_help="Give a batch words to find it by.")(tag)
+    app.command(short_help="Remove old batches with all in them.")(rm)
+    app.command(short_help="Put an old batch into one file.")(archive)
+
+
+def ls(
+    everywhere: Annotated[
+        bool, typer.Option("--all", "-a", help="All that you have submitted, wherever they are.")
+    ] = False,
+    tagged: Annotated[
+        str, typer.Option("--tag", help="Only those with this tag.", show_default=False)
+    ] = "",
+    as_json: Json = False,
+) -> int:
+    """List the batches in the current folder, the newest first, with how far they are."""
+    from osgbatch.batch_list import listed
+    from osgbatch.batches.registry import batches_everywhere, batches_here
+    from osgbatch.cli.house_texts import list_data, list_text
+
+    here = Path(os.getcwd())
+    found = list(listed(batches_everywhere() if everywhere else batches_here(here)))
+    found = [one for one in found if not tagged or tagged in one.tags]
+    if as_json:
+        ui.out_json([list_data(one) for one in found])
+    elif found:
+        ui.out(list_text(found, by_folder=everywhere))
+    elif everywhere:
+        ui.say("there is no batch; `osgbatch submit sweep.yaml` makes one")
+    else:
+        ui.say(f"there is no batch in {here}; `osgbatch ls --all` lists those elsewhere")
+    return exits.OK
+
+
+def tasks(
+    name: BatchName = None,
+    where: Annotated[
+        str,
+        typer.Option(
+            metavar="EXPR",
+            help="Only tasks for which this holds: 'threshold > 0.5 and exit_code == 3'.",
+            show_default=False,
+        ),
+    ] = "",
+    states: Annotated[
+        list[str] | None,
+        typer.Option("--state", metavar="STATE", help="Only tasks in this state. Repeatable."),
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="The same as --state failed.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print them as results.csv has them.")] = (
+        False
+    ),
+    parameters: Annotated[
+        bool,
+        typer.Option("--parameters", help="With --csv: a table for another sweep, nothing else."),
+    ] = False,
+    ids: Annotated[
+        bool, typer.Option("--ids", help="Print which they are: 0,2,4-7, as resubmit takes them.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """List the tasks of a batch with their states; filter them; export them."""
+    if as_csv + ids + as_json > 1:
+        raise OsgbatchError("--csv, --ids and --json do not go together", fix="Take one of them.")
+    if parameters and not as_csv:
+        raise OsgbatchError("--parameters goes with --csv", fix="Add --csv.")
+    from osgbatch import task_table
+    from osgbatch.cli.house_texts import tasks_text
+
+    batch = find(name)
+    wanted = [*(states or ()), *(["failed"] * failed)]
+    table = task_table.task_table(batch, where, wanted)
+    if as_json:
+        ui.out_json(list(task_table.json_rows(table)))
+    elif as_csv:
+        sys.stdout.flush()
+        task_table.write_csv(table, sys.stdout.buffer, parameters_only=parameters)
+        sys.stdout.buffer.flush()
+    elif ids:
+        if table.rows:
+            ui.out(task_table.ranges(row.index for row in table.rows))
+    elif table.rows:
+        ui.out(tasks_text(table))
+    if not table.rows:
+        ui.say(f"no task of {ui.number_of(batch.tasks, 'task')} is meant")
+    return exits.OK
+
+
+def tag(
+    name: OneBatch,
+    tags: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="The tags; none to see those it has."),
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take these from it.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Give a batch tags: words that `ls` shows, and that name it in commands."""
+    from osgbatch.batches.tags import add_tags, read_tags, remove_tags
+
+    if remove and not tags:
+        raise OsgbatchError("no tag was named", where="--remove", fix="Name those to take away.")
+    batch = find(name)
+    if remove:
+        remove_tags(batch, tags or ())
+    elif tags:
+        add_tags(batch, tags)
+    now = read_tags(batch)
+    if as_json:
+        ui.out_json({"id": batch.id, "folder": str(batch.folder), "tags": list(now)})
+    else:
+        ui.out(f"{batch.folder.name}: {', '.join(now) or 'no tags'}")
+    return exits.OK
+
+
+def rm(
+    batches: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="BATCH...", help="Each by folder, tag, name or the start of its id."
+        ),
+    ],
+    yes: Yes = False,
+    as_json: Json = False,
+) -> int:
+    """Remove batches: their folders, with results and all. Refused while a job is queued."""
+    from osgbatch.housekeeping import old_batches, remove
+
+    found = {batch.folder.resolve(): batch for batch in map(find, batches)}
+    old = old_batches(list(found.values()))
+    _ask(old, yes, "remove")
+    for one in old:
+        remove(one.batch)
+        if not as_json:
+            ui.out(f"removed {one.batch.folder}")
+    if as_json:
+        ui.out_json([_old_data(one) for one in old])
+    return exits.OK
+
+
+def archive(
+    name: OneBatch,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file to make. Default: beside the batch.", show_default=False),
+    ] = None,
+    remove: Annotated[
+        bool, typer.Option("--rm", help="Remove the folder once the archive is verified.")
+    ] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> int:
+    """Put a batch into one tar.gz, and read it back. Refused while a job is queued."""
+    from osgbatch.archiving import archive as put_away
+    from osgbatch.housekeeping import old_batches
+
+    batch = find(name)
+    (old,) = old_batches([batch])
+    if remove:
+        _ask([old], yes, "archive and remove")
+    path = out or batch.folder.with_name(f"{batch.folder.name}.tar.gz")
+    with ui.progress() as progress:
+        made = put_away(batch, path, progress, remove_it=remove)
+    if as_json:
+        told = {"archive": str(made.path), "archive_size": made.size, "removed": remove}
+        ui.out_json({**_old_data(old), **told, "left_out": list(made.left_out)})
+        return exits.OK
+    what = f"{ui.number_of(made.files, 'file')}, {ui.size(old.size)}"
+    ui.out(f"wrote {made.path} ({ui.size(made.size)}): {what}, read back and compared")
+    for left in made.left_out:
+        ui.say(f"left out, since it is no file: {left}")
+    if remove:
+        ui.out(f"removed {batch.folder}")
+    else:
+        ui.say(f"to remove the folder: osgbatch rm {shlex.quote(batch.folder.name)}")
+    return exits.OK
+
+
+def _ask(old: list[Old], yes: bool, verb: str) -> None:
+    """Ask before something is removed. Raises OsgbatchError where nobody can answer."""
+    if yes:
+        return
+    from osgbatch.cli.house_texts import old_text
+
+    if not sys.stdin.isatty():
+        raise OsgbatchError(
+            f"will not {verb} without asking, and this is no terminal", fix="Add --yes."
+        )
+    ui.say(old_text(old))
+    batches = "this batch" if len(old) == 1 else f"these {len(old)} batches"
+    if not typer.confirm(f"{verb} {batches}, with results and all?", err=True):
+        ui.say("nothing was removed")
+        raise typer.Exit(exits.OK)
+
+
+def _old_data(one: Old) -> dict[str, object]:
+    return {
+        "id": one.batch.id,
+        "name": one.batch.name,
+        "folder": str(one.batch.folder),
+        "counts": one.status.counts,
+        "files": one.files,
+        "size": one.size,
+        "notes": list(one.notes),
+    }

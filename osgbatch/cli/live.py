@@ -1,0 +1,131 @@
+"""What `osgbatch watch` shows: a block that stays in its place on a terminal, else lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from osgbatch import ui
+from osgbatch.following import Status
+from osgbatch.model import ACTIVE, TaskState
+
+_BAR = 30
+_EVENTS = 5
+_CAUSES = 4
+
+
+class Lines:
+    """One line whenever the tasks are in other states."""
+
+    def show(self, now: Status, changed: bool) -> None:
+        """Show what a look saw."""
+        if changed:
+            from osgbatch.cli.reports import watch_line
+
+            ui.out(watch_line(now))
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+class Block:
+    """Counts, a bar, the time left, the last events, what is held and what failed, in place."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._events: list[str] = []
+        self._counts: dict[str, int] = {}
+        self._live = Live(
+            console=Console(highlight=False, markup=False), auto_refresh=False, transient=True
+        )
+        self._live.start()
+
+    def show(self, now: Status, changed: bool) -> None:
+        """Show what a look saw."""
+        from rich.text import Text
+
+        if changed:
+            self._note(now)
+        width = self._live.console.width
+        lines = [ui.one_line(line)[:width] for line in block_lines(now, self._events)]
+        self._live.update(Text("\n".join(lines)), refresh=True)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._live.stop()
+
+    def _note(self, now: Status) -> None:
+        """What has happened since the look before, one line."""
+        counts = dict(now.counts)
+        news = []
+        for state in ui.ORDER:
+            more = counts.get(state, 0) - self._counts.get(state, 0)
+            if more > 0 and state != "waiting":
+                news.append(f"{more:,} {'more ' if self._counts else ''}{state}")
+        self._counts = counts
+        if news:
+            self._events.append(f"{time.strftime('%H:%M:%S')}  {', '.join(news)}")
+            del self._events[:-_EVENTS]
+
+
+def view() -> Any:
+    """The block on a terminal, lines elsewhere."""
+    import os
+    import sys
+
+    plain = not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb"
+    return Lines() if plain else Block()
+
+
+def block_lines(now: Status, events: Sequence[str]) -> Iterator[str]:
+    """The lines of the block."""
+    where = {"condor": "HTCondor", "local": "local runner"}.get(now.backend, "not submitted")
+    cluster = f", cluster {now.cluster}" if now.cluster else ""
+    yield f"{now.batch.name}  batch {now.batch.id}  {where}{cluster}  {time.strftime('%H:%M:%S')}"
+    yield progress_line(now)
+    yield f"  {ui.counts(now.counts)}"
+    if now.stalled:
+        yield f"  {now.stalled}"
+    for event in events:
+        yield f"  {event}"
+    yield from cause_lines(now)
+    for note in now.notes:
+        yield f"  note: {note}"
+    yield "  Ctrl-C stops watching; the jobs go on."
+
+
+def progress_line(now: Status) -> str:
+    """`[####....] 412 of 1,000 tasks have ended, 12 a minute, about 48 min left`."""
+    from osgbatch.cli.reports import rate
+
+    total = now.batch.tasks
+    open_ = now.open_tasks
+    done = total - open_ - now.counts.get("held", 0)
+    filled = _BAR * done // total
+    parts = [f"[{'#' * filled}{'.' * (_BAR - filled)}] {done:,} of {total:,} ended"]
+    measures = now.measures
+    if measures and measures.rate and open_:
+        parts.append(rate(measures.rate))
+        if any(now.counts.get(state) for state in ACTIVE) and measures.left_s is not None:
+            parts.append(f"about {ui.duration(open_ / measures.rate)} left")
+    return ", ".join(parts)
+
+
+def cause_lines(now: Status) -> Iterator[str]:
+    """What is held and what went wrong, by cause."""
+    from osgbatch.causes import group
+    from osgbatch.cli.reports import explain
+
+    causes: list[list[TaskState]] = group(now.wrong)
+    shown = sum(len(same) for same in causes)
+    wrong = sum(now.counts.get(state, 0) for state in ("failed", "held", "removed", "unknown"))
+    for same in causes[:_CAUSES]:
+        few = "" if shown == wrong else "at least "
+        yield f"  {few}{len(same):,} {same[0].state}: {explain(same[0])}"
+    if len(causes) > _CAUSES:
+        yield f"  and {len(causes) - _CAUSES} more causes"
+    if causes:
+        yield f"  more: osgbatch why {now.batch.folder.name}"

@@ -1,0 +1,104 @@
+"""`osgbatch resubmit`: run tasks of a batch again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from osgbatch import exits, ui
+from osgbatch.cli.batch_names import BatchName, find
+from osgbatch.cli.spec_commands import Json, Settings
+from osgbatch.cli.submit_commands import (
+    Presigned,
+    Watch,
+    check_output,
+    check_pool,
+    choices_of,
+    end,
+    where,
+)
+from osgbatch.errors import OsgbatchError
+
+
+def resubmit(
+    name: BatchName = None,
+    failed: Annotated[bool, typer.Option("--failed", help="The tasks that failed.")] = False,
+    held: Annotated[
+        bool, typer.Option("--held", help="The tasks of held jobs; those are removed first.")
+    ] = False,
+    missing: Annotated[
+        bool,
+        typer.Option("--missing", help="Those removed, unknown or never submitted."),
+    ] = False,
+    tasks: Annotated[
+        str,
+        typer.Option("--tasks", metavar="0,2,4-7", help="These tasks.", show_default=False),
+    ] = "",
+    settings: Settings = None,
+    pool: Annotated[
+        str,
+        typer.Option(
+            help="condor, local or auto. Default: where it ran before.", show_default=False
+        ),
+    ] = "",
+    presigned: Presigned = "",
+    watch_it: Watch = None,
+    as_json: Json = False,
+) -> int:
+    """Run tasks of a batch again, in a new round of it, under the same indices.
+
+    Without options: those that failed, were removed, or are unknown.
+    """
+    from osgbatch.resubmitting import Wanted, parse_tasks
+    from osgbatch.resubmitting import resubmit as run_again
+    from osgbatch.task_ranges import task_ranges
+
+    if pool:
+        check_pool(pool)
+    check_output(as_json, watch_it)
+    if tasks and (failed or held or missing):
+        raise OsgbatchError(
+            "--tasks says it all; leave out --failed, --held and --missing", where="--tasks"
+        )
+    batch = find(name)
+    wanted = Wanted(failed, held, missing, parse_tasks(tasks, batch.tasks) if tasks else ())
+    choices = choices_of(settings, False, presigned)
+    with ui.progress() as progress:
+        later = run_again(batch, wanted, ui.say, choices, pool=pool, progress=progress)
+    if later is None:
+        if as_json:
+            ui.out_json({"id": batch.id, "round": None, "tasks": []})
+        else:
+            what = "failed, was removed or is unknown" if wanted.nothing_said else "is like that"
+            ui.out(f"nothing to resubmit: no task of batch {batch.id} ({batch.name}) {what}")
+            if wanted.nothing_said:
+                ui.say("those of held jobs: osgbatch resubmit --held")
+        return exits.OK
+    if as_json:
+        ui.out_json(
+            {
+                "id": batch.id,
+                "folder": str(batch.folder),
+                "round": later.round.number,
+                "tasks": list(later.tasks),
+                "jobs": later.submitted.jobs,
+                "backend": later.submitted.backend,
+                "cluster": later.submitted.cluster,
+            }
+        )
+        return exits.OK
+    if wanted.nothing_said:
+        ui.say("those that failed, were removed or are unknown are run again")
+    ranges = task_ranges(later.tasks).replace("+", ",")
+    shown = ranges if len(ranges) <= 40 else f"{ranges[:37]}..."
+    ui.out(
+        f"resubmitted {ui.work(len(later.tasks), later.submitted.jobs)} {where(later.submitted)}\n"
+        f"round {later.round.number} of batch {batch.id}, tasks {shown}"
+    )
+    return end(later.batch, watch_it)
+
+
+def register(app: typer.Typer) -> None:
+    """Make the command known."""
+    app.command(short_help="Run tasks again that did not succeed.")(resubmit)

@@ -1,0 +1,197 @@
+"""`osgbatch submit`, and the options that it shares with the commands before it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from osgbatch import exits, ui
+from osgbatch.cli.collect_commands import collect_batch_and_tell
+from osgbatch.cli.spec_commands import Json, Settings, SpecPath
+from osgbatch.cli.watch_commands import follow
+from osgbatch.errors import OsgbatchError
+
+Pool = Annotated[
+    str,
+    typer.Option(help="condor, local, or auto: HTCondor where it is configured, else local."),
+]
+Watch = Annotated[
+    bool | None,
+    typer.Option("--watch/--no-watch", help="Follow, collect, gather. Default: on a terminal."),
+]
+Presigned = Annotated[
+    str,
+    typer.Option(
+        "--allow-presigned",
+        metavar="TIME",
+        help="Jobs fetch from S3 by URLs that are signed in advance, for so long: 2 days.",
+        show_default=False,
+    ),
+]
+FitPool = Annotated[
+    bool,
+    typer.Option("--fit-pool", help="As many jobs as the pool has free slots for (asked once)."),
+]
+
+
+def choices_of(
+    settings: list[str] | None, fit_pool: bool, presigned: str = "", verify: bool = False
+) -> Any:
+    """What the command line says about a sweep."""
+    from osgbatch.planned import Choices, presigned_seconds
+
+    seconds = presigned_seconds(presigned)
+    return Choices(settings or (), fit_pool, presigned_s=seconds, verify=verify)
+
+
+def show_plan(spec: Path, choices: Any, as_json: bool) -> int:
+    """Show what submit would do."""
+    from dataclasses import replace
+
+    from osgbatch.cli.plan_data import plan_json
+    from osgbatch.cli.plans import plan_text
+    from osgbatch.packed import planned_environment
+    from osgbatch.planned import plan_sweep
+    from osgbatch.quotas import plan_warnings
+
+    made = plan_sweep(spec, choices=choices)
+    size, warnings = planned_environment(made)
+    more = plan_warnings(made, size, made.spec.folder)
+    made = replace(made, warnings=(*made.warnings, *warnings, *more))
+    if as_json:
+        ui.out_json(plan_json(made, size))
+    else:
+        ui.out(plan_text(made, size))
+    return exits.OK
+
+
+def submit(
+    spec: SpecPath,
+    pool: Pool = "auto",
+    watch_it: Watch = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="The same as `osgbatch plan`.")
+    ] = False,
+    settings: Settings = None,
+    fit_pool: FitPool = False,
+    presigned: Presigned = "",
+    verify_first: Annotated[
+        bool,
+        typer.Option("--verify", help="Read what is in the stash already before it is used."),
+    ] = False,
+    canary: Annotated[
+        int,
+        typer.Option(
+            "--canary",
+            min=0,
+            metavar="K",
+            help="Run K tasks first, and the rest only when they have succeeded.",
+            show_default=False,
+        ),
+    ] = 0,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Also when a batch of the very same has not ended."),
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Pack, render and submit a sweep; on a terminal also follow, collect and gather it."""
+    choices = choices_of(settings, fit_pool, presigned, verify_first)
+    if dry_run:
+        return show_plan(spec, choices, as_json)
+    check_pool(pool)
+    check_output(as_json, watch_it)
+    from osgbatch.steps import Ways, submit_sweep
+
+    ways = Ways(canary, lambda reason: again or _asked(reason))
+    with ui.progress() as progress:
+        batch = submit_sweep(spec, pool, ui.say, choices, progress, ways)
+    from osgbatch.batches.folder import read_submitted
+
+    newest = batch.rounds()[-1]
+    submitted = read_submitted(newest)
+    assert submitted is not None
+    waiting = len(batch.unsubmitted())
+    if as_json:
+        from osgbatch.cli.plan_data import staged_json
+
+        ui.out_json(
+            {
+                "id": batch.id,
+                "folder": str(batch.folder),
+                "cluster": submitted.cluster,
+                "backend": submitted.backend,
+                "tasks": batch.tasks,
+                "jobs": submitted.jobs,
+                "round": newest.number,
+                "waiting_for_canary": waiting,
+                **staged_json(batch.folder),
+            }
+        )
+    else:
+        count = _tasks_of(newest, batch)
+        ui.out(f"submitted {ui.work(count, submitted.jobs)} {where(submitted)}")
+        ui.out(f"batch {batch.id}: {batch.folder}")
+        if waiting:
+            ui.out(f"canary: the other {ui.number_of(waiting, 'task')} wait until these succeed")
+    if as_json:
+        return exits.OK
+    return end(batch, watch_it)
+
+
+def _tasks_of(round_: Any, batch: Any) -> int:
+    from osgbatch.batches.folder import read_note
+
+    note = read_note(round_.folder)
+    return len(note.indices()) if note else int(batch.tasks)
+
+
+def _asked(reason: str) -> bool:
+    """Ask on a terminal whether to submit all the same; elsewhere the answer is no."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    return typer.confirm(f"{reason}. Submit once more?", default=False, err=True)
+
+
+def where(submitted: Any) -> str:
+    """`to HTCondor, cluster 12`."""
+    backend = "to HTCondor" if submitted.backend == "condor" else "to the local runner"
+    return f"{backend}, cluster {submitted.cluster}"
+
+
+def check_output(as_json: bool, watch_it: bool | None) -> None:
+    """Raises OsgbatchError when both JSON and following are wanted."""
+    if as_json and watch_it:
+        raise OsgbatchError(
+            "--json and --watch do not go together",
+            fix="Submit with --json, then `osgbatch watch` and `osgbatch collect --json`.",
+        )
+
+
+def end(batch: Any, watch_it: bool | None) -> int:
+    """What comes after a submission: follow and collect, or say how; gives the exit code.
+
+    watch_it: None for what is usual: on a terminal.
+    """
+    if not (sys.stdout.isatty() if watch_it is None else watch_it):
+        name = shlex.quote(batch.folder.name)
+        ui.say(f"to follow it: osgbatch watch {name}\nwhen it has ended: osgbatch collect {name}")
+        return exits.OK
+    follow(batch)
+    return collect_batch_and_tell(batch)
+
+
+def check_pool(pool: str) -> None:
+    if pool not in ("auto", "condor", "local"):
+        raise OsgbatchError(
+            f'unknown pool "{pool}"', where="--pool", fix="Known are auto, condor and local."
+        )
+
+
+def register(app: typer.Typer) -> None:
+    """Make the command known."""
+    app.command(short_help="Pack, write and submit a sweep.")(submit)

@@ -1,0 +1,91 @@
+"""`osgbatch watch`, and how `submit` follows what it has submitted."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from osgbatch import exits, ui
+from osgbatch.cli.batch_names import BatchName, find
+
+StopAfter = Annotated[
+    int,
+    typer.Option(
+        "--stop-after",
+        min=0,
+        metavar="K",
+        help="Hold the rest when the first K tasks all fail alike.",
+        show_default=False,
+    ),
+]
+Notify = Annotated[
+    str,
+    typer.Option(
+        "--notify",
+        metavar="WHOM",
+        help="When all has ended, write to this address, or run this command.",
+        show_default=False,
+    ),
+]
+
+
+def watch(name: BatchName = None, stop_after: StopAfter = 0, notify: Notify = "") -> int:
+    """Follow a batch until nothing changes any more. Ctrl-C leaves its jobs as they are."""
+    from osgbatch.cli.reports import endings_text
+
+    now = follow(find(name), stop_after=stop_after, notify=notify)
+    ui.out(f"{ui.number_of(now.batch.tasks, 'task')}: {ui.counts(now.counts)}")
+    text = endings_text(now)
+    if text:
+        ui.out(text)
+    return int(now.exit_code)
+
+
+def follow(batch: Any, *, stop_after: int = 0, notify: str = "") -> Any:
+    """Watch a batch until nothing changes by itself; gives its last status.
+
+    What waits for its canary is submitted when that has succeeded, and watched, too.
+    """
+    from osgbatch.canary import go_on
+    from osgbatch.notifying import check, notify_end
+
+    check(notify)
+    now = _followed(batch, stop_after)
+    while (more := go_on(batch, ui.say)) is not None:
+        batch = more
+        now = _followed(batch, stop_after)
+    notify_end(notify, now, ui.say)
+    return now
+
+
+def _followed(batch: Any, stop_after: int) -> Any:
+    """Watch the rounds that a batch has now."""
+    from osgbatch.cli.live import view
+    from osgbatch.stopping import Stopper
+    from osgbatch.watching import watch as looks
+
+    stopper = Stopper(batch, stop_after, ui.say)
+    shown = view()
+    now = None
+    try:
+        for seen in looks(batch):
+            now = seen.status
+            shown.show(now, seen.changed)
+            if stopper.look(now):
+                break
+    except KeyboardInterrupt:
+        shown.close()
+        name = batch.folder.name
+        ui.say("\nstopped watching; the jobs go on. To come back, or to end them:")
+        ui.say(f"  osgbatch watch {name}\n  osgbatch cancel {name}")
+        raise typer.Exit(exits.INTERRUPTED) from None
+    finally:
+        shown.close()
+    assert now is not None
+    return now
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(short_help="Follow a batch until it has ended.")(watch)

@@ -1,0 +1,195 @@
+"""`osgbatch why`: why tasks are held, failed or wait, and what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from osgbatch import ui
+from osgbatch.cli.spec_commands import Json
+
+if TYPE_CHECKING:
+    from osgbatch.causes import Cause, Suspect
+    from osgbatch.why import Why
+
+PLACES = 3
+"""How many hosts or sites of a group are named."""
+TOLD = 600
+"""Characters of HTCondor's own words that are shown; --json has all."""
+
+BatchName = Annotated[
+    str | None,
+    typer.Argument(
+        help="A batch: its folder, name or the start of its id. Default: the newest.",
+        show_default=False,
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(short_help="Say why tasks are held, failed or wait.")(why)
+
+
+def why(
+    name: BatchName = None,
+    task: Annotated[
+        int | None,
+        typer.Argument(help="Only this task; of one that waits, HTCondor is asked.", min=0),
+    ] = None,
+    chosen: Annotated[
+        int | None,
+        typer.Option("--task", "-t", help="The same, where no batch is named.", min=0),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Say why tasks are held, failed or wait, like causes together, and what to do."""
+    from osgbatch.batches.registry import find
+    from osgbatch.following import exit_code_so_far
+    from osgbatch.why import explain
+
+    found = explain(find(name, Path(os.getcwd())), chosen if task is None else task)
+    if as_json:
+        ui.out_json(why_data(found))
+    else:
+        ui.out(why_text(found))
+    return exit_code_so_far(found.status)
+
+
+def why_data(found: Why) -> dict[str, Any]:
+    """What `osgbatch why --json` prints."""
+    now = found.status
+    return {
+        "id": now.batch.id,
+        "name": now.batch.name,
+        "folder": str(now.batch.folder),
+        "counts": now.counts,
+        "causes": [
+            {
+                "state": cause.state,
+                "code": cause.code,
+                "cause": cause.cause,
+                "tasks": list(cause.tasks),
+                "example": cause.example,
+                "told": cause.told,
+                "details": list(cause.details),
+                "hosts": dict(cause.hosts),
+                "sites": dict(cause.sites),
+                "todo": cause.todo,
+                "commands": list(cause.commands),
+                "stream": cause.stream,
+                "output": list(cause.output),
+            }
+            for cause in found.causes
+        ],
+        "suspects": [vars(suspect) for suspect in found.suspects],
+        "notes": list(now.notes),
+    }
+
+
+def why_text(found: Why, width: int = 0) -> str:
+    """What `osgbatch why` prints. width: of the terminal in characters; 0 asks it."""
+    width = min(width or shutil.get_terminal_size().columns, 100)
+    now = found.status
+    where = {"condor": "HTCondor", "local": "local runner"}.get(now.backend, "not submitted")
+    cluster = f", cluster {now.cluster}" if now.cluster else ""
+    head = f"{now.batch.name}  batch {now.batch.id}  {where}{cluster}"
+    counts = f"{ui.number_of(now.batch.tasks, 'task')}: {ui.counts(now.counts)}"
+    parts = ["\n".join([head, counts])]
+    parts += ["\n".join(_cause(cause, width)) for cause in found.causes]
+    parts += ["\n".join(_suspect(suspect, width)) for suspect in found.suspects]
+    if not found.causes:
+        waits = any(now.counts.get(state) for state in now.counts if state != "succeeded")
+        parts.append("Nothing has gone wrong so far." if waits else "All tasks have succeeded.")
+    notes = [f"note: {note}" for note in now.notes]
+    if now.stalled and now.counts.get("waiting"):
+        notes.insert(0, f"note: {now.stalled}")
+    if found.hint:
+        notes.append(found.hint)
+    if notes:
+        parts.append("\n".join(notes))
+    return "\n\n".join(parts)
+
+
+def _cause(cause: Cause, width: int) -> Iterator[str]:
+    from osgbatch.task_ranges import task_ranges
+
+    many = ui.number_of(len(cause.tasks), "task")
+    indices = task_ranges(cause.tasks)
+    room = max(10, width - len(f"{many} {cause.state} ()") - len(cause.code) - 2)
+    indices = indices if len(indices) <= room else indices[: room - 3] + "..."
+    title = f"{many} {cause.state} ({indices})"
+    if len(cause.tasks) == 1:
+        title = f"task {indices} {_is(cause.state)}"
+    yield f"{title}: {cause.code}" if cause.code else title
+    yield from _wrapped(cause.cause, width)
+    if cause.told:
+        who = f"task {cause.example}: " if len(cause.tasks) > 1 else ""
+        told = cause.told if len(cause.told) <= TOLD else cause.told[: TOLD - 3] + "..."
+        yield from _wrapped(f'{who}"{told}"', width)
+    for detail in cause.details:
+        yield from _wrapped(detail, width)
+    where = " ".join(filter(None, [_places("on", cause.hosts), _places("at", cause.sites)]))
+    if where:
+        who = "It" if len(cause.tasks) == 1 else "They"
+        yield from _wrapped(f"{who} ran {where}.", width)
+    if cause.output:
+        yield f"  the last lines of {cause.stream} of task {cause.example}:"
+        for line in cause.output:
+            yield from _quoted(line, width)
+    if cause.todo:
+        yield from _wrapped(f"What to do: {cause.todo}", width)
+    for command in cause.commands:
+        yield f"    {ui.one_line(command)}"
+
+
+def _is(state: str) -> str:
+    return {
+        "waiting": "waits",
+        "running": "runs",
+        "failed": "failed",
+        "succeeded": "succeeded",
+    }.get(state, f"is {state}")
+
+
+def _suspect(suspect: Suspect, width: int) -> Iterator[str]:
+    yield f"suspect: {suspect.kind} {ui.one_line(suspect.name)}"
+    of = "none" if not suspect.elsewhere_bad else f"{suspect.elsewhere_bad:,}"
+    text = (
+        f"All {suspect.bad:,} tasks that came to an end there went wrong; elsewhere it was "
+        f"{of} of {suspect.elsewhere:,}."
+    )
+    yield from _wrapped(text, width)
+    if suspect.command:
+        yield from _wrapped("What to do: run them elsewhere.", width)
+        yield f"    {suspect.command}"
+
+
+def _places(word: str, places: Mapping[str, int]) -> str:
+    if not places:
+        return ""
+    if len(places) == 1:
+        return f"{word} {next(iter(places))}"
+    named = [f"{place} ({count:,})" for place, count in list(places.items())[:PLACES]]
+    more = f" and {len(places) - PLACES:,} more" if len(places) > PLACES else ""
+    return f"{word} {', '.join(named)}{more}"
+
+
+def _wrapped(text: str, width: int) -> Iterator[str]:
+    yield from textwrap.wrap(
+        ui.one_line(text), width, initial_indent="  ", subsequent_indent="  ",
+        break_on_hyphens=False, break_long_words=False,
+    )  # fmt: skip
+
+
+def _quoted(line: str, width: int) -> Iterator[str]:
+    """A line that a task wrote, cut to the width, with nothing that a terminal would obey."""
+    shown = ui.one_line(line.expandtabs(4).rstrip())
+    room = width - 4
+    yield f"  | {shown if len(shown) <= room else shown[: room - 3] + '...'}"

@@ -1,0 +1,65 @@
+"""When a task or its job is tried again, and with what it goes on."""
+
+from __future__ import annotations
+
+from osgbatch.model import Checkpoint, Ladder, Resources, Retries
+from osgbatch.spec.brought import output_problem
+from osgbatch.spec.document import Loc
+from osgbatch.spec.reading import Reading
+from osgbatch.spec.schema import SpecModel
+from osgbatch.spec.schema_retries import CheckpointModel, RetriesModel
+
+
+def read_retries(reading: Reading, model: SpecModel, resources: Resources) -> Retries:
+    """`retries:`; a number says only how often.
+
+    resources: what a task asks for at first; less than that nobody needs to ask for later.
+    """
+    found = model.retries
+    if not isinstance(found, RetriesModel):
+        return Retries(found)
+    varying = {name for name in ("memory", "disk") if _is_expression(reading, name)}
+    for name, ladder, first in (
+        ("memory", found.memory, resources.memory_mb),
+        ("disk", found.disk, resources.disk_kb),
+    ):
+        if isinstance(ladder, Ladder) and ladder.most <= first and name not in varying:
+            what = f"retries.{name}: is not more than what a job asks for at first"
+            fix = f"Write more than resources.{name}, or leave it out."
+            reading.fail(what, reading.place(("retries", name)), fix)
+    ladders = found.memory, found.disk
+    if isinstance(found.on, list):
+        return Retries(found.times, "codes", tuple(sorted(set(found.on))), *ladders)
+    return Retries(found.times, found.on, (), *ladders)
+
+
+def _is_expression(reading: Reading, name: str) -> bool:
+    resources = reading.document.data.get("resources")
+    return isinstance(resources, dict) and isinstance(resources.get(name), dict)
+
+
+def read_checkpoint(reading: Reading, model: SpecModel) -> Checkpoint | None:
+    """`checkpoint:`; a job then runs one task, so that it can go on elsewhere as a whole."""
+    found = model.checkpoint
+    if found is None:
+        return None
+    if model.tasks_per_job != 1:
+        what = "with `checkpoint:` a job runs one task"
+        reading.fail(what, reading.place(("tasks_per_job",)), "Leave tasks_per_job out.")
+    whole = CheckpointModel(files=[found]) if isinstance(found, str) else found
+    whole = CheckpointModel(files=whole) if isinstance(whole, list) else whole
+    here: Loc = ("checkpoint",)
+    written = reading.document.data.get("checkpoint")
+    if isinstance(written, dict):
+        here, written = ("checkpoint", "files"), written.get("files")
+    for i, text in enumerate(whole.files):
+        loc = (*here, i) if isinstance(written, list) else here
+        problem, fix = output_problem(text)
+        if not problem and ("{" in text or "}" in text):
+            problem, fix = "placeholders are not known in checkpoint", "Use a pattern, such as *."
+        if problem:
+            problem = problem.replace("an output must", "what is saved must")
+            reading.fail(
+                problem, reading.place(loc), fix.replace("outputs/result.csv", "state.npz")
+            )
+    return Checkpoint(tuple(whole.files), whole.every)

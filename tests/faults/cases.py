@@ -1,0 +1,308 @@
+"""The faults: each is done to a scene at a random moment; then the scene is brought to its end."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemons_of import Daemons, json_of
+from scene import OK_OR_FAILED, Scene
+
+KILL_AT = str(Path(__file__).resolve().parent / "kill_at.py")
+SUBMIT = ("submit", "sweep.yaml", "--pool", "condor", "--no-watch", "--json")
+CANNOT_ASK = (0, 1, 5)
+"""Exit codes of a command that may need a schedd that is down."""
+BUSY = (0, 1, 6)
+"""Exit codes of a command that another osgbatch may keep from working."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault. pool: it strikes the whole pool, so nothing else may use that meanwhile."""
+
+    name: str
+    strike: Callable[[Scene], None]
+    pool: bool = False
+    seconds: float = 1.0
+
+
+CASES: dict[str, Case] = {}
+
+
+def case(
+    name: str, *, pool: bool = False, seconds: float = 1.0
+) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
+    """Enter a function as a fault. seconds: about how long the tasks take, each."""
+
+    def enter(strike: Callable[[Scene], None]) -> Callable[[Scene], None]:
+        CASES[name] = Case(name, strike, pool, seconds)
+        return strike
+
+    return enter
+
+
+def run(name: str, folder: Path, daemons: Daemons, seed: int) -> list[str]:
+    """One run of a fault in a new folder; gives the violations."""
+    chosen = CASES[name]
+    scene = Scene(folder, daemons, random.Random(seed), chosen.seconds)
+    try:
+        chosen.strike(scene)
+        scene.finish()
+    except AssertionError as error:
+        scene.wrong(str(error))
+    return scene.violations
+
+
+# submit, killed
+
+
+@case("submit killed at a step")
+def submit_killed_at_a_step(scene: Scene) -> None:
+    """Right before any of its effects: a file written, a rename, a program started."""
+    submit_killed(scene, scene.rng.randrange(1, 1 + len(steps_of_submit(scene))))
+
+
+def submit_killed(scene: Scene, step: int) -> None:
+    """Kill submit right before one of its effects, the first of which is 1; then submit again."""
+    trace = str(scene.folder / "trace")
+    killed = scene.start(str(step), trace, *SUBMIT, runner=(KILL_AT,))
+    scene.end(killed, allowed=(0, -signal.SIGKILL))
+    scene.submit()
+
+
+_steps: list[str] = []
+_counting = threading.Lock()
+
+
+def steps_of_submit(scene: Scene) -> list[str]:
+    """The effects of a submit that nobody kills, counted once, with a sweep of their own."""
+    with _counting:
+        if not _steps:
+            whole = Scene(scene.folder / "whole", scene.daemons, scene.rng, 0.1)
+            trace = whole.folder / "trace"
+            whole.end(whole.start("0", str(trace), *SUBMIT, runner=(KILL_AT,)), allowed=(0,))
+            assert not whole.violations, whole.violations
+            _steps.extend(trace.read_text().splitlines())
+        return _steps
+
+
+@case("submit killed at a random time")
+def submit_killed_at_a_time(scene: Scene) -> None:
+    """condor_submit takes a while here, before and after its work, and outlives its parent."""
+    slow = scene.folder / "bin"
+    slow.mkdir()
+    program = slow / "condor_submit"
+    before, after = (scene.rng.uniform(0, 0.5) for _ in range(2))
+    real = shutil.which("condor_submit")
+    program.write_text(
+        f'#!/bin/sh\nsleep {before}\n"{real}" "$@"\nend=$?\nsleep {after}\nexit $end\n'
+    )
+    program.chmod(0o755)
+    victim = scene.start(*SUBMIT, path=str(slow))
+    scene.pause(2.0)
+    victim.kill()
+    scene.end(victim, allowed=(0, -signal.SIGKILL))
+    scene.submit()
+
+
+# a watch or a collect, killed
+
+
+@case("watch killed, then collect killed")
+def watch_and_collect_killed(scene: Scene) -> None:
+    scene.submit()
+    for arguments in (("watch",), ("collect", "--no-gather"), ("collect", "--no-gather")):
+        victim = scene.start(*arguments)
+        scene.pause(1.5, 0.2)
+        victim.kill()
+        scene.end(victim, allowed=(0, 1, -signal.SIGKILL))
+
+
+# the pool
+
+
+@case("schedd killed", pool=True, seconds=2)
+def schedd_killed(scene: Scene) -> None:
+    """The master starts it again."""
+    scene.submit()
+    watch = scene.start("watch")
+    scene.pause(4)
+    scene.daemons.kill("condor_schedd")
+    scene.look(CANNOT_ASK)
+    scene.daemons.wait()
+    scene.end(watch)
+
+
+@case("schedd down during watch", pool=True, seconds=2)
+def schedd_down(scene: Scene) -> None:
+    scene.submit()
+    watch = scene.start("watch")
+    scene.pause(4)
+    scene.daemons.off("schedd")
+    scene.look(CANNOT_ASK)
+    scene.pause(3, 1)
+    scene.daemons.on("schedd")
+    scene.end(watch)
+
+
+@case("whole pool stopped and started", pool=True, seconds=2)
+def pool_stopped(scene: Scene) -> None:
+    scene.submit()
+    watch = scene.start("watch")
+    scene.pause(4)
+    scene.daemons.stop_all()
+    scene.look(CANNOT_ASK)
+    scene.daemons.start_all()
+    scene.end(watch)
+
+
+@case("startd killed, jobs evicted", pool=True, seconds=2)
+def startd_killed(scene: Scene) -> None:
+    scene.submit()
+    watch = scene.start("watch")
+    scene.pause(4)
+    scene.daemons.kill("condor_startd", "condor_starter")
+    scene.look()
+    scene.daemons.wait()
+    scene.end(watch)
+
+
+# the event log
+
+
+@case("event log truncated")
+def log_truncated(scene: Scene) -> None:
+    """To nothing, or somewhere in the middle of an event."""
+    _while_watched(scene, lambda: os.truncate(scene.log, _somewhere(scene, scene.log)))
+
+
+@case("event log deleted")
+def log_deleted(scene: Scene) -> None:
+    _while_watched(scene, lambda: scene.log.unlink(missing_ok=True))
+
+
+@case("event log unreadable for a while")
+def log_unreadable(scene: Scene) -> None:
+    """HTCondor can still write it."""
+
+    def strike() -> None:
+        scene.log.chmod(0o200)
+        try:
+            scene.look()
+            scene.pause(2)
+            scene.look()
+        finally:
+            scene.log.chmod(0o644)
+
+    _while_watched(scene, strike)
+
+
+def _while_watched(scene: Scene, strike: Callable[[], None]) -> None:
+    """Strike at a random moment while a watch goes on, which must get to the end by itself."""
+    scene.submit()
+    watch = scene.start("watch")
+    scene.pause(5)
+    strike()
+    scene.look()
+    scene.end(watch)
+
+
+def _somewhere(scene: Scene, path: Path) -> int:
+    return scene.rng.choice((0, scene.rng.randrange(path.stat().st_size + 1)))
+
+
+# state.db
+
+
+@case("state.db deleted")
+def state_deleted(scene: Scene) -> None:
+    _while_watched(scene, lambda: _state(scene).unlink(missing_ok=True))
+
+
+@case("state.db overwritten by garbage")
+def state_garbage(scene: Scene) -> None:
+    """From anywhere to the end, or all of it."""
+
+    def strike() -> None:
+        path = _state(scene)
+        size = path.stat().st_size if path.exists() else 0
+        with path.open("r+b" if size else "wb") as stream:
+            stream.seek(_somewhere(scene, path))
+            stream.write(scene.rng.randbytes(max(size, 5000)))
+
+    _while_watched(scene, strike)
+
+
+def _state(scene: Scene) -> Path:
+    assert scene.batch is not None
+    return scene.batch / "state.db"
+
+
+# several at a time
+
+
+@case("two watch and collect the same batch")
+def two_at_once(scene: Scene) -> None:
+    scene.submit()
+    both = [scene.start("watch") for _ in range(2)]
+    scene.pause(2)
+    collecting = [scene.start("collect", "--no-gather") for _ in range(2)]
+    for process in collecting:
+        scene.end(process, BUSY)
+    for process in both:
+        scene.end(process, BUSY)
+    for process in [scene.start("collect", "--no-gather") for _ in range(2)]:
+        scene.end(process, BUSY)
+
+
+# others' hands
+
+
+@case("jobs removed by condor_rm")
+def removed_outside(scene: Scene) -> None:
+    """One job, or all."""
+    scene.submit()
+    watch = scene.start("watch")
+    scene.pause(4)
+    job = scene.rng.choice((f"{scene.cluster}", f"{scene.cluster}.{scene.rng.randrange(3)}"))
+    _try("condor_rm", job)
+    scene.end(watch)
+
+
+@case("a job held and released by hand")
+def held_and_released(scene: Scene) -> None:
+    scene.submit()
+    watch = scene.start("watch")
+    scene.pause(3)
+    job = f"{scene.cluster}.{scene.rng.randrange(3)}"
+    _try("condor_hold", job)
+    scene.pause(1.5)
+    scene.look(OK_OR_FAILED)
+    _try("condor_release", job)
+    # A watch ends where all that is left is held; then it has to be watched again.
+    scene.end(watch)
+    _until_released(scene, job)
+
+
+def _until_released(scene: Scene, job: str) -> None:
+    """A hold may come only after the release, when the job was just starting."""
+    deadline = time.monotonic() + 20
+    while any(ad["JobStatus"] == 5 for ad in scene.ads()) and time.monotonic() < deadline:
+        _try("condor_release", job)
+        time.sleep(0.3)
+
+
+def _try(*command: str) -> None:
+    """Run a command of HTCondor on a job that may have ended meanwhile."""
+    try:
+        json_of(*command)
+    except AssertionError as error:
+        if "not found" not in str(error) and "ouldn't find" not in str(error):
+            raise

@@ -1,0 +1,132 @@
+"""Repeats every fault on the real pool, at random moments, and says which runs went wrong.
+
+Inside a pool: `repeat.py --times N [--only WORDS]... [--seed S] [--report FILE.json]`. Exit code 1
+when something that must hold did not. Folders of such runs are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import cases
+from daemons_of import Daemons, json_of
+
+AT_ONCE = 3
+"""Runs of faults that strike only one batch. They mostly wait."""
+
+
+@dataclass
+class Report:
+    """What became of one fault. seconds: of all its runs, one after another."""
+
+    fault: str
+    runs: int = 0
+    violations: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    folder = Path(tempfile.mkdtemp(prefix="osgf-"))
+    os.environ["XDG_STATE_HOME"] = str(folder / "state")
+    os.environ["XDG_CONFIG_HOME"] = str(folder / "config")
+    os.environ["OSGBATCH_PROFILE"] = "generic"
+    daemons = Daemons(Path(os.environ["OSGBATCH_POOL"]))
+    chosen = [n for n in cases.CASES if not options.only or any(w in n for w in options.only)]
+    seed = options.seed or random.randrange(10**6)
+    print(f"{options.times} times each of {len(chosen)} faults, --seed {seed}", flush=True)
+    reports = []
+    for name in chosen:
+        report = repeat(name, options.times, folder, daemons, seed)
+        reports.append(report)
+        print(line(report), flush=True)
+        for text in report.violations:
+            print(f"    {text}", flush=True)
+        if options.report:
+            write(options.report, reports, options.times, seed)
+    if any(report.violations for report in reports):
+        print(f"their folders are kept: {folder}")
+        return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="repeat.py", description=__doc__)
+    made.add_argument("--times", type=int, default=1, help="runs of each fault")
+    made.add_argument("--only", action="append", default=[], help="faults whose names hold this")
+    made.add_argument("--seed", type=int, default=0, help="for the same moments again")
+    made.add_argument("--report", type=Path, help="a JSON file; a .md is written beside it")
+    return made
+
+
+def repeat(name: str, times: int, folder: Path, daemons: Daemons, seed: int) -> Report:
+    """Run a fault so many times; of each run that went wrong the report has the seed and why."""
+    report = Report(name)
+
+    def one(number: int) -> None:
+        own = seed * 1000 + number
+        began = time.monotonic()
+        try:
+            place = folder / f"{list(cases.CASES).index(name)}-{number}"
+            wrong = cases.run(name, place, daemons, own)
+        except Exception as error:
+            wrong = [f"the test itself failed: {type(error).__name__}: {error}"]
+        report.runs += 1
+        report.seconds += time.monotonic() - began
+        report.violations += [f"run {number}: {text}" for text in wrong]
+        if not wrong:
+            shutil.rmtree(place, ignore_errors=True)
+
+    with ThreadPoolExecutor(1 if cases.CASES[name].pool else AT_ONCE) as several:
+        list(several.map(one, range(times)))
+    return report
+
+
+def line(report: Report) -> str:
+    """One line of the table."""
+    each = report.seconds / max(report.runs, 1)
+    return f"{report.fault:36} {report.runs:4} {len(report.violations):4} {each:7.1f} s"
+
+
+def write(path: Path, reports: Sequence[Report], times: int, seed: int) -> None:
+    """The report as JSON, and as a page."""
+    version = json_of("condor_version").split()[1]
+    told = {"htcondor": version, "times": times, "seed": seed}
+    path.write_text(json.dumps({**told, "faults": [asdict(r) for r in reports]}, indent=1) + "\n")
+    rows = [
+        f"| {r.fault} | {r.runs} | {len(r.violations)} | {r.seconds / max(r.runs, 1):.1f} |"
+        for r in reports
+    ]
+    found = [f"* {r.fault}, {text}" for r in reports for text in r.violations]
+    page = [
+        "# Faults that a batch survives",
+        "",
+        f"Last run of `make faults N={times}`: HTCondor {version}, {os.cpu_count()} cores, seed {seed}.",
+        "Each run is a batch of 6 tasks in 3 jobs on a real pool, struck at a random moment. What",
+        "must hold afterwards is said in `tests/faults/scene.py`.",
+        "",
+        "| fault | runs | violations | seconds a run |",
+        "|---|---|---|---|",
+        *rows,
+        "",
+        *(found or ["Nothing that must hold was violated."]),
+    ]
+    path.with_suffix(".md").write_text("\n".join(page) + "\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

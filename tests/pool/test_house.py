@@ -1,0 +1,79 @@
+"""Old batches on a real pool: none is removed while a job is queued; one is moved too early."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Pool
+from sweeps import osgbatch, write_sweep
+
+from osgbatch import condor
+
+pytestmark = [pytest.mark.pool, pytest.mark.once]
+
+SPEC = """\
+command: sh -c 'sleep {nap}; echo done > outputs/told'
+sweep: {nap: [4, 4, 0]}
+resources: {memory: 50 MB, disk: 50 MB}
+outputs: [outputs/told]
+max_running: 3
+"""
+
+
+def test_a_batch_that_was_moved_while_its_jobs_ran(pool: Pool, tmp_path: Path) -> None:
+    spec = write_sweep(tmp_path / "sweep", SPEC, {})
+    said = osgbatch("submit", "--pool", "condor", "--json", "--no-watch", spec, cwd=tmp_path)
+    submitted = json.loads(said.stdout)
+    old, cluster, batch_id = Path(submitted["folder"]), int(submitted["cluster"]), submitted["id"]
+    new = tmp_path / "elsewhere"
+    log = old / "rounds/001/events.log"
+
+    def status() -> dict[str, Any]:
+        done = osgbatch("status", "--json", new, cwd=tmp_path, check=None)
+        told: dict[str, Any] = json.loads(done.stdout)
+        return told
+
+    def counts(**wanted: int) -> None:
+        pool.wait_for(lambda: status()["counts"] == wanted, 60, lambda: str(status()))
+
+    # The second runs, and is held by hand: it will start again when all is elsewhere.
+    pool.event(1, log, cluster, 0)
+    pool.event(1, log, cluster, 1)
+    pool.run("condor_hold", f"{cluster}.1")
+    assert osgbatch("rm", "--yes", old, cwd=tmp_path, check=None).returncode == 6
+    pool.event(12, log, cluster, 1)
+    shutil.move(old, new)
+    pool.run("condor_release", f"{cluster}.1")
+    counts(succeeded=2, held=1)
+    told = status()
+    assert f"They deliver to {old}" in told["notes"][0]
+    held = told["tasks"][1]
+    assert (held["state"], "Transfer input files failure" in held["reason"]) == ("held", True)
+    assert (old / "rounds/001/returned/0" / f"{cluster}_0_0.tar.gz").is_file()
+    osgbatch("collect", "--no-gather", new, cwd=tmp_path, check=1)
+    assert (new / "results/0/outputs/told").read_text() == "done\n"
+    assert pool.history_ad(cluster, 0)["ExitCode"] == 0
+    assert pool.terminate_event(new / "rounds/001/events.log", cluster, 0).exit_code == 0
+
+    # A job that is only held keeps the batch, whatever its folder tells.
+    assert condor.clusters_in_queue([batch_id, "0" * 12]) == {batch_id: [cluster]}
+    refused = osgbatch("rm", "--yes", batch_id, cwd=tmp_path, check=6)
+    assert "jobs of it are" in refused.stderr
+
+    # What status advises helps.
+    shutil.move(old, tmp_path / "aside")
+    old.symlink_to(new)
+    pool.run("condor_release", f"{cluster}.1")
+    counts(succeeded=3)
+    pool.wait_for(lambda: not condor.clusters_in_queue([batch_id]), 30, "an empty queue")
+    assert status()["notes"] == []
+    osgbatch("archive", "--rm", "--yes", batch_id, cwd=tmp_path)
+    assert not new.exists()
+    shutil.unpack_archive(f"{new}.tar.gz", tmp_path)
+    assert status()["counts"] == {"succeeded": 3}
+    osgbatch("rm", "--yes", new, cwd=tmp_path)
+    assert not new.exists()

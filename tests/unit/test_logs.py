@@ -1,0 +1,290 @@
+"""What `osgbatch logs` shows: of tasks that ended, that run, that failed alike, and followed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from osgbatch import output_following, task_output
+from osgbatch.errors import OsgbatchError
+from osgbatch.model import JobState, TaskState
+from osgbatch.output_following import Following
+from osgbatch.task_output import echoed, first_failures, is_cut
+
+ECHO = b"[3] a\r\n[3 err] oops\n[13] other\n[3] [4] b\n[osgbatch] no more\n[3] unfin"
+
+
+@pytest.mark.parametrize(
+    ("task", "stream", "text"),
+    [
+        (3, "stdout", b"a\r\n[4] b\nunfin"),
+        (3, "stderr", b"oops\n"),
+        (3, "both", b"a\r\noops\n[4] b\nunfin"),
+        (13, "both", b"other\n"),
+        (4, "both", b""),
+    ],
+)
+def test_a_task_is_found_in_the_echo_of_its_job(task: int, stream: str, text: bytes) -> None:
+    assert echoed(ECHO, task, stream) == text
+    assert is_cut(ECHO)
+    assert not is_cut(b"[3] [osgbatch] x\n")
+
+
+def now_with(*states: TaskState, stalled: str = "", ended: bool = False) -> Any:
+    """A status as far as `logs` looks at it."""
+    batch = SimpleNamespace(folder=Path("/b/sweep-1"))
+    wrong = [s for s in states if s.state in ("failed", "held", "removed", "unknown")]
+    return SimpleNamespace(states=states, wrong=wrong, batch=batch, stalled=stalled, ended=ended)
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ("waiting", "task 0 does not run yet\n .*logs sweep-1 0 -f` waits for it; `osgbatch why"),
+        ("transferring input", "nothing has come back of task 0\n .*transferring input: try again"),
+        ("held", r"nothing came back of task 0\n .*It is held \(some reason\). `osgbatch why"),
+        ("removed", "nothing came back of task 0"),
+    ],
+)
+def test_where_there_is_no_output_it_is_said_why(state: str, says: str) -> None:
+    task = TaskState(0, state)
+    assert not task_output.has_output(task)
+    with pytest.raises(OsgbatchError, match=says):
+        raise task_output.no_output(now_with(task), task, "some reason")
+
+
+def test_without_a_number_the_task_of_most_interest_is_chosen() -> None:
+    ended = TaskState(0, "succeeded", archive=Path("a"))
+    held, runs = TaskState(1, "held"), TaskState(2, "running")
+    failed = TaskState(3, "failed", archive=Path("b"))
+    choose = task_output.choose_task
+    assert choose(now_with(ended, held, runs, failed), None) is failed
+    assert choose(now_with(ended, held, runs), None) is runs
+    assert choose(now_with(ended, held), None) is ended
+    with pytest.raises(OsgbatchError, match="nothing has come back yet"):
+        choose(now_with(TaskState(0, "waiting")), None)
+    with pytest.raises(OsgbatchError, match=r"no task 4\n .*0 to 0"):
+        choose(now_with(ended), 4)
+
+
+def test_failures_are_told_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def copy(state: TaskState, stream: str, out: io.BytesIO) -> int:
+        text = {"stdout": b"out\n" * 9, "stderr": b"\n" if state.index == 1 else b"x\n" * 99}
+        return out.write(text[stream])
+
+    monkeypatch.setattr(task_output, "copy_log", copy)
+    here = Path("a")
+    memory = [JobState(n, "held", hold_code=34, reason=f"used {n} MB") for n in (4, 5)]
+    found = first_failures(
+        now_with(
+            TaskState(0, "failed", "exit", exit_code=1),
+            TaskState(1, "failed", "exit", exit_code=1, archive=here),
+            TaskState(2, "failed", "exit", exit_code=2, archive=here),
+            TaskState(3, "failed", "exit", exit_code=1, archive=here),
+            TaskState(4, "held", "used 4 MB", job=memory[0]),
+            TaskState(5, "held", "used 5 MB", job=memory[1]),
+        ),
+        lines=2,
+    )
+    assert [(f.state.index, f.alike, f.stream, f.lines) for f in found] == [
+        (1, [0, 3], "stdout", "out\nout"),
+        (2, [], "stderr", "x\nx"),
+        (4, [5], "", ""),
+    ]
+
+
+class Fake:
+    """A batch that is looked at: what its tasks' states, and their jobs' echoes, are each time."""
+
+    def __init__(self, looks: list[tuple[list[TaskState], bytes]], ends: dict[int, bytes]) -> None:
+        self.looks, self.ends, self.asked = looks, ends, 0
+        self.current = looks[0]
+
+    def status(self, **_: Any) -> Any:
+        self.current = self.looks.pop(0)
+        return now_with(*self.current[0])
+
+    def job(self, batch: Any, state: TaskState) -> Any:
+        return self if state.state == "running" else None
+
+    backend = "local"
+
+    def echo(self) -> bytes:
+        self.asked += 1
+        return self.current[1]
+
+    def copy(self, state: TaskState, stream: str, out: io.BytesIO) -> int:
+        return out.write(self.ends[state.index] if stream == "stdout" else b"")
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[bytes, list[str]]]:
+    """What following shows, and says, of such a batch."""
+
+    def follow(fake: Fake, index: int | None) -> tuple[bytes, list[str]]:
+        monkeypatch.setattr(output_following, "Follower", lambda batch: fake)
+        monkeypatch.setattr(output_following, "running_job", fake.job)
+        monkeypatch.setattr(output_following, "copy_log", fake.copy)
+        monkeypatch.setattr(output_following, "LOOK_S", 0.0)
+        out, said = io.BytesIO(), list[str]()
+        Following(None, index, "both", out, said.append, lambda state: "").run()  # type: ignore[arg-type]
+        return out.getvalue(), said
+
+    return follow
+
+
+def runs(*indices: int) -> list[TaskState]:
+    job = JobState(0, "running")
+    return [TaskState(n, "running", job=job, round=1) for n in indices]
+
+
+def done(*indices: int) -> list[TaskState]:
+    return [TaskState(n, "succeeded", archive=Path("a"), round=1) for n in indices]
+
+
+def test_of_one_task_only_what_is_new_is_shown(
+    shown: Callable[..., tuple[bytes, list[str]]],
+) -> None:
+    looks = [
+        ([TaskState(0, "waiting")], b""),
+        (runs(0), b"[0] a\n[0] half"),
+        (runs(0), b"[0] a\n[0] half done\n"),
+        (done(0), b""),
+    ]
+    text, said = shown(Fake(looks, {0: b"a\nhalf done\nlast"}), 0)
+    assert text == b"a\nhalf done\nlast"
+    assert said == ["task 0 waits", "task 0 succeeded"]
+
+
+def test_of_a_job_each_task_is_shown_once_also_when_its_echo_began_anew(
+    shown: Callable[..., tuple[bytes, list[str]]],
+) -> None:
+    looks = [
+        (runs(0, 1), b"[0] a\n"),
+        (runs(0, 1), b"[1] c\n[1] half"),
+        (done(0, 1), b""),
+    ]
+    text, said = shown(Fake(looks, {0: b"a\nb\n", 1: b"c\nhalf done"}), None)
+    assert text == b"[0] a\n[1] c\n[0] b\n[1] half done\n"
+    assert said == ["task 0 succeeded", "task 1 succeeded"]
+
+
+def test_what_a_second_start_prints_is_shown_whole(
+    shown: Callable[..., tuple[bytes, list[str]]],
+) -> None:
+    looks = [(runs(0), b"[0] seed 1\n"), (runs(0), b"[0] seed 2\n"), (done(0), b"")]
+    text, said = shown(Fake(looks, {0: b"seed 2\nend\n"}), 0)
+    assert text == b"seed 1\nseed 2\nseed 2\nend\n"
+    assert said == ["task 0 was started again", "task 0 succeeded"]
+
+
+def test_no_more_than_three_jobs_are_followed(
+    shown: Callable[..., tuple[bytes, list[str]]],
+) -> None:
+    states = [TaskState(n, "running", job=JobState(n, "running"), round=1) for n in range(5)]
+    fake = Fake([(states, b""), (done(*range(5)), b"")], dict.fromkeys(range(5), b"x\n"))
+    text, said = shown(fake, None)
+    assert fake.asked == 3
+    assert text == b"[0] x\n[1] x\n[2] x\n"
+    assert said[0] == "following the first 3 of 5 jobs that run"
+
+
+# -- on the local runner ------------------------------------------------------------------------
+
+
+SPEC = """\
+command: sh work.sh {{n}}
+sweep: {{n: {{range: 4}}}}
+files: [work.sh]
+tasks_per_job: 1
+"""
+WORK = """\
+echo first $1; echo oops >&2
+[ $1 != 3 ] || exit 3
+[ $1 != 1 ] || exit 4
+[ $1 != 2 ] || exit 4
+until [ -e {go} ]; do sleep 0.05; done
+echo second
+"""
+
+
+def osgbatch(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "osgbatch", *arguments],
+        cwd=folder,
+        env={**os.environ, "XDG_STATE_HOME": str(folder / "state"), "OSGBATCH_LOCAL_SLOTS": "2"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Iterator[Path]:
+    """A sweep on the local runner whose task 0 waits for a file `go`."""
+    (tmp_path / "sweep.yaml").write_text(SPEC.format())
+    (tmp_path / "work.sh").write_text(WORK.format(go=tmp_path / "go"))
+    process = osgbatch(tmp_path, "submit", "--pool", "local", "--no-watch", "sweep.yaml")
+    said = process.communicate(timeout=30)
+    assert process.returncode == 0, said
+    yield tmp_path
+    (tmp_path / "go").touch()
+
+
+def test_logs_of_tasks_that_run_and_that_failed(sweep: Path) -> None:
+    end = time.monotonic() + 30
+    while True:
+        done = osgbatch(sweep, "logs", "--task", "0", "--stream", "stdout")
+        text, said = done.communicate(timeout=30)
+        if text:
+            break
+        assert time.monotonic() < end, said
+        time.sleep(0.1)
+    assert (done.returncode, text) == (0, "first 0\n")
+    stopped = osgbatch(sweep, "logs", "-t", "0", "-f")
+    assert stopped.stdout is not None
+    assert stopped.stdout.readline() == "first 0\n"
+    stopped.send_signal(signal.SIGINT)
+    assert "the jobs go on" in stopped.communicate(timeout=30)[1]
+    assert stopped.returncode == 130
+    followed = osgbatch(sweep, "logs", "-f")
+    assert followed.stdout is not None
+    assert followed.stdout.readline() == "[0] first 0\n"
+    (sweep / "go").touch()
+    assert followed.stdout.read() == "[0 err] oops\n[0] second\n"
+    followed.communicate(timeout=30)
+    assert followed.returncode == 0
+    whole = osgbatch(sweep, "logs", "-t", "0", "-f", "--stream", "stdout")
+    assert whole.communicate(timeout=30)[0] == "first 0\nsecond\n"
+    failed = osgbatch(sweep, "logs", "--failed").communicate(timeout=30)[0]
+    assert failed == (
+        "=== task 1, failed: exit code 4\n    1 more alike: 2\n=== the last lines of stderr\noops\n"
+        "\n=== task 3, failed: exit code 3\n=== the last lines of stderr\noops\n"
+    )
+    data = json.loads(osgbatch(sweep, "logs", "-t", "3", "--json").communicate(timeout=30)[0])
+    assert data == {
+        "index": 3, "state": "failed", "whole": True, "stdout": "first 3\n", "stderr": "oops\n"
+    }  # fmt: skip
+
+
+def test_wishes_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from osgbatch.cli.app import app
+
+    for wish in (["-f", "--failed"], ["-f", "--json"], ["--failed", "-t", "1"], ["--stream", "x"]):
+        result = CliRunner().invoke(app, ["logs", *wish])
+        assert isinstance(result.exception, OsgbatchError), wish
+        assert result.exception.exit_code == 2

@@ -1,0 +1,258 @@
+"""What `osgbatch why` knows of holds, failures and places, and how it tells it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from osgbatch import causes, following, steps
+from osgbatch.batches.folder import Batch
+from osgbatch.causes import describe, fill, group, suggestions, suspects
+from osgbatch.cli.why_commands import why_text
+from osgbatch.condor.hold_codes import HOLD_CODES, explain_hold, subcode_words
+from osgbatch.condor.idle_words import AGAIN, REMOVE
+from osgbatch.model import JobState, TaskState
+from osgbatch.returned.codes import REASONS, RETRIED_CODES, SHIM_CODES, STDERR_SIGNS, signs
+from osgbatch.why import Why
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from troubleshooting import PAGE, VALUES, page  # noqa: E402 - a script beside the package
+
+MANUAL = {*range(3, 28), *range(32, 49), 1}
+"""The codes of the manual's table, 25.14."""
+SUBCODES = {
+    34: {102, 104}, 37: {1, 2, 4, 9, 10, 20}, 38: {3, 5, 7, 21}, 39: {6}, 40: {11, 12, 17},
+    41: {13, 14, 22}, 42: {15, 16, 17, 18, 19},
+}  # fmt: skip
+"""Those that it has rows for; 102 and 104 stand in one cell."""
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def test_every_code_and_subcode_of_the_manual_has_a_row() -> None:
+    assert {row.code for row in HOLD_CODES} >= MANUAL
+    for code, subcodes in SUBCODES.items():
+        assert {row.subcode for row in HOLD_CODES if row.code == code} >= subcodes
+    for row in HOLD_CODES:
+        assert row.cause.endswith(".")
+        assert row.todo[-1:] in ".?"
+        assert any(other.code == row.code and other.subcode is None for other in HOLD_CODES)
+
+
+@pytest.mark.parametrize(
+    ("code", "subcode", "reason", "cause"),
+    [
+        (34, 102, "Job has gone over cgroup memory limit of 64 megabytes.", "more memory"),
+        (21, 0, "Error from slot1@ep: memory usage exceeded request_memory", "more memory"),
+        (26, 0, "disk usage is over the limit", "more disk"),
+        (34, 104, "", "more disk"),
+        (13, 2, "reading from file /a: (errno 2)", "not there any more"),
+        (13, 2 << 8, "failed to transfer", "could not be fetched"),
+        (13, 256, "404: No namespace found for path /ospol", "knows no such name"),
+        (12, 122, "(errno 122) Disk quota exceeded", "quota is used up"),
+        (12, 256, "remote object already exists, upload aborted", "never overwritten"),
+        (6, 8, "Exec format error", "none that this machine can run"),
+        (47, 0, "", "ran for longer"),
+        (4711, 0, "new", "does not know"),
+    ],
+)
+def test_the_row_that_tells_most_is_taken(code: int, subcode: int, reason: str, cause: str) -> None:
+    assert cause in explain_hold(code, subcode, reason).cause
+
+
+def test_subcodes_are_told_in_words() -> None:
+    assert subcode_words(13, 28) == "no space left"
+    assert subcode_words(13, 3 << 8) == "exit code 3 of a transfer plugin"
+    assert subcode_words(47, 2) == ""
+
+
+def test_the_shims_codes_are_those_of_the_architecture() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = dict(re.findall(r"^\| (1\d\d) \| (.*) \|$", text, re.M))
+    told = {
+        str(row.code): f"{row.cause} | {'yes' if row.retried else 'no'}"
+        for row in SHIM_CODES.values()
+    }
+    assert rows == told
+    assert RETRIED_CODES == (*range(101, 110), 114, 137)
+    shim = (ROOT / "templates" / "shim.sh.j2").read_text()
+    used = set(
+        map(int, re.findall(r"(?:fail|refuse|exit_code=|finish stopped) ?(1[01]\d)\b", shim))
+    )
+    assert used <= SHIM_CODES.keys()
+    assert len(used) > 10
+
+
+def test_the_page_is_that_of_the_tables() -> None:
+    assert PAGE.read_text() == page(), "run python tools/troubleshooting.py"
+
+
+def _commands() -> list[str]:
+    rows: list[Any] = [*HOLD_CODES, *SHIM_CODES.values(), *REASONS.values()]
+    found = [command for row in rows for command in row.commands]
+    return sorted({*found, REMOVE, AGAIN, *re.findall(r"`(osgbatch .*?)`", page())})
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_every_command_can_be_typed(command: str) -> None:
+    from osgbatch.cli.app import app
+
+    values = {**VALUES, "waiting": "--idle", "removed": "--missing"}
+    program, *words = shlex.split(fill(command, values))
+    assert program == "osgbatch"
+    assert "{" not in command.replace("{batch}", "").format_map({**values, "batch": ""})
+    known: Any = typer.main.get_command(app)
+    while hasattr(known, "commands"):
+        known = known.commands[words.pop(0)]
+    options = {option for parameter in known.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= options
+
+
+def test_what_stderr_shows_is_taken_for_what_it_is() -> None:
+    for words, cause, helps in STDERR_SIGNS:
+        assert list(signs(f"x\n{words}: y\n")) == [(cause, helps)]
+    (found,) = signs("python: /lib/libc.so.6: version `GLIBC_2.34' not found")
+    assert found[0] == "the machine's system is older than the program"
+    assert not list(signs("all is well"))
+
+
+# --- groups --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Batch:
+    """A rendered batch of 20 tasks, whose jobs differ in memory."""
+    (tmp_path / "sweep.yaml").write_text(
+        "command: e\nsweep: {n: {range: 20}}\n"
+        'resources: {memory: {expr: "1 GB * (n + 1)"}, time: 20 min}\n'
+    )
+    return steps.render_sweep(tmp_path / "sweep.yaml", None, lambda text: None)
+
+
+def held(index: int, code: int, subcode: int, reason: str, host: str = "ep1") -> TaskState:
+    job = JobState(index, "held", reason=reason, hold_code=code, hold_subcode=subcode)
+    job.host = f"slot1_{index}@{host}"
+    return TaskState(index, "held", reason, job=job, round=1)
+
+
+def failed(index: int, host: str, site: str, state: str = "failed") -> TaskState:
+    place = {"host": host, "site": site}
+    return TaskState(
+        index, state, "exit", exit_code=3, job=JobState(index), job_record=place, round=1
+    )
+
+
+def test_tasks_are_put_together_by_cause_not_by_what_differs_between_jobs(batch: Batch) -> None:
+    missing = "Error from slot1_{0}@ep{0}: reading from file /d/{0}.npy: (errno 2) No such file"
+    states = [held(n, 13, 2, missing.format(n)) for n in range(3)]
+    states += [held(3, 13, 2, "another reason"), held(4, 34, 102, "memory limit of 64 megabytes")]
+    states += [TaskState(n, "failed", "exit", exit_code=3) for n in (5, 6)]
+    states += [
+        TaskState(7, "failed", "exit", exit_code=4),
+        TaskState(8, "removed", "via condor_rm"),
+    ]
+    found = [[state.index for state in same] for same in group(states)]
+    assert found == [[0, 1, 2], [3], [4], [5, 6], [7], [8]]
+
+
+def test_the_next_memory_follows_from_what_the_job_asked_for_and_used(batch: Batch) -> None:
+    def memory(*states: TaskState) -> str:
+        return suggestions(batch, states)["memory"]
+
+    assert memory(held(2, 34, 102, "")) == "6GB"  # its own line says 3 GB, the largest has 20
+    assert memory(held(0, 34, 102, "limit of 4096 megabytes")) == "8GB"
+    thirsty = held(0, 34, 102, "")
+    assert thirsty.job
+    thirsty.job.memory_mb = 9000
+    assert memory(thirsty) == "14GB"
+    assert suggestions(batch, [thirsty])["time"] == "40 min"
+
+
+def test_a_command_names_the_tasks_where_others_failed_otherwise(batch: Batch) -> None:
+    states = [TaskState(n, "failed", "time", exit_code=111) for n in (3, 5, 6)]
+    alone = describe(batch, "b", states)
+    assert alone.commands[-1] == 'osgbatch resubmit b --failed --set "resources.time=40 min"'
+    assert alone.code == "shim code 111"
+    among = describe(batch, "b", states, alone=False)
+    assert among.commands[-1] == 'osgbatch resubmit b --tasks 3,5-6 --set "resources.time=40 min"'
+
+
+# --- places --------------------------------------------------------------------------------------
+
+
+def test_a_release_names_the_tasks_where_others_are_held_otherwise(batch: Batch) -> None:
+    cause = describe(batch, "b", [held(2, 34, 102, "")], alone=False)
+    assert cause.commands == ("osgbatch release b --memory 6GB --tasks 2",)
+
+
+def good(index: int, host: str, site: str) -> TaskState:
+    return failed(index, host, site, "succeeded")
+
+
+@pytest.mark.parametrize(
+    ("states", "names"),
+    [
+        # all fail at one site, few elsewhere
+        ([failed(0, "a", "X"), failed(1, "b", "X"), good(2, "c", "Y"), good(3, "c", "Y")], ["X"]),
+        # one success there
+        ([failed(0, "a", "X"), failed(1, "b", "X"), good(2, "a", "X"), good(3, "c", "Y")], []),
+        # as bad elsewhere
+        ([failed(0, "a", "X"), failed(1, "a", "X"), failed(2, "c", "Y"), good(3, "c", "Y")], []),
+        # a single job is no evidence
+        ([failed(0, "a", "X"), good(2, "c", "Y"), good(3, "c", "Y")], []),
+        # a host of a site whose other hosts are well
+        ([failed(0, "a", "X"), failed(1, "a", "X"), good(2, "b", "X"), good(3, "b", "X")], ["a"]),
+        # sites are not always known
+        ([failed(0, "a", ""), failed(1, "a", ""), good(2, "b", ""), good(3, "b", "")], ["a"]),
+    ],
+)
+def test_a_place_where_all_goes_wrong_is_suspected(
+    states: Sequence[TaskState], names: Sequence[str]
+) -> None:
+    assert [suspect.name for suspect in suspects(states, "b")] == names
+
+
+def test_what_an_execution_point_calls_itself_never_comes_into_a_command() -> None:
+    site = "x' ; rm -rf ~ '"
+    states = [failed(0, "a", site), failed(1, "a", site), good(2, "b", "Y"), good(3, "b", "Y")]
+    (suspect,) = suspects(states, "b")
+    assert suspect.name == site
+    assert suspect.command == ""
+    assert causes.suspects([failed(n, "a", "X") for n in (0, 1)] + states[2:], "b")[0].command == (
+        "osgbatch resubmit b --failed --set 'requirements.sites.avoid=[X]'"
+    )
+
+
+# --- text ----------------------------------------------------------------------------------------
+
+
+def test_the_text_fits_the_terminal_and_nothing_in_it_is_obeyed(batch: Batch) -> None:
+    reason = "Error from slot1@ep: \x1b[31m" + "very long words " * 60
+    cause = describe(batch, "b", [held(n, 34, 102, reason) for n in range(0, 20, 2)])
+    cause = replace(cause, stream="stderr", output=("\x1b]0;x\x07" + "y" * 300, "\tindented"))
+    blamed = suspects(
+        [
+            failed(0, "a", "X\x1b[1m"),
+            failed(1, "a", "X\x1b[1m"),
+            *(good(n, "b", "Y") for n in (2, 3)),
+        ],
+        "b",
+    )
+    now = following.status(batch, all_tasks=True)
+    text = why_text(Why(now, "b", (cause,), tuple(blamed)), 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\x1b" not in text
+    assert "10 tasks held (0+2+4+6+8+10+12+14+16+18): hold 34.102, JobOutOfResources" in text
+    assert "\n    osgbatch release b --memory 38GB\n" in text
+    assert "  |     indented" in text
