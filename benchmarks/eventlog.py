@@ -226,7 +226,15 @@ def watch_q(folder: Path) -> None:
     """condor_watch_q at a tenth of the jobs."""
     batch = make_batch(folder, JOBS // 10)
     files = ["-files", str(log_of(batch))]
-    command = [sys.executable, which("condor_watch_q") or "", *files, "-exit", "any,done", "-no-progress", "-no-color"]
+    command = [
+        sys.executable,
+        which("condor_watch_q") or "",
+        *files,
+        "-exit",
+        "any,done",
+        "-no-progress",
+        "-no-color",
+    ]
     report({f"condor_watch_q, {JOBS // 10:,} jobs": [run(command)]})
     report({f"osgbatch, {JOBS // 10:,} jobs": [first_look(batch)]})
 

@@ -166,10 +166,11 @@ def _heading(state: TaskState, known: Ending) -> str:
 
 def _meaning(state: TaskState) -> tuple[str, ...]:
     """What an exit code or a signal most often means."""
-    if state.reason == "exit" and state.exit_code in EXIT_CODES:
-        return (f"{state.exit_code} is {EXIT_CODES[state.exit_code]}.",)
-    if state.reason == "signal" and state.signal in SIGNALS:
-        return (f"Signal {state.signal}: {SIGNALS[state.signal][1]}.",)
+    code, signal = state.exit_code or 0, state.signal or 0
+    if state.reason == "exit" and code in EXIT_CODES:
+        return (f"{code} is {EXIT_CODES[code]}.",)
+    if state.reason == "signal" and signal in SIGNALS:
+        return (f"Signal {signal}: {SIGNALS[signal][1]}.",)
     return ()
 
 

@@ -7,9 +7,9 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from osgbatch import condor, exits, names
+from osgbatch import exits, names
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.measures import Measures
 from osgbatch.batches.moved import Place, other_places, take_over, told
@@ -22,6 +22,9 @@ from osgbatch.rounds import (
     RUNNER_DIED,
     RoundFollower,
 )
+
+if TYPE_CHECKING:
+    from osgbatch.condor import Queued
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ class Follower:
         with self._store.look() as store:
             notes = [note for follower in rounds for note in follower.look(store)]
             asking = [follower for follower in rounds if follower.should_ask()]
-            if not asking or not condor.configured():
+            if not asking or not _may_ask():
                 return self._told(store, wanted, notes)
         # The store is not kept waiting for the schedd.
         answers, faults = _asked(asking)
@@ -202,9 +205,16 @@ WRONG = ("failed", "held", "removed", "unknown")
 """States of tasks that did not go as they should."""
 
 
+def _may_ask() -> bool:
+    """Whether there is a schedd here. What asks it is loaded when it is wanted."""
+    from osgbatch import condor
+
+    return condor.configured()
+
+
 def _asked(
     asking: Sequence[RoundFollower],
-) -> tuple[list[tuple[RoundFollower, condor.Queued]], list[str]]:
+) -> tuple[list[tuple[RoundFollower, Queued]], list[str]]:
     """What the schedd answers, and why it cannot be asked now."""
     answers, faults = [], []
     for follower in asking:
@@ -242,9 +252,11 @@ def _left_behind(state: TaskState) -> TaskState:
     return replace(state, state="unknown", reason="runner-died", detail=RUNNER_DIED)
 
 
-def status(batch: Batch, *, all_tasks: bool = False, measures: bool = False) -> Status:
-    """The tasks of a batch as they are now. all_tasks, measures: see Follower."""
-    return Follower(batch).status(all_tasks=all_tasks, measures=measures)
+def status(
+    batch: Batch, *, all_tasks: bool = False, most_wrong: int = -1, measures: bool = False
+) -> Status:
+    """The tasks of a batch as they are now: see Follower.status."""
+    return Follower(batch).status(all_tasks=all_tasks, most_wrong=most_wrong, measures=measures)
 
 
 def copy_log(state: TaskState, stream: str, out: BinaryIO) -> int:

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
-from osgbatch import ui
 from osgbatch.errors import OsgbatchError
 from osgbatch.following import Status
 
@@ -27,15 +26,16 @@ def check(whom: str) -> None:
     )
 
 
-def notify_end(whom: str, now: Status, say: Callable[[str], None]) -> None:
+def notify_end(whom: str, now: Status, counts: str, say: Callable[[str], None]) -> None:
     """Tell of a batch that has ended. What goes wrong is said, and is no error of the batch.
 
-    whom: a mail address, or a command for the shell, which is given the text on its stdin and
-    OSGBATCH_BATCH, OSGBATCH_NAME and OSGBATCH_ENDED (0: all succeeded) in its environment.
+    counts: how many tasks are in which state, in words. whom: a mail address, or a command for the
+    shell, which is given the text on its stdin and OSGBATCH_BATCH, OSGBATCH_NAME and
+    OSGBATCH_ENDED (0: all succeeded) in its environment.
     """
     if not whom:
         return
-    subject = f"osgbatch: {now.batch.name} has ended: {ui.counts(now.counts)}"
+    subject = f"osgbatch: {now.batch.name} has ended: {counts}"
     text = f"{subject}\n{now.batch.folder}\n"
     command = ["mail", "-s", subject, whom] if _ADDRESS.fullmatch(whom) else ["sh", "-c", whom]
     environment = {

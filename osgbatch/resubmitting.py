@@ -16,7 +16,7 @@ from osgbatch.planned import Choices
 from osgbatch.rounds import NOT_SUBMITTED
 from osgbatch.staging.stage import Progress
 from osgbatch.submitting import settle
-from osgbatch.task_ranges import parse_task_ranges
+from osgbatch.task_ranges import parse_tasks as parse_tasks
 
 Say = Callable[[str], None]
 
@@ -73,22 +73,6 @@ def resubmit(
 
 
 # --- which tasks ---------------------------------------------------------------------------------
-
-
-def parse_tasks(text: str, count: int) -> list[int]:
-    """`0,2,4-7` as task indices. count: of the batch's tasks. Raises OsgbatchError."""
-    try:
-        found = parse_task_ranges("".join(text.split()).replace(",", "+"))
-    except ValueError:
-        raise OsgbatchError(
-            f'"{text}" names no tasks', where="--tasks", fix="Write such as 0,2,4-7."
-        ) from None
-    wrong = [index for index in found if index >= count]
-    if wrong:
-        raise OsgbatchError(
-            f"there is no task {wrong[0]}", where="--tasks", fix=f"Tasks are 0 to {count - 1}."
-        )
-    return sorted(set(found))
 
 
 def chosen_tasks(now: Status, wanted: Wanted) -> Choice:

@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from osgbatch import condor, local, names
+from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.eventlog import LogReader, joined
 from osgbatch.batches.folder import Batch
@@ -20,6 +21,9 @@ from osgbatch.errors import BatchError, ResultError
 from osgbatch.model import JobState, Round, Submitted
 from osgbatch.returned import Expected, read_records
 from osgbatch.task_ranges import parse_task_ranges
+
+if TYPE_CHECKING:
+    from osgbatch.condor import Queued
 
 RUNNER_DIED = "the local runner has died; `osgbatch cancel` ends the batch, then submit it again"
 CUT_SHORT = "its submission was cut short; `osgbatch submit` of its sweep continues it"
@@ -91,6 +95,8 @@ class RoundFollower:
         log = self.round.folder / names.EVENTS
         cluster = (noted.cluster if noted else 0) or self.cluster or first_cluster(log)
         if cluster and noted and noted.backend == "local":
+            from osgbatch import local
+
             return "" if local.alive(self.round, cluster) else RUNNER_DIED
         if cluster:
             return ""
@@ -165,12 +171,14 @@ class RoundFollower:
         self._ended = store.ended_jobs(self.round.number)
         return len(self._ended) < len(self._lines())
 
-    def ask(self) -> condor.Queued:
+    def ask(self) -> Queued:
         """What the schedd and its history know. Raises CondorError when they cannot be asked."""
+        from osgbatch import condor
+
         submitted = self._submitted.time if self._submitted else 0.0
         return condor.ask_jobs(self.round, self.cluster, submitted, self._ended)
 
-    def take(self, store: Store, told: condor.Queued) -> None:
+    def take(self, store: Store, told: Queued) -> None:
         """Take what the schedd has told into the store."""
         number = self.round.number
         row = store.round(number)

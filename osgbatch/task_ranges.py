@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from osgbatch.errors import OsgbatchError
+
 MAX_TASKS = 10_000_000
 """Tasks that one range may name; more is a damaged file."""
 
@@ -35,3 +37,19 @@ def parse_task_ranges(text: str) -> list[int]:
             raise ValueError(f"not a list of tasks: {text!r}")
         indices.extend(range(first, last + 1))
     return indices
+
+
+def parse_tasks(text: str, count: int) -> list[int]:
+    """`0,2,4-7` as task indices. count: of the batch's tasks. Raises OsgbatchError."""
+    try:
+        found = parse_task_ranges("".join(text.split()).replace(",", "+"))
+    except ValueError:
+        raise OsgbatchError(
+            f'"{text}" names no tasks', where="--tasks", fix="Write such as 0,2,4-7."
+        ) from None
+    wrong = [index for index in found if index >= count]
+    if wrong:
+        raise OsgbatchError(
+            f"there is no task {wrong[0]}", where="--tasks", fix=f"Tasks are 0 to {count - 1}."
+        )
+    return sorted(set(found))

@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from osgbatch.causes import fill
 from osgbatch.condor.hold_codes import ERRNO, ERRNO_CODES, HOLD_CODES, HoldCode, known_codes

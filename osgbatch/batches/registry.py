@@ -127,7 +127,7 @@ def batches_here(here: Path) -> list[Path]:
         found.append(here)
     tops = {here, here.resolve()}
     known = (p for p in registered() if any(top in p.parents for top in tops) and _is_batch(p))
-    return sorted(_unique([*found, *known]), key=_made, reverse=True)
+    return sorted(_unique([*found, *known]), key=lambda p: (_made(p), p.name), reverse=True)
 
 
 def batches_everywhere() -> list[Path]:

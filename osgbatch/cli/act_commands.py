@@ -53,7 +53,7 @@ def cancel(
 ) -> int:  # fmt: skip
     """Remove the jobs of one batch, and of no other: all, or the tasks chosen."""
     from osgbatch.acting import Choice
-    from osgbatch.resubmitting import parse_tasks
+    from osgbatch.task_ranges import parse_tasks
 
     batch = find(name)
     choice = Choice(parse_tasks(tasks, batch.tasks) if tasks else (), held, idle, most or 0)
@@ -163,7 +163,7 @@ def release(
 ) -> int:  # fmt: skip
     """Let the held jobs of a batch run again; with more memory or disk, if that is given."""
     from osgbatch.releasing import More, release_batch
-    from osgbatch.resubmitting import parse_tasks
+    from osgbatch.task_ranges import parse_tasks
 
     more = More(_size("memory", memory), _size("disk", disk), lower)
     batch = find(name)

@@ -180,7 +180,7 @@ def status(name: BatchName = None, as_json: Json = False) -> int:
     from osgbatch.following import exit_code_so_far
     from osgbatch.following import status as read_status
 
-    now = read_status(find(name), all_tasks=as_json, measures=not as_json)
+    now = read_status(find(name), all_tasks=as_json, most_wrong=1000, measures=not as_json)
     if as_json:
         ui.out_json(status_data(now))
     else:

@@ -196,7 +196,7 @@ def archive(
         ui.out_json({**_old_data(old), **told, "left_out": list(made.left_out)})
         return exits.OK
     what = f"{ui.number_of(made.files, 'file')}, {ui.size(old.size)}"
-    ui.out(f"wrote {made.path} ({ui.size(made.size)}): {what}, read back and compared")
+    ui.out(f"wrote {made.path}\n{what}, in {ui.size(made.size)}; read back and compared")
     for left in made.left_out:
         ui.say(f"left out, since it is no file: {left}")
     if remove:

@@ -55,9 +55,8 @@ def list_text(found: Sequence[Listed], *, by_folder: bool = False, width: int = 
     for one in found:
         groups.setdefault(one.folder.parent if by_folder else None, []).append(one)
     indent = 2 if by_folder else 0
-    tagged = any(one.tags for one in found)
-    header = ["batch", "tasks", *(["tags"] if tagged else []), "state"]
-    rows = {one.folder: _cells(one, tagged) for one in found}
+    header = ["batch", "tasks", "state"]
+    rows = {one.folder: _cells(one) for one in found}
     widths = [
         max(map(len, column))
         for column in zip(header[:-1], *(r[:-1] for r in rows.values()), strict=True)
@@ -75,10 +74,10 @@ def list_text(found: Sequence[Listed], *, by_folder: bool = False, width: int = 
     return "\n".join(lines)
 
 
-def _cells(one: Listed, tagged: bool) -> list[str]:
+def _cells(one: Listed) -> list[str]:
     tasks = f"{one.batch.tasks:,}" if one.batch else ""
-    tags = [", ".join(one.tags)] if tagged else []
-    return [ui.one_line(one.folder.name), tasks, *tags, _state(one)]
+    tags = f"  [{', '.join(map(ui.one_line, one.tags))}]" if one.tags else ""
+    return [ui.one_line(one.folder.name), tasks, _state(one) + tags]
 
 
 def _state(one: Listed) -> str:
@@ -109,9 +108,8 @@ def _row(cells: Sequence[str], widths: Sequence[int], indent: int, width: int) -
 
 def _two(cells: Sequence[str], indent: int, width: int) -> list[str]:
     """The same on two lines, where names are too long for columns."""
-    name, tasks, *tags, state = cells
+    name, tasks, state = cells
     told = f"{tasks} task{'s' * (tasks != '1')}: " * bool(tasks) + state
-    told += "".join(f"  [{tag}]" for tag in tags if tag)
     inner = " " * (indent + 4)
     folded = textwrap.wrap(
         told, width, initial_indent=inner, subsequent_indent=inner, break_on_hyphens=False

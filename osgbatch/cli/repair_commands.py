@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -70,8 +70,10 @@ def resubmit(
         if as_json:
             ui.out_json({"id": batch.id, "round": None, "tasks": []})
         else:
-            what = "failed, was removed or is unknown" if wanted.nothing_said else "is like that"
-            ui.out(f"nothing to resubmit: no task of batch {batch.id} ({batch.name}) {what}")
+            ui.out(
+                f"nothing to resubmit: no task of batch {batch.id} ({batch.name}) "
+                f"{_described(wanted)}"
+            )
             if wanted.nothing_said:
                 ui.say("those of held jobs: osgbatch resubmit --held")
         return exits.OK
@@ -97,6 +99,14 @@ def resubmit(
         f"round {later.round.number} of batch {batch.id}, tasks {shown}"
     )
     return end(later.batch, watch_it)
+
+
+def _described(wanted: Any) -> str:
+    """What no task is, in words."""
+    if wanted.nothing_said:
+        return "failed, was removed or is unknown"
+    words = {"failed": wanted.failed, "is held": wanted.held, "is missing": wanted.missing}
+    return " or ".join(word for word, said in words.items() if said)
 
 
 def register(app: typer.Typer) -> None:

@@ -150,7 +150,8 @@ def endings_text(now: Status) -> str:
         for same in shown
     ]
     text = ui.table(("task", "parameters", "state", "why"), rows)
-    more = sum(map(len, alike[SHOWN:]))
+    told = sum(map(len, shown))
+    more = sum(now.counts.get(state, 0) for state in WRONG) - told
     if more:
         text += f"\nand {more:,} more"
     if any(s.archive for s in wrong):

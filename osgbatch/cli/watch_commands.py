@@ -55,7 +55,7 @@ def follow(batch: Any, *, stop_after: int = 0, notify: str = "") -> Any:
     while (more := go_on(batch, ui.say)) is not None:
         batch = more
         now = _followed(batch, stop_after)
-    notify_end(notify, now, ui.say)
+    notify_end(notify, now, ui.counts(now.counts), ui.say)
     return now
 
 

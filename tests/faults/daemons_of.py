@@ -68,8 +68,7 @@ class Daemons:
         daemons.start_again(self.pool, LIMIT_S)
 
     def _command(self, *command: str) -> None:
-        done = self.pool.ask(*command)
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        json_of(str(self.pool.htcondor.sbin / command[0]), *command[1:])
 
     def _until(self, look: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + LIMIT_S

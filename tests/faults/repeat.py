@@ -76,12 +76,13 @@ def parser() -> argparse.ArgumentParser:
 def repeat(name: str, times: int, folder: Path, daemons: Daemons, seed: int) -> Report:
     """Run a fault so many times; of each run that went wrong the report has the seed and why."""
     report = Report(name)
+    order = list(cases.CASES).index(name)
 
     def one(number: int) -> None:
-        own = seed * 1000 + number
+        own = (seed * 100 + order) * 1000 + number
         began = time.monotonic()
         try:
-            place = folder / f"{list(cases.CASES).index(name)}-{number}"
+            place = folder / f"{order}-{number}"
             wrong = cases.run(name, place, daemons, own)
         except Exception as error:
             wrong = [f"the test itself failed: {type(error).__name__}: {error}"]
@@ -112,10 +113,11 @@ def write(path: Path, reports: Sequence[Report], times: int, seed: int) -> None:
         for r in reports
     ]
     found = [f"* {r.fault}, {text}" for r in reports for text in r.violations]
+    cores = os.cpu_count()
     page = [
         "# Faults that a batch survives",
         "",
-        f"Last run of `make faults N={times}`: HTCondor {version}, {os.cpu_count()} cores, seed {seed}.",
+        f"Last run of `make faults N={times}`: HTCondor {version}, {cores} cores, seed {seed}.",
         "Each run is a batch of 6 tasks in 3 jobs on a real pool, struck at a random moment. What",
         "must hold afterwards is said in `tests/faults/scene.py`.",
         "",

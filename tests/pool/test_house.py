@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import Pool
 from sweeps import osgbatch, write_sweep
 
-from osgbatch import condor
+from osgbatch import condor, following
+from osgbatch.batches.folder import load
 
 pytestmark = [pytest.mark.pool, pytest.mark.once]
 
 SPEC = """\
 command: sh -c 'sleep {nap}; echo done > outputs/told'
-sweep: {nap: [4, 4, 0]}
+sweep: {nap: [3, 8, 0]}
 resources: {memory: 50 MB, disk: 50 MB}
 outputs: [outputs/told]
 max_running: 3
@@ -32,13 +32,12 @@ def test_a_batch_that_was_moved_while_its_jobs_ran(pool: Pool, tmp_path: Path) -
     new = tmp_path / "elsewhere"
     log = old / "rounds/001/events.log"
 
-    def status() -> dict[str, Any]:
-        done = osgbatch("status", "--json", new, cwd=tmp_path, check=None)
-        told: dict[str, Any] = json.loads(done.stdout)
-        return told
+    def counts(**wanted: int) -> following.Status:
+        def look() -> following.Status | None:
+            now = following.status(load(new), all_tasks=True)
+            return now if now.counts == wanted else None
 
-    def counts(**wanted: int) -> None:
-        pool.wait_for(lambda: status()["counts"] == wanted, 60, lambda: str(status()))
+        return pool.wait_for(look, 60, lambda: str(following.status(load(new)).counts))
 
     # The second runs, and is held by hand: it will start again when all is elsewhere.
     pool.event(1, log, cluster, 0)
@@ -48,11 +47,13 @@ def test_a_batch_that_was_moved_while_its_jobs_ran(pool: Pool, tmp_path: Path) -
     pool.event(12, log, cluster, 1)
     shutil.move(old, new)
     pool.run("condor_release", f"{cluster}.1")
-    counts(succeeded=2, held=1)
-    told = status()
-    assert f"They deliver to {old}" in told["notes"][0]
-    held = told["tasks"][1]
-    assert (held["state"], "Transfer input files failure" in held["reason"]) == ("held", True)
+    now = counts(succeeded=2, held=1)
+    pool.event(5, new / "rounds/001/events.log", cluster, 2)
+    held = now.states[1]
+    assert held.state == "held"
+    assert "Transfer input files failure" in held.reason
+    said = osgbatch("status", new, cwd=tmp_path, check=1)
+    assert f"They deliver to {old}" in said.stdout
     assert (old / "rounds/001/returned/0" / f"{cluster}_0_0.tar.gz").is_file()
     osgbatch("collect", "--no-gather", new, cwd=tmp_path, check=1)
     assert (new / "results/0/outputs/told").read_text() == "done\n"
@@ -70,10 +71,10 @@ def test_a_batch_that_was_moved_while_its_jobs_ran(pool: Pool, tmp_path: Path) -
     pool.run("condor_release", f"{cluster}.1")
     counts(succeeded=3)
     pool.wait_for(lambda: not condor.clusters_in_queue([batch_id]), 30, "an empty queue")
-    assert status()["notes"] == []
+    assert following.status(load(new)).notes == ()
     osgbatch("archive", "--rm", "--yes", batch_id, cwd=tmp_path)
     assert not new.exists()
     shutil.unpack_archive(f"{new}.tar.gz", tmp_path)
-    assert status()["counts"] == {"succeeded": 3}
+    counts(succeeded=3)
     osgbatch("rm", "--yes", new, cwd=tmp_path)
     assert not new.exists()

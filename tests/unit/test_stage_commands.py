@@ -245,7 +245,9 @@ def test_verify_reads_what_is_trusted_before_it_is_used(place: Place, named: boo
 def test_submit_has_an_option_for_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     given = []
 
-    def submit(spec: Path, pool: str, say: object, choices: Choices, progress: object) -> None:
+    def submit(
+        spec: Path, pool: str, say: object, choices: Choices, progress: object, ways: object
+    ) -> None:
         given.append(choices.verify)
         raise StagingError("enough")
 
