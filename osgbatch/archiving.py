@@ -22,6 +22,7 @@ from osgbatch.housekeeping import delete, entries_of, held_fast
 from osgbatch.staging.stage import Progress
 
 _BLOCK = 1 << 20
+_FOLDER = "folder"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def archive(batch: Batch, out: Path, progress: Progress, *, remove_it: bool = Fa
     """
     if os.path.lexists(out):
         raise OsgbatchError("this file is already there", where=str(out), fix="Name another: --out")
-    with held_fast(batch):
+    with held_fast([batch]):
         made = _write(batch, out, progress)
         if remove_it:
             delete(batch)
@@ -71,7 +72,8 @@ def _write(batch: Batch, out: Path, progress: Progress) -> Archived:
                 fix="Try again when nothing works in it; nothing was changed.",
             )
         _place(temporary, out)
-        return Archived(out, len(content), out.stat().st_size, tuple(left_out))
+        files = sum(what != _FOLDER for what in content.values())
+        return Archived(out, files, out.stat().st_size, tuple(left_out))
     except FileExistsError:
         raise OsgbatchError("this file is already there", where=str(out)) from None
     except OSError as error:
@@ -200,7 +202,7 @@ _KEPT = "The batch folder was not changed. Is the disk in order?"
 
 
 def _kind(info: tarfile.TarInfo) -> str:
-    return f"link to {info.linkname}" if info.issym() else "folder" if info.isdir() else "file"
+    return f"link to {info.linkname}" if info.issym() else _FOLDER if info.isdir() else "file"
 
 
 def _changed(folder: Path, before: Mapping[str, os.stat_result]) -> str:

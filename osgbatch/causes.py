@@ -6,13 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from osgbatch import names
 from osgbatch.batches.folder import Batch
 from osgbatch.condor.hold_codes import explain_hold, subcode_words
 from osgbatch.model import TaskState
-from osgbatch.returned.codes import EXIT_CODES, SIGNALS, Ending, ShimCode, ending
+from osgbatch.returned.codes import EXIT_CODES, SIGNALS, Ending, ShimCode, ending, sign
 from osgbatch.task_ranges import task_ranges
 
 BADLY = ("failed", "held", "unknown")
@@ -116,6 +116,22 @@ def describe(batch: Batch, name: str, same: Sequence[TaskState], *, alone: bool 
         sites=_places(same, site_of),
         todo=todo,
         commands=tuple(_chosen(fill(command, values), same, alone) for command in commands),
+    )
+
+
+def with_sign(
+    batch: Batch, name: str, cause: Cause, same: Sequence[TaskState], alone: bool
+) -> Cause:
+    """With what the end of stderr suggests, where it does."""
+    found = sign("\n".join(cause.output))
+    if found is None or cause.stream == "stdout":
+        return cause
+    values = {"batch": name, "task": str(cause.example), **suggestions(batch, same)}
+    return replace(
+        cause,
+        details=(*cause.details, f"Its stderr suggests: {found.cause}."),
+        todo=f"{found.todo} Then run the tasks again.",
+        commands=tuple(_chosen(fill(command, values), same, alone) for command in found.commands),
     )
 
 

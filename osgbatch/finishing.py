@@ -9,6 +9,7 @@ from pathlib import Path
 from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
+from osgbatch.batches.moved import as_moved
 from osgbatch.collecting.collect import Collected, collect, results_folder
 from osgbatch.collecting.gather import GatherError, run_gather
 from osgbatch.collecting.table import write_results
@@ -73,9 +74,10 @@ def collect_batch(
 
 
 def _gather(batch: Batch, script: str, results: Path, say: Say, quiet: bool) -> None:
-    spec_folder = Path(str(batch.data["spec_folder"]))
+    spec_folder = as_moved(batch, Path(str(batch.data["spec_folder"])))
+    packed = batch.round_data(batch.rounds()[-1].number)["payload"]  # as the user mended it
     payload = {
-        kind: [batch.folder / p["file"] for p in batch.data["payload"] if p["kind"] == kind]
+        kind: [batch.folder / p["file"] for p in packed if p["kind"] == kind]
         for kind in ("environment", "library")
     }
     say(f"gather: {script}")

@@ -116,6 +116,8 @@ class Follower:
                 self._rounds[round_.number] = RoundFollower(self.batch, round_)
         self._elsewhere = other_places(self.batch)
         self._not_brought = [why for place in self._elsewhere for why in take_over(place)]
+        for round_ in (one for place in self._elsewhere for one in place.rounds):
+            self._rounds[round_.number].moved = True
         # Whether the runner lives is asked first: what it wrote before it ended is then seen.
         reasons = {number: follower.stalled() for number, follower in self._rounds.items()}
         wanted = Wanted(all_tasks, most_wrong, measures, reasons)

@@ -7,7 +7,7 @@ import shutil
 import socket
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,33 +110,38 @@ def _old(batch: Batch, now: Status) -> Old:
             notes.append(f"it was moved; {place.folder} stays")
     files = size = 0
     for _, entry in entries_of(batch.folder):
-        files += 1
-        size += entry.st_size
+        if not stat.S_ISDIR(entry.st_mode):
+            files += 1
+            size += entry.st_size
     return Old(batch, now, files, size, tuple(notes))
 
 
 @contextmanager
-def held_fast(batch: Batch) -> Iterator[None]:
-    """Nobody else works on a batch, and none of its jobs is queued, from now on."""
-    with folders.locked(batch.folder):
-        _not_live(batch)
-        if _asks(batch):
-            _not_queued([batch])
+def held_fast(batches: Sequence[Batch]) -> Iterator[None]:
+    """Nobody else works on the batches, and none of their jobs is queued, from now on."""
+    with ExitStack() as locks:
+        for batch in batches:
+            locks.enter_context(folders.locked(batch.folder))
+            _not_live(batch)
+        _not_queued([batch for batch in batches if _asks(batch)])
         yield
 
 
 # --- removing -----------------------------------------------------------------------------------
 
 
-def remove(batch: Batch) -> None:
-    """Delete a batch folder with all in it, and enter in the registry that it is gone.
+def remove(batches: Sequence[Batch]) -> Iterator[Batch]:
+    """Delete batch folders with all in them, and enter in the registry that they are gone.
 
-    Raises BusyError when another osgbatch works on it, or jobs are queued; CondorError when that
-    cannot be asked; BatchError when something of it cannot be deleted.
+    Gives each batch when it is gone. Raises BusyError when another osgbatch works on one, or jobs
+    are queued, CondorError when that cannot be asked, with nothing removed; BatchError when
+    something cannot be deleted.
     """
-    with held_fast(batch):
-        delete(batch)
-    registry.unregister(batch.id)
+    with held_fast(batches):
+        for batch in batches:
+            delete(batch)
+            registry.unregister(batch.id)
+            yield batch
 
 
 def delete(batch: Batch) -> None:

@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osgbatch.errors import OsgbatchError, SpecError, SpecErrors, StagingError
-from osgbatch.model import Payload, Place, Plan, Profile, Resolved, Resources, Spec, Stash, UserPath
+from osgbatch.model import (
+    Payload,
+    Place,
+    Plan,
+    Profile,
+    Resolved,
+    Resources,
+    Spec,
+    Stash,
+    Table,
+    UserPath,
+)
 from osgbatch.spec.load import load_spec
 from osgbatch.spec.units import UnitError, seconds
 from osgbatch.urls import scheme
@@ -25,7 +36,8 @@ class Choices:
     the jobs fill the pool's free slots. staging: whether big and shared files go through a stash;
     the local runner has no use for one. presigned_s: for how many seconds jobs may fetch by URLs
     that are signed in advance; 0 for not at all. verify: read what is in the stash already, before
-    it is used. copy: of the spec, read in place of it where it is gone.
+    it is used. copy: of the spec, read in place of it where it is gone. rows: gives the table of
+    the tasks, of that of the sweep.
     """
 
     settings: Sequence[str] = ()
@@ -34,6 +46,7 @@ class Choices:
     presigned_s: int = 0
     verify: bool = False
     copy: Path | None = None
+    rows: Callable[[Table], Table] | None = None
 
 
 LONGEST_PRESIGNED_S = 7 * 86_400
@@ -79,7 +92,8 @@ def plan_sweep(path: Path, batch_root: Path | None = None, choices: Choices = AS
         table = expand(spec, lister)
     except (SpecError, SpecErrors) as error:
         raise _in_order([*_each(error), *missing_files(spec)], path) from None
-    counter = _slots_counter(spec) if choices.fit_pool else None
+    table = choices.rows(table) if choices.rows else table
+    counter = _slots_counter(spec) if choices.fit_pool and not spec.checkpoint else None
     delivers, spec = spec.outputs_to, replace(spec, outputs_to=spec.outputs_to * choices.staging)
     plan = make_plan(spec, table, batch_root, counter, stash, lister.found)
     if choices.staging:

@@ -65,8 +65,9 @@ class Made:
 
     def note(self) -> RoundNote:
         """What is written down of the round."""
-        jobs = self.staging.plan.jobs
-        tasks = task_ranges([index for job in jobs for index in job])
+        jobs, count = self.staging.plan.jobs, len(self.staging.plan.table)
+        whole = sum(map(len, jobs)) == count
+        tasks = task_ranges(range(count) if whole else [index for job in jobs for index in job])
         return RoundNote(self.why, tasks, len(jobs), tuple(self.settings), time.time())
 
 

@@ -87,6 +87,12 @@ def chosen_tasks(now: Status, wanted: Wanted) -> Choice:
             where=str(now.batch.folder),
             fix="`osgbatch submit` of its sweep makes one that is.",
         )
+    if folders.interrupted(now.batch) and not now.cluster:
+        raise BatchError(
+            "the submission of this batch was cut short",
+            where=str(now.batch.folder),
+            fix="`osgbatch submit` of its sweep continues it.",
+        )
     never = set(now.batch.unsubmitted())
     if wanted.tasks:
         for index in wanted.tasks:

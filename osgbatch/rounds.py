@@ -69,8 +69,11 @@ class Required:
 class RoundFollower:
     """One round: its log, and its archives, each read once when it has come back whole.
 
-    cluster: 0 when none is known.
+    cluster: 0 when none is known. moved: its jobs deliver to another folder, which may be gone when
+    an event is to be written: then the event is lost.
     """
+
+    moved = False
 
     def __init__(self, batch: Batch, round_: Round) -> None:
         self.batch = batch
@@ -160,7 +163,7 @@ class RoundFollower:
         if silent < ASK_AGAIN_S or (noted.host and noted.host != socket.gethostname()):
             return False
         log = self.round.folder / names.EVENTS
-        fault = bool(row.lost or self._fault or not log.exists())
+        fault = bool(row.lost or self._fault or self.moved or not log.exists())
         if not fault:
             with suppress(OSError):
                 silent = min(silent, time.time() - log.stat().st_mtime)

@@ -12,7 +12,7 @@ from osgbatch.condor.tail import tail as condor_tail
 from osgbatch.errors import OsgbatchError
 from osgbatch.following import Status, copy_log
 from osgbatch.local.output import tail as local_tail
-from osgbatch.model import ACTIVE, Round, TaskState
+from osgbatch.model import ACTIVE, OPEN, Round, TaskState
 from osgbatch.names import EVENTS
 from osgbatch.rounds import first_cluster
 
@@ -61,7 +61,8 @@ def choose_task(now: Status, index: int | None) -> TaskState:
                 f"there is no task {index}", fix=f"Tasks are 0 to {len(now.states) - 1}."
             )
         return now.states[index]
-    returned = [state for state in now.states if state.archive]
+    # What came back of an earlier start of a job that runs again is not its end.
+    returned = [state for state in now.states if state.archive and state.state not in OPEN]
     running = [state for state in now.states if state.state in ACTIVE]
     failed = [state for state in returned if state.state != "succeeded"]
     for found in (failed, running, returned):

@@ -13,6 +13,8 @@ MAX_TASKS = 10_000_000
 
 def task_ranges(indices: Sequence[int]) -> str:
     """Task indices as `0-9+12`: no blank, comma or quote, which HTCondor 23.9 splits fields at."""
+    if isinstance(indices, range) and indices.step == 1 and len(indices) > 1:
+        return f"{indices[0]}-{indices[-1]}"
     parts: list[str] = []
     start = previous = -2
     for index in [*indices, -9]:

@@ -21,13 +21,13 @@ from osgbatch.causes import (
     site_of,
     suggestions,
     suspects,
+    with_sign,
 )
 from osgbatch.condor.idle import ask_factory, ask_idle
 from osgbatch.condor.idle_words import Waiting, factory_words, idle_words
 from osgbatch.errors import CondorError, OsgbatchError
 from osgbatch.following import WRONG, Status, copy_log, status
 from osgbatch.model import Round, TaskState
-from osgbatch.returned.codes import signs
 from osgbatch.rounds import first_cluster
 from osgbatch.task_ranges import parse_task_ranges
 
@@ -44,7 +44,8 @@ class Why:
     """What is told. causes: of tasks that went wrong, and of a waiting one that was asked about.
 
     task: the one asked about, None for all. name: of the batch in the commands.
-    hint: how to ask more.
+    notes: what else is to be known. hint: the command that tells why a task waits, where some do
+    and none was asked about.
     """
 
     status: Status
@@ -52,6 +53,7 @@ class Why:
     causes: tuple[Cause, ...]
     suspects: tuple[Suspect, ...] = ()
     task: TaskState | None = None
+    notes: tuple[str, ...] = ()
     hint: str = ""
 
 
@@ -70,7 +72,7 @@ def explain(batch: Batch, index: int | None = None) -> Why:
     groups = group(chosen)
     kinds = [same[0].state for same in groups]
     causes = [
-        _with_output(describe(batch, name, same, alone=kinds.count(kind) == 1), same)
+        _described(batch, name, same, kinds.count(kind) == 1)
         for kind, same in zip(kinds, groups, strict=True)
     ]
     asked = task
@@ -82,9 +84,10 @@ def explain(batch: Batch, index: int | None = None) -> Why:
     hint = ""
     if asked is None and waits:
         first = next(state.index for state in now.states if state.state == "waiting")
-        hint = f"why a task waits, HTCondor tells on request: osgbatch why {name} {first}"
+        hint = f"osgbatch why {name} {first}"
     blamed = suspects(now.states, name) if task is None and now.wrong else []
-    found = Why(now, name, tuple(causes), tuple(blamed), task, hint)
+    notes = (*_stopped(now), *now.notes)
+    found = Why(now, name, tuple(causes), tuple(blamed), task, notes, hint)
     return _shorter(found, batch.id[:ID_LENGTH])
 
 
@@ -128,8 +131,13 @@ class _Tail(BytesIO):
         return len(data)
 
 
+def _described(batch: Batch, name: str, same: Sequence[TaskState], alone: bool) -> Cause:
+    cause = _with_output(describe(batch, name, same, alone=alone), same)
+    return with_sign(batch, name, cause, same, alone) if cause.state == "failed" else cause
+
+
 def _with_output(cause: Cause, same: Sequence[TaskState]) -> Cause:
-    """With the last lines of what the first of a group wrote, and what they point to."""
+    """With the last lines of what the first of a group wrote."""
     state = next(state for state in same if state.index == cause.example)
     if state.state not in ("failed", "unknown"):
         return cause
@@ -143,11 +151,7 @@ def _with_output(cause: Cause, same: Sequence[TaskState]) -> Cause:
         stream, lines = "shim's stderr", _shim_lines(state)
     if not lines:
         return cause
-    cause = replace(cause, stream=stream, output=lines)
-    for meant, helps in signs("\n".join(lines)) if stream != "stdout" else ():
-        said = f"What it wrote points to this: {meant}. What helps: {helps}."
-        cause = replace(cause, details=(*cause.details, said))
-    return cause
+    return replace(cause, stream=stream, output=lines)
 
 
 def _last_lines(state: TaskState, stream: str) -> tuple[str, ...]:
@@ -252,13 +256,30 @@ def _waiting(now: Status, state: TaskState) -> Waiting:
         idle = ask_idle(round_, cluster, proc)
         if idle is not None:
             return idle_words(idle)
-        held = {s.job.proc for s in now.wrong if s.state == "held" and s.job}
         factory = ask_factory(round_, cluster)
     except CondorError as error:
         return Waiting(f"HTCondor cannot be asked now why: {error.what}.", todo=error.fix)
-    return factory_words(
-        factory, len(held), int(now.batch.round_data(round_.number).get("max_idle") or 0)
-    )
+    return factory_words(factory, _held_jobs(now, round_.number))
+
+
+def _held_jobs(now: Status, number: int) -> int:
+    """How many jobs of a round are held."""
+    held = [s.job.proc for s in now.wrong if s.state == "held" and s.round == number and s.job]
+    return len(set(held))
+
+
+def _stopped(now: Status) -> tuple[str, ...]:
+    """What is to be told of rounds that make no more jobs, since too many are held."""
+    told = []
+    for round_ in now.batch.rounds():
+        max_idle = int(now.batch.round_data(round_.number).get("max_idle") or 0)
+        held = _held_jobs(now, round_.number)
+        if max_idle and held >= max_idle and now.counts.get("waiting"):
+            told.append(
+                f"{held:,} jobs are held, and no more than {max_idle:,} may wait or be held at "
+                "once: no more jobs come into the queue until these are released or removed"
+            )
+    return tuple(told)
 
 
 def _round_of(batch: Batch, state: TaskState) -> Round:

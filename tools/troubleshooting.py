@@ -79,7 +79,7 @@ WAITS = (
         "give up the condition that costs the most slots",
     ),
     (
-        "… suit it, but do not want it",
+        "… would suit it, but do not want it",
         "the owners' rules (START) refuse it",
         "see the pool's rules; on the OSPool, a project and shorter jobs",
     ),
@@ -206,8 +206,10 @@ def _signals() -> str:
 
 
 def _signs() -> str:
-    rows = ((f"`{words}`", cause, _cell(helps)) for words, cause, helps in STDERR_SIGNS)
-    return _table(("in stderr", "cause", "what helps"), rows)
+    rows = (
+        (f"`{row.words}`", row.cause, _todo(row.todo, row.commands[1:])) for row in STDERR_SIGNS
+    )
+    return _table(("in stderr", "it suggests", "what to do"), rows)
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

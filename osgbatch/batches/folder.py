@@ -167,6 +167,7 @@ def resolved_data(
             "any": retries.on == "any",
             "codes": list(retries.codes),
         },
+        "checkpoint": plan.spec.checkpoint is not None,
         "environment": plan.spec.environment.kind,
         "gather": plan.spec.gather.text if plan.spec.gather else "",
         "tags": list(plan.spec.tags),
@@ -243,7 +244,7 @@ def _read_data(path: Path, folder: Path) -> Any:
         return data
     except FileNotFoundError:
         raise BatchError(
-            "this is no batch folder", where=str(folder), fix="`osgbatch status` lists none here."
+            "this is no batch folder", where=str(folder), fix="`osgbatch ls` lists those that are."
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BatchError(f"cannot read {path.name}: {error}", where=str(folder)) from None

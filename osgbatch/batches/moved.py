@@ -3,8 +3,8 @@
 HTCondor knows the paths that a round was submitted with. Seen on 25.14.1 after `mv` on one file
 system: a job that runs goes on writing to the moved event log, but its archive goes to the old
 place, where HTCondor makes the folders anew; a job that starts later is held (13.2), since its
-files are gone, and a new event log is begun there. What is found there is linked or copied, nothing
-is taken away: HTCondor may be writing it.
+files are gone, and a new event log is begun there, or, when there is no folder yet, the event is
+lost. What is found there is linked or copied, nothing is taken away: HTCondor may be writing it.
 """
 
 from __future__ import annotations
@@ -76,6 +76,15 @@ def submitted_from(round_: Round) -> Path | None:
     if log.parts[-3:] != (names.ROUNDS, round_.folder.name, names.EVENTS):
         return None
     return log.parents[2]
+
+
+def as_moved(batch: Batch, noted: Path) -> Path:
+    """A path that was noted when the batch was made; where all was moved together, as it is now."""
+    made_at = batch.data.get("folder")
+    if noted.exists() or not made_at:
+        return noted
+    now = Path(os.path.normpath(batch.folder / os.path.relpath(noted, str(made_at))))
+    return now if now.exists() else noted
 
 
 def take_over(place: Place) -> Iterator[str]:

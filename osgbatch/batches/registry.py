@@ -50,16 +50,23 @@ def register(batch_id: str, folder: Path) -> None:
 
 
 def unregister(batch_id: str, archive: Path | None = None) -> None:
-    """Enter that a batch was removed. archive: the file that it was put into."""
-    _append({"id": batch_id, "removed": True, "archive": str(archive or "")})
+    """Enter that a batch was removed; copies of it that are still there stay entered.
+
+    archive: the file that it was put into.
+    """
+    left: list[Path] = []
+    with suppress(OSError):
+        left = [f for e in entries() if e.id == batch_id for f in e.folders if _holds(f, batch_id)]
+    lines = [{"id": batch_id, "folder": str(folder)} for folder in reversed(left)]
+    _append({"id": batch_id, "removed": True, "archive": str(archive or "")}, *lines)
 
 
-def _append(line: object) -> None:
+def _append(*lines: object) -> None:
     with suppress(OSError):
         path = registry_path()
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as stream:
-            stream.write(json.dumps(line) + "\n")
+            stream.write("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def entries() -> list[Entry]:

@@ -37,9 +37,9 @@ def settled_counts(batch: Batch) -> Mapping[str, int] | None:
             counts = dict(database.execute("SELECT state, COUNT(*) FROM tasks GROUP BY state"))
     except (sqlite3.Error, OSError, ValueError, TypeError):
         return None
-    if set(counts) <= _FINAL and sum(counts.values()) == batch.tasks and not other_places(batch):
-        return counts
-    return None
+    if not set(counts) <= _FINAL or sum(counts.values()) != batch.tasks:
+        return None
+    return None if any(place.exists for place in other_places(batch)) else counts
 
 
 def _is_unchanged(round_: Round, known: RoundRow) -> bool:

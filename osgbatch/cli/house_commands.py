@@ -112,7 +112,7 @@ def tasks(
     elif table.rows:
         ui.out(tasks_text(table))
     if not table.rows:
-        ui.say(f"no task of {ui.number_of(batch.tasks, 'task')} is meant")
+        ui.say(f"no task matches, of {batch.tasks:,}")
     return exits.OK
 
 
@@ -159,10 +159,9 @@ def rm(
     found = {batch.folder.resolve(): batch for batch in map(find, batches)}
     old = old_batches(list(found.values()))
     _ask(old, yes, "remove")
-    for one in old:
-        remove(one.batch)
+    for batch in remove([one.batch for one in old]):
         if not as_json:
-            ui.out(f"removed {one.batch.folder}")
+            ui.out(f"removed {batch.folder}")
     if as_json:
         ui.out_json([_old_data(one) for one in old])
     return exits.OK

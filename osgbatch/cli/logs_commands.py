@@ -92,9 +92,9 @@ def _show(now: Status, state: TaskState, stream: str, *, as_json: bool) -> int:
     if not task_output.has_output(state):
         raise task_output.no_output(now, state, explain(state))
     echo = None
-    if state.archive is None:
-        job = task_output.running_job(now.batch, state)
-        assert job is not None
+    # What came back of an earlier start of a job that runs again is not what is asked for.
+    job = task_output.running_job(now.batch, state)
+    if job is not None and (state.archive is None or state.state in ("running", "suspended")):
         echo = job.echo()
     if as_json:
         data: dict[str, Any] = {"index": state.index, "state": state.state, "whole": echo is None}

@@ -13,6 +13,7 @@ from osgbatch import ui
 from osgbatch.cli.plan_rows import shown_rows
 from osgbatch.errors import SpecError, SpecErrors
 from osgbatch.model import (
+    Checkpoint,
     Column,
     Plan,
     Profile,
@@ -314,6 +315,8 @@ def _asked(plan: Plan, archives: Sequence[PlannedArchive]) -> list[Fact]:
         facts.append(("requires", "; ".join(wanted)))
     if spec.retries != Retries():
         facts.append(("retries", _retries(spec.retries)))
+    if spec.checkpoint:
+        facts.append(("checkpoint", _checkpoint(spec.checkpoint)))
     if spec.tags:
         facts.append(("tags", _some(spec.tags)))
     if spec.submit:
@@ -350,12 +353,24 @@ def _resources(plan: Plan, asked: Resources) -> str:
 
 def _retries(retries: Retries) -> str:
     """How often and after what a failure is tried again."""
-    if not retries.times:
-        return "none"
     after = {"infrastructure": "failures of the execution point", "any": "any failure"}.get(
         retries.on, f"exit code {' or '.join(map(str, retries.codes))}"
     )
-    return f"{retries.times:,} at most, after {after}"
+    found = [f"{retries.times:,} at most, after {after}" if retries.times else "none"]
+    for name, ladder, unit in (
+        ("memory", retries.memory, 1024**2),
+        ("disk", retries.disk, 1024),
+    ):
+        if ladder:
+            step = f"x{ladder.factor:g} up to " if ladder.factor else ""
+            sizes = ", then ".join(size(amount * unit) for amount in ladder.sizes)
+            found.append(f"after too much {name}: {step}{sizes}")
+    return "; ".join(found)
+
+
+def _checkpoint(checkpoint: Checkpoint) -> str:
+    every = f", every {duration(checkpoint.every_s)}" if checkpoint.every_s else ""
+    return f"{_some(checkpoint.files)}{every}"
 
 
 def _same_time(plan: Plan) -> bool:

@@ -89,7 +89,7 @@ def why_data(found: Why) -> dict[str, Any]:
             for cause in found.causes
         ],
         "suspects": [vars(suspect) for suspect in found.suspects],
-        "notes": list(now.notes),
+        "notes": list(found.notes),
     }
 
 
@@ -107,13 +107,14 @@ def why_text(found: Why, width: int = 0) -> str:
     if not found.causes:
         waits = any(now.counts.get(state) for state in now.counts if state != "succeeded")
         parts.append("Nothing has gone wrong so far." if waits else "All tasks have succeeded.")
-    notes = [f"note: {note}" for note in now.notes]
+    notes = list(found.notes)
     if now.stalled and now.counts.get("waiting"):
-        notes.insert(0, f"note: {now.stalled}")
-    if found.hint:
-        notes.append(found.hint)
+        notes.insert(0, now.stalled)
     if notes:
-        parts.append("\n".join(notes))
+        lines = (_wrapped(f"note: {note}", width, first="") for note in notes)
+        parts.append("\n".join(line for told in lines for line in told))
+    if found.hint:
+        parts.append(f"Why a task waits is told on request:\n    {found.hint}")
     return "\n\n".join(parts)
 
 
@@ -123,7 +124,8 @@ def _cause(cause: Cause, width: int) -> Iterator[str]:
     many = ui.number_of(len(cause.tasks), "task")
     indices = task_ranges(cause.tasks)
     room = max(10, width - len(f"{many} {cause.state} ()") - len(cause.code) - 2)
-    indices = indices if len(indices) <= room else indices[: room - 3] + "..."
+    if len(indices) > room:
+        indices = indices[: room - 3].rpartition("+")[0] + "+..."
     title = f"{many} {cause.state} ({indices})"
     if len(cause.tasks) == 1:
         title = f"task {indices} {_is(cause.state)}"
@@ -134,7 +136,7 @@ def _cause(cause: Cause, width: int) -> Iterator[str]:
         told = cause.told if len(cause.told) <= TOLD else cause.told[: TOLD - 3] + "..."
         yield from _wrapped(f'{who}"{told}"', width)
     for detail in cause.details:
-        yield from _wrapped(detail, width)
+        yield from _wrapped(detail, width, first="  - ", rest="    ")
     where = " ".join(filter(None, [_places("on", cause.hosts), _places("at", cause.sites)]))
     if where:
         who = "It" if len(cause.tasks) == 1 else "They"
@@ -176,14 +178,15 @@ def _places(word: str, places: Mapping[str, int]) -> str:
         return ""
     if len(places) == 1:
         return f"{word} {next(iter(places))}"
-    named = [f"{place} ({count:,})" for place, count in list(places.items())[:PLACES]]
+    most = list(places.items())[:PLACES]
+    named = [f"{place} ({count:,})" if count > 1 else place for place, count in most]
     more = f" and {len(places) - PLACES:,} more" if len(places) > PLACES else ""
     return f"{word} {', '.join(named)}{more}"
 
 
-def _wrapped(text: str, width: int) -> Iterator[str]:
+def _wrapped(text: str, width: int, first: str = "  ", rest: str = "  ") -> Iterator[str]:
     yield from textwrap.wrap(
-        ui.one_line(text), width, initial_indent="  ", subsequent_indent="  ",
+        ui.one_line(text), width, initial_indent=first, subsequent_indent=rest,
         break_on_hyphens=False, break_long_words=False,
     )  # fmt: skip
 

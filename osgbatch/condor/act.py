@@ -119,9 +119,9 @@ def remove(round_: Round, cluster: int, procs: Collection[int], why: str = REASO
 def forget(round_: Round, queue: Queue, procs: Collection[int]) -> None:
     """See to it that these jobs, which are not yet in the queue, never run; the others will.
 
-    They still come into the queue, match nothing, and are removed there as soon as the schedd looks
-    at its rules (PERIODIC_EXPR_INTERVAL, 60 s). Where nothing else is to come, the factory ends.
-    Raises CondorError when the schedd does not answer or does not let us, or when they are too many
+    They still come into the queue, may run on no host, and are removed there as soon as the schedd
+    looks at its rules (PERIODIC_EXPR_INTERVAL, 60 s). Where nothing else is to come, the factory
+    ends. Raises CondorError when the schedd does not answer or does not let us, or when they are too many
     pieces for one expression.
     """
     shared = queue.shared or {}
@@ -138,7 +138,9 @@ def forget(round_: Round, queue: Queue, procs: Collection[int]) -> None:
         edits |= {
             "PeriodicRemove": f"{_CANCELLED} || ({rule or 'false'})",
             "PeriodicRemoveReason": f'ifThenElse({_CANCELLED}, "{REASON}", {why or "undefined"})',
-            "Requirements": f"!{_CANCELLED} && ({_text(shared, 'Requirements') or 'true'})",
+            # Not by Requirements, which access points rewrite (JOB_TRANSFORM). A job that may run
+            # on no host is not even offered (seen on 23.9.6 and 25.14.1).
+            "MaxHosts": f"ifThenElse({_CANCELLED}, 0, 1)",
         }
     edit_all(round_, queue.cluster, edits)
     if set(queue.unqueued) <= set(procs):
@@ -209,7 +211,7 @@ _JOBS = (
 )  # fmt: skip
 _FACTORY = (
     "JobMaterializeNextProcId", "JobMaterializePaused", "RequestMemory", "RequestDisk",
-    "Requirements", "PeriodicRemove", "PeriodicRemoveReason", _CANCELLED, _CANCELLED_PROCS,
+    "PeriodicRemove", "PeriodicRemoveReason", _CANCELLED, _CANCELLED_PROCS,
 )  # fmt: skip
 
 

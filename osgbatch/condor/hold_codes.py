@@ -54,10 +54,17 @@ HOLD_CODES: tuple[HoldCode, ...] = (
              "Read the text; release the jobs when its cause is gone.", (RELEASE,)),
     HoldCode(1, "UserRequest", "Somebody held the job by hand (condor_hold), or osgbatch did so.",
              "Release it when it shall go on. It never releases itself.", (RELEASE, GIVE_UP)),
+    HoldCode(1, "UserRequest", "The first tasks all failed alike, so osgbatch held the rest "
+             "(`--stop-after`).", "See why those failed and put it right; then release the "
+             "rest, or remove it.", (RELEASE, GIVE_UP), says=("osgbatch --stop-after",)),
     HoldCode(2, "GlobusGramError", "A Globus gateway refused the job (only old versions do so).",
              _NOT_OURS, (GIVE_UP,)),
     HoldCode(3, "JobPolicy", "A rule of the job itself was met (periodic_hold, on_exit_hold).",
              "See `submit:` in the sweep, and what the access point adds to jobs.", (RELEASE,)),
+    HoldCode(3, "JobPolicy", "The job was started again and again, and never came to run: its "
+             "image or an input cannot be had; the text has the last try.",
+             "Put that right, then release the jobs.", (RELEASE,),
+             says=("osgbatch: the job was started too often",)),
     HoldCode(4, "CorruptedCredential", "The job's credentials (token, proxy) are not valid.",
              "Get new ones, as the pool's documentation says, then release the jobs.", (RELEASE,)),
     HoldCode(5, "JobPolicyUndefined", "A rule of the job could not be worked out (undefined).",

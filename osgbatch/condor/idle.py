@@ -98,11 +98,13 @@ class Factory:
     """The part of a cluster that is not yet in the queue.
 
     paused: HTCondor's number for why it makes no more jobs, 0 when it does; 1: held, 3: removed,
-    -1: its items are wrong. reason: in HTCondor's words.
+    -1: its items are wrong. reason: in HTCondor's words. max_idle: how many jobs may wait or be
+    held at once, 0: no limit.
     """
 
     paused: int = 0
     reason: str = ""
+    max_idle: int = 0
 
 
 def ask_idle(round_: Round, cluster: int, proc: int) -> Idle | None:
@@ -136,7 +138,7 @@ def ask_idle(round_: Round, cluster: int, proc: int) -> Idle | None:
 
 def ask_factory(round_: Round, cluster: int) -> Factory | None:
     """The factory of a cluster; None when it has none, or the queue does not know the cluster."""
-    wanted = ["ProcId", "JobMaterializePaused", "JobMaterializePauseReason", "JobMaterializeLimit"]
+    wanted = ["ProcId", *(f"JobMaterialize{name}" for name in ("Paused", "PauseReason", "MaxIdle"))]
     found = call_schedd(
         lambda condor: condor.Schedd().query(
             f"ClusterId == {cluster} && ProcId =?= undefined && {constraint_of(round_)}",
@@ -147,7 +149,8 @@ def ask_factory(round_: Round, cluster: int) -> Factory | None:
     for ad in found:
         if "ProcId" not in ad:
             reason = str(ad.get("JobMaterializePauseReason", ""))
-            return Factory(_number(ad, "JobMaterializePaused"), reason)
+            most = _number(ad, "JobMaterializeMaxIdle")
+            return Factory(_number(ad, "JobMaterializePaused"), reason, most)
     return None
 
 

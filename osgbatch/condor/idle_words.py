@@ -76,12 +76,12 @@ def _cause(idle: Idle) -> _Words:
         return "The pool has no slots at all now.", (), "Wait, or see `condor_status`.", ()
     if not idle.fitting:
         return _nothing_fits(idle)
-    suited = f"{idle.fitting:,} of {_slots(idle.slots)}"
+    suited = f"{idle.fitting:,} of {_slots(idle.slots)}" if idle.slots > 1 else _slots(1)
     if idle.asked and idle.refusing == idle.asked:
         return _refused(idle, suited)
     if not idle.free:
         return (
-            f"It waits for its turn: {suited} could run it, but none is free now.",
+            f"It waits for its turn: {suited} could run it, but {_busy(idle)}.",
             (*_place(idle.place), *_rejected(idle)),
             "Wait. A job that asks for less finds a place sooner.",
             (),
@@ -92,12 +92,12 @@ def _cause(idle: Idle) -> _Words:
             f"It was not yet considered: it came into the queue just now{age}."
             if idle.now - idle.queued < SOON_S
             else f"It was never considered{age and f' since it was queued{age}'}.",
-            (f"{suited} could run it, {idle.free:,} of them now.", *_place(idle.place)),
+            (f"{_capital(suited)} could run it, {_room(idle)} now.", *_place(idle.place)),
             "Wait some minutes. If it stays so, jobs of other users or your quota come first.",
             (),
         )
     return (
-        f"It waits for its turn: {suited} could run it, {idle.free:,} of them have room now.",
+        f"It waits for its turn: {suited} could run it, {_room(idle)} now.",
         (*_rejected(idle), *_place(idle.place)),
         "Wait.",
         (),
@@ -119,7 +119,11 @@ def _nothing_fits(idle: Idle) -> _Words:
             details += [f"{_many(c.slots)}: {_condition(c, idle)}" for c in rarest]
     blamed_resources = [name for c in blamed if (name := _resource(c.text))]
     keys = [f"resources.{_KEYS[name]}" for name in blamed_resources]
-    what = "Ask for less" if keys and len(keys) == len(blamed) else "Change `requirements:`"
+    what = (
+        "Ask for less"
+        if keys and len(keys) == len(blamed)
+        else "Change `requirements:` in the sweep"
+    )
     if keys and len(keys) < len(blamed):
         what += " and ask for less"
     named = f" ({', '.join(keys)})" if keys else ""
@@ -144,7 +148,7 @@ def _commands(over: Sequence[str], idle: Idle) -> tuple[str, ...]:
         else:
             amount = str(most)
         changes += f' --set "resources.{_KEYS[name]}={amount}"'
-    return REMOVE, AGAIN + (changes or " --set KEY=VALUE")
+    return REMOVE, AGAIN + changes
 
 
 def _refused(idle: Idle, suited: str) -> _Words:
@@ -158,7 +162,7 @@ def _refused(idle: Idle, suited: str) -> _Words:
             _commands(over, idle),
         )
     return (
-        f"{suited} suit it, but do not want it: all {idle.asked:,} that were asked refuse.",
+        f"{_capital(suited)} would suit it, but {_refuse(idle)}.",
         ("Their owners' rules (START) are about users, projects, or how long a job may be.",),
         "See what the pool says of its rules; on the OSPool, `project:` and shorter jobs.",
         (),
@@ -178,9 +182,28 @@ def _condition(condition: Condition, idle: Idle) -> str:
     if name and name in idle.asked_for:
         return _asks(name, idle)
     text = condition.text if len(condition.text) <= SHOWN else condition.text[:SHOWN] + "..."
+    about = next((words for sign, words in _ABOUT if sign in condition.text), "")
+    text = f"{about}: `{text}`" if about else f"`{text}`"
     if condition.unknown:
-        return f"`{text}`: no slot has {' or '.join(condition.unknown)}"
-    return f"`{text}`" + ("" if condition.slots else ": true for no slot")
+        return f"{text}: no slot has {' or '.join(condition.unknown)}"
+    return text + ("" if condition.slots else ": true for no slot")
+
+
+_ABOUT = (
+    ("OSGVO_OS_STRING", "the operating system (`os:`)"),
+    ("OpSysName", "the operating system (`os:`)"),
+    ("OpSys ", "the operating system"),
+    ("Microarch", "the level of the CPU (`microarch:`)"),
+    ("Arch ", "the kind of CPU"),
+    ("CVMFS", "CVMFS (`cvmfs:`)"),
+    ("GLIDEIN_Site", "the site (`sites:`)"),
+    ("HasSIF", "containers"),
+    ("HasSingularity", "containers"),
+    ("HasContainer", "containers"),
+    ("HasFileTransfer", "the transfer of files"),
+    ("GPUs", "GPUs (`gpus:`)"),
+)
+"""What conditions are about, by what stands in them; those that the sweep asks for, by its keys."""
 
 
 def _resource(text: str) -> str:
@@ -221,11 +244,8 @@ def _place(place: Place | None) -> tuple[str, ...]:
     return (text,)
 
 
-def factory_words(factory: Factory | None, held: int, max_idle: int) -> Waiting:
-    """Why a task is not even in the queue.
-
-    held: how many jobs of its cluster are; max_idle: how many may wait or be held, 0: no limit.
-    """
+def factory_words(factory: Factory | None, held: int) -> Waiting:
+    """Why a task is not even in the queue. held: how many jobs of its cluster are."""
     if factory is None:
         return Waiting(
             "Its job is not in the queue, and HTCondor knows of none to come.",
@@ -240,6 +260,7 @@ def factory_words(factory: Factory | None, held: int, max_idle: int) -> Waiting:
             todo="Release the batch: what makes new jobs is released with it.",
             commands=("osgbatch release {batch}",),
         )
+    max_idle = factory.max_idle
     if max_idle and held >= max_idle:
         return Waiting(
             f"Its job is not in the queue yet, and none will come: {held:,} jobs are held, and "
@@ -253,6 +274,24 @@ def factory_words(factory: Factory | None, held: int, max_idle: int) -> Waiting:
         (f"At most {max_idle:,} wait at a time{some}.",) if max_idle else (),
         "Wait.",
     )
+
+
+def _busy(idle: Idle) -> str:
+    return "it has no room now" if idle.slots == 1 else "none of them has room now"
+
+
+def _room(idle: Idle) -> str:
+    return "and has room" if idle.slots == 1 else f"{idle.free:,} of them have room"
+
+
+def _refuse(idle: Idle) -> str:
+    if idle.asked == 1:
+        return "does not want it"
+    return f"do not want it: all {idle.asked:,} that were asked refuse"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _slots(count: int) -> str:

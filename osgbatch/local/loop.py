@@ -19,7 +19,7 @@ from osgbatch.local import events, fetch, processes, requests, sandbox, starting
 from osgbatch.local.cgroups import Limits
 from osgbatch.local.events import EventLog, Usage
 from osgbatch.local.jobs import FIRST_ATTEMPT, WATCHED, History, Running, Setting, duration
-from osgbatch.local.record import CANCEL, Item, Items, Need
+from osgbatch.local.record import CANCEL, CHECKPOINT_CODE, Item, Items, Need
 from osgbatch.urls import file_name, is_url
 
 LEFTOVERS_LIMIT_S = 10.0
@@ -139,9 +139,17 @@ class Loop:
         )
 
     def _launch(
-        self, proc: int, item: Item, attempt: int, slot: int, scratch: Path, received: int
+        self,
+        proc: int,
+        item: Item,
+        attempt: int,
+        slot: int,
+        scratch: Path,
+        received: int,
+        *,
+        goes_on: bool = False,
     ) -> None:
-        """Start a job whose scratch folder is full."""
+        """Start a job whose scratch folder is full. goes_on: it has saved its state there."""
         setting, need = self._set, item.need
         group = self._open_group(scratch.name, need)
         try:
@@ -164,11 +172,12 @@ class Loop:
             group,
             deadline=now + need.execute_s if need.execute_s else 0.0,
         )
-        self._log.write(
-            events.execute_event(
-                setting.cluster, proc, setting.host, _slot(slot), str(scratch), need.request
+        if not goes_on:
+            self._log.write(
+                events.execute_event(
+                    setting.cluster, proc, setting.host, _slot(slot), str(scratch), need.request
+                )
             )
-        )
 
     def _give_up(self, slot: int, scratch: Path) -> None:
         self._set.room.give_back(slot)
@@ -251,6 +260,14 @@ class Loop:
         ):
             print(f"job {job.proc}: a process that it left behind cannot be ended", flush=True)
         over_memory = self._limits.close(job.group)
+        if (
+            code == CHECKPOINT_CODE
+            and self._set.work.checkpoint
+            and not (job.ending or over_memory)
+        ):
+            where = (job.slot, job.scratch, job.received)
+            self._launch(job.proc, job.item, job.attempt, *where, goes_on=True)
+            return
         self._set.room.give_back(job.slot)
         sent, problem = 0, None
         if not job.ending and not over_memory:

@@ -80,6 +80,10 @@ NEEDS = ("cpus", "memory_mb", "disk_kb", "gpus", "execute_s")
 """The fields of an item that hold for its job instead of the round's resources."""
 
 
+CHECKPOINT_CODE = 85
+"""With which a job says that it has saved its state and wants to go on (docs/architecture.md)."""
+
+
 @dataclass(frozen=True)
 class Work:
     """What resolved.json says to a backend (docs/architecture.md).
@@ -88,7 +92,8 @@ class Work:
     item_names: of the fields of an item, in order; empty: `tasks rows [inputs]`.
     shared_inputs: URLs, and paths relative to the initial directory, that every job is brought.
     in_container: the jobs run in an image; image: its file relative to the batch folder, empty
-    where execution points get it themselves.
+    where execution points get it themselves. checkpoint: a job that ends with CHECKPOINT_CODE goes
+    on at once in the same folder.
     """
 
     batch_id: str
@@ -102,6 +107,7 @@ class Work:
     shared_inputs: tuple[str, ...] = ()
     in_container: bool = False
     image: str = ""
+    checkpoint: bool = False
 
     def retries(self, code: int) -> bool:
         """Whether a job that ended so (code: minus the signal) is started again, if it may be."""
@@ -136,6 +142,7 @@ def read_work(path: Path) -> Work:
             shared_inputs=tuple(str(text) for text in found.get("shared_inputs", [])),
             in_container=found.get("environment") == "container",
             image=images[0] if images else "",
+            checkpoint=bool(found.get("checkpoint")),
         )
     except OSError as problem:
         raise BatchError(f"cannot be read: {problem.strerror}", where=str(path)) from problem

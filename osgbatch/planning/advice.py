@@ -72,12 +72,14 @@ def _long(spec: Spec, job_s: int) -> Iterator[Advice]:
     by_row = next((e.place for e in spec.expressions if e.resource == "time"), None)
     place = by_row or spec.time_place
     one_is_fine = 0 < spec.resources.time_s <= profile.longest_s and by_row is None
+    if spec.checkpoint:  # a job is as long as what lies between two
+        job_s = spec.checkpoint.every_s
     if 0 < profile.longest_s < job_s:
         yield Advice(
             f"a job may take {duration(job_s)}, over the {duration(profile.longest_s)} after which "
             f"{profile.name} wants checkpoints: "
             + ("let a job run fewer tasks (tasks_per_job)" if one_is_fine else "make tasks shorter")
-            + ", or lower resources.time",
+            + ", or lower resources.time; or let the program save its state (checkpoint)",
             error=True,
             place=place,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import overload
 
@@ -11,6 +11,9 @@ from osgbatch.model import InputFile, Plan
 from osgbatch.planning.chunks import Chunks
 from osgbatch.planning.demand import job_demand, row_resources
 from osgbatch.planning.grouping import group
+
+_CHUNK = 4096
+"""Tasks whose inputs are looked up together."""
 
 
 @dataclass(frozen=True)
@@ -47,47 +50,50 @@ def choose(plan: Plan, indices: Iterable[int]) -> Plan:
         raise ValueError(f"not tasks of this sweep: {list(tasks[:3])}")
     spec = plan.spec
     rows = row_resources(spec, plan.table)
-    own = _inputs(plan, tasks)
-    times = rows.get("time")
-    task_s = (
-        -(-sum(times[i] for i in tasks) // len(tasks))
-        if times is not None
-        else spec.resources.time_s
-    )
+    used = {(file.source, file.tree) for file in plan.tasks.shared}
+    own_bytes = 0
+    for files in _inputs(plan, tasks):
+        used.update((file.source, file.tree) for file in files)
+        own_bytes += _bytes(plan, files)
+    task_s = spec.resources.time_s
+    if "time" in rows:
+        task_s = -(-sum(rows["time"][i] for i in tasks) // len(tasks))
     shared = _bytes(plan, plan.tasks.shared)
     grouping = group(
         len(tasks),
         spec.tasks_per_job,
         task_s=task_s,
-        average=times is not None,
+        average="time" in rows,
         shared_bytes=shared,
-        task_bytes=-(-sum(_bytes(plan, files) for files in own) // len(tasks)),
+        task_bytes=-(-own_bytes // len(tasks)),
         profile=spec.profile,
     )
     jobs = ChosenJobs(tasks, Chunks(len(tasks), grouping.jobs))
     demand, each = job_demand(spec.resources, rows, jobs)
-    used = {(file.source, file.tree) for files in (plan.tasks.shared, *own) for file in files}
     return replace(
         plan,
         jobs=jobs,
         demand=demand,
         each=each,
         grouping=grouping.lines,
-        job_bytes=shared + _largest_job(plan, jobs, own),
+        job_bytes=shared + _largest_job(plan, jobs),
         archived_inputs=tuple(f for f in plan.archived_inputs if (f.source, f.tree) in used),
         placed=tuple(item for item in plan.placed if (item.source, item.tree) in used),
         readers=plan.readers or len(plan.jobs),
     )
 
 
-def _inputs(plan: Plan, tasks: Sequence[int]) -> list[tuple[InputFile, ...]]:
-    """What each of these tasks is brought of its own; empty when none is."""
+def _inputs(plan: Plan, tasks: Sequence[int]) -> Iterator[tuple[InputFile, ...]]:
+    """What each of these tasks is brought of its own, neighbours together; none where none is."""
     if plan.tasks.inputs(0, 1) is None:
-        return []
-    found: list[tuple[InputFile, ...]] = []
+        return
+    start = stop = tasks[0]
     for index in tasks:
-        found += plan.tasks.inputs(index, index + 1) or ()
-    return found
+        if index != stop or stop - start == _CHUNK:
+            yield from plan.tasks.inputs(start, stop) or ()
+            start = index
+        stop = index + 1
+    yield from plan.tasks.inputs(start, stop) or ()
 
 
 def _bytes(plan: Plan, files: Iterable[InputFile]) -> int:
@@ -95,13 +101,13 @@ def _bytes(plan: Plan, files: Iterable[InputFile]) -> int:
     return sum(plan.sizes[f.source] for f in files if not (f.url or f.archived))
 
 
-def _largest_job(
-    plan: Plan, jobs: Sequence[Sequence[int]], own: Sequence[tuple[InputFile, ...]]
-) -> int:
+def _largest_job(plan: Plan, jobs: ChosenJobs) -> int:
     """The most bytes that a job is brought for its own tasks."""
-    rows = iter(own)
+    if plan.tasks.inputs(0, 1) is None:
+        return 0
+    rows = _inputs(plan, jobs.tasks)
     largest = 0
-    for job in jobs if own else ():
+    for job in jobs:
         files = {(f.carried, f.url): f for _ in job for f in next(rows)}
         largest = max(largest, _bytes(plan, files.values()))
     return largest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from osgbatch.model import Plan, Requirements, Resolved, Resources, TaskPlan
@@ -37,7 +38,16 @@ def plan_data(plan: Plan, resolved: Resolved | None = None) -> dict[str, Any]:
         "retries": {
             "times": spec.retries.times,
             "on": list(spec.retries.codes) if spec.retries.on == "codes" else spec.retries.on,
+            **{
+                f"{name}_{unit}": ladder.steps(getattr(plan.demand, f"{name}_{unit}"))
+                for name, unit, ladder in (
+                    ("memory", "mb", spec.retries.memory),
+                    ("disk", "kb", spec.retries.disk),
+                )
+                if ladder
+            },
         },
+        "checkpoint": asdict(spec.checkpoint) if spec.checkpoint else None,
         "tags": list(spec.tags),
         "profile": spec.profile.name,
         "max_idle": resolve(plan, ()).max_idle,

@@ -195,4 +195,5 @@ def avoidance(attribute: str) -> str:
     last, before = (f"MachineAttr{attribute}{number}" for number in (0, 1))
     elsewhere = f"TARGET.{attribute} =!= {last} && TARGET.{attribute} =!= {before}"
     long_ago = f"time() - (JobCurrentStartDate ?: 0) > {AVOID_S}"
-    return f"(isUndefined({last}) || ({elsewhere}) || {long_ago})"
+    nowhere = f"isUndefined({last}) || isUndefined(TARGET.{attribute})"
+    return f"({nowhere} || ({elsewhere}) || {long_ago})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 FAILED = "osgbatch resubmit {batch} --failed"
@@ -156,41 +156,49 @@ SIGNALS: Mapping[int, tuple[str, str]] = {
 }  # fmt: skip
 """Signals by their numbers on Linux: name, and what it most often means."""
 
-STDERR_SIGNS: tuple[tuple[str, str, str], ...] = (
-    ("GLIBC_", "the machine's system is older than the program",
-     "`requirements: {os: RHEL 9}`, or use a container"),
-    ("GLIBCXX_", "the machine's C++ library is older than the program",
-     "bring libstdc++ with the environment, or use a container"),
-    ("MemoryError", "the program ran out of memory",
-     "ask for more: `--set \"resources.memory={memory}\"`"),
-    ("std::bad_alloc", "the program ran out of memory",
-     "ask for more: `--set \"resources.memory={memory}\"`"),
-    ("annot allocate memory", "the program ran out of memory",
-     "ask for more: `--set \"resources.memory={memory}\"`"),
-    ("No space left on device", "the disk was full",
-     "ask for more: `--set \"resources.disk={disk}\"`"),
-    ("ModuleNotFoundError", "a Python module is not in the environment",
-     "add it to `environment:`, `libraries:` or `files:`"),
-    ("ImportError", "a Python module, or a library that it needs, cannot be loaded",
-     "add it to `environment:` or `libraries:`"),
-    ("there is no package called", "an R package is not in the environment",
-     "add it to `environment:`"),
-    ("error while loading shared libraries", "a library is not there",
-     "bring it with the environment, or use a container"),
-    ("Illegal instruction", "the program uses instructions that this CPU does not have",
-     "`requirements: {microarch: x86_64-v3}`"),
-    ("Exec format error", "a program is none that this machine can run",
-     "is it made for this CPU, and does a script begin with `#!`?"),
-    ("Read-only file system", "it writes where a task must not write",
-     "let it write below its own folder, into `outputs/`"),
-    ("FileNotFoundError", "a file is not where the program looks for it",
-     "inputs lie in `inputs/`, and the task starts in its own folder"),
-    ("No such file or directory", "a file is not where the program looks for it",
-     "inputs lie in `inputs/`, and the task starts in its own folder"),
-    ("Permission denied", "it opens what it may not",
-     "let it write below its own folder; is the x bit of programs set?"),
+
+@dataclass(frozen=True)
+class Sign(Ending):
+    """What is found in stderr. words: that must stand there."""
+
+    words: str = ""
+
+
+def _sign(words: str, cause: str, todo: str, command: str = FAILED) -> Sign:
+    return Sign(cause, todo, (LOGS, command), words)
+
+
+_MORE_MEMORY = "Ask for more memory."
+_WHERE = "Inputs lie in `inputs/`, and a task starts in its own folder."
+STDERR_SIGNS: tuple[Sign, ...] = (
+    _sign("GLIBC_", "the machine's system is older than the program",
+          "Ask for a newer one (`requirements: {os: RHEL 9}`), or use a container."),
+    _sign("GLIBCXX_", "the machine's C++ library is older than the program",
+          "Bring libstdc++ with the environment, or use a container."),
+    _sign("MemoryError", "the program ran out of memory", _MORE_MEMORY, MEMORY),
+    _sign("std::bad_alloc", "the program ran out of memory", _MORE_MEMORY, MEMORY),
+    _sign("annot allocate memory", "the program ran out of memory", _MORE_MEMORY, MEMORY),
+    _sign("No space left on device", "the disk was full", "Ask for more disk.", DISK),
+    _sign("ModuleNotFoundError", "a Python module is not in the environment",
+          "Add it to `environment:`, `libraries:` or `files:`."),
+    _sign("ImportError", "a Python module, or a library that it needs, cannot be loaded",
+          "Add it to `environment:` or `libraries:`."),
+    _sign("there is no package called", "an R package is not in the environment",
+          "Add it to `environment:`."),
+    _sign("error while loading shared libraries", "a library is not there",
+          "Bring it with the environment, or use a container."),
+    _sign("Illegal instruction", "the program uses instructions that this CPU does not have",
+          "Ask for a newer one: `requirements: {microarch: x86_64-v3}`."),
+    _sign("Exec format error", "a program is none that this machine can run",
+          "Is it made for this CPU, and does a script begin with `#!`?"),
+    _sign("Read-only file system", "it writes where a task must not write",
+          "Let it write below its own folder, into `outputs/`."),
+    _sign("FileNotFoundError", "a file is not where the program looks for it", _WHERE),
+    _sign("No such file or directory", "a file is not where the program looks for it", _WHERE),
+    _sign("Permission denied", "it opens what it may not",
+          "Let it write below its own folder. Is the x bit of programs set?"),
 )  # fmt: skip
-"""What is found in stderr, what it means and what helps; the first that is there counts."""
+"""What stderr shows, what it suggests and what helps; the first that is there counts."""
 
 
 def ending(reason: str, exit_code: int | None) -> Ending | None:
@@ -200,9 +208,6 @@ def ending(reason: str, exit_code: int | None) -> Ending | None:
     return REASONS.get(reason) or SHIM_CODES.get(_SAME_AS.get(reason, 0))
 
 
-def signs(stderr: str) -> Iterator[tuple[str, str]]:
-    """What the end of a task's stderr points to: cause, and what helps; at most one."""
-    for words, cause, helps in STDERR_SIGNS:
-        if words in stderr:
-            yield cause, helps
-            return
+def sign(stderr: str) -> Sign | None:
+    """What the end of a task's stderr suggests."""
+    return next((known for known in STDERR_SIGNS if known.words in stderr), None)

@@ -50,7 +50,7 @@ _EXAMPLES = {
     "checkpoint": "state.npz",
 }
 """What can be written where a value is of the wrong kind."""
-_NO_TEXT = dict.fromkeys(("requirements", "stash"), "Put it in quotes.")
+_NO_TEXT = dict.fromkeys(("requirements", "stash", "checkpoint"), "Put it in quotes.")
 """Advice that leads nowhere: `requirements: "5"` is no better than 5."""
 
 

@@ -351,7 +351,7 @@ class SpecModel(Model):
     checkpoint: (
         Annotated[
             Annotated[str, Check(values.nonempty, TEXT), Tag("[value]")]
-            | Annotated[Texts, Tag("[list]")]
+            | Annotated[list[Text], Tag("[list]")]
             | Annotated[CheckpointModel, Tag("[keys]")],
             Discriminator(values.checkpoint_form),
         ]

@@ -24,7 +24,8 @@ _RUNS = "Write `command:`, `script:` or `function:`."
 _RETRIED = "Write `retries: {times: 2, on: any}`."
 _VARIABLES = "Write `environment_variables: {NAME: value}`."
 _NO_CONTAINERS = "Containers are not supported by this version of osgbatch."
-_NO_CHECKPOINTS = "Checkpoints are not supported by this version of osgbatch."
+_CHECKPOINTS = "Write `checkpoint: {files: [state.npz]}`."
+_LADDERS = "Write `retries: {memory: x2 up to 16 GB}`."
 _MAX_IDLE = "Write `max_running: 100`; for large sweeps osgbatch sets max_idle."
 _GPUS = "Write `gpus: {count: 1, min_memory: 8 GB, min_capability: 7.0}`."
 
@@ -39,8 +40,8 @@ _OWNED = {
     "transfer_output_files transfer_output transfer_out transfer_output_remaps": _COMES_BACK,
     "output_destination output_directory file_remaps": _COMES_BACK,
     "public_input_files common_input_files": _BROUGHT,
-    "checkpoint_exit_code success_checkpoint_exit_code transfer_checkpoint": _NO_CHECKPOINTS,
-    "transfer_checkpoint_files checkpoint_destination": _NO_CHECKPOINTS,
+    "checkpoint_exit_code success_checkpoint_exit_code transfer_checkpoint": _CHECKPOINTS,
+    "transfer_checkpoint_files checkpoint_destination": _CHECKPOINTS,
     "log user_log ulog": "The event log is rounds/001/events.log of the batch folder.",
     "log_xml user_log_use_xml": "osgbatch reads the event log as text.",
     "output stdout out": "What a task printed comes back with its results, in stdout.",
@@ -51,6 +52,8 @@ _OWNED = {
     "request_cpus": "Write `resources: {cpus: 2}`.",
     "request_memory": "Write `resources: {memory: 2 GB}`.",
     "request_disk": "Write `resources: {disk: 4 GB}`.",
+    "retry_request_memory retry_request_memory_increase retry_request_memory_max": _LADDERS,
+    "retry_request_disk": "Write `retries: {disk: x2 up to 40 GB}`.",
     "request_gpus": "Write `gpus: 1`.",
     "gpus_minimum_memory gpus_minimum_capability gpus_min_memory gpus_min_capability": _GPUS,
     "requirements": "Write `requirements: {expr: ...}`.",

@@ -126,7 +126,7 @@ def choose(table: Table, conditions: Sequence[ColumnSource], drawn: ColumnSource
         rows = (
             _numbers(total, [rows[i] for i in numbers]) if conditions else _numbers(total, numbers)
         )
-    return _picked(table, rows)
+    return picked(table, rows)
 
 
 def _numbers(total: int, rows: Iterable[int]) -> Sequence[int]:
@@ -180,7 +180,7 @@ def _kept(table: Table, tests: Sequence[Condition]) -> Iterator[Sequence[int]]:
             yield [first + number for number in numbers]
 
 
-def _picked(table: Table, rows: Sequence[int]) -> Table:
+def picked(table: Table, rows: Sequence[int]) -> Table:
     """These rows of the table, as a table of one block."""
     columns: list[Column] = []
     inner = table.copies

@@ -32,12 +32,11 @@ def test_a_batch_that_was_moved_while_its_jobs_ran(pool: Pool, tmp_path: Path) -
     new = tmp_path / "elsewhere"
     log = old / "rounds/001/events.log"
 
-    def counts(**wanted: int) -> following.Status:
-        def look() -> following.Status | None:
-            now = following.status(load(new), all_tasks=True)
-            return now if now.counts == wanted else None
+    def counts(**wanted: int) -> None:
+        def look() -> bool:
+            return following.status(load(new)).counts == wanted
 
-        return pool.wait_for(look, 60, lambda: str(following.status(load(new)).counts))
+        pool.wait_for(look, 60, lambda: str(following.status(load(new)).counts))
 
     # The second runs, and is held by hand: it will start again when all is elsewhere.
     pool.event(1, log, cluster, 0)
@@ -47,10 +46,15 @@ def test_a_batch_that_was_moved_while_its_jobs_ran(pool: Pool, tmp_path: Path) -
     pool.event(12, log, cluster, 1)
     shutil.move(old, new)
     pool.run("condor_release", f"{cluster}.1")
-    now = counts(succeeded=2, held=1)
-    pool.event(5, new / "rounds/001/events.log", cluster, 2)
-    held = now.states[1]
-    assert held.state == "held"
+    # Its hold is told by a log that is begun anew, or by none, where the folder is not there yet.
+    pool.wait_for(
+        lambda: pool.queue_ads(f"ClusterId == {cluster} && HoldReasonCode == 13"),
+        60,
+        "a second hold",
+    )
+    pool.event(5, new / "rounds/001/events.log", cluster, 0)
+    counts(succeeded=2, held=1)
+    held = following.status(load(new), all_tasks=True).states[1]
     assert "Transfer input files failure" in held.reason
     said = osgbatch("status", new, cwd=tmp_path, check=1)
     assert f"They deliver to {old}" in said.stdout

@@ -26,7 +26,7 @@ profile: ./pool.yaml
 """
 EAT_SH = """\
 # zeros in the memory of tail, which waits for a newline
-(dd if=/dev/zero bs=1M count="$1" 2>/dev/null; sleep 5) | tail -n 1 >/dev/null
+(dd if=/dev/zero bs=1M count="$1" 2>/dev/null; sleep 4) | tail -n 1 >/dev/null
 """
 
 COUNT = """\
@@ -105,16 +105,10 @@ def test_over_its_memory_a_job_asks_for_more_and_one_that_was_moved_goes_on(
     small, large = (pool.history_ad(cluster, proc) for proc in (0, 1))
     assert (small["ExitCode"], small["NumJobStarts"]) == (0, 1)
     assert large["ExitCode"] == 0 and large["NumJobStarts"] >= 2
-    # The request of the last start, as its terminate event tells it.
-    asked = [
-        int(
-            re.search(
-                r"Memory \(MB\) +: +\d+ +(\d+)", pool.terminate_event(eating.log, cluster, p).body
-            )[1]
-        )
-        for p in (0, 1)
-    ]
-    assert asked == [50, 600]
+    # The request of the last start, as the terminate event tells it.
+    bodies = [pool.terminate_event(eating.log, cluster, proc).body for proc in (0, 1)]
+    asked = [re.findall(r"Memory \(MB\) +: +\d+ +(\d+)", body) for body in bodies]
+    assert asked == [["50"], ["600"]]
 
 
 @contextmanager
@@ -128,7 +122,7 @@ def refusing() -> Iterator[str]:
             self.end_headers()
 
         def do_GET(self) -> None:
-            self.send_error(500)
+            self.send_error(404)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -170,7 +164,12 @@ def test_what_cannot_be_brought_is_tried_a_few_times_and_not_for_ever(
                 BRING.replace("{url}", "gone.dat"),
                 {"pool.yaml": POOL, "gone.dat": "x"},
             ),
-            "image": rendered(pool, tmp_path / "image", image, {"pool.yaml": POOL}),
+            "image": rendered(
+                pool,
+                tmp_path / "image",
+                image,
+                {"pool.yaml": POOL.replace("starts: 2", "starts: 1")},
+            ),
         }
 
         def held(name: str) -> dict[str, object] | None:
@@ -186,11 +185,11 @@ def test_what_cannot_be_brought_is_tried_a_few_times_and_not_for_ever(
         assert (ad["HoldReasonCode"], ad["HoldReasonSubCode"]) == (3, 1)
         assert "started too often in vain" in str(ad["HoldReason"])
         assert "docker://127.0.0.1:9/none:1" in str(ad["HoldReason"])
-        assert 2 <= int(str(ad["NumShadowStarts"])) <= 4
+        assert int(str(ad["NumShadowStarts"])) <= 2
     numbers = [e.number for e in pool.events(made["url"][1]) if e.number in (12, 13)]
     assert numbers == [12, 13, 12, 13, 12]
     numbers = [e.number for e in pool.events(made["gone"][1]) if e.number in (12, 13)]
     assert numbers == [12]
-    ad = held("gone")
-    assert ad and (ad["HoldReasonCode"], ad["HoldReasonSubCode"]) == (13, 2)
+    missing = held("gone")
+    assert missing and (missing["HoldReasonCode"], missing["HoldReasonSubCode"]) == (13, 2)
     pool.clear()

@@ -142,7 +142,8 @@ def test_each_cause_is_named_with_what_to_do(pool: Pool, broken: Broken) -> None
 def test_of_a_failed_task_the_last_lines_and_their_meaning_are_shown(broken: Broken) -> None:
     told = cause_of(broken.why(str(CASES.index("fails"))), "fails")
     assert told["output"] == ["ModuleNotFoundError: No module named 'numpy'"]
-    assert "a Python module is not in the environment" in " ".join(told["details"])
+    assert told["details"] == ["Its stderr suggests: a Python module is not in the environment."]
+    assert told["todo"].startswith("Add it to `environment:`")
     assert len(told["hosts"]) == 1
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from test_finishing import batch, bring
+from test_stage_commands import Place, place
 from typer.testing import CliRunner
 
 from osgbatch import archiving, housekeeping, steps
@@ -28,7 +29,7 @@ from osgbatch.finishing import collect_batch
 from osgbatch.following import status
 from osgbatch.staged import Silent
 
-__all__ = ["batch"]
+__all__ = ["batch", "place"]
 
 QUIET = Silent()
 
@@ -196,6 +197,9 @@ def test_a_copy_does_not_take_the_place_of_its_original(ended: Batch, tmp_path: 
     shutil.copytree(ended.folder, tmp_path / "copy")
     registry.find(str(tmp_path / "copy"), Path("/"))
     assert registry.find(ended.id, Path("/")).folder == ended.folder
+    run("rm", "--yes", tmp_path / "copy")
+    assert registry.find(ended.id, Path("/")).folder == ended.folder
+    shutil.copytree(ended.folder, tmp_path / "copy")
     shutil.rmtree(ended.folder)
     registry.find(str(tmp_path / "copy"), Path("/"))
     assert registry.find(ended.id, Path("/")).folder == tmp_path / "copy"
@@ -268,7 +272,7 @@ def test_jobs_that_only_the_queue_knows_keep_a_batch(
     monkeypatch.setattr("osgbatch.condor.configured", lambda: True)
     monkeypatch.setattr("osgbatch.condor.clusters_in_queue", queue)
     with pytest.raises(BusyError, match="cluster 9"):
-        housekeeping.remove(ended)
+        list(housekeeping.remove([ended]))
     assert asked == [[ended.id]]
     assert load(ended.folder)
 
@@ -280,6 +284,25 @@ def test_one_batch_that_may_not_go_keeps_all(ended: Batch, tmp_path: Path) -> No
     assert isinstance(done.exception, BusyError)
     assert load(other.folder)
     run("rm", "--yes", other.folder)  # it was never submitted
+
+
+def test_the_stash_knows_of_moved_and_removed_batches(place: Place) -> None:
+    made = steps.render_sweep(place.spec, None, lambda text: None)
+    registry.register(made.id, made.folder)
+    used = place.objects()
+    place.age(3)
+    new = place.folder / "moved"
+    made.folder.rename(new)
+    said = " ".join(place.gc(place.empty)[1].split())
+    assert "1 object" in said
+    assert f"no longer where they were, such as {made.folder}" in said
+    assert "no longer" not in place.gc(place.folder)[1]  # it is found below that
+    registry.find(str(new), place.folder)
+    code, said = place.gc(place.empty, "--delete")
+    assert (code, place.objects(), "no longer" in said) == (0, used, False)
+    run("rm", "--yes", new)
+    code, said = place.gc(place.empty, "--delete", "--force")
+    assert (code, place.objects(), "no longer" in said) == (0, set(), False)
 
 
 # --- archive --------------------------------------------------------------------------------------
@@ -348,6 +371,21 @@ def test_an_archive_that_is_not_the_folder_removes_nothing(
     what = {"damaged": "cannot be read back", "missing": "sweep.yaml", "changed": "has changed"}
     with pytest.raises(OsgbatchError, match=what[fault]):
         archiving.archive(ended, tmp_path / "a.tar.gz", QUIET, remove_it=True)
+    assert load(ended.folder)
+    assert not list(tmp_path.glob("*a.tar.gz*"))
+
+
+def test_a_full_disk_leaves_no_archive_and_the_folder(
+    ended: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: Path, entries: object, out: io.BytesIO, advance: object) -> None:
+        out.write(b"x" * 1000)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archiving, "_pack", full)
+    with pytest.raises(OSError, match="No space") as error:
+        archiving.archive(ended, tmp_path / "a.tar.gz", QUIET, remove_it=True)
+    assert "a.tar.gz" in error.value.filename
     assert load(ended.folder)
     assert not list(tmp_path.glob("*a.tar.gz*"))
 

@@ -10,6 +10,7 @@ import pytest
 from test_finishing import batch, bring
 
 from osgbatch.batches.folder import Batch, load
+from osgbatch.batches.moved import as_moved
 from osgbatch.finishing import collect_batch
 from osgbatch.following import Follower, status
 
@@ -141,3 +142,15 @@ def test_another_batch_at_the_old_place_is_none_of_ours(
     before = log_of(batch.folder).read_text()
     assert status(batch).notes == ()
     assert log_of(batch.folder).read_text() == before
+
+
+def test_a_project_that_was_moved_as_a_whole_is_gathered(batch: Batch, tmp_path: Path) -> None:
+    for proc in range(2):
+        bring(batch, proc)
+    there = tmp_path.rename(tmp_path.with_name(f"{tmp_path.name}-moved"))
+    moved = load(there / batch.folder.relative_to(tmp_path))
+    assert as_moved(moved, tmp_path / "sweep.yaml") == there / "sweep.yaml"
+    assert as_moved(moved, tmp_path / "nothing") == tmp_path / "nothing"
+    now, _, failure = collect_batch(moved, lambda text: None, quiet=True)
+    assert (now.counts, now.notes, failure) == ({"succeeded": 2}, (), None)
+    assert (moved.folder / "results/gathered").exists()

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from osgbatch import output_following, task_output
-from osgbatch.errors import OsgbatchError
+from osgbatch.condor import tail as condor_tail
+from osgbatch.errors import CondorError, OsgbatchError
 from osgbatch.model import JobState, TaskState
 from osgbatch.output_following import Following
 from osgbatch.task_output import echoed, first_failures, is_cut
@@ -39,6 +40,32 @@ def test_a_task_is_found_in_the_echo_of_its_job(task: int, stream: str, text: by
     assert echoed(ECHO, task, stream) == text
     assert is_cut(ECHO)
     assert not is_cut(b"[3] [osgbatch] x\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("condor_tail failed (exit code 1): No such job: 1.0", "job 1.0 is not in the queue any"),
+        (
+            "HTCondor is configured but silent: condor_tail had no answer in 20 s",
+            "cannot be reached",
+        ),
+        (
+            "condor_tail failed (exit code 1): Failed to peek",
+            "job 1.0: .*Failed to peek(.|\n)*ended",
+        ),
+        ("there is no condor_tail on PATH", "there is no condor_tail on PATH"),
+    ],
+)
+def test_what_condor_tail_says_is_told_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, said: str, told: str
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise CondorError(said)
+
+    monkeypatch.setattr(condor_tail, "run", refuse)
+    with pytest.raises(CondorError, match=told):
+        condor_tail.tail(1, 0)
 
 
 def now_with(*states: TaskState, stalled: str = "", ended: bool = False) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 from osgbatch import canary, names, steps
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
+from osgbatch.condor import held
 from osgbatch.errors import BatchError, BusyError, OsgbatchError
 from osgbatch.following import Status, status
 from osgbatch.model import Plan, TaskState
@@ -20,7 +24,7 @@ from osgbatch.planned import AS_WRITTEN, Choices, plan_sweep
 from osgbatch.planned_again import plan_again
 from osgbatch.planning.chosen import choose
 from osgbatch.planning.resolve import resolve
-from osgbatch.rendered import Made, render_round
+from osgbatch.rendered import Made, link_or_copy, render_round
 from osgbatch.rendering.items import item_lines
 from osgbatch.resubmitting import Wanted, chosen_tasks, parse_tasks
 from osgbatch.staged import Silent, Staging
@@ -151,9 +155,8 @@ def test_the_same_files_are_not_packed_into_other_archives(batch: Batch) -> None
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (("[0, 1, 2, 3, 4, 5]", "[0, 1, 7, 3, 4, 5]"), "task 4 is another one now"),
-        (("[0, 1, 2, 3, 4, 5]", "[0, 1, 2, 3, 4]"), "task 10 is not in it any more"),
-        (("[0, 1, 2, 3, 4, 5]", "[0, 1, 2, 3, 4, 5, 6]"), "more than 12 tasks"),
+        (("[0, 1, 2, 3, 4, 5]", "[0, 1, 7, 3, 4, 5]"), "task 4 any more: x=2 f=data/a"),
+        (("[0, 1, 2, 3, 4, 5]", "[0, 1, 2, 3, 4]"), "task 10 any more"),
         (("{x: ", "{y: [1], x: "), "other columns"),
     ],
 )
@@ -163,6 +166,19 @@ def test_another_table_is_refused(
     spec.write_text(SPEC.replace(*change))
     with pytest.raises(BatchError, match=told):
         plan_again(batch, AS_WRITTEN, pytest.fail)
+
+
+def test_tasks_keep_their_indices_when_the_sweep_has_grown(batch: Batch, spec: Path) -> None:
+    before = list(folders.read_tasks_csv(batch))
+    (spec.parent / "data/0").write_text("comes first now")
+    spec.write_text(SPEC.replace("[0, 1, 2, 3, 4, 5]", "[9, 0, 1, 2, 3, 4, 5]"))
+    said: list[str] = []
+    plan = plan_again(batch, AS_WRITTEN, said.append)
+    assert [[cell.text for cell in plan.table.row(i)] for i in range(12)] == before
+    assert len(plan.table) == 12
+    assert "9 more rows" in said[0]
+    assert plan.tasks[3].argv == ("sh", "job.sh", "1", "inputs/data/b")
+    assert choose(plan, [3]).tasks[3].row == plan.table.row(3)
 
 
 def test_the_batchs_own_copy_serves_where_the_spec_is_gone(batch: Batch, spec: Path) -> None:
@@ -302,3 +318,43 @@ def test_what_waits_for_a_canary_is_open_but_nothing_to_watch(spec: Path) -> Non
     assert "0 of 2 tasks succeeded" in said[0]
     assert chosen_tasks(now, Wanted()).tasks == [0, 11]
     assert chosen_tasks(now, Wanted(missing=True)).tasks == list(range(12))
+
+
+# --- removing held jobs, and what an earlier round brought ---------------------------------------
+
+
+@given(st.sets(st.integers(0, 40), min_size=1))
+def test_held_jobs_are_named_one_by_one_or_as_ranges(procs: set[int]) -> None:
+    (text,) = held._ranges(procs)
+    named: set[int] = set()
+    for part in text.split(" || "):
+        found = [int(number) for number in re.findall(r"\d+", part)]
+        assert re.fullmatch(r"\(ProcId == \d+\)|\(ProcId >= \d+ && ProcId <= \d+\)", part)
+        named |= set(range(found[0], found[-1] + 1))
+    assert named == procs
+
+
+def test_what_an_earlier_round_brought_is_not_written_again(tmp_path: Path) -> None:
+    source, there = tmp_path / "source", tmp_path / "there"
+    for path in (source, there):
+        path.write_bytes(b"packed")
+    digest = hashlib.sha256(b"packed").hexdigest()
+    before = there.stat()
+    assert link_or_copy(source, there, digest) == there
+    after = there.stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    # a damaged one may be a link to the cache: it is replaced, not written into
+    other = tmp_path / "other"
+    there.write_bytes(b"damage")
+    os.link(there, other)
+    link_or_copy(source, there, digest)
+    assert (there.read_bytes(), other.read_bytes()) == (b"packed", b"damage")
+
+
+def test_the_same_content_is_told_from_another(spec: Path) -> None:
+    made = [steps.render_sweep(spec, None, lambda text: None) for _ in range(2)]
+    assert folders.same_content(*made)
+    (spec.parent / "job.sh").write_text("false\n")
+    assert not folders.same_content(made[0], steps.render_sweep(spec, None, lambda text: None))
+    (made[1].folder / names.TASKS).write_text("index,x\n")
+    assert not folders.same_content(*made)

@@ -62,3 +62,18 @@ def test_what_a_task_leaves_behind_holds_up_nothing(slot: Slot) -> None:
     os.kill(int(done.text(0, "stdout")), signal.SIGKILL)
     assert done.code == 0
     assert time.monotonic() - began < 30
+
+
+def test_what_is_much_is_echoed_alike(slot: Slot) -> None:
+    slot.echo = slot.root / "stdout"
+    numbers = [str(n) for n in range(1, 501)]
+    script = f"seq 1 500; printf 'b '; {WAIT.format('go')}; seq 1 500; printf d"
+    process = slot.start({3: sh(script), 4: sh(f"echo e; {WAIT.format('end')}")})
+    wait_for(lambda: slot.echo.read_text().endswith("[3] b "))
+    slot.file("go")
+    wait_for(lambda: slot.echo.read_text().endswith("[4] e\n"))
+    told = slot.echo.read_text()
+    slot.file("end")
+    slot.finish(process)
+    lines = [*numbers, f"b {numbers[0]}", *numbers[1:], "d"]
+    assert told == "".join(f"[3] {line}\n" for line in lines) + "[4] e\n"

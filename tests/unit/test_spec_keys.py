@@ -427,7 +427,15 @@ retries: {on: [3, 0]}
 retries: {on: 3}
               ^ retries.on: should be "infrastructure", "any" or a list of exit codes | Write [3].
 retries: {memory: x2}
-          ^^^^^^ "retries.memory" is not supported by this version of osgbatch | Leave it out.
+                  ^^ retries.memory: "x2" does not say up to which size | Write `memory: x2 up to 16 GB`.
+retries: {memory: x1 up to 4 GB}
+                  ^^^^^^^^^^^^^ retries.memory: x1 is no factor between 1.1 and 100 | Write x2 to double.
+retries: {memory: x2 up to 16}
+                  ^^^^^^^^^^^ retries.memory: a size needs a unit: write 16 GB or 16 MB |
+retries: {memory: 512 MB}
+                  ^^^^^^ retries.memory: is not more than what a job asks for at first | Write more than resources.memory, or leave it out.
+retries: {disk: []}
+                ^^ retries.disk: is empty | Write `disk: [4 GB, 16 GB]`.
 tasks_per_job: many
                ^^^^ tasks_per_job: should be a whole number, or "auto" |
 max_running: 0

@@ -125,6 +125,24 @@ max_retries = 2
 retry_until = (ExitCode =!= undefined) && !member(ExitCode, \
 {{101, 102, 103, 104, 105, 106, 107, 108, 109, 114, 137}})
 
+# Held jobs that are tried again, a few times: files that could not be brought, after longer and
+# longer pauses.
+transfer_holds = ((NumHoldsByReason.TransferInputError ?: 0) + \
+(NumHoldsByReason.TransferOutputError ?: 0))
+periodic_release = (member(HoldReasonCode, {{12, 13}}) && \
+!member(HoldReasonSubCode, {{1, 2, 13, 20, 21, 28, 36, 122}}) && $(transfer_holds) <= 3 && \
+time() - EnteredCurrentStatus >= 600 * $(transfer_holds))
+
+# An image that cannot be had, or an input, must not be asked for without end. (A reason with double
+# quotes in it would be lost.)
+periodic_hold = JobStatus == 1 && (VacateReasonCode =?= 13 || VacateReasonCode =?= 45 || \
+VacateReasonCode =?= 1007) && ifThenElse(isUndefined(NumVacatesByReason), NumShadowStarts, \
+(NumVacatesByReason.SingularityTestFailed ?: 0) + (NumVacatesByReason.TransferInputError ?: 0) + \
+(NumVacatesByReason.StarterError ?: 0)) >= 20 * (1 + (NumHoldsByReason.JobPolicy ?: 0))
+periodic_hold_subcode = 1
+periodic_hold_reason = strcat("osgbatch: the job was started too often in vain. The last time: ", \
+join("'", split(VacateReason ?: "?", "\\"")))
+
 # The back-stop: the shim keeps each task's own time.
 allowed_execute_duration = 9020
 +JobDurationCategory = "Medium"
@@ -174,10 +192,12 @@ def test_a_plain_sweep_has_none_of_it() -> None:
     found = {key.lower() for key in commands(render())}
     assert found == {
         "universe", "batch_name", "+osgbatchid", "+osgbatchround", "initialdir", "executable",
-        "arguments", "folder", "log", "error", "should_transfer_files", "when_to_transfer_output",
-        "preserve_relative_paths", "transfer_input_files", "transfer_output_files",
-        "transfer_output_remaps", "request_cpus", "request_memory", "request_disk", "max_retries",
-        "retry_until",
+        "arguments", "folder", "log", "output", "error", "should_transfer_files",
+        "when_to_transfer_output", "preserve_relative_paths", "transfer_input_files",
+        "transfer_output_files", "transfer_output_remaps", "request_cpus", "request_memory",
+        "request_disk", "max_retries", "retry_until",
+        "transfer_holds", "periodic_release", "periodic_hold", "periodic_hold_subcode",
+        "periodic_hold_reason",
     }  # fmt: skip
 
 

@@ -148,7 +148,7 @@ def test_the_command_prints_one_form(batch: Batch) -> None:
     assert json.loads(run("--where", "n > 100", "--json").stdout) == []
     nothing = run("--where", "n > 100", "--ids")
     assert (nothing.stdout, nothing.exit_code) == ("", 0)
-    assert "no task of 6" in nothing.stderr
+    assert "no task matches, of 6" in nothing.stderr
     assert run("--csv", "--parameters", "--failed").stdout == '"n","word"\n"1","7"\n"3","a"\n'
     for wrong in (["--csv", "--ids"], ["--parameters"], ["--state", "x"]):
         assert isinstance(run(*wrong).exception, OsgbatchError)

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import typer
 
-from osgbatch import causes, following, steps
+from osgbatch import causes, following, steps, why
 from osgbatch.batches.folder import Batch
 from osgbatch.causes import describe, fill, group, suggestions, suspects
 from osgbatch.cli.why_commands import why_text
 from osgbatch.condor.hold_codes import HOLD_CODES, explain_hold, subcode_words
 from osgbatch.condor.idle_words import AGAIN, REMOVE
 from osgbatch.model import JobState, TaskState
-from osgbatch.returned.codes import RETRIED_CODES, SHIM_CODES, STDERR_SIGNS, signs
+from osgbatch.returned.codes import RETRIED_CODES, SHIM_CODES, STDERR_SIGNS, sign
 from osgbatch.why import Why
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +63,8 @@ def test_every_code_and_subcode_of_the_manual_has_a_row() -> None:
         (12, 256, "remote object already exists, upload aborted", "never overwritten"),
         (6, 8, "Exec format error", "none that this machine can run"),
         (47, 0, "", "ran for longer"),
+        (1, 1, "osgbatch --stop-after: 5 tasks failed alike", "osgbatch held the rest"),
+        (3, 1, "osgbatch: the job was started too often in vain.", "never came to run"),
         (4711, 0, "new", "does not know"),
     ],
 )
@@ -118,11 +120,12 @@ def test_every_command_can_be_typed(command: str) -> None:
 
 
 def test_what_stderr_shows_is_taken_for_what_it_is() -> None:
-    for words, cause, helps in STDERR_SIGNS:
-        assert list(signs(f"x\n{words}: y\n")) == [(cause, helps)]
-    (found,) = signs("python: /lib/libc.so.6: version `GLIBC_2.34' not found")
-    assert found[0] == "the machine's system is older than the program"
-    assert not list(signs("all is well"))
+    for row in STDERR_SIGNS:
+        assert sign(f"x\n{row.words}: y\n") == row
+    found = sign("python: /lib/libc.so.6: version `GLIBC_2.34' not found")
+    assert found is not None
+    assert found.cause == "the machine's system is older than the program"
+    assert sign("all is well") is None
 
 
 # --- groups --------------------------------------------------------------------------------------
@@ -230,6 +233,20 @@ def test_what_an_execution_point_calls_itself_never_comes_into_a_command() -> No
     assert causes.suspects([failed(n, "a", "X") for n in (0, 1)] + states[2:], "b")[0].command == (
         "osgbatch resubmit b --failed --set 'requirements.sites.avoid=[X]'"
     )
+
+
+def test_held_jobs_that_stop_a_batch_are_told(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = {**batch.data, "max_idle": 2}
+    now = following.status(Batch(batch.folder, data), all_tasks=True)
+    states = list(now.states)
+    states[3:5] = [held(3, 1, 0, "by hand"), held(4, 1, 0, "by hand")]
+    monkeypatch.setattr(why, "status", lambda *_, **__: now.with_states(states))
+    (note, *_) = why.explain(now.batch).notes
+    assert note.startswith("2 jobs are held, and no more than 2 may wait or be held at once")
+    monkeypatch.setattr(why, "status", lambda *_, **__: now.with_states([*states[:4], *states[5:]]))
+    assert not any("2 may wait" in note for note in why.explain(now.batch).notes)
 
 
 # --- text ----------------------------------------------------------------------------------------
