@@ -65,9 +65,9 @@ def _write(batch: Batch, out: Path, progress: Progress) -> Archived:
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         _verify(temporary, content, progress.advance)
-        if dict(entries_of(folder)) != before and _changed(folder, before):
+        if changed := _changed(folder, before):
             raise OsgbatchError(
-                f"it has changed while it was archived: {_changed(folder, before)}",
+                f"it has changed while it was archived: {changed}",
                 where=str(folder),
                 fix="Try again when nothing works in it; nothing was changed.",
             )

@@ -17,7 +17,7 @@ from osgbatch.batches import registry
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.moved import other_places
 from osgbatch.batches.notes import read_submitted
-from osgbatch.errors import BatchError, BusyError
+from osgbatch.errors import BatchError, BusyError, CondorError
 from osgbatch.following import Status, status
 from osgbatch.model import OPEN, Round
 
@@ -87,7 +87,11 @@ def _asks(batch: Batch) -> bool:
 def _not_queued(batches: Sequence[Batch]) -> None:
     if not batches or not condor.configured():
         return
-    found = condor.clusters_in_queue([batch.id for batch in batches])
+    try:
+        found = condor.clusters_in_queue([batch.id for batch in batches])
+    except CondorError as error:
+        error.fix += " Nothing was changed: jobs may be queued."
+        raise
     for batch in batches:
         if batch.id in found:
             clusters = ", ".join(map(str, found[batch.id]))
@@ -169,14 +173,16 @@ def delete(batch: Batch) -> None:
 
 
 def _delete_all(folder: Path) -> None:
-    """Delete a folder, also what a task made read-only."""
-    for above, _, _ in os.walk(folder):  # top down: a folder is opened before it is listed
-        for name in os.listdir(above):
-            path = Path(above, name)
-            mode = path.lstat().st_mode
-            if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
-                path.chmod(mode | 0o700)
-    shutil.rmtree(folder)
+    """Delete a folder, also what a task made read-only, and though another `rm` does so, too."""
+    for above, below, _ in os.walk(folder):  # top down: a folder is opened before it is listed
+        for path in (Path(above, name) for name in below):
+            with suppress(FileNotFoundError):
+                mode = path.lstat().st_mode
+                if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
+                    path.chmod(mode | 0o700)
+    while folder.exists():
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
 
 def entries_of(folder: Path) -> Iterator[tuple[str, os.stat_result]]:

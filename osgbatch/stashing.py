@@ -177,7 +177,8 @@ def garbage(store: Store, folders: Iterable[Path], older_s: float = YOUNG_S) -> 
     batches: set[Path] = set()
     for path in chain(_texts(folders, seen), registered):
         used |= _checksums(path)
-        if path.name in (names.RESOLVED, names.OBJECTS):
+        of_round = path.parent.parent.name == names.ROUNDS
+        if path.name in (names.RESOLVED, names.OBJECTS) and not of_round:
             batches.add(path.parent)
     puts = Puts(state_folder())
     try:

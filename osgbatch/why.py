@@ -258,7 +258,9 @@ def _waiting(now: Status, state: TaskState) -> Waiting:
             return idle_words(idle)
         factory = ask_factory(round_, cluster)
     except CondorError as error:
-        return Waiting(f"HTCondor cannot be asked now why: {error.what}.", todo=error.fix)
+        return Waiting(
+            f"HTCondor cannot be asked now why: {error.what.rstrip('.')}.", todo=error.fix
+        )
     return factory_words(factory, _held_jobs(now, round_.number))
 
 

@@ -191,6 +191,8 @@ def find(what: str | None, here: Path) -> Batch:
             )
         if matching:
             return _noted(matching[0])
+    if path.is_dir():
+        raise BatchError("this folder is no batch", where=str(path), fix=_HOW)
     raise _not_there(what)
 
 
@@ -216,9 +218,14 @@ def _not_there(what: str) -> BatchError:
             )
     return BatchError(
         f'there is no batch "{what}"',
-        fix="Name its folder, a tag, its name, or three or more characters of its id; "
-        "`osgbatch ls --all` shows them.",
+        fix=_HOW,
     )
+
+
+_HOW = (
+    "Name its folder, a tag, its name, or three or more characters of its id; `osgbatch ls --all` "
+    "shows them."
+)
 
 
 def _noted(batch: Batch) -> Batch:

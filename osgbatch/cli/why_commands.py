@@ -108,11 +108,12 @@ def why_text(found: Why, width: int = 0) -> str:
         waits = any(now.counts.get(state) for state in now.counts if state != "succeeded")
         parts.append("Nothing has gone wrong so far." if waits else "All tasks have succeeded.")
     notes = list(found.notes)
-    if now.stalled and now.counts.get("waiting"):
+    told = any(now.stalled in cause.cause for cause in found.causes)
+    if now.stalled and now.counts.get("waiting") and not told:
         notes.insert(0, now.stalled)
     if notes:
-        lines = (_wrapped(f"note: {note}", width, first="") for note in notes)
-        parts.append("\n".join(line for told in lines for line in told))
+        wrapped = (_wrapped(f"note: {note}", width, first="") for note in notes)
+        parts.append("\n".join(line for lines in wrapped for line in lines))
     if found.hint:
         parts.append(f"Why a task waits is told on request:\n    {found.hint}")
     return "\n\n".join(parts)

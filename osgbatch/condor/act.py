@@ -25,6 +25,8 @@ from osgbatch.errors import CondorError
 from osgbatch.model import Round
 from osgbatch.task_ranges import parse_task_ranges, task_ranges
 
+ACT_LIMIT_S = 300.0
+"""Seconds after which a schedd that acts on many jobs is called silent."""
 SETTLE_LIMIT_S = 20.0
 """How long jobs may take to show in the queue what was asked of them."""
 MAX_RANGES = 1000
@@ -121,8 +123,8 @@ def forget(round_: Round, queue: Queue, procs: Collection[int]) -> None:
 
     They still come into the queue, may run on no host, and are removed there as soon as the schedd
     looks at its rules (PERIODIC_EXPR_INTERVAL, 60 s). Where nothing else is to come, the factory
-    ends. Raises CondorError when the schedd does not answer or does not let us, or when they are too many
-    pieces for one expression.
+    ends. Raises CondorError when the schedd does not answer or does not let us, or when they are in
+    too many pieces for one expression.
     """
     shared = queue.shared or {}
     before = _cancelled_procs(shared)
@@ -291,7 +293,7 @@ def _ranges(procs: Collection[int]) -> Iterator[str]:
 def _try(command: Sequence[str]) -> CondorError | None:
     """Run a command whose failure may say no more than that there was nothing to do."""
     try:
-        run(command)
+        run(command, limit=ACT_LIMIT_S)
     except CondorError as error:
         return error
     return None
@@ -301,7 +303,7 @@ def _edit(which: Sequence[str], edits: Mapping[str, str]) -> None:
     with tempfile.NamedTemporaryFile("w", prefix="osgbatch-", suffix=".ad") as file:
         file.writelines(f"{name} = {value}\n" for name, value in edits.items())
         file.flush()
-        run(["condor_qedit", *which, "-edits:long", file.name])
+        run(["condor_qedit", *which, "-edits:long", file.name], limit=ACT_LIMIT_S)
 
 
 def _settle(round_: Round, cluster: int, problem: CondorError | None, done: str, left: Any) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from daemons_of import Daemons, json_of
@@ -112,137 +113,124 @@ def submit_killed_at_a_time(scene: Scene) -> None:
     scene.submit()
 
 
-# a watch or a collect, killed
+# what a fault does to a batch that is followed
 
 
-@case("watch killed, then collect killed")
-def watch_and_collect_killed(scene: Scene) -> None:
-    scene.submit()
-    for arguments in (("watch",), ("collect", "--no-gather"), ("collect", "--no-gather")):
-        victim = scene.start(*arguments)
-        scene.pause(1.5, 0.2)
-        victim.kill()
-        scene.end(victim, allowed=(0, 1, -signal.SIGKILL))
-
-
-# the pool
-
-
-@case("schedd killed", pool=True, seconds=2)
-def schedd_killed(scene: Scene) -> None:
+def kill_schedd(scene: Scene) -> None:
     """The master starts it again."""
-    scene.submit()
-    watch = scene.start("watch")
-    scene.pause(4)
     scene.daemons.kill("condor_schedd")
     scene.look(CANNOT_ASK)
     scene.daemons.wait()
-    scene.end(watch)
 
 
-@case("schedd down during watch", pool=True, seconds=2)
-def schedd_down(scene: Scene) -> None:
-    scene.submit()
-    watch = scene.start("watch")
-    scene.pause(4)
+def stop_schedd(scene: Scene) -> None:
     scene.daemons.off("schedd")
     scene.look(CANNOT_ASK)
     scene.pause(3, 1)
     scene.daemons.on("schedd")
-    scene.end(watch)
 
 
-@case("whole pool stopped and started", pool=True, seconds=2)
-def pool_stopped(scene: Scene) -> None:
-    scene.submit()
-    watch = scene.start("watch")
-    scene.pause(4)
+def stop_pool(scene: Scene) -> None:
     scene.daemons.stop_all()
     scene.look(CANNOT_ASK)
     scene.daemons.start_all()
-    scene.end(watch)
 
 
-@case("startd killed, jobs evicted", pool=True, seconds=2)
-def startd_killed(scene: Scene) -> None:
-    scene.submit()
-    watch = scene.start("watch")
-    scene.pause(4)
+def kill_startd(scene: Scene) -> None:
+    """And with it the jobs that run."""
     scene.daemons.kill("condor_startd", "condor_starter")
     scene.look()
     scene.daemons.wait()
-    scene.end(watch)
 
 
-# the event log
-
-
-@case("event log truncated")
-def log_truncated(scene: Scene) -> None:
+def truncate_log(scene: Scene) -> None:
     """To nothing, or somewhere in the middle of an event."""
-    _while_watched(scene, lambda: os.truncate(scene.log, _somewhere(scene, scene.log)))
-
-
-@case("event log deleted")
-def log_deleted(scene: Scene) -> None:
-    _while_watched(scene, lambda: scene.log.unlink(missing_ok=True))
-
-
-@case("event log unreadable for a while")
-def log_unreadable(scene: Scene) -> None:
-    """HTCondor can still write it."""
-
-    def strike() -> None:
-        scene.log.chmod(0o200)
-        try:
-            scene.look()
-            scene.pause(2)
-            scene.look()
-        finally:
-            scene.log.chmod(0o644)
-
-    _while_watched(scene, strike)
-
-
-def _while_watched(scene: Scene, strike: Callable[[], None]) -> None:
-    """Strike at a random moment while a watch goes on, which must get to the end by itself."""
-    scene.submit()
-    watch = scene.start("watch")
-    scene.pause(5)
-    strike()
+    if scene.log.exists():
+        os.truncate(scene.log, _somewhere(scene, scene.log))
     scene.look()
-    scene.end(watch)
+
+
+def delete_log(scene: Scene) -> None:
+    scene.log.unlink(missing_ok=True)
+    scene.look()
+
+
+def lock_log(scene: Scene) -> None:
+    """It cannot be read for a while; HTCondor can still write it."""
+    scene.log.chmod(0o200)
+    try:
+        scene.look()
+        scene.pause(2)
+        scene.look()
+    finally:
+        scene.log.chmod(0o644)
+
+
+def delete_state(scene: Scene) -> None:
+    _state(scene).unlink(missing_ok=True)
+    scene.look()
+
+
+def spoil_state(scene: Scene) -> None:
+    """Garbage from anywhere to the end, or all of it."""
+    path = _state(scene)
+    size = path.stat().st_size if path.exists() else 0
+    with path.open("r+b" if size else "wb") as stream:
+        stream.seek(_somewhere(scene, path))
+        stream.write(scene.rng.randbytes(max(size, 5000)))
+    scene.look()
+
+
+def kill_looks(scene: Scene) -> None:
+    """KILL to a watch, and to a collect."""
+    for arguments in (("watch",), ("collect", "--no-gather"), ("collect", "--no-gather")):
+        victim = scene.start(*arguments)
+        scene.pause(1.2, 0.2)
+        victim.kill()
+        scene.end(victim, allowed=(0, 1, 6, -signal.SIGKILL))
 
 
 def _somewhere(scene: Scene, path: Path) -> int:
     return scene.rng.choice((0, scene.rng.randrange(path.stat().st_size + 1)))
 
 
-# state.db
-
-
-@case("state.db deleted")
-def state_deleted(scene: Scene) -> None:
-    _while_watched(scene, lambda: _state(scene).unlink(missing_ok=True))
-
-
-@case("state.db overwritten by garbage")
-def state_garbage(scene: Scene) -> None:
-    """From anywhere to the end, or all of it."""
-
-    def strike() -> None:
-        path = _state(scene)
-        size = path.stat().st_size if path.exists() else 0
-        with path.open("r+b" if size else "wb") as stream:
-            stream.seek(_somewhere(scene, path))
-            stream.write(scene.rng.randbytes(max(size, 5000)))
-
-    _while_watched(scene, strike)
-
-
 def _state(scene: Scene) -> Path:
     assert scene.batch is not None
     return scene.batch / "state.db"
+
+
+def while_watched(scene: Scene, *hits: Callable[[Scene], None], most: float = 4) -> None:
+    """Strike at random moments while a watch goes on, which must get to the end by itself.
+
+    most: seconds before each.
+    """
+    scene.submit()
+    watch = scene.start("watch")
+    for hit in hits:
+        scene.pause(most)
+        hit(scene)
+    scene.end(watch)
+
+
+FOLLOWED = {
+    "watch killed, then collect killed": kill_looks,
+    "event log truncated": truncate_log,
+    "event log deleted": delete_log,
+    "event log unreadable for a while": lock_log,
+    "state.db deleted": delete_state,
+    "state.db overwritten by garbage": spoil_state,
+}
+OF_THE_POOL = {
+    "schedd killed": kill_schedd,
+    "schedd down during watch": stop_schedd,
+    "whole pool stopped and started": stop_pool,
+    "startd killed, jobs evicted": kill_startd,
+}
+for _name, _hit in {**FOLLOWED, **OF_THE_POOL}.items():
+    _pool = _name in OF_THE_POOL
+    case(_name, pool=_pool, seconds=2 if _pool else 1)(
+        partial(lambda h, s: while_watched(s, h), _hit)
+    )
 
 
 # several at a time
@@ -267,33 +255,35 @@ def two_at_once(scene: Scene) -> None:
 
 @case("jobs removed by condor_rm")
 def removed_outside(scene: Scene) -> None:
+    while_watched(scene, remove_outside)
+
+
+def remove_outside(scene: Scene) -> None:
     """One job, or all."""
-    scene.submit()
-    watch = scene.start("watch")
-    scene.pause(4)
     job = scene.rng.choice((f"{scene.cluster}", f"{scene.cluster}.{scene.rng.randrange(3)}"))
     _try("condor_rm", job)
-    scene.end(watch)
 
 
 @case("a job held and released by hand")
 def held_and_released(scene: Scene) -> None:
-    scene.submit()
-    watch = scene.start("watch")
-    scene.pause(3)
+    while_watched(scene, hold_and_release)
+
+
+def hold_and_release(scene: Scene) -> None:
+    """A watch may end meanwhile, where all that is left is held."""
     job = f"{scene.cluster}.{scene.rng.randrange(3)}"
     _try("condor_hold", job)
     scene.pause(1.5)
     scene.look(OK_OR_FAILED)
-    _try("condor_release", job)
-    # A watch ends where all that is left is held; then it has to be watched again.
-    scene.end(watch)
     _until_released(scene, job)
 
 
 def _until_released(scene: Scene, job: str) -> None:
     """A hold may come only after the release, when the job was just starting."""
     deadline = time.monotonic() + 20
+    for _ in range(2):
+        _try("condor_release", job)
+        time.sleep(0.5)
     while any(ad["JobStatus"] == 5 for ad in scene.ads()) and time.monotonic() < deadline:
         _try("condor_release", job)
         time.sleep(0.3)

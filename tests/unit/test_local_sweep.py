@@ -107,3 +107,33 @@ def outputs(round_: Round, index: int, name: str) -> str:
                 assert stream is not None
                 return stream.read().decode()
     raise AssertionError(f"no {name} of task {index}")
+
+
+COUNT = """\
+script: |
+  n=0; [ ! -e n ] || n=$(cat n)
+  echo "from $n"
+  n=$((n + 1)); echo "$n" >n
+  [ "$n" -ge 3 ] || exit 85
+  echo done >outputs/result
+outputs: [outputs/result]
+checkpoint: n
+"""
+
+
+def test_a_program_that_saves_its_state_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "sweep.yaml").write_text(COUNT)
+    round_ = steps.render_sweep(tmp_path / "sweep.yaml", None, print).rounds()[-1]
+    local.submit(round_)
+    wait_for_end(round_)
+    events = read_events(round_)
+    assert [event["number"] for event in events] == [0, 1, 5]  # HTCondor's log has one start, too
+    assert last(events, 0)["ReturnValue"] == 0
+    (path,) = round_.folder.glob("returned/0/*.tar.gz")
+    with tarfile.open(path) as archive:
+        stream = archive.extractfile("tasks/0/stdout")
+        assert stream is not None
+        assert stream.read() == b"from 0\nfrom 1\nfrom 2\n"

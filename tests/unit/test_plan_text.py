@@ -301,11 +301,27 @@ def test_variables_retries_and_tags_are_told_where_they_are_given(tmp_path: Path
 @pytest.mark.parametrize(
     ("retries", "words"),
     [("0", "none"), ("{on: any}", "2 at most, after any failure"),
-     ("4", "4 at most, after failures of the execution point")],
+     ("4", "4 at most, after failures of the execution point"),
+     ("{times: 0, memory: x2 up to 4 GB, disk: [4 GB, 9 GB]}",
+      "none; after too much memory: x2 up to 4 GB; after too much disk: 4 GB, then 9 GB")],
 )  # fmt: skip
 def test_every_kind_of_retries_has_words(tmp_path: Path, retries: str, words: str) -> None:
-    page = plan_text(made(tmp_path, f"command: run\nretries: {retries}\n"), None, 80)
+    page = plan_text(made(tmp_path, f"command: run\nretries: {retries}\n"), None, 120)
     assert said(page, "retries") == [words]
+
+
+def test_checkpoints_are_told_and_make_a_job_as_short_as_what_is_between_two(
+    tmp_path: Path,
+) -> None:
+    text = (
+        "command: run\nprofile: ospool\nresources: {time: 50 h}\nretries: {memory: x2 up to 4 GB}\n"
+    )
+    plan = made(tmp_path, text + "checkpoint: {files: [a, b/], every: 2 h}\n")
+    assert said(plan_text(plan, None, 80), "checkpoint") == ["a, b/, every 2 h"]
+    data = plan_data(plan)
+    assert data["checkpoint"] == {"files": ("a", "b/"), "every_s": 7200}
+    assert data["retries"]["memory_mb"] == [2048, 4096]
+    assert not any("wants checkpoints" in w or "is Long" in w for w in plan.warnings)
 
 
 @pytest.mark.parametrize(("profile", "told"), [("generic", False), ("ospool", True)])

@@ -27,7 +27,7 @@ from osgbatch.planning.resolve import resolve
 from osgbatch.rendered import Made, link_or_copy, render_round
 from osgbatch.rendering.items import item_lines
 from osgbatch.resubmitting import Wanted, chosen_tasks, parse_tasks
-from osgbatch.staged import Silent, Staging
+from osgbatch.staged import Silent, Staging, stage_plan
 from osgbatch.submitting import settle
 from osgbatch.task_ranges import parse_task_ranges
 
@@ -150,6 +150,35 @@ def test_the_same_files_are_not_packed_into_other_archives(batch: Batch) -> None
     data = later(batch, [0]).round_data(2)
     assert data["payload"] == batch.data["payload"]
     assert sorted(p.name for p in (batch.folder / "payload").iterdir()) == before
+
+
+def test_what_is_in_the_stash_is_not_brought_there_again(
+    spec: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    stash = tmp_path_factory.mktemp("stash")
+    for name in ("model", "own"):
+        (spec.parent / name).mkdir()
+    for index in range(12):
+        (spec.parent / f"own/{index}").write_text(f"of task {index}")
+    (spec.parent / "model/weights").write_text("of all tasks")
+    more = "[{path: model/weights, shared: true}, {path: 'own/{index}', shared: true}]"
+    url = f"stash: {{folder: {stash}, url: 'osdf:///ns/data'}}"
+    spec.write_text(f"{SPEC}inputs: {more}\n{url}\n")
+    batch = steps.render_sweep(spec, None, lambda text: None)
+    note(batch, 1, cluster=1)
+    objects = (batch.folder / names.OBJECTS).read_text()
+    assert len(objects.splitlines()) == 1 + 13
+    chosen = choose(plan_again(batch, AS_WRITTEN, pytest.fail), [3])
+    assert len(chosen.placed) == 2
+    said: list[str] = []
+    staging = stage_plan(chosen, None, said.append, Silent())
+    assert said == ["stage: 0 files of 2 to upload, 2 already there"]
+    half = render_round(batch, Made(staging, None, "resubmit"), pytest.fail, Silent()).folder
+    assert (batch.folder / names.OBJECTS).read_text() == objects
+    assert all(name in objects for name in staging.objects)
+    of_all, own = (name.rpartition("/")[2] for name in staging.objects)
+    assert of_all in (half / "shim.sh").read_text()
+    assert own in (half / "jobs.items").read_text()
 
 
 @pytest.mark.parametrize(
