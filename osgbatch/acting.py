@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from osgbatch.batches.cancelled import note_cancelled
 from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch
 from osgbatch.condor import Queue, QueuedJob
-from osgbatch.errors import BatchError, OsgbatchError
+from osgbatch.errors import BatchError, CondorError, OsgbatchError
 from osgbatch.following import status
 from osgbatch.model import ACTIVE, OPEN, Round
 from osgbatch.rounds import RUNNER_DIED
@@ -64,19 +65,43 @@ def cancel_batch(batch: Batch) -> int:
         count = open_tasks(batch)
         if not count:
             return 0
-        acted = [_cancel_round(round_) for round_ in batch.rounds()]
+        acted = [_cancel_round(batch, round_) for round_ in batch.rounds()]
     if not any(acted):
         raise OsgbatchError("this batch was never submitted", where=str(batch.folder))
     return count
 
 
-def _cancel_round(round_: Round) -> bool:
+def _cancel_round(batch: Batch, round_: Round) -> bool:
     is_local, cluster = _cluster(round_)
     if is_local:
         local.cancel(round_, cluster)
     elif cluster:
+        if _host(round_):
+            _look(batch, round_, cluster)
         condor.cancel(round_, cluster)
     return bool(cluster)
+
+
+def _host(round_: Round) -> str:
+    """The access point that a round was submitted on, when that is another one."""
+    noted = folders.read_submitted(round_)
+    return noted.host if noted and noted.host != socket.gethostname() else ""
+
+
+def _look(batch: Batch, round_: Round, cluster: int) -> Queue:
+    """A round in HTCondor's queue.
+
+    Raises CondorError when it is not here, but on another access point, as far as is known.
+    """
+    queue = condor.look(round_, cluster)
+    host = _host(round_)
+    if host and not queue.jobs and not queue.unqueued and open_tasks(batch):
+        raise CondorError(
+            f"the queue of this machine has no jobs of the batch, which was submitted on {host}",
+            where=str(batch.folder),
+            fix="Run the same command there.",
+        )
+    return queue
 
 
 def _cluster(round_: Round) -> tuple[bool, int]:
@@ -99,7 +124,7 @@ def live_rounds(batch: Batch) -> Iterator[Live]:
         if is_local:
             queue = Queue(cluster, _local_jobs(batch, round_, cluster))
         elif cluster:
-            queue = condor.look(round_, cluster)
+            queue = _look(batch, round_, cluster)
         else:
             continue
         if queue.jobs or queue.unqueued:

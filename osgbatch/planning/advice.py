@@ -57,6 +57,7 @@ def advise(
     """
     found = [
         *_long(spec, job_s),
+        *_useless_steps(spec, demand or spec.resources),
         *_elsewhere(spec),
         *_large_inputs(spec, job_bytes, largest_input),
         *_rare_slots(spec, demand or spec.resources),
@@ -89,6 +90,19 @@ def _long(spec: Spec, job_s: int) -> Iterator[Advice]:
             f"take than Medium (up to {duration(MEDIUM_S)})",
             place=place,
         )
+
+
+def _useless_steps(spec: Spec, demand: Resources) -> Iterator[Advice]:
+    """What would be asked for after too much was used, and is not more than what is asked for."""
+    for name, ladder, first, unit in (
+        ("memory", spec.retries.memory, demand.memory_mb, 1024**2),
+        ("disk", spec.retries.disk, demand.disk_kb, 1024),
+    ):
+        if ladder and not ladder.steps(first):
+            yield Advice(
+                f"retries.{name} does nothing: up to {size(ladder.most * unit)} is not more than "
+                f"the {size(first * unit)} that a job asks for at first"
+            )
 
 
 def _bare(spec: Spec) -> Iterator[Advice]:

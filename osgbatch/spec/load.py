@@ -88,7 +88,7 @@ def spec_of(path: Path, document: Document) -> Spec:
         expressions=expressions,
         gpus=gpus,
         requirements=read_requirements(reading, model),
-        retries=read_retries(reading, model, resources),
+        retries=read_retries(model),
         checkpoint=checkpoint,
         project=model.project,
         max_running=model.max_running,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from osgbatch.model import Checkpoint, Ladder, Resources, Retries
+from osgbatch.model import Checkpoint, Retries
 from osgbatch.spec.brought import output_problem
 from osgbatch.spec.document import Loc
 from osgbatch.spec.reading import Reading
@@ -10,32 +10,15 @@ from osgbatch.spec.schema import SpecModel
 from osgbatch.spec.schema_retries import CheckpointModel, RetriesModel
 
 
-def read_retries(reading: Reading, model: SpecModel, resources: Resources) -> Retries:
-    """`retries:`; a number says only how often.
-
-    resources: what a task asks for at first; less than that nobody needs to ask for later.
-    """
+def read_retries(model: SpecModel) -> Retries:
+    """`retries:`; a number says only how often."""
     found = model.retries
     if not isinstance(found, RetriesModel):
         return Retries(found)
-    varying = {name for name in ("memory", "disk") if _is_expression(reading, name)}
-    for name, ladder, first in (
-        ("memory", found.memory, resources.memory_mb),
-        ("disk", found.disk, resources.disk_kb),
-    ):
-        if isinstance(ladder, Ladder) and ladder.most <= first and name not in varying:
-            what = f"retries.{name}: is not more than what a job asks for at first"
-            fix = f"Write more than resources.{name}, or leave it out."
-            reading.fail(what, reading.place(("retries", name)), fix)
     ladders = found.memory, found.disk
     if isinstance(found.on, list):
         return Retries(found.times, "codes", tuple(sorted(set(found.on))), *ladders)
     return Retries(found.times, found.on, (), *ladders)
-
-
-def _is_expression(reading: Reading, name: str) -> bool:
-    resources = reading.document.data.get("resources")
-    return isinstance(resources, dict) and isinstance(resources.get(name), dict)
 
 
 def read_checkpoint(reading: Reading, model: SpecModel) -> Checkpoint | None:

@@ -2,8 +2,8 @@
 
 An effect is a file opened for writing, a rename, a removal, a new folder, a program started:
 whatever could be seen from outside. They are counted by Python's audit hooks, so every step of a
-command is met, and no test has to know the steps. N is 0 to kill nothing; TRACE is a file that
-tells the effects, one a line.
+command is met, and no test has to know the steps. N is 0 to kill nothing, or names an effect, or the
+one after it: "run condor_submit+1". TRACE is a file that tells the effects, one a line.
 """
 
 from __future__ import annotations
@@ -40,16 +40,19 @@ def _named(path: object) -> bool:
 
 
 def main() -> None:
-    last = int(sys.argv[1])
+    named, _, later = sys.argv[1].partition("+")
+    last = int(named) if named.isdigit() else -1
     trace = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     del sys.argv[1:3]
     count = 0
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        nonlocal count
+        nonlocal count, last
         said = effect(event, args)
         if said:
             count += 1
+            if said == named and last < 0:
+                last = count + int(later or 0)
             os.write(trace, f"{said}\n".encode("utf-8", "replace"))
             if count == last:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -37,7 +37,7 @@ outputs: [outputs/value]
 tasks_per_job: {per_job}
 resources: {{memory: 100 MB, disk: 50 MB}}
 # Else a job whose execution point is lost is waited for for 40 minutes.
-submit: {{job_lease_duration: 10}}
+submit: {{job_lease_duration: 6}}
 """
 SCRIPT = """\
 echo "start $1" >> '{ledger}'

@@ -123,10 +123,18 @@ def test_what_is_held_idle_or_at_most_so_many_is_cancelled(pool: Pool, tmp_path:
     # nobody answers: nothing is changed, and nothing is said to have failed
     silent = tmp_path / "condor_config"
     silent.write_text("LOCAL_DIR = /nowhere\nCOLLECTOR_HOST = 127.0.0.1:9\nSCHEDD_HOST = x\n")
-    for command in ("cancel --held", "cancel --yes", "release", "prioritize 1"):
+    for command in ("cancel --held", "cancel --yes", "release"):
         told = two.fails(command, 5, env={"CONDOR_CONFIG": str(silent)})
         assert "condor_q" in told
     assert two.jobs() == [1]
+    # another access point has the jobs, and this one does not know them
+    noted = two.folder / "rounds/001/submitted.json"
+    before = noted.read_text()
+    here = {**json.loads(before), "host": "ap40.example.edu", "cluster": two.cluster + 1000}
+    noted.write_text(json.dumps(here))
+    for command in ("cancel --idle", "cancel --yes", "release"):
+        assert "which was submitted on ap40.example.edu" in two.fails(command, 5)
+    noted.write_text(before)
     for one in (other, two):
         osgbatch("cancel", one.folder, cwd=tmp_path)
 
@@ -135,7 +143,7 @@ def test_what_is_held_idle_or_at_most_so_many_is_cancelled(pool: Pool, tmp_path:
 def test_held_jobs_are_released_with_more_memory_and_the_factory_too(
     pool: Pool, tmp_path: Path
 ) -> None:
-    batch = Batch(pool, tmp_path / "one", "3, 3, 0, 0", "max_running: 2\n")
+    batch = Batch(pool, tmp_path / "one", "2, 2, 0, 0", "max_running: 2\n")
     pool.wait_for(lambda: batch.jobs() == [0, 1], 30, "two jobs")
     batch.hold()  # the factory, too
     batch.wait_for([0, 1], 5)

@@ -324,6 +324,12 @@ def test_checkpoints_are_told_and_make_a_job_as_short_as_what_is_between_two(
     assert not any("wants checkpoints" in w or "is Long" in w for w in plan.warnings)
 
 
+def test_steps_that_are_no_more_than_the_request_are_warned_of(tmp_path: Path) -> None:
+    text = "command: run\nresources: {memory: 4 GB}\nretries: {memory: x2 up to 4 GB}\n"
+    (warning,) = [w for w in made(tmp_path, text).warnings if "retries" in w]
+    assert "does nothing: up to 4 GB is not more than the 4 GB that a job asks for" in warning
+
+
 @pytest.mark.parametrize(("profile", "told"), [("generic", False), ("ospool", True)])
 def test_a_duration_category_is_told_only_where_the_pool_has_them(
     tmp_path: Path, profile: str, told: bool

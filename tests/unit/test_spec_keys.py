@@ -432,8 +432,6 @@ retries: {memory: x1 up to 4 GB}
                   ^^^^^^^^^^^^^ retries.memory: x1 is no factor between 1.1 and 100 | Write x2 to double.
 retries: {memory: x2 up to 16}
                   ^^^^^^^^^^^ retries.memory: a size needs a unit: write 16 GB or 16 MB |
-retries: {memory: 512 MB}
-                  ^^^^^^ retries.memory: is not more than what a job asks for at first | Write more than resources.memory, or leave it out.
 retries: {disk: []}
                 ^^ retries.disk: is empty | Write `disk: [4 GB, 16 GB]`.
 tasks_per_job: many

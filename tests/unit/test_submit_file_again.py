@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import classad2
@@ -11,6 +12,7 @@ import htcondor2
 import pytest
 from test_submit_file import HOUR, SPEC, commands, render
 
+from osgbatch.errors import SpecErrors
 from osgbatch.model import (
     Checkpoint,
     Ladder,
@@ -20,6 +22,7 @@ from osgbatch.model import (
     Retries,
 )
 from osgbatch.rendering.again import AVOID_S, avoidance
+from osgbatch.spec.profiles import known_profile, profile_file
 
 DOUBLE = Ladder(2.0, (4096,))
 TWO_SIZES = Ladder(0.0, (2048, 4096))
@@ -242,3 +245,19 @@ def test_what_stands_in_submit_comes_last() -> None:
     own = replace(SPEC, submit=(("periodic_release", "false"),))
     assert commands(render(own))["periodic_release"] == "false"
     assert re.search(r"^periodic_release = false$", render(own), re.M)
+
+
+def test_a_profile_of_ones_own_names_the_place_and_the_bounds(tmp_path: Path) -> None:
+    path = tmp_path / "pool.yaml"
+    path.write_text("avoid: Machine\nreleases: 0\nrelease_after: 2 min\nbad_starts: 7\n")
+    facts = profile_file(path, "pool.yaml").facts
+    assert (facts.avoid, facts.releases) == ("Machine", 0)
+    assert (facts.release_after_s, facts.bad_starts) == (120, 7)
+    path.write_text("avoid: my place\nreleases: -1\nrelease_after: 5\n")
+    with pytest.raises(SpecErrors) as raised:
+        profile_file(path, "pool.yaml")
+    told = [(error.place.line, error.what) for error in raised.value.errors]
+    assert [line for line, _ in told] == [1, 2, 3]
+    assert told[0][1] == "avoid: should be none, or the name of an attribute"
+    assert known_profile("ospool").facts.avoid == "GLIDEIN_ResourceName"
+    assert not known_profile("generic").facts.avoid

@@ -20,6 +20,7 @@ from configuration import condor_config
 from provide import Installation
 
 START_LIMIT = 60.0  # seconds
+_STARTED: list[subprocess.Popen[bytes]] = []  # kept: Python warns of one that is forgotten
 MAX_FOLDER = 60  # bytes: HTCondor makes Unix sockets below it, whose paths end at 108
 
 
@@ -168,6 +169,7 @@ def _start_master(pool: Pool, deadline: float) -> str | None:
             cwd=pool.folder,
             start_new_session=True,
         )
+    _STARTED.append(master)
     (pool.folder / "master.pid").write_text(f"{master.pid}\n")
     address_file = pool.folder / "spool" / ".schedd_address"
     while time.monotonic() < deadline:
