@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-pool test lint unit test-pool bench pool pool-ospool stash setup clean
+.PHONY: help demo demo-pool test lint unit test-pool faults bench pool pool-ospool pool-old stash setup clean
 
 # Each recipe is one process that becomes the next, so that a signal to make reaches what runs.
 run := @exec tools/setup.sh -- tools/run.py
@@ -19,8 +19,8 @@ demo: ## set up, then run the example sweep to its results on this machine, with
 demo-pool: ## the same sweep on a real HTCondor, started for it without root
 	$(run_with_tools) demo-pool
 
-test: ## set up, then all tests: lint, unit, and pool inside real HTCondors, plain and OSPool-like
-	$(run_with_tools) lint unit pool pool-ospool
+test: ## set up, then all tests: lint, unit, and pool inside real HTCondors: plain, OSPool-like, old
+	$(run_with_tools) lint unit pool pool-ospool pool-old
 
 lint: ## ruff format --check, ruff check, mypy --strict
 	$(run) lint
@@ -28,8 +28,11 @@ lint: ## ruff format --check, ruff check, mypy --strict
 unit: ## the tests that need no pool
 	$(run_with_tools) unit
 
-test-pool: ## the tests inside real HTCondors, plain and OSPool-like
-	$(run_with_tools) pool pool-ospool
+test-pool: ## the tests inside real HTCondors: plain, OSPool-like, old
+	$(run_with_tools) pool pool-ospool pool-old
+
+faults: ## each fault that a batch must survive, N=50 times; WRITE=1 keeps the report
+	@N="$(N)" WRITE="$(WRITE)" exec tools/setup.sh --tools -- tools/run.py faults
 
 bench: ## the measurements in benchmarks/
 	$(run_with_tools) bench
@@ -39,6 +42,9 @@ pool: ## a shell inside a real HTCondor; the pool ends with the shell
 
 pool-ospool: ## the same, where jobs run in a small container as on the OSPool
 	@PATH="$$PWD/.venv/bin:$$PATH" exec tools/setup.sh --tools -- tools/htcondor/pool.py run --ospool
+
+pool-old: ## the same, plain, with the HTCondor of older access points (23.9)
+	@PATH="$$PWD/.venv/bin:$$PATH" exec tools/setup.sh --tools -- tools/htcondor/pool.py run --version 23.9
 
 stash: ## a shell with an S3 server, an OSDF-like origin and its cache; they end with the shell
 	@PATH="$$PWD/.venv/bin:$$PATH" exec tools/setup.sh --tools -- tools/stash/servers.py run

@@ -10,7 +10,7 @@ from osgbatch import condor, local, names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.cancelled import note_cancelled
 from osgbatch.batches.eventlog import log_cluster
-from osgbatch.batches.folder import Batch
+from osgbatch.batches.folder import Batch, write_bytes
 from osgbatch.condor import Queue, QueuedJob
 from osgbatch.errors import BatchError, CondorError, OsgbatchError
 from osgbatch.following import status
@@ -65,6 +65,8 @@ def cancel_batch(batch: Batch) -> int:
         count = open_tasks(batch)
         if not count:
             return 0
+        if batch.unsubmitted():  # first: a canary that succeeds meanwhile submits nothing more
+            write_bytes(batch.folder / names.REST_CANCELLED, b"")
         acted = [_cancel_round(batch, round_) for round_ in batch.rounds()]
     if not any(acted):
         raise OsgbatchError("this batch was never submitted", where=str(batch.folder))

@@ -123,7 +123,7 @@ def go_on(
         if len(batch.rounds()) > 1:
             return folders.load(batch.folder)
     rest = batch.unsubmitted()
-    if not rest:
+    if not rest or batch.rest_cancelled:
         return None
     tasks, what = verdict(status(batch, all_tasks=True))
     if what == "open":
@@ -170,7 +170,7 @@ def go_on(
         ).batch
     except BusyError:
         fresh = folders.load(batch.folder)
-        if fresh.unsubmitted():
+        if fresh.unsubmitted() and not fresh.rest_cancelled:
             raise
         return fresh  # another osgbatch, which watched it as well, was faster
 

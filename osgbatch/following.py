@@ -152,6 +152,8 @@ class Follower:
         by_round = store.counts()
         last = max(self._rounds)
         held_back = self.batch.unsubmitted()
+        cancelled = bool(held_back) and self.batch.rest_cancelled
+        never = ("removed", REST_CANCELLED) if cancelled else ("waiting", WAITS_FOR_CANARY)
         unknown = self.batch.tasks - sum(by_round.values()) - len(held_back)
         by_round[last, "waiting"] = by_round.get((last, "waiting"), 0) + unknown
         dead = {number for number, why in wanted.reasons.items() if why == RUNNER_DIED}
@@ -167,13 +169,16 @@ class Follower:
         if wanted.all_tasks or left:
             states = [TaskState(i, "waiting", round=last) for i in range(self.batch.tasks)]
             for index in held_back:
-                states[index] = TaskState(index, "waiting", WAITS_FOR_CANARY)
+                states[index] = TaskState(index, *never)
             for task in reader.read():
                 states[task.index] = task
             states = [_left_behind(task) if task.round in dead else task for task in states]
         else:
             states = list(reader.read(WRONG, wanted.most_wrong))
-        counts["waiting"] = counts.get("waiting", 0) + len(held_back)
+            if cancelled:
+                shown = held_back[: wanted.most_wrong] if wanted.most_wrong >= 0 else held_back
+                states += [TaskState(index, *never) for index in shown]
+        counts[never[0]] = counts.get(never[0], 0) + len(held_back)
         counts = {state: count for state, count in counts.items() if count}
         still_open = sum(counts.get(state, 0) for state in OPEN)
         return Status(
@@ -183,10 +188,10 @@ class Follower:
             backend=self._rounds[last].backend,
             cluster=self._rounds[last].cluster,
             stalled=_stalled(wanted.reasons[last], left, others),
-            notes=(*self._moved(store), *_canary_note(len(held_back)), *notes),
+            notes=(*self._moved(store), *_canary_note(0 if cancelled else len(held_back)), *notes),
             all_states=states if wanted.all_tasks else None,
             measures=store.measures(still_open) if wanted.measures else None,
-            held_back=len(held_back),
+            held_back=0 if cancelled else len(held_back),
         )
 
     def _moved(self, store: Store) -> Iterator[str]:
@@ -230,6 +235,7 @@ def _asked(
 
 
 WAITS_FOR_CANARY = "waits for the canary"
+REST_CANCELLED = "cancelled before it was submitted"
 
 
 def _canary_note(count: int) -> Iterator[str]:

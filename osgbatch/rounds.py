@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from osgbatch import names
 from osgbatch.batches import folder as folders
+from osgbatch.batches.cancelled import cancelled
 from osgbatch.batches.eventlog import LogReader, joined
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.states import Attempt, supersedes, task_state
@@ -86,6 +87,7 @@ class RoundFollower:
         self._fault = ""
         self._should_ask = False
         self._ended: set[int] = set()
+        self._gone: frozenset[int] = frozenset()
 
     @property
     def backend(self) -> str:
@@ -139,6 +141,7 @@ class RoundFollower:
         if reader.removed and not row.removed:
             row.removed = True
             affected.update(range(len(self._lines())))
+        affected |= self._cancelled(row)
         store.put_jobs(number, reader.jobs.values())
         if self.cluster:
             affected |= self._read_archives(store, row)
@@ -147,6 +150,19 @@ class RoundFollower:
         store.put_round(row)
         self._should_ask = self._asking_helps(store, row)
         yield from store.refused(number)
+
+    def _cancelled(self, row: RoundRow) -> frozenset[int]:
+        """The procs that were cancelled before they were queued, when there are new ones."""
+        path = self.round.folder / names.CANCELLED
+        try:
+            changed_ns = path.stat().st_mtime_ns
+        except OSError:
+            return frozenset()
+        self._gone = frozenset(cancelled(self.round))
+        if row.folders.get(path.name) == changed_ns:
+            return frozenset()
+        row.folders[path.name] = changed_ns if _is_past(changed_ns) else 0
+        return self._gone
 
     # -- when the event log does not tell --------------------------------------------------------
 
@@ -228,10 +244,14 @@ class RoundFollower:
             if proc >= len(lines):
                 continue
             job = jobs.get(proc) or store.job(number, proc)
+            gone = proc in self._gone and (job is None or job.state == "waiting")
+            if gone:  # it only comes into the queue to be removed there
+                job = None
             attempts, damaged = self._attempts(store, proc) if proc in returned else ([], "")
             for index in _task_list(lines[proc], self.round):
+                removed = row.removed or gone
                 state = task_state(
-                    index, job, attempts, round_=number, removed=row.removed, damaged=damaged
+                    index, job, attempts, round_=number, removed=removed, damaged=damaged
                 )
                 known = None if nothing_known else store.task(index)
                 if supersedes(state, brief(known)):

@@ -165,7 +165,7 @@ def _continued(batch: Batch, say: Say, choices: Choices, progress: Progress) -> 
     if len(batch.rounds()) > 1:
         with folders.locked(batch.folder, wait=True):
             settle(batch, say)
-    if not batch.unsubmitted():
+    if not batch.unsubmitted() or batch.rest_cancelled:
         return None
     found = verdict(status(batch, all_tasks=True))[1]
     if found == "failed":

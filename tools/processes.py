@@ -123,11 +123,16 @@ def clear_away(linger: float = LINGER_SECONDS) -> list[str]:
     return sorted(set(left.values()))
 
 
-def run(command: list[str], folder: Path = CHECKOUT, words: list[str] | None = None) -> int:
+def run(
+    command: list[str],
+    folder: Path = CHECKOUT,
+    words: list[str] | None = None,
+    seconds: float | None = PART_SECONDS,
+) -> int:
     """Run a command to its end, its words going where ours go.
 
-    words: receives the lines of its stderr, which are shown all the same.
-    Returns its exit code, 124 when it took more than PART_SECONDS.
+    words: receives the lines of its stderr, which are shown all the same. seconds: that it may
+    take; None: as long as it likes. Returns its exit code, 124 when it took more.
     """
     process = subprocess.Popen(
         command,
@@ -142,9 +147,9 @@ def run(command: list[str], folder: Path = CHECKOUT, words: list[str] | None = N
             for line in process.stderr:
                 words.append(line.strip())
                 print(line, end="", file=sys.stderr, flush=True)
-        return process.wait(timeout=PART_SECONDS)
+        return process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
-        say(f"ended after {PART_SECONDS} s: {' '.join(command)}")
+        say(f"ended after {seconds} s: {' '.join(command)}")
         return 124
     finally:
         if process.poll() is None:

@@ -1,4 +1,4 @@
-"""Runs what the Makefile names (lint, unit, pool, bench, demo) and leaves no process behind.
+"""Runs what the Makefile names (lint, unit, pool, bench, demo...) and leaves no process behind.
 
 Standard library only. Parts that mostly wait run side by side. The summary says what ran, how long,
 and what this machine could not run; with CI in the environment the last counts as a failure.
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,7 @@ PYTHON = str(CHECKOUT / ".venv/bin/python")
 POOL = [PYTHON, str(CHECKOUT / "tools/htcondor/pool.py")]
 EXAMPLE = CHECKOUT / "examples" / "find_peaks"
 
+OLD_HTCONDOR = ("--version=23.9",)
 HANG_SECONDS = 240  # a test that takes longer shows where it is
 TOLD_SECONDS = 60  # how often parts that run side by side say where they are
 
@@ -68,20 +70,31 @@ def pool_ospool(outcome: Outcome) -> None:
     in_pool(outcome, ["--ospool"], ["-m", "not once"])
 
 
-def in_pool(outcome: Outcome, options: list[str], more: list[str]) -> None:
-    """The tests inside a pool with these options; more: arguments of pytest."""
-    if provided(outcome):
+def pool_old(outcome: Outcome) -> None:
+    """Those marked `both_versions` inside an HTCondor that is as old as some access points'."""
+    in_pool(outcome, [], ["-m", "both_versions"], OLD_HTCONDOR)
+
+
+def in_pool(
+    outcome: Outcome, options: list[str], more: list[str], version: Sequence[str] = ()
+) -> None:
+    """The tests inside a pool with these options; more: arguments of pytest.
+
+    version: which HTCondor, as pool.py takes it.
+    """
+    if provided(outcome, version):
+        options = [*version, *options]
         # Where the machine has no user namespaces, root's pool runs as an account that may not
         # write here, so no cache of pytest.
         python = [*POOL, "run", *options, "--", PYTHON]
         pytest(outcome, "tests/pool", python, ["-p", "no:cacheprovider", *more])
 
 
-def provided(outcome: Outcome) -> bool:
+def provided(outcome: Outcome, version: Sequence[str] = ()) -> bool:
     """Whether there is an HTCondor to start: one that this machine cannot have is no failure."""
     say(f"{outcome.part}: an HTCondor (downloaded the first time, then kept)")
     words: list[str] = []
-    if run([*POOL, "provide"], words=words) == 0:
+    if run([*POOL, "provide", *version], words=words) == 0:
         return True
     reason = [line for line in words if line][-1:] or ["pool.py provide failed"]
     outcome.missing.append(f"no HTCondor: {reason[0]}")
@@ -135,6 +148,19 @@ def bench(outcome: Outcome) -> None:
                 outcome.failed.append(script.name)
 
 
+def faults(outcome: Outcome) -> None:
+    """Every fault that a batch survives, N times; with WRITE the report goes to benchmarks/."""
+    if not provided(outcome):
+        outcome.failed += outcome.missing
+        return
+    options = ["--times", os.environ.get("N") or "1"]
+    if os.environ.get("WRITE"):
+        options += ["--report", "benchmarks/faults.json"]
+    command = [*POOL, "run", "--", PYTHON, "tests/faults/repeat.py", *options]
+    if run(command, seconds=None) != 0:  # fifty times take hours
+        outcome.failed.append("something that must hold did not")
+
+
 def demo(outcome: Outcome) -> None:
     """The example sweep on the embedded local runner."""
     sweep(outcome, [], "local")
@@ -179,11 +205,13 @@ PARTS = {
     "unit": unit,
     "pool": pool,
     "pool-ospool": pool_ospool,
+    "pool-old": pool_old,
+    "faults": faults,
     "bench": bench,
     "demo": demo,
     "demo-pool": demo_pool,
 }
-SIDE_BY_SIDE = ("lint", "unit", "pool", "pool-ospool")
+SIDE_BY_SIDE = ("lint", "unit", "pool", "pool-ospool", "pool-old")
 """Each with namespaces, ports and folders of its own; what they share in caches has locks."""
 
 

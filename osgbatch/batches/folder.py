@@ -78,8 +78,13 @@ class Batch:
         path = names.round_folder(self.folder, number) / names.RESOLVED
         return _read_data(path, self.folder) if path.is_file() else self.data
 
+    @property
+    def rest_cancelled(self) -> bool:
+        """Whether what waited for a canary was cancelled."""
+        return (self.folder / names.REST_CANCELLED).exists()
+
     def unsubmitted(self) -> list[int]:
-        """The tasks that no round has: those that wait for a canary."""
+        """The tasks that no round has: those that wait for a canary, unless `rest_cancelled`."""
         notes = [read_note(round_.folder) for round_ in self.rounds()]
         if not any(note and note.why == CANARY for note in notes):
             return []

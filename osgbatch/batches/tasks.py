@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from osgbatch import names
+from osgbatch.batches.reused import ROUND as REUSED
+from osgbatch.batches.reused import records_of
 from osgbatch.batches.store import ArchiveRow, Store, TaskRow
 from osgbatch.model import JobState, Round, TaskState
 from osgbatch.returned import Returned
@@ -33,6 +35,8 @@ class TaskReader:
         state = brief(row)
         assert state is not None
         _, _, _, _, _, _, _, number, proc, attempt, from_job = row
+        if number == REUSED and proc is not None:
+            state.record, state.job_record = records_of(self._store, proc)
         if proc is None or number not in self._rounds:
             return state
         known = self._jobs.get(number)

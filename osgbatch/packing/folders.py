@@ -103,6 +103,11 @@ def is_known(source: Path, cache: Path) -> bool:
     return bool(fingerprint) and fingerprint == _look(source).fingerprint
 
 
+def looks(source: Path) -> str:
+    """What a folder looks like, as one word; nothing is read. Raises PackingError."""
+    return _look(source).fingerprint
+
+
 def drop_archive(archive: FolderArchive) -> None:
     """Remove an archive that is staged, unless another osgbatch uses it. It stays known."""
     if archive.held is not None:

@@ -157,6 +157,8 @@ def delete_log(scene: Scene) -> None:
 
 def lock_log(scene: Scene) -> None:
     """It cannot be read for a while; HTCondor can still write it."""
+    if not scene.log.exists():  # struck before
+        return
     scene.log.chmod(0o200)
     try:
         scene.look()

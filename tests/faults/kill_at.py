@@ -2,8 +2,8 @@
 
 An effect is a file opened for writing, a rename, a removal, a new folder, a program started:
 whatever could be seen from outside. They are counted by Python's audit hooks, so every step of a
-command is met, and no test has to know the steps. N is 0 to kill nothing, or names an effect, or the
-one after it: "run condor_submit+1". TRACE is a file that tells the effects, one a line.
+command is met, and no test has to know the steps. N is 0 to kill nothing, or names an effect, or
+the one after it: "run condor_submit+1". TRACE is a file that tells the effects, one a line.
 """
 
 from __future__ import annotations

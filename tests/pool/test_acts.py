@@ -72,12 +72,17 @@ def test_chosen_tasks_are_cancelled_also_those_not_yet_queued_and_the_others_run
     assert batch.jobs() == [0, 1]
     again = batch("cancel", "--tasks", "4,6")
     assert again["cancelled"] == 0
+    # as if the schedd looked at its rules very rarely
+    rules = ("condor_qedit", str(batch.cluster), "PeriodicRemove")
+    pool.run(*rules, "false")
     # more of them, and some that are queued
     done = batch("cancel", "--tasks", "0,1,7")
     assert (done["tasks"], done["not_queued"]) == ([0, 1, 7], 1)
     for proc in (2, 3, 5):
         assert pool.terminate_event(batch.log, batch.cluster, proc).exit_code == 0
         assert batch.ended(proc)["ExitCode"] == 0
+    pool.wait_for(lambda: batch.jobs() == [4, 6], 30, "what is cancelled, waiting")
+    pool.run(*rules, "OSGBatchCancelled")
     for proc in (0, 1, 4, 6, 7):
         pool.event(9, batch.log, batch.cluster, proc)
         ad = batch.ended(proc)

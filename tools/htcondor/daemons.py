@@ -20,7 +20,6 @@ from configuration import condor_config
 from provide import Installation
 
 START_LIMIT = 60.0  # seconds
-_STARTED: list[subprocess.Popen[bytes]] = []  # kept: Python warns of one that is forgotten
 MAX_FOLDER = 60  # bytes: HTCondor makes Unix sockets below it, whose paths end at 108
 
 
@@ -169,13 +168,13 @@ def _start_master(pool: Pool, deadline: float) -> str | None:
             cwd=pool.folder,
             start_new_session=True,
         )
-    _STARTED.append(master)
     (pool.folder / "master.pid").write_text(f"{master.pid}\n")
     address_file = pool.folder / "spool" / ".schedd_address"
     while time.monotonic() < deadline:
         if master.poll() is not None:
             return f"condor_master ended with code {master.returncode}.\n{_story(log)}"
         if address_file.exists() and pool.answers():
+            master.returncode = 0  # stop() waits for it, so Python need not warn of it
             return None
         time.sleep(0.1)
     return f"The pool did not answer in time.\n{_story(log)}"
