@@ -102,7 +102,7 @@ def _rounded(count: float, step: int = 64) -> int:
 def verdict(now: Status) -> tuple[list[TaskState], str]:
     """The tasks of a canary, and what has become of it: open, succeeded or failed."""
     rest = set(now.batch.unsubmitted())
-    tasks = [state for state in now.states if state.index not in rest]
+    tasks = [state for state in now.states if state.index not in rest and state.round]
     if any(state.state in OPEN for state in tasks):
         return tasks, "open"
     return tasks, "succeeded" if all(s.state == "succeeded" for s in tasks) else "failed"

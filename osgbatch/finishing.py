@@ -16,6 +16,7 @@ from osgbatch.collecting.table import write_results
 from osgbatch.delivering import Data
 from osgbatch.errors import OsgbatchError
 from osgbatch.following import Status, status
+from osgbatch.reusing import bring_back
 from osgbatch.rounds import NOT_SUBMITTED
 from osgbatch.staged import Silent
 from osgbatch.staging.stage import Progress
@@ -41,6 +42,7 @@ def collect_batch(
     the results are in place all the same.
     """
     with folders.locked(batch.folder, wait=True):
+        bring_back(batch)
         now = status(batch, all_tasks=True)
         if now.stalled == NOT_SUBMITTED:
             raise OsgbatchError("this batch was never submitted", where=str(batch.folder))

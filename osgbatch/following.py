@@ -13,15 +13,13 @@ from osgbatch import exits, names
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.measures import Measures
 from osgbatch.batches.moved import Place, other_places, take_over, told
+from osgbatch.batches.reused import take_reused
 from osgbatch.batches.store import Store
 from osgbatch.batches.tasks import TaskReader
 from osgbatch.errors import CondorError, OsgbatchError
 from osgbatch.model import OPEN, TaskState
 from osgbatch.returned import copy_member
-from osgbatch.rounds import (
-    RUNNER_DIED,
-    RoundFollower,
-)
+from osgbatch.rounds import NOT_SUBMITTED, RUNNER_DIED, RoundFollower
 
 if TYPE_CHECKING:
     from osgbatch.condor import Queued
@@ -135,6 +133,7 @@ class Follower:
     def _look(self, wanted: Wanted) -> Status:
         rounds = self._rounds.values()
         with self._store.look() as store:
+            take_reused(self.batch.folder, store)
             notes = [note for follower in rounds for note in follower.look(store)]
             asking = [follower for follower in rounds if follower.should_ask()]
             if not asking or not _may_ask():
@@ -181,13 +180,14 @@ class Follower:
         counts[never[0]] = counts.get(never[0], 0) + len(held_back)
         counts = {state: count for state, count in counts.items() if count}
         still_open = sum(counts.get(state, 0) for state in OPEN)
+        all_reused = wanted.reasons[last] == NOT_SUBMITTED and not still_open
         return Status(
             batch=self.batch,
             counts=counts,
             wrong=[state for state in states if state.state in WRONG],
             backend=self._rounds[last].backend,
             cluster=self._rounds[last].cluster,
-            stalled=_stalled(wanted.reasons[last], left, others),
+            stalled=_stalled(wanted.reasons[last], left, others) if not all_reused else "",
             notes=(*self._moved(store), *_canary_note(0 if cancelled else len(held_back)), *notes),
             all_states=states if wanted.all_tasks else None,
             measures=store.measures(still_open) if wanted.measures else None,

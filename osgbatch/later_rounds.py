@@ -11,6 +11,7 @@ from osgbatch.batches import folder as folders
 from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch
 from osgbatch.errors import BatchError, BusyError
+from osgbatch.keyed import keys_of
 from osgbatch.model import Resolved, Round, Submitted
 from osgbatch.packed import pack_environment
 from osgbatch.packing.disk_full import BATCH_FIX, told_when_full
@@ -74,11 +75,12 @@ def add_round(
     plan = choose(whole, choice.tasks)
     for warning in plan.warnings:
         say(f"warning: {warning}")
+    keys = keys_of(plan, choice.tasks)
     environment = pack_environment(plan, say)
     for warning in look_ahead(plan, environment, batch.folder.parent):
         say(f"warning: {warning}")
     staging = stage_plan(plan, environment, say, progress, verify=choices.verify)
-    made = Made(staging, environment, why, settings)
+    made = Made(staging, environment, why, settings, keys)
 
     def prepared(rendered: Rendered) -> None:
         _check_delivery(batch, rendered.resolved)

@@ -13,8 +13,10 @@ from pathlib import Path
 from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch, RoundNote
+from osgbatch.batches.keys import write_keys
 from osgbatch.delivering import delivery_of, prepare
 from osgbatch.errors import PackingError
+from osgbatch.keyed import archive_sums
 from osgbatch.model import Delivery, Payload, Plan, Resolved, Round
 from osgbatch.packing.archive import Archive, printable
 from osgbatch.packing.environment import EnvironmentArchive
@@ -23,6 +25,7 @@ from osgbatch.packing.files import files_archive
 from osgbatch.packing.inputs import inputs_archive
 from osgbatch.packing.libraries import libraries_archive
 from osgbatch.places import cache_folder
+from osgbatch.planning.keys import NONE, Keys
 from osgbatch.planning.resolve import resolve
 from osgbatch.planning.summary import plan_data
 from osgbatch.rendering.items import (
@@ -55,13 +58,14 @@ class Rendered:
 class Made:
     """What a round is made of, when its inputs and its environment are where they belong.
 
-    why: the round is made (batches/notes.py); settings: of the command line.
+    why: the round is made (batches/notes.py); settings: of the command line. keys: of its tasks.
     """
 
     staging: Staging
     environment: EnvironmentArchive | None
     why: str
     settings: Sequence[str] = ()
+    keys: Keys = NONE
 
     def note(self) -> RoundNote:
         """What is written down of the round."""
@@ -154,6 +158,9 @@ def _write_round(
         folders.write_stream(items_path, item_lines(resolved, rows_file=True))
     fields = item_names(resolved)
     folders.write_note(folder, made.note())
+    if not made.keys.problem:
+        digest = made.keys.digest(archive_sums(resolved.payload))
+        write_keys(folder, digest, made.keys.tasks, made.keys.rows)
     folders.write_bytes(folder / names.SHIM, _encoded(shim_text(resolved, round_)), 0o755)
     folders.write_bytes(folder / names.SUBMIT_FILE, _encoded(submit_text(resolved, round_, fields)))
     return staging, resolved

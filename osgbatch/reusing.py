@@ -47,7 +47,9 @@ class Search:
     found: dict[int, Origin] = field(default_factory=dict)
     used: set[Origin] = field(default_factory=set)
     damaged: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    uncollected: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    uncollected: dict[Path, list[tuple[int, str]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     others: bool = False
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,18 +12,20 @@ from osgbatch import condor, names
 from osgbatch.batches import folder as folders
 from osgbatch.batches import registry
 from osgbatch.batches.folder import Batch
-from osgbatch.batches.notes import CANARY, FIRST
+from osgbatch.batches.notes import CANARY, FIRST, REUSED
 from osgbatch.canary import FilesChangedError, go_on, spread, verdict
 from osgbatch.delivering import fault_of, withdraw
 from osgbatch.errors import BusyError
 from osgbatch.following import status
-from osgbatch.model import OPEN, Plan
+from osgbatch.keyed import keys_of
+from osgbatch.model import OPEN, Plan, Stash
 from osgbatch.packed import pack_environment
 from osgbatch.packing.disk_full import BATCH_FIX, told_when_full
 from osgbatch.planned import AS_WRITTEN, Choices, plan_sweep
 from osgbatch.planning.chosen import choose
 from osgbatch.quotas import look_ahead
 from osgbatch.rendered import Made, render_batch
+from osgbatch.reusing import check_unchanged, reuse
 from osgbatch.staged import Silent, stage_plan
 from osgbatch.staging.stage import Progress
 from osgbatch.submitting import choose_backend, give, has_jobs, settle, was_queued
@@ -36,10 +39,12 @@ class Ways:
     """How a sweep is submitted.
 
     canary: so many tasks first, and the rest when they have succeeded; 0 for all at once. again: is
-    asked, with the reason, whether to submit what a batch of the same is doing already.
+    asked, with the reason, whether to submit what a batch of the same is doing already. reuse: what
+    earlier batches have computed is not computed again.
     """
 
     canary: int = 0
+    reuse: bool = False
     again: Callable[[str], bool] = lambda reason: True
 
 
@@ -70,6 +75,7 @@ def render_sweep(
     """Make a batch folder and submit nothing. Whatever fails, no folder is left behind."""
     out = out.absolute() if out else None
     plan = plan_sweep(path, out.parent if out else None, choices)
+    keys = keys_of(plan)
     environment = pack_environment(plan, say)
     for warning in look_ahead(plan, environment, out.parent if out else _batches(plan)):
         say(f"warning: {warning}")
@@ -79,7 +85,7 @@ def render_sweep(
     folders.create(folder, private=bool(plan.stash.presigned_s))
     try:
         with told_when_full(folder.parent, BATCH_FIX):
-            made = Made(staging, environment, FIRST, choices.settings)
+            made = Made(staging, environment, FIRST, choices.settings, keys)
             render_batch(made, folder, batch_id, say, progress)
     except BaseException:
         _remove(folder)
@@ -115,35 +121,41 @@ def submit_sweep(
         continued = _continued(newest, say, choices, progress)
         if continued is not None:
             return continued
-    first, why = _first_tasks(plan, ways.canary, say)
-    environment = pack_environment(first, say)
-    for warning in look_ahead(first, environment, _batches(plan)):
-        say(f"warning: {warning}")
-    staging = stage_plan(first, environment, say, progress, verify=choices.verify)
-    made = Made(staging, environment, why, choices.settings)
+    keys = keys_of(plan)
+    environment = pack_environment(plan, say)
     batch_id = folders.new_id()
     folder = _batch_folder(plan, batch_id)
-    folders.create(folder, private=bool(plan.stash.presigned_s))
-    try:
+    with _kept_if_submitted(folder):
+        reused = None
+        if ways.reuse:
+            folders.create(folder, private=bool(plan.stash.presigned_s))
+            with told_when_full(folder.parent, BATCH_FIX):
+                reused = reuse(plan, keys, environment, folder, say)
+        left = reused.left(len(plan.table)) if reused else range(len(plan.table))
+        first, why = _first_tasks(plan, ways.canary, say, left)
+        for warning in look_ahead(first, environment, _batches(plan)):
+            say(f"warning: {warning}")
+        staging = stage_plan(first, environment, say, progress, verify=choices.verify)
+        made = Made(staging, environment, why, choices.settings, keys)
+        if not reused:
+            folders.create(folder, private=bool(plan.stash.presigned_s))
         with folders.locked(folder) as lock:
             with told_when_full(folder.parent, BATCH_FIX):
                 rendered = render_batch(made, folder, batch_id, say, progress)
+            if reused:
+                check_unchanged(rendered.round.folder, reused)
             delivery = rendered.resolved.delivery
             if delivery and backend == "condor" and (fault := fault_of(delivery, condor.version())):
                 say(f"warning: {fault}")
             fresh = folders.load(folder)
-            if cut_short is None or _replaced(cut_short, fresh, say):
-                if newest is not None and cut_short is None:
+            if cut_short is None or _replaced(cut_short, fresh, say, keep=why != REUSED):
+                if newest is not None and cut_short is None and why != REUSED:
                     _refuse_twice(newest, fresh, ways)
                 registry.register(batch_id, folder)
-                give(backend, rendered.round, lock, say)
+                if why != REUSED:
+                    give(backend, rendered.round, lock, say)
                 return folders.load(folder)
         _remove(folder)
-    except BaseException:
-        # Ctrl-C can come after the queue has the jobs: then the folder must stay.
-        if not (names.round_folder(folder, 1) / names.SUBMITTED).exists():
-            _remove(folder)
-        raise
     with folders.locked(cut_short.folder, wait=True) as lock:
         # Looked at again under the lock: another osgbatch may have continued it meanwhile.
         if not has_jobs(cut_short):
@@ -151,13 +163,27 @@ def submit_sweep(
     return cut_short
 
 
-def _first_tasks(plan: Plan, canary: int, say: Say) -> tuple[Plan, str]:
-    """The plan of the first round, and why it is made."""
-    if canary and canary >= len(plan.table):
-        say(f"--canary {canary}: the sweep has no more tasks than that, so all are submitted")
+@contextmanager
+def _kept_if_submitted(folder: Path) -> Iterator[None]:
+    """Remove a batch folder when what is done with it fails before a backend was asked."""
+    try:
+        yield
+    except BaseException:
+        # Ctrl-C can come after the queue has the jobs: then the folder must stay.
+        if not (names.round_folder(folder, 1) / names.SUBMITTED).exists():
+            _remove(folder)
+        raise
+
+
+def _first_tasks(plan: Plan, canary: int, say: Say, left: Sequence[int]) -> tuple[Plan, str]:
+    """The plan of the first round, and why it is made. left: the tasks that are to be run."""
+    if not left:
+        return replace(plan, stash=Stash(), placed=()), REUSED
+    if canary and canary >= len(left):
+        say(f"--canary {canary}: there are no more tasks to run than that, so all are submitted")
     elif canary:
-        return choose(plan, spread(canary, len(plan.table))), CANARY
-    return plan, FIRST
+        return choose(plan, [left[i] for i in spread(canary, len(left))]), CANARY
+    return (choose(plan, left) if len(left) < len(plan.table) else plan), FIRST
 
 
 def _continued(batch: Batch, say: Say, choices: Choices, progress: Progress) -> Batch | None:
@@ -197,12 +223,13 @@ def _refuse_twice(newest: Batch, fresh: Batch, ways: Ways) -> None:
         )
 
 
-def _replaced(cut_short: Batch, fresh: Batch, say: Say) -> bool:
+def _replaced(cut_short: Batch, fresh: Batch, say: Say, *, keep: bool) -> bool:
     """Remove a cut short batch that would run something else than is there now.
 
     False when it is to be continued: it is the same work, or somebody has submitted it meanwhile.
+    keep: whether the same work is to be continued.
     """
-    if folders.same_work(cut_short, fresh):
+    if keep and folders.same_work(cut_short, fresh):
         return False
     with folders.locked(cut_short.folder, wait=True):
         if has_jobs(cut_short):

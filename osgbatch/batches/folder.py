@@ -88,7 +88,10 @@ class Batch:
         notes = [read_note(round_.folder) for round_ in self.rounds()]
         if not any(note and note.why == CANARY for note in notes):
             return []
+        from osgbatch.batches.reused import read_reused
+
         given = {index for note in notes if note for index in note.indices()}
+        given.update(read_reused(self.folder))
         return [index for index in range(self.tasks) if index not in given]
 
 

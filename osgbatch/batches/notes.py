@@ -14,6 +14,8 @@ from osgbatch.task_ranges import parse_task_ranges
 
 FIRST, CANARY, REST, RESUBMIT = "first", "canary", "rest", "resubmit"
 """Why a round is made."""
+REUSED = "reused"
+"""Of one that nobody is asked to run: earlier batches have done all its tasks."""
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,10 @@ def submit(
         bool,
         typer.Option("--again", help="Also when a batch of the very same has not ended."),
     ] = False,
+    reuse: Annotated[
+        bool,
+        typer.Option("--reuse", help="Do not run again what an earlier batch has computed."),
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Pack, render and submit a sweep; on a terminal also follow, collect and gather it."""
@@ -107,15 +111,15 @@ def submit(
     check_output(as_json, watch_it)
     from osgbatch.steps import Ways, submit_sweep
 
-    ways = Ways(canary, lambda reason: again or _asked(reason))
+    ways = Ways(canary, reuse, lambda reason: again or _asked(reason))
     with ui.progress() as progress:
         batch = submit_sweep(spec, pool, ui.say, choices, progress, ways)
     from osgbatch.batches.folder import read_submitted
+    from osgbatch.batches.reused import read_reused
 
     newest = batch.rounds()[-1]
     submitted = read_submitted(newest)
-    assert submitted is not None
-    waiting = len(batch.unsubmitted())
+    waiting, reused = len(batch.unsubmitted()), len(read_reused(batch.folder))
     if as_json:
         from osgbatch.cli.plan_data import staged_json
 
@@ -123,18 +127,22 @@ def submit(
             {
                 "id": batch.id,
                 "folder": str(batch.folder),
-                "cluster": submitted.cluster,
-                "backend": submitted.backend,
+                "cluster": submitted.cluster if submitted else 0,
+                "backend": submitted.backend if submitted else "",
                 "tasks": batch.tasks,
-                "jobs": submitted.jobs,
+                "jobs": submitted.jobs if submitted else 0,
                 "round": newest.number,
                 "waiting_for_canary": waiting,
+                "reused": reused,
                 **staged_json(batch.folder),
             }
         )
     else:
-        count = _tasks_of(newest, batch)
-        ui.out(f"submitted {ui.work(count, submitted.jobs)} {where(submitted)}")
+        if submitted:
+            count = _tasks_of(newest, batch)
+            ui.out(f"submitted {ui.work(count, submitted.jobs)} {where(submitted)}")
+        else:
+            ui.out("nothing was submitted: all has been computed before")
         ui.out(f"batch {batch.id}: {batch.folder}")
         if waiting:
             ui.out(f"canary: the other {ui.number_of(waiting, 'task')} wait until these succeed")

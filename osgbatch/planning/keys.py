@@ -45,6 +45,9 @@ class Keys:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+NONE = Keys(problem="none were made")
+
+
 def plan_keys(plan: Plan, tasks: Sequence[int], identity: Identity) -> Keys:
     """The keys of tasks of a plan. Files are looked at, and nothing is read."""
     if len(plan.table) > MOST_TASKS:

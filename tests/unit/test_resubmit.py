@@ -347,6 +347,11 @@ def test_what_waits_for_a_canary_is_open_but_nothing_to_watch(spec: Path) -> Non
     assert "0 of 2 tasks succeeded" in said[0]
     assert chosen_tasks(now, Wanted()).tasks == [0, 11]
     assert chosen_tasks(now, Wanted(missing=True)).tasks == list(range(12))
+    (whole.folder / names.REST_CANCELLED).touch()
+    now = status(whole)
+    assert (now.counts, now.held_back, len(now.wrong)) == ({"removed": 12}, 0, 12)
+    assert canary.go_on(whole, said.append) is None
+    assert len(said) == 1
 
 
 # --- removing held jobs, and what an earlier round brought ---------------------------------------
