@@ -42,7 +42,7 @@ def collect_batch(
     the results are in place all the same.
     """
     with folders.locked(batch.folder, wait=True):
-        bring_back(batch)
+        notes = bring_back(batch)
         now = status(batch, all_tasks=True)
         if now.stalled == NOT_SUBMITTED:
             raise OsgbatchError("this batch was never submitted", where=str(batch.folder))
@@ -51,6 +51,7 @@ def collect_batch(
         if batch.data.get("outputs_to"):
             data = Data(batch, progress or Silent())
         collected = collect(results, now.states, data, fetch=fetch)
+        collected = replace(collected, notes=(*notes, *collected.notes))
         if data and collected.elsewhere:
             collected = replace(collected, notes=(*collected.notes, data.told(collected.elsewhere)))
         write_results(

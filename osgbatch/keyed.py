@@ -1,8 +1,9 @@
-"""The keys of a plan's tasks: files are told apart by how they look, archives by what is in them."""
+"""The keys of a plan's tasks: files are known by how they look, archives by what is in them."""
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +46,7 @@ class _Looks:
 def _looks(source: Path) -> str:
     try:
         found = os.stat(source)
-        if source.is_dir():
+        if stat.S_ISDIR(found.st_mode):
             return folders.looks(source)
     except (OSError, PackingError):
         return ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,8 @@ from osgbatch.batches.reused import (
     write_reused,
 )
 from osgbatch.collecting.copied import copy_result
-from osgbatch.errors import BusyError, OsgbatchError
+from osgbatch.errors import BusyError, OsgbatchError, ResultError
+from osgbatch.following import status
 from osgbatch.keyed import archive_sums_now
 from osgbatch.model import Plan
 from osgbatch.planning.keys import NO_KEY, Keys
@@ -38,8 +41,8 @@ class Search:
 
     digest: of what all tasks share. wanted: the tasks of each key that are still without a result.
     found: the tasks that have one. used: results that are taken, so that repetitions of a row are
-    not all given the same one. damaged, uncollected: results that could not be taken, by batch.
-    others: whether there were batches with keys, none of which shares the digest.
+    not all given the same one. damaged, uncollected: results that could not be taken, by batch:
+    why, or which tasks, and their keys. others: whether an earlier batch has any keys.
     """
 
     digest: str
@@ -47,9 +50,7 @@ class Search:
     found: dict[int, Origin] = field(default_factory=dict)
     used: set[Origin] = field(default_factory=set)
     damaged: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    uncollected: dict[Path, list[tuple[int, str]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    uncollected: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
     others: bool = False
 
 
@@ -96,7 +97,7 @@ def reuse(
         write_reused(folder, search.found)
     else:
         results.rmdir()
-    for line in _told(search, len(plan.table), list(keys.rows).count(NO_KEY)):
+    for line in _told(search, len(plan.table), list(keys.rows).count(NO_KEY), folder.parent):
         say(line)
     return Reused(digest, search.found)
 
@@ -123,31 +124,31 @@ def _take(batch: Batch, search: Search, results: Path) -> None:
             continue
         for task, key in keys.items():
             tasks = search.wanted.get(key)
-            if tasks and _taken(batch, round_.number, task, tasks[0], search, results):
-                tasks.popleft()
+            if not tasks:
+                continue
+            source = batch.folder / names.RESULTS / str(task)
+            told = read_status(source)
+            if not told and not source.parent.joinpath("failed", str(task)).exists():
+                search.uncollected[batch.folder.name].append((task, key))
+            elif told.get("state") == "succeeded" and _round_of(told) == round_.number:
+                origin = origin_of(told) or Origin(batch.folder.name, task)
+                if _taken(source, told, origin, results / str(tasks[0]), search):
+                    search.found[tasks.popleft()] = origin
 
 
 def _taken(
-    batch: Batch, round_: int, task: int, index: int, search: Search, results: Path
+    source: Path, told: Mapping[str, Any], origin: Origin, target: Path, search: Search
 ) -> bool:
-    """Copy a task's result, if it is a success of this round that was collected and is whole."""
-    source = batch.folder / names.RESULTS / str(task)
-    told = read_status(source)
-    if not told:
-        search.uncollected[batch.folder.name].append(task)
-        return False
-    reused_from = origin_of(told)
-    if told.get("state") != "succeeded" or _round_of(told) != round_:
-        return False
-    origin = reused_from or Origin(batch.folder.name, task)
+    """Copy a task's result, unless another task was given it, or it is not what came back."""
     if origin in search.used:
         return False
-    why = copy_result(source, results / str(index), told, _more(index, origin))
-    if why:
-        search.damaged[batch.folder.name].append(f"task {task}: {why}")
+    try:
+        copy_result(source, target, told, _more(target, origin))
+    except ResultError as error:
+        batch = source.parent.parent.name
+        search.damaged[batch].append(f"task {source.name}: {error.what}")
         return False
     search.used.add(origin)
-    search.found[index] = origin
     return True
 
 
@@ -160,20 +161,22 @@ def _round_of(told: Mapping[str, Any]) -> int:
     return int(word) if word.isdigit() else 0
 
 
-def _more(index: int, origin: Origin) -> dict[str, Any]:
-    return {"index": index, "reused_from": {"batch": origin.batch, "index": origin.task}}
+def _more(target: Path, origin: Origin) -> dict[str, Any]:
+    """What the status.json of a copy says for itself."""
+    reused_from = {"batch": origin.batch, "index": origin.task}
+    return {"index": int(target.name), "reused_from": reused_from}
 
 
-def _told(search: Search, count: int, unknown: int) -> Iterator[str]:
-    """What is said of a search."""
+def _told(search: Search, count: int, unknown: int, beside: Path) -> Iterator[str]:
+    """What is said of a search. count: of the sweep's tasks; unknown: of those without a key."""
     found = len(search.found)
     if found:
         batches = list(dict.fromkeys(origin.batch for origin in search.found.values()))
         more = f" and {len(batches) - 1} more" if len(batches) > 1 else ""
         what = "has" if count == 1 else "have"
         yield (
-            f"reuse: {found:,} of {_tasks(count)} {what} succeeded before (batch {batches[0]}{more}) "
-            f"and {'is' if found == 1 else 'are'} not run again"
+            f"reuse: {found:,} of {_tasks(count)} {what} succeeded before (batch {batches[0]}"
+            f"{more}) and {'is' if found == 1 else 'are'} not run again"
         )
     elif search.others and not search.uncollected and not search.damaged:
         yield (
@@ -190,10 +193,21 @@ def _told(search: Search, count: int, unknown: int) -> Iterator[str]:
         more = f" (and {len(why) - 1:,} more)" if len(why) > 1 else ""
         yield f"reuse: results in {name} are not as they came back: {why[0]}{more}"
     for name, tasks in search.uncollected.items():
-        yield (
-            f"reuse: of {name} the results of {_tasks(len(tasks))} were not collected; what has "
-            f"succeeded can be reused after `osgbatch collect {name}`"
-        )
+        good = _succeeded(beside / name) if any(search.wanted[key] for _, key in tasks) else set()
+        if left := sum(task in good and bool(search.wanted[key]) for task, key in tasks):
+            yield (
+                f"reuse: {_tasks(left)} more can be taken from {name} after `osgbatch collect "
+                f"{name}`"
+            )
+
+
+def _succeeded(folder: Path) -> set[int]:
+    """The tasks of a batch that have succeeded, collected or not."""
+    try:
+        states = status(folders.load(folder), all_tasks=True).states
+    except (OsgbatchError, OSError):
+        return set()
+    return {state.index for state in states if state.state == "succeeded"}
 
 
 def _tasks(count: int) -> str:
@@ -211,13 +225,15 @@ def check_unchanged(round_: Path, reused: Reused) -> None:
         )
 
 
-def bring_back(batch: Batch) -> None:
+def bring_back(batch: Batch) -> list[str]:
     """Copy reused results anew that are not there any more, as far as their batches still are.
 
-    Whoever calls holds the batch's lock. Raises OSError when the disk is full or cannot be written.
+    Gives what the user is to be told: where files of theirs have been moved to. Whoever calls holds
+    the batch's lock. Raises OSError when the disk is full or cannot be written.
     """
     found = read_reused(batch.folder)
     results = batch.folder / names.RESULTS
+    notes: list[str] = []
     for index, origin in found.items():
         target = results / str(index)
         told = read_status(target)
@@ -227,6 +243,9 @@ def bring_back(batch: Batch) -> None:
             continue
         source = batch.folder.parent / origin.batch / names.RESULTS / str(origin.task)
         told = read_status(source)
+        results.mkdir(exist_ok=True)
         if told.get("state") == "succeeded":
-            results.mkdir(exist_ok=True)
-            copy_result(source, target, told, _more(index, origin))
+            with suppress(ResultError):
+                notes += copy_result(source, target, told, _more(target, origin))
+        os.utime(results)  # so that the next look sees what is there
+    return notes

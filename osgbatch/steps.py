@@ -44,8 +44,8 @@ class Ways:
     """
 
     canary: int = 0
-    reuse: bool = False
     again: Callable[[str], bool] = lambda reason: True
+    reuse: bool = False
 
 
 _ALL_AT_ONCE = Ways()

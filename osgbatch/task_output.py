@@ -92,6 +92,8 @@ def no_output(now: Status, state: TaskState, reason: str) -> OsgbatchError:
             f"nothing has come back of task {state.index}",
             fix=f"Its job is {state.state}: try again in a moment.",
         )
+    if state.state == "succeeded" and not state.round:  # an earlier batch has done it
+        why = f"What it printed is in {now.batch.folder / names.RESULTS / str(state.index)}."
     told = f"It is {state.state}{f' ({reason})' if reason else ''}. {why}"
     return OsgbatchError(f"nothing came back of task {state.index}", fix=told)
 

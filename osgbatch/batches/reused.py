@@ -23,7 +23,7 @@ STATUS = "status.json"
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a result was computed: the name of the batch's folder, beside this one, and the task."""
+    """Where a result was computed: the name of a batch's folder beside this one, and the task."""
 
     batch: str
     task: int

@@ -208,7 +208,7 @@ def explain(state: TaskState) -> str:
         "no-archive": "nothing came back",
     }
     head = reasons.get(state.reason, state.reason)
-    return f"{head}: {state.detail}" if state.detail else head
+    return ": ".join(filter(None, (head, state.detail)))
 
 
 def hint(state: TaskState) -> str:

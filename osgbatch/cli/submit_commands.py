@@ -111,7 +111,7 @@ def submit(
     check_output(as_json, watch_it)
     from osgbatch.steps import Ways, submit_sweep
 
-    ways = Ways(canary, reuse, lambda reason: again or _asked(reason))
+    ways = Ways(canary, lambda reason: again or _asked(reason), reuse)
     with ui.progress() as progress:
         batch = submit_sweep(spec, pool, ui.say, choices, progress, ways)
     from osgbatch.batches.folder import read_submitted

@@ -10,24 +10,28 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from osgbatch.collecting.collect import _clear
 from osgbatch.collecting.unpack import STATUS, _Folder, _write_status
 from osgbatch.errors import ResultError
 
 _BLOCK = 1 << 20
 
 
-def copy_result(source: Path, target: Path, told: Mapping[str, Any], more: Mapping[str, Any]) -> str:
+def copy_result(
+    source: Path, target: Path, told: Mapping[str, Any], more: Mapping[str, Any]
+) -> list[str]:
     """Copy `results/<i>` to the folder of another task, as what collect made of it.
 
     told: its status.json, which lists each file with its sha256, and the links; more: what the new
-    status.json says instead. Files that stand in no list are the user's, and stay. Gives why
-    nothing was copied: something is gone or is not what it was. Raises OSError when the disk is
-    full or cannot be written. The target is there whole or not at all.
+    status.json says instead. Files that stand in no list are the user's, and are not copied. A
+    target that is there is replaced, and files of the user's in it are kept, as a note says. Raises
+    ResultError when something is gone or is not what it was, OSError when the disk is full or
+    cannot be written; the target is then as it was.
     """
     fresh = target.with_name(f".new-{target.name}")
     files, links = _listed(told, "files"), _listed(told, "links")
     if files is None or links is None:
-        return f"its {STATUS} cannot be read"
+        raise ResultError(f"its {STATUS} is not what collect writes")
     try:
         folder = _Folder(fresh)
         for name, sha256 in files.items():
@@ -39,14 +43,11 @@ def copy_result(source: Path, target: Path, told: Mapping[str, Any], more: Mappi
                 raise ResultError(f"{name!r} is not the link that it was")
             folder.link(name, to)
         folder.check_links(links)
-        if os.path.lexists(target):
-            shutil.rmtree(target)
+        notes = _clear(target, target.parent)
         fresh.rename(target)
-    except ResultError as error:
-        return error.what
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return ""
+    return notes
 
 
 def _listed(told: Mapping[str, Any], kind: str) -> dict[str, str] | None:

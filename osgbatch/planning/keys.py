@@ -19,7 +19,7 @@ MOST_TASKS = 100_000
 NO_KEY = "-"
 """In place of the key of a task whose inputs may be others the next time."""
 KEY_LENGTH = 20
-"""Hexadecimal digits of a key. Of two times 100,000 tasks two meet by chance once in 10^14 times."""
+"""Hexadecimal digits. Of two sweeps of 100,000 tasks keys meet by chance once in 10^14 times."""
 _CHUNK = 4096
 
 Identity = Callable[[InputFile], str]

@@ -189,8 +189,10 @@ def _avoided(resolved: Resolved) -> str:
 def avoidance(attribute: str) -> str:
     """A requirement: none of the last two places, for an hour; then a pool with no other may.
 
-    A place without the attribute is none to avoid. The time is that of the last start, which a job
-    that was never started lacks: so all of those stay alike for the negotiator.
+    A place without the attribute is none to avoid. (Seen on 25.14 and 23.9: never the last one; the
+    one before may come again while the claim on its slot is still held.) The time is that of the
+    last start, which a job that was never started lacks: so all of those stay alike for the
+    negotiator.
     """
     last, before = (f"MachineAttr{attribute}{number}" for number in (0, 1))
     elsewhere = f"TARGET.{attribute} =!= {last} && TARGET.{attribute} =!= {before}"

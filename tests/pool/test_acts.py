@@ -60,6 +60,7 @@ class Batch:
         return self.pool.history_ad(self.cluster, proc)
 
 
+@pytest.mark.both_versions
 @pytest.mark.once  # of the queue: jobs only sleep
 def test_chosen_tasks_are_cancelled_also_those_not_yet_queued_and_the_others_run(
     pool: Pool, tmp_path: Path

@@ -42,6 +42,7 @@ def test_submit_is_killed_and_done_again(scene: Scene, step: str) -> None:
     survived(scene)
 
 
+@pytest.mark.both_versions
 @pytest.mark.parametrize("scene", [2.0], indirect=True)
 def test_files_of_a_batch_are_lost_while_it_is_followed(scene: Scene) -> None:
     hits = list(cases.FOLLOWED.values())
@@ -51,6 +52,7 @@ def test_files_of_a_batch_are_lost_while_it_is_followed(scene: Scene) -> None:
     survived(scene)
 
 
+@pytest.mark.both_versions
 def test_jobs_are_held_released_and_removed_outside(scene: Scene) -> None:
     cases.while_watched(scene, cases.hold_and_release, cases.remove_outside, most=1)
     survived(scene)

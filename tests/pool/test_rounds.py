@@ -103,6 +103,7 @@ def test_a_canary_that_fails_is_mended_and_then_the_rest_runs(
     assert "nothing to resubmit" in osgbatch("resubmit", cwd=folder).stdout
 
 
+@pytest.mark.both_versions
 def test_no_task_is_in_two_live_jobs(pool: Pool, tmp_path: Path) -> None:
     job = "case $1 in 2) exit 7;; esac\nsleep 600\n"
     spec = SPEC.replace("2, 3, 4, 5]", "2]")

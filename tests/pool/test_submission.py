@@ -37,6 +37,7 @@ def slow_condor_submit(folder: Path, before: float, after: float) -> str:
     return f"{folder}:{os.environ['PATH']}"
 
 
+@pytest.mark.both_versions
 @pytest.mark.parametrize(("before", "after"), [(2, 0), (0, 3)])
 def test_killed_during_condor_submit_it_is_continued_and_not_submitted_twice(
     pool: Pool, tmp_path: Path, before: float, after: float
@@ -72,6 +73,7 @@ def test_killed_during_condor_submit_it_is_continued_and_not_submitted_twice(
     assert later["id"] != told["id"]
 
 
+@pytest.mark.both_versions
 def test_killed_before_condor_submit_it_is_continued(pool: Pool, tmp_path: Path) -> None:
     spec = write_sweep(tmp_path / "sweep", SPEC % "0", {})
     made = json.loads(osgbatch("render", "--json", "sweep.yaml", cwd=spec.parent).stdout)
@@ -242,6 +244,7 @@ def test_an_unreadable_library_is_an_error_and_changes_nothing(pool: Pool, tmp_p
     (spec.parent / "lib").chmod(0o755)
 
 
+@pytest.mark.both_versions
 def test_cancel_removes_this_batch_and_no_other(pool: Pool, tmp_path: Path) -> None:
     batches = []
     for name in ("one", "two"):
