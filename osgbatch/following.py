@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -132,7 +133,7 @@ class Follower:
 
     def _look(self, wanted: Wanted) -> Status:
         rounds = self._rounds.values()
-        with self._store.look() as store:
+        with _without_garbage_collection(), self._store.look() as store:
             take_reused(self.batch.folder, store)
             notes = [note for follower in rounds for note in follower.look(store)]
             asking = [follower for follower in rounds if follower.should_ask()]
@@ -210,6 +211,18 @@ class Follower:
 
 WRONG = ("failed", "held", "removed", "unknown")
 """States of tasks that did not go as they should."""
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """A look makes many objects and drops none in circles: walking them is in vain."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _may_ask() -> bool:

@@ -5,18 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from osgbatch.errors import PackingError
 from osgbatch.model import InputFile, Payload, Plan
 from osgbatch.packing import folders
 from osgbatch.planning.keys import Keys, plan_keys
-
-if TYPE_CHECKING:
-    from osgbatch.packing.environment import EnvironmentArchive
 
 
 def keys_of(plan: Plan, tasks: Sequence[int] | None = None) -> Keys:
@@ -56,14 +50,3 @@ def _looks(source: Path) -> str:
 def archive_sums(payload: Iterable[Payload]) -> list[tuple[str, str]]:
     """Kind and SHA-256 of the archives that all tasks see; inputs and rows have keys of theirs."""
     return [(p.kind, p.sha256) for p in payload if p.kind not in ("rows", "inputs")]
-
-
-def archive_sums_now(
-    plan: Plan, environment: EnvironmentArchive | None, room: Path
-) -> list[tuple[str, str]]:
-    """The same before anything is rendered. room: a folder in which the archives are made."""
-    from osgbatch.rendered import pack
-
-    code = replace(plan, archived_inputs=())
-    with TemporaryDirectory(prefix=".keys-", dir=room) as folder:
-        return archive_sums(pack(code, environment, "elsewhere" * bool(environment), Path(folder)))

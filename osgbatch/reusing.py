@@ -6,8 +6,9 @@ import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from osgbatch import names
@@ -25,9 +26,10 @@ from osgbatch.batches.reused import (
 from osgbatch.collecting.copied import copy_result
 from osgbatch.errors import BusyError, OsgbatchError, ResultError
 from osgbatch.following import status
-from osgbatch.keyed import archive_sums_now
+from osgbatch.keyed import archive_sums
 from osgbatch.model import Plan
 from osgbatch.planning.keys import NO_KEY, Keys
+from osgbatch.rendered import pack
 
 if TYPE_CHECKING:
     from osgbatch.packing.environment import EnvironmentArchive
@@ -83,7 +85,7 @@ def reuse(
             where="--reuse",
             fix="Submit without --reuse.",
         )
-    digest = keys.digest(archive_sums_now(plan, environment, folder))
+    digest = keys.digest(_archive_sums(plan, environment, folder))
     wanted: dict[str, deque[int]] = {}
     for index, key in zip(keys.tasks, keys.rows, strict=True):
         if key != NO_KEY:
@@ -100,6 +102,15 @@ def reuse(
     for line in _told(search, len(plan.table), list(keys.rows).count(NO_KEY), folder.parent):
         say(line)
     return Reused(digest, search.found)
+
+
+def _archive_sums(
+    plan: Plan, environment: EnvironmentArchive | None, room: Path
+) -> list[tuple[str, str]]:
+    """Of the archives that all tasks see, before anything is rendered. room: to make them in."""
+    code = replace(plan, archived_inputs=())
+    with TemporaryDirectory(prefix=".keys-", dir=room) as folder:
+        return archive_sums(pack(code, environment, "elsewhere" * bool(environment), Path(folder)))
 
 
 def _earlier(folder: Path) -> Iterator[Batch]:
@@ -195,10 +206,8 @@ def _told(search: Search, count: int, unknown: int, beside: Path) -> Iterator[st
     for name, tasks in search.uncollected.items():
         good = _succeeded(beside / name) if any(search.wanted[key] for _, key in tasks) else set()
         if left := sum(task in good and bool(search.wanted[key]) for task, key in tasks):
-            yield (
-                f"reuse: {_tasks(left)} more can be taken from {name} after `osgbatch collect "
-                f"{name}`"
-            )
+            more = "1 more task" if left == 1 else f"{left:,} more tasks"
+            yield f"reuse: {more} can be reused after `osgbatch collect {name}`"
 
 
 def _succeeded(folder: Path) -> set[int]:

@@ -248,13 +248,14 @@ class RoundFollower:
             if gone:  # it only comes into the queue to be removed there
                 job = None
             attempts, damaged = self._attempts(store, proc) if proc in returned else ([], "")
-            for index in _task_list(lines[proc], self.round):
+            line = lines[proc]
+            for index in (int(line),) if line.isdigit() else _task_list(line, self.round):
                 removed = row.removed or gone
                 state = task_state(
                     index, job, attempts, round_=number, removed=removed, damaged=damaged
                 )
                 known = None if nothing_known else store.task(index)
-                if supersedes(state, brief(known)):
+                if known is None or supersedes(state, brief(known)):
                     yield row_of(state, proc)
 
     def _attempts(self, store: Store, proc: int) -> tuple[list[Attempt], str]:

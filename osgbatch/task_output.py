@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
+from osgbatch import names
 from osgbatch.batches.folder import Batch, read_submitted
 from osgbatch.condor.tail import tail as condor_tail
 from osgbatch.errors import OsgbatchError

@@ -18,7 +18,7 @@ from osgbatch.model import JobState
 
 # Dates MM/DD HH:MM:SS, or ISO with optional fraction and Z: DEFAULT_USERLOG_FORMAT_OPTIONS.
 _HEADER = re.compile(
-    rb"\s*(\d{3}) \((\d+)\.(-?\d+)\.\d+\) (\d[\d/-]*[ T]\d\d:\d\d):(\d\d)(\.\d+)?(Z?) ?([^\n]*)"
+    rb"\s*(\d{3}) \((\d+)\.(-?\d+)\.\d+\) (\d[\d/-]*[ T]\d\d:\d\d):(\d\d)(\.\d+)?(Z?) ?"
 )
 _BLOCK = 4 * 1024 * 1024
 _HEAD = 80
@@ -27,23 +27,24 @@ out again, and the device of a network file system changes when it is mounted an
 _END = b"\n...\n"
 _OVER = ("completed", "removed")
 
-Fold = Callable[[JobState, float, bytes, bytes], None]
-"""Takes into a job what an event tells: its time (s since 1970), first line and all its text."""
+Fold = Callable[[JobState, float, bytes, int], None]
+"""Takes into a job what an event tells: its time (s since 1970), its text, and where that begins
+to speak."""
 
 
-def _submitted(job: JobState, time: float, first: bytes, text: bytes) -> None:
+def _submitted(job: JobState, time: float, text: bytes, begin: int) -> None:
     job.submitted = time
 
 
 _HOST = re.compile(rb"Job executing on host: <?([^>?\s]+)")
 
 
-def _executing(job: JobState, time: float, first: bytes, text: bytes) -> None:
+def _executing(job: JobState, time: float, text: bytes, begin: int) -> None:
     slot = text.find(b"\tSlotName: ")
     if slot >= 0:
         host = _line(text, slot + 11)
     else:
-        found = _HOST.match(first)
+        found = _HOST.match(text, begin)
         host = found[1].decode("utf-8", "replace") if found else ""
     # The same event a second time is no second start.
     if job.state != "running" or job.started != time or job.host != host:
@@ -51,37 +52,38 @@ def _executing(job: JobState, time: float, first: bytes, text: bytes) -> None:
     job.state, job.started, job.host, job.reason = "running", time, host, ""
 
 
-def _evicted(job: JobState, time: float, first: bytes, text: bytes) -> None:
+def _evicted(job: JobState, time: float, text: bytes, begin: int) -> None:
     if job.state not in ("waiting", "held"):
         job.evictions += 1
     if job.state != "held":
-        job.state, job.reason = "waiting", _first_line(first, text)
+        job.state, job.reason = "waiting", _first_line(text, begin)
 
 
-def _image_size(job: JobState, time: float, first: bytes, text: bytes) -> None:
+def _image_size(job: JobState, time: float, text: bytes, begin: int) -> None:
     usage = text.find(b"MemoryUsage of job")
     words = text[text.rfind(b"\n", 0, usage) : usage].split() if usage >= 0 else ()
     if words and words[0].isdigit():
         job.memory_mb = max(job.memory_mb, int(words[0]))
 
 
-def _transfer(job: JobState, time: float, first: bytes, text: bytes) -> None:
-    if first.startswith(b"Started transferring "):
-        job.state = "transferring input" if first[21:22] == b"i" else "transferring output"
+def _transfer(job: JobState, time: float, text: bytes, begin: int) -> None:
+    if text.startswith(b"Started transferring ", begin):
+        is_input = text.startswith(b"i", begin + 21)
+        job.state = "transferring input" if is_input else "transferring output"
 
 
-def _suspended(job: JobState, time: float, first: bytes, text: bytes) -> None:
+def _suspended(job: JobState, time: float, text: bytes, begin: int) -> None:
     job.state = "suspended"
 
 
-def _resumed(job: JobState, time: float, first: bytes, text: bytes) -> None:
+def _resumed(job: JobState, time: float, text: bytes, begin: int) -> None:
     job.state = "running"
 
 
 _HOLD_CODE = re.compile(rb"Code (\d+) Subcode (-?\d+)")
 
 
-def _held(job: JobState, time: float, first: bytes, text: bytes) -> None:
+def _held(job: JobState, time: float, text: bytes, begin: int) -> None:
     codes = _HOLD_CODE.search(text)
     job.state = "held"
     job.reason = _hold_reason(text)
@@ -89,7 +91,7 @@ def _held(job: JobState, time: float, first: bytes, text: bytes) -> None:
     job.hold_subcode = int(codes[2]) if codes else 0
 
 
-def _released(job: JobState, time: float, first: bytes, text: bytes) -> None:
+def _released(job: JobState, time: float, text: bytes, begin: int) -> None:
     job.state, job.reason = "waiting", ""
     job.hold_code = job.hold_subcode = 0
 
@@ -101,7 +103,7 @@ _ENDED = re.compile(
 _MEMORY_ROW = re.compile(rb"Memory \(MB\)\s*:\s*(\d+)\s")
 
 
-def _terminated(job: JobState, time: float, first: bytes, text: bytes) -> None:
+def _terminated(job: JobState, time: float, text: bytes, begin: int) -> None:
     how = _ENDED.search(text)
     if how is None:
         return  # torn: what follows is another event's
@@ -113,8 +115,8 @@ def _terminated(job: JobState, time: float, first: bytes, text: bytes) -> None:
     job.state, job.ended, job.reason = "completed", time, ""
 
 
-def _aborted(job: JobState, time: float, first: bytes, text: bytes) -> None:
-    job.state, job.reason, job.ended = "removed", _first_line(first, text), time
+def _aborted(job: JobState, time: float, text: bytes, begin: int) -> None:
+    job.state, job.reason, job.ended = "removed", _first_line(text, begin), time
 
 
 def _line(text: bytes, start: int) -> str:
@@ -122,10 +124,10 @@ def _line(text: bytes, start: int) -> str:
     return text[start : end if end >= 0 else len(text)].decode("utf-8", "replace").strip()
 
 
-def _first_line(first: bytes, text: bytes) -> str:
+def _first_line(text: bytes, begin: int) -> str:
+    """What an event says below its first line, else in it."""
     body = text.partition(b"\n")[2].strip()
-    line = body.partition(b"\n")[0].strip() or first.strip()
-    return line.decode("utf-8", "replace")
+    return _line(body, 0) if body else _line(text, begin)
 
 
 def _hold_reason(text: bytes) -> str:
@@ -212,7 +214,7 @@ class LogReader:
         self.head = head
         self._known = known
         self._clock = Clock(datetime.now().year)
-        self._minutes: dict[bytes, float | None] = {}
+        self._minutes: dict[bytes, float] = {}
 
     def read(self) -> bool:
         """Read on; says whether there was anything new. A log that is not there has no events.
@@ -271,40 +273,54 @@ class LogReader:
         """Fold events into the jobs' states. What follows the last `...` is no event."""
         events = block.split(_END)
         events.pop()
-        jobs, minutes, match, folds = self.jobs, self._minutes, _HEADER.match, _FOLDS
-        wanted = b"%d" % self.cluster if self.cluster else b""
+        jobs, minutes, folds = self.jobs, self._minutes, _FOLDS
+        start, size = self._start()
         for text in events:
-            header = match(text)
-            if header is None:
-                continue
-            kind, cluster, number, minute, second, fraction, zulu, first = header.groups()
-            if cluster != wanted and not (wanted and int(cluster) == self.cluster):
-                if self.cluster or kind not in (b"000", _CLUSTER_SUBMIT):
+            # The usual header is cut at its places; a minute that is known vouches for its form.
+            dot = text.find(b".", size)
+            minute = text[dot + 6 : dot + 22]
+            base = minutes.get(minute)
+            if base is None or text[dot + 25 : dot + 26] != b" " or not text.startswith(start, 3):
+                found = self._header(text)
+                if found is None:
                     continue
-                self.cluster = int(cluster)
-                wanted = cluster
-            proc = int(number)
-            if proc < 0:
-                self.removed = self.removed or kind == _CLUSTER_REMOVE
-                continue
+                kind, proc, time, begin = found
+                start, size = self._start()
+            else:
+                kind, begin = text[:3], dot + 26
+                proc, time = int(text[size:dot]), base + int(text[dot + 23 : dot + 25])
             fold = folds.get(kind)
             if fold is None:
+                self.removed = self.removed or kind == _CLUSTER_REMOVE
                 continue
-            if zulu:
-                minute += zulu
-            base = minutes.get(minute, -1.0)
-            if base == -1.0:
-                base = minutes[minute] = self._clock(minute)
-            if base is None:
-                continue
-            time = base + int(second)
-            if fraction:
-                time += float(fraction)
             job = jobs.get(proc)
             if job is None:
                 job = jobs[proc] = self._known(proc) or JobState(proc)
             if not job.ended or fold in _FINAL:
-                fold(job, time, first, text)
+                fold(job, time, text, begin)
+
+    def _start(self) -> tuple[bytes, int]:
+        """What stands before a proc's number in the header of our cluster, and where that ends."""
+        start = b" (%03d." % self.cluster if self.cluster else b"?"
+        return start, 3 + len(start)
+
+    def _header(self, text: bytes) -> tuple[bytes, int, float, int] | None:
+        """Kind, proc, time and begin of the words of any event of a job of ours."""
+        header = _HEADER.match(text)
+        if header is None:
+            return None
+        kind, of, number, minute, second, fraction, zulu = header.groups()
+        cluster, proc = int(of), int(number)
+        if not self.cluster and kind in (b"000", _CLUSTER_SUBMIT):
+            self.cluster = cluster
+        if cluster != self.cluster:
+            return None
+        base = self._clock(minute + zulu)
+        if base is None:
+            return None
+        if not zulu and len(minute) == 16:
+            self._minutes[minute] = base
+        return kind, proc, base + int(second) + float(fraction or 0), header.end()
 
 
 def joined(earlier: JobState, read: JobState) -> JobState:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from osgbatch.batches.measures import Measures, measure
@@ -25,6 +26,7 @@ _JOB = (
     "proc", "state", "exit_code", "signal", "reason", "hold_code", "hold_subcode", "starts",
     "evictions", "host", "submitted", "started", "ended", "memory_mb",
 )  # fmt: skip
+_values = attrgetter(*_JOB)
 _SCHEMA = f"""
 CREATE TABLE rounds (number INTEGER PRIMARY KEY, data TEXT NOT NULL);
 CREATE TABLE jobs (round, {", ".join(_JOB)}, PRIMARY KEY (round, proc)) WITHOUT ROWID;
@@ -200,15 +202,8 @@ class Store:
         """Write down what is known of jobs."""
         self._db.executemany(
             f"REPLACE INTO jobs VALUES (?{', ?' * len(_JOB)})",
-            (
-                (
-                    round_, j.proc, j.state, j.exit_code, j.signal, j.reason, j.hold_code,
-                    j.hold_subcode, j.starts, j.evictions, j.host, j.submitted, j.started, j.ended,
-                    j.memory_mb,
-                )
-                for j in jobs
-            ),
-        )  # fmt: skip
+            ((round_, *_values(job)) for job in jobs),
+        )
 
     # -- archives ------------------------------------------------------------------------------
 

@@ -6,9 +6,11 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,6 +49,32 @@ def case(
         return strike
 
     return enter
+
+
+def run_together(
+    name: str, folders: Sequence[Path], daemons: Daemons, seeds: Sequence[int]
+) -> list[list[str]]:
+    """A fault of the whole pool strikes several batches at once; gives the violations of each."""
+    seconds = CASES[name].seconds
+    scenes = [
+        Scene(folder, daemons, random.Random(seed), seconds)
+        for folder, seed in zip(folders, seeds, strict=True)
+    ]
+
+    def finish(scene: Scene, watch: subprocess.Popen[str]) -> None:
+        scene.end(watch)
+        scene.finish()
+
+    with ThreadPoolExecutor(len(scenes)) as several:
+        try:
+            list(several.map(Scene.submit, scenes))
+            watches = [scene.start("watch") for scene in scenes]
+            scenes[0].pause(4)
+            OF_THE_POOL[name](scenes[0])
+            list(several.map(finish, scenes, watches))
+        except AssertionError as error:
+            scenes[0].wrong(str(error))
+    return [scene.violations for scene in scenes]
 
 
 def run(name: str, folder: Path, daemons: Daemons, seed: int) -> list[str]:

@@ -25,12 +25,12 @@ import cases
 from daemons_of import Daemons, json_of
 
 AT_ONCE = 3
-"""Runs of faults that strike only one batch. They mostly wait."""
+"""Runs at a time; a fault of the whole pool strikes so many batches. They mostly wait."""
 
 
 @dataclass
 class Report:
-    """What became of one fault. seconds: of all its runs, one after another."""
+    """What became of one fault. seconds: of all its runs (of the pool's, of all its strikes)."""
 
     fault: str
     runs: int = 0
@@ -78,22 +78,30 @@ def repeat(name: str, times: int, folder: Path, daemons: Daemons, seed: int) -> 
     report = Report(name)
     order = list(cases.CASES).index(name)
 
-    def one(number: int) -> None:
-        own = (seed * 100 + order) * 1000 + number
+    together = cases.CASES[name].pool
+
+    def some(numbers: Sequence[int]) -> None:
+        places = [folder / f"{order}-{number}" for number in numbers]
+        seeds = [(seed * 100 + order) * 1000 + number for number in numbers]
         began = time.monotonic()
         try:
-            place = folder / f"{order}-{number}"
-            wrong = cases.run(name, place, daemons, own)
+            if together:
+                found = cases.run_together(name, places, daemons, seeds)
+            else:
+                found = [cases.run(name, places[0], daemons, seeds[0])]
         except Exception as error:
-            wrong = [f"the test itself failed: {type(error).__name__}: {error}"]
-        report.runs += 1
+            found = [[f"the test itself failed: {type(error).__name__}: {error}"]]
+        report.runs += len(numbers)
         report.seconds += time.monotonic() - began
-        report.violations += [f"run {number}: {text}" for text in wrong]
-        if not wrong:
-            shutil.rmtree(place, ignore_errors=True)
+        for number, place, wrong in zip(numbers, places, found, strict=False):
+            report.violations += [f"run {number}: {text}" for text in wrong]
+            if not wrong:
+                shutil.rmtree(place, ignore_errors=True)
 
-    with ThreadPoolExecutor(1 if cases.CASES[name].pool else AT_ONCE) as several:
-        list(several.map(one, range(times)))
+    size = AT_ONCE if together else 1
+    chosen = [range(n, min(n + size, times)) for n in range(0, times, size)]
+    with ThreadPoolExecutor(1 if together else AT_ONCE) as several:
+        list(several.map(some, chosen))
     return report
 
 

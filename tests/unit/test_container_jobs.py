@@ -48,7 +48,7 @@ def submit_file(image: str, sent: Path | None = None, max_idle: int = 0) -> dict
 def test_a_url_stands_in_the_submit_file_as_it_is() -> None:
     found = submit_file(DOCKER)
     assert found["container_image"] == DOCKER
-    assert found["mount_under_scratch"] == '"/inputs,/related,/outputs"'
+    assert found["+MountUnderScratch"] == '"/inputs,/related,/outputs"'
 
 
 def test_an_image_file_is_named_by_its_whole_path_and_brought_by_htcondor_alone() -> None:
@@ -81,7 +81,7 @@ def test_a_path_that_htcondor_would_split_is_refused() -> None:
 
 def test_without_a_container_nothing_is_said_of_one() -> None:
     found = test_submit_file.commands(test_submit_file.render())
-    assert not {"container_image", "mount_under_scratch"} & set(found)
+    assert not {"container_image", "+MountUnderScratch"} & set(found)
 
 
 def load(folder: Path, text: str) -> Spec:

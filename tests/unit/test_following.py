@@ -152,6 +152,19 @@ def test_a_log_longer_than_a_block_is_read_whole(
     assert len(reader.jobs) == 50
 
 
+def test_a_cluster_that_has_left_the_queue_is_noticed_among_other_events() -> None:
+    for cluster in ("7", "007", "12345"):
+        log = "".join(
+            SUBMIT.format(p=p, t=t).replace("(7.", f"({cluster}.") for p, t in ((0, 0), (1, 1))
+        )
+        log += (
+            f"036 ({cluster}.-01.000) 2026-11-20 10:00:02 Cluster removed\n\tMaterialized 2\n...\n"
+        )
+        reader = LogReader(Path("no-such-log"))
+        reader.take(log.encode())
+        assert (reader.cluster, reader.removed, sorted(reader.jobs)) == (int(cluster), True, [0, 1])
+
+
 def test_a_second_hold_within_a_second_is_a_hold() -> None:
     events = [SUBMIT, HELD, RELEASED, HELD]
     assert fold("".join(e.format(p=0, t=1) for e in events))[0].state == "held"
