@@ -206,8 +206,7 @@ def _told(search: Search, count: int, unknown: int, beside: Path) -> Iterator[st
     for name, tasks in search.uncollected.items():
         good = _succeeded(beside / name) if any(search.wanted[key] for _, key in tasks) else set()
         if left := sum(task in good and bool(search.wanted[key]) for task, key in tasks):
-            more = "1 more task" if left == 1 else f"{left:,} more tasks"
-            yield f"reuse: {more} can be reused after `osgbatch collect {name}`"
+            yield f"reuse: {_tasks(left)} can be taken from there after `osgbatch collect {name}`"
 
 
 def _succeeded(folder: Path) -> set[int]:

@@ -115,7 +115,7 @@ def _rows(store: Store, results: Path, found: Mapping[int, Origin]) -> Iterator[
             store.put_archive(ROUND, ArchiveRow(index, 0, "", 0, 0, job), {index: record}, {})
             yield (index, "succeeded", "", str(origin), 0, None, 0, ROUND, index, 0, False)
         else:
-            detail = f"its result, {origin}, is not there any more"
+            detail = f"its result was {origin}"
             yield (index, "unknown", GONE, detail, None, None, 0, ROUND, None, None, False)
 
 

@@ -206,6 +206,7 @@ def explain(state: TaskState) -> str:
         "stopped": "was told to stop",
         "shim-killed": "its job was killed",
         "no-archive": "nothing came back",
+        "reused-gone": "nothing is left of it",
     }
     head = reasons.get(state.reason, state.reason)
     return ": ".join(filter(None, (head, state.detail)))

@@ -118,6 +118,11 @@ REASONS: Mapping[str, Ending] = {
         "Run the tasks again.",
         (MISSING,),
     ),
+    "reused-gone": Ending(
+        "its result was reused from an earlier batch, and is not in `results/` any more",
+        "`osgbatch collect` copies it anew where that batch is still there. Else run it again.",
+        ("osgbatch collect {batch}", MISSING),
+    ),
     "runner-died": Ending(
         "the local runner has died, or this machine was started anew",
         "End the batch, then run what is missing.",

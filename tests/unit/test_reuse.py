@@ -21,7 +21,7 @@ from osgbatch.errors import OsgbatchError
 from osgbatch.finishing import collect_batch
 from osgbatch.following import status
 from osgbatch.keyed import keys_of
-from osgbatch.model import Round
+from osgbatch.model import Round, Submitted
 from osgbatch.planned import plan_sweep
 from osgbatch.planning import keys as keying
 from osgbatch.resubmitting import Wanted, chosen_tasks
@@ -278,7 +278,8 @@ def test_a_result_that_was_deleted_is_brought_back_or_unknown(scene: Scene) -> N
     shutil.rmtree(batch.folder / "results/3")
     now, _, _ = collect_batch(batch, scene.said.append)
     assert now.counts == {"unknown": 1, "succeeded": 5}
-    assert now.wrong[0].detail.endswith(f"{first.folder.name} task 3, is not there any more")
+    assert now.wrong[0].reason == "reused-gone"
+    assert now.wrong[0].detail == f"its result was reused from {first.folder.name} task 3"
     assert chosen_tasks(status(batch, all_tasks=True), Wanted()).tasks == [3]
 
 
@@ -291,7 +292,7 @@ def test_results_that_were_not_collected_are_told(
     scene.reuse()
     assert scene.given == ["0-5"]
     assert scene.said[-1].endswith(
-        f"2 more tasks can be reused after `osgbatch collect {first.folder.name}`"
+        f"reuse: 2 tasks can be taken from there after `osgbatch collect {first.folder.name}`"
     )
 
 
@@ -322,3 +323,36 @@ def test_a_canary_is_of_the_tasks_that_are_left(scene: Scene) -> None:
     assert batch.unsubmitted() == [2, 4]
     assert verdict(status(batch, all_tasks=True))[1] == "open"
     assert [state.index for state in verdict(status(batch, all_tasks=True))[0]] == [1, 5]
+
+
+def test_a_submission_that_was_cut_short_goes_on_with_what_it_reused(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = scene.done()
+    scene.write(sweep="sweep: {x: [0, 1, 2, 3], f: {files: data/*}}")
+
+    def killed(backend: str, round_: Round, *rest: object) -> None:
+        folders.write_submitted(round_, Submitted(backend, 0, round_.jobs, 1.0))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps, "give", killed)
+    with pytest.raises(KeyboardInterrupt):
+        scene.reuse()
+    (left,) = (p for p in first.folder.parent.iterdir() if p != first.folder)
+    monkeypatch.setattr(steps, "give", scene.give)
+    assert scene.reuse().folder == left
+    assert sorted(first.folder.parent.iterdir()) == sorted([first.folder, left])
+    assert scene.given == ["6-7"]
+    assert sorted(read_reused(left)) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_result_counts_for_the_round_that_it_is_of(scene: Scene) -> None:
+    first = scene.done()
+    rounds = first.folder / "rounds"
+    folders.write_submitted(first.rounds()[0], Submitted("local", 1, 6, 1.0))
+    shutil.copytree(rounds / "001", rounds / "002")
+    keys = (rounds / "001/keys.txt").read_text()
+    (rounds / "001/keys.txt").write_text(keys.replace("1 ", "1 0", 1))  # before it was mended
+    path = first.folder / "results/4/status.json"
+    path.write_text(path.read_text().replace('"round": "1"', '"round": "2"'))
+    assert sorted(read_reused(scene.reuse().folder)) == [4]
