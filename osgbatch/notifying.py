@@ -35,7 +35,8 @@ def notify_end(whom: str, now: Status, counts: str, say: Callable[[str], None]) 
     """
     if not whom:
         return
-    subject = f"osgbatch: {now.batch.name} has ended: {counts}"
+    what = "was stopped" if now.open_tasks else "has ended"
+    subject = f"osgbatch: {now.batch.name} {what}: {counts}"
     text = f"{subject}\n{now.batch.folder}\n"
     command = ["mail", "-s", subject, whom] if _ADDRESS.fullmatch(whom) else ["sh", "-c", whom]
     environment = {

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+import time
 from collections.abc import Callable
 
 from osgbatch import condor, local
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.causes import group
-from osgbatch.following import Status
-from osgbatch.model import OPEN
+from osgbatch.following import Follower, Status
+from osgbatch.model import ACTIVE, OPEN
 
 
 class Stopper:
@@ -24,45 +26,57 @@ class Stopper:
         self._say = say
         self._done = not first
 
-    def look(self, now: Status) -> bool:
-        """Act on what was seen; says whether it has stopped the batch.
+    def look(self, now: Status) -> Status | None:
+        """Act on what was seen; gives what is left when it has stopped the batch.
 
         Raises CondorError when the jobs cannot be held.
         """
         if self._done:
-            return False
+            return None
         failed = [state for state in now.wrong if state.state == "failed"]
         ended = sum(n for state, n in now.counts.items() if state not in (*OPEN, "held"))
         if ended > len(failed):
             self._done = True  # something went another way
         if self._done or len(failed) < self._first:
-            return False
+            return None
         self._done = True
         if len(group(failed)) > 1 or not now.open_tasks:
-            return False
+            return None
         what = f"the first {len(failed)} tasks all failed alike"
-        held = _hold(self._batch, what)
-        name = self._batch.folder.name
+        name = shlex.quote(self._batch.folder.name)
+        if _hold(self._batch, what):
+            done, again = "was stopped (the local runner holds nothing)", "resubmit --missing"
+        else:
+            done, again = "is held", "release"
         self._say(
-            f"{what}, so {held}.\nSee why: osgbatch why {name}\n"
-            f"Let them run all the same: osgbatch release {name}\n"
+            f"{what}, so the rest {done}.\nSee why: osgbatch why {name}\n"
+            f"Let it run all the same: osgbatch {again} {name}\n"
             f"Give up: osgbatch cancel {name}"
         )
-        return True
+        return _settled(self._batch)
 
 
-def _hold(batch: Batch, why: str) -> str:
-    """Hold the rest of the batch; says what was done."""
-    held, stopped = 0, False
+def _settled(batch: Batch) -> Status:
+    """The status once the event log tells of it."""
+    follower = Follower(batch)
+    for _ in range(20):
+        now = follower.status()
+        if not any(now.counts.get(state) for state in ACTIVE):
+            break
+        time.sleep(0.5)
+    return now
+
+
+def _hold(batch: Batch, why: str) -> bool:
+    """Hold the rest of the batch; says whether it was stopped instead."""
+    stopped = False
     for round_ in batch.rounds():
         submitted = folders.read_submitted(round_)
         if submitted is None or not submitted.cluster:
             continue
         if submitted.backend == "local":  # it knows no hold by the user
-            local.cancel(round_, submitted.cluster)
+            local.cancel(round_, submitted.cluster, why=f"osgbatch --stop-after: {why}")
             stopped = True
         else:
-            held += condor.hold_rest(round_, submitted.cluster, f"osgbatch --stop-after: {why}")
-    return (
-        "the local runner was stopped" if stopped else f"the rest is held ({held:,} in the queue)"
-    )
+            condor.hold_rest(round_, submitted.cluster, f"osgbatch --stop-after: {why}")
+    return stopped

@@ -55,7 +55,16 @@ class Batch:
     def rounds(self) -> list[Round]:
         """Its rounds, in order; one that is still being written is none."""
         parent = self.folder / names.ROUNDS
-        numbers = sorted(int(p.name) for p in parent.iterdir() if p.name.isdigit())
+        try:
+            numbers = sorted(int(p.name) for p in parent.iterdir() if p.name.isdigit())
+        except OSError as error:
+            raise BatchError(
+                f"its rounds cannot be read: {error.strerror}",
+                where=str(parent),
+                fix="Was the batch moved or removed? `osgbatch ls --all` shows where batches are.",
+            ) from None
+        if not numbers:
+            raise BatchError("the batch has no rounds", where=str(parent), fix="It is not whole.")
         return [self.round(number) for number in numbers]
 
     def round(self, number: int) -> Round:

@@ -33,9 +33,11 @@ class Measures:
 
 _ENDED = """
 SELECT COUNT(*) FROM tasks JOIN jobs USING (round, proc)
-WHERE jobs.ended > ?
+WHERE jobs.ended > ? AND jobs.round = (SELECT MAX(round) FROM jobs)
 """
-_STARTED = "SELECT MIN(started) FROM jobs WHERE started > 0"
+_STARTED = """
+SELECT MIN(started) FROM jobs WHERE started > 0 AND round = (SELECT MAX(round) FROM jobs)
+"""
 _USED = """
 SELECT MAX(CAST(json_extract(record, '$.memory_kb') AS REAL)) / 1024,
        MAX(CAST(json_extract(record, '$.disk_kb') AS REAL)) / 1024,
@@ -52,7 +54,7 @@ GROUP BY place ORDER BY COUNT(*) DESC
 
 
 def _rate(database: sqlite3.Connection, now: float) -> float | None:
-    """Tasks that ended per second lately; None when it cannot be told."""
+    """Tasks that ended per second lately, in the newest round; None when it cannot be told."""
     started: float | None = database.execute(_STARTED).fetchone()[0]
     count: int = database.execute(_ENDED, (now - WINDOW_S,)).fetchone()[0]
     if not started or count < _FEW:

@@ -72,7 +72,8 @@ def _followed(batch: Any, stop_after: int) -> Any:
         for seen in looks(batch):
             now = seen.status
             shown.show(now, seen.changed)
-            if stopper.look(now):
+            if after := stopper.look(now):
+                now = after
                 break
     except KeyboardInterrupt:
         shown.close()

@@ -128,18 +128,18 @@ def interrupted(round_: Round, cluster: int) -> bool:
     return not alive(round_, cluster) and any(s in ("waiting", "running") for s in states)
 
 
-def cancel(round_: Round, cluster: int, limit_s: float = CANCEL_LIMIT_S) -> None:
+def cancel(round_: Round, cluster: int, limit_s: float = CANCEL_LIMIT_S, *, why: str = "") -> None:
     """Stop all jobs of the round that have not ended, and wait until none runs any more.
 
     A loop that does not end within its grace time and PATIENCE_S is killed: it may be waiting for a
     file system. Its guardian, or this process, cleans up then.
-    limit_s: beside the grace time.
+    limit_s: beside the grace time. why: what the event log says of it.
     Raises BusyError when the runner is on another host, or does not end within the limit.
     """
     folder = round_.folder.resolve()
     if not (folder / names.EVENTS).exists():
         return
-    why = f"via osgbatch cancel (by user {user()})"
+    why = why or f"via osgbatch cancel (by user {user()})"
     lock = _stop_runner(folder, why, limit_s)
     if lock is None:
         raise BusyError(

@@ -236,7 +236,7 @@ def _state(scene: Scene) -> Path:
     return scene.batch / "state.db"
 
 
-def while_watched(scene: Scene, *hits: Callable[[Scene], None], most: float = 4) -> None:
+def while_watched(scene: Scene, *hits: Callable[[Scene], object], most: float = 4) -> None:
     """Strike at random moments while a watch goes on, which must get to the end by itself.
 
     most: seconds before each.
