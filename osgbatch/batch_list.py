@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +57,7 @@ def listed(folders: Iterable[Path]) -> Iterator[Listed]:
         except OsgbatchError as error:
             yield Listed(folder, None, problem=error.what)
         except OSError as error:
-            yield Listed(folder, None, problem=f"{error.filename}: {error.strerror}")
+            yield Listed(folder, None, problem=_problem(error))
 
 
 def _listed(batch: Batch) -> Listed:
@@ -70,6 +71,14 @@ def _listed(batch: Batch) -> Listed:
     try:
         now = Follower(batch).status(most_wrong=0)
     except (OsgbatchError, OSError) as error:
-        what = error.what if isinstance(error, OsgbatchError) else str(error)
+        what = error.what if isinstance(error, OsgbatchError) else _problem(error)
         return Listed(batch.folder, batch, tags=tags, made=made, problem=what)
     return Listed(batch.folder, batch, now.counts, now.backend, now.stalled, tags, made)
+
+
+def _problem(error: OSError) -> str:
+    """What is wrong with a batch's files, in a few words."""
+    what = Path(os.fsdecode(error.filename)).name if error.filename else "its folder"
+    if isinstance(error, FileNotFoundError):
+        return f"{what} is missing in its folder"
+    return f"{what}: {error.strerror or error}"

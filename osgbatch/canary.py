@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch, payload_sums
 from osgbatch.batches.notes import REST
+from osgbatch.condor.hold_codes import MEMORY, explain_hold
 from osgbatch.errors import BatchError, BusyError
 from osgbatch.following import Status, status
 from osgbatch.later_rounds import SILENT, Choice, add_round
@@ -78,11 +80,13 @@ def learnt(batch: Batch, states: Sequence[TaskState]) -> str:
     if used.memory is not None:
         requested = bytes_text(int(wanted["memory_mb"]) * _MB)
         rows.append(f"memory  at most {bytes_text(used.memory)}; {requested} is requested")
-        suggested.append(f"memory: {_rounded(used.memory * 1.5)} MB")
+        asked = int(wanted["memory_mb"])
+        suggested.append(f"memory: {_enough(used.memory, 1.5, asked)} MB")
     if used.disk is not None:
         requested = bytes_text(int(wanted["disk_kb"]) * 1024)
         rows.append(f"disk    at most {bytes_text(used.disk)}; {requested} is requested for a job")
-        suggested.append(f"disk: {_rounded(used.disk * 2)} MB")
+        asked = -(-int(wanted["disk_kb"]) // 1024)
+        suggested.append(f"disk: {_enough(used.disk, 2, asked)} MB")
     if used.time is not None:
         limit = int(wanted["time_s"])
         most = f"; {duration(limit)} is the limit for a job" if limit else "; there is no limit"
@@ -94,9 +98,26 @@ def learnt(batch: Batch, states: Sequence[TaskState]) -> str:
     return "\n".join(lines)
 
 
-def _rounded(count: float, step: int = 64) -> int:
-    """Bytes as MB, rounded up to a multiple of step."""
-    return max(1, -(-int(count) // (step * _MB))) * step
+def _enough(used: float, times: float, asked: int, step: int = 64) -> int:
+    """MB that are enough: so many times what was used, in bytes, rounded up to a multiple of step.
+
+    Not more than is asked for (MB), while that much is enough: a canary that took little must not
+    be told to ask for more.
+    """
+    exact = max(1, math.ceil(used * times / _MB))
+    rounded = -(-exact // step) * step
+    return min(rounded, asked) if exact <= asked else rounded
+
+
+def _more_memory(batch: Batch, tasks: Sequence[TaskState]) -> str:
+    """How to ask for more, when a task of the canary was held for its memory; else empty."""
+    jobs = [s.job for s in tasks if s.state == "held" and s.job]
+    rows = [explain_hold(job.hold_code, job.hold_subcode, job.reason) for job in jobs]
+    if not any(MEMORY in row.commands for row in rows):
+        return ""
+    asked = int(batch.data["resources"]["memory_mb"])
+    name = shlex.quote(batch.folder.name)
+    return f"; or ask for more memory: `osgbatch release {name} --memory {2 * asked}MB`"
 
 
 def verdict(now: Status) -> tuple[list[TaskState], str]:
@@ -128,14 +149,14 @@ def go_on(
     tasks, what = verdict(status(batch, all_tasks=True))
     if what == "open":
         return None
-    name = batch.folder.name
+    name = shlex.quote(batch.folder.name)
     if what == "failed":
         good = sum(state.state == "succeeded" for state in tasks)
         say(
             f"canary: {good} of {len(tasks)} tasks succeeded, so the other {len(rest):,} were not "
             "submitted\n"
-            f"  mend what is wrong, then `osgbatch resubmit {name}`; or ask for more: "
-            f"`osgbatch resubmit {name} --set resources.memory=4GB`\n"
+            f"  `osgbatch why {name}` tells what is wrong; mend it, then "
+            f"`osgbatch resubmit {name}`{_more_memory(batch, tasks)}\n"
             f"  then `osgbatch watch {name}` submits the rest"
         )
         return None

@@ -13,7 +13,7 @@ from osgbatch.batches.folder import Batch
 from osgbatch.condor.hold_codes import explain_hold, subcode_words
 from osgbatch.model import TaskState
 from osgbatch.returned.codes import EXIT_CODES, SIGNALS, Ending, ShimCode, ending, sign
-from osgbatch.task_ranges import task_ranges
+from osgbatch.task_ranges import task_list
 
 BADLY = ("failed", "held", "unknown")
 """States that speak against the place where a task ran."""
@@ -137,7 +137,7 @@ def with_sign(
 
 def _chosen(command: str, same: Sequence[TaskState], alone: bool) -> str:
     """A command for these tasks only, where others went wrong in other ways."""
-    tasks = task_ranges([state.index for state in same]).replace("+", ",")
+    tasks = task_list([state.index for state in same])
     if alone or len(tasks) > NAMED:
         return command
     if command.startswith(("osgbatch release ", "osgbatch cancel ")):
@@ -169,6 +169,11 @@ def _words(state: TaskState) -> _Words:
     return _heading(state, known), cause, known.todo, known.commands, _meaning(state)
 
 
+def heading(state: TaskState) -> tuple[str, str]:
+    """The code and the cause of a task that went wrong: `hold 13.2, TransferInputError`."""
+    return _words(state)[:2]
+
+
 def _heading(state: TaskState, known: Ending) -> str:
     if state.reason == "exit":
         return f"exit code {state.exit_code}"
@@ -184,7 +189,7 @@ def _meaning(state: TaskState) -> tuple[str, ...]:
     """What an exit code or a signal most often means."""
     code, signal = state.exit_code or 0, state.signal or 0
     if state.reason == "exit" and code in EXIT_CODES:
-        return (f"{code} is {EXIT_CODES[code]}.",)
+        return (f"{code} most often means: {EXIT_CODES[code]}.",)
     if state.reason == "signal" and signal in SIGNALS:
         return (f"Signal {signal}: {SIGNALS[signal][1]}.",)
     return ()

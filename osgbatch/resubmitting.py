@@ -72,6 +72,11 @@ def resubmit(
     )
 
 
+def count_held(batch: Batch) -> int:
+    """How many tasks of a batch are in held jobs."""
+    return status(batch).counts.get("held", 0)
+
+
 # --- which tasks ---------------------------------------------------------------------------------
 
 

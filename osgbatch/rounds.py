@@ -266,7 +266,12 @@ class RoundFollower:
                 damaged = archive.error
             else:
                 found.append(
-                    Attempt(proc, archive.attempt, returned_of(store, self.round, archive))
+                    Attempt(
+                        proc,
+                        archive.attempt,
+                        returned_of(store, self.round, archive),
+                        archive.mtime_ns / 1e9,
+                    )
                 )
         return found, damaged
 
@@ -286,11 +291,9 @@ class RoundFollower:
                 parsed = names.parse_archive_name(entry.name)
                 if parsed is None or parsed[0] != self.cluster or parsed[1] >= len(self._lines()):
                     continue
-                before = known.get(entry.name)
-                if before and before[2]:
-                    continue
                 status = entry.stat()
-                if before and before[:2] == (status.st_size, status.st_mtime_ns):
+                # One that was accepted can be replaced: HTCondor may forget a start (states.py).
+                if known.get(entry.name) == (status.st_size, status.st_mtime_ns):
                     continue
                 self._read(store, Path(entry.path), parsed[1], parsed[2], status)
                 affected.add(parsed[1])

@@ -180,7 +180,7 @@ def _first_tasks(plan: Plan, canary: int, say: Say, left: Sequence[int]) -> tupl
     if not left:
         return replace(plan, stash=Stash(), placed=()), REUSED
     if canary and canary >= len(left):
-        say(f"--canary {canary}: there are no more tasks to run than that, so all are submitted")
+        say(f"--canary {canary}: there are no more tasks to run than that, so there is no canary")
     elif canary:
         return choose(plan, [left[i] for i in spread(canary, len(left))]), CANARY
     return (choose(plan, left) if len(left) < len(plan.table) else plan), FIRST
@@ -219,7 +219,7 @@ def _refuse_twice(newest: Batch, fresh: Batch, ways: Ways) -> None:
         raise BusyError(
             reason,
             where=str(newest.folder),
-            fix=f"`osgbatch watch {newest.folder.name}` follows it; --again submits it once more.",
+            fix=f"`osgbatch watch {in_commands(newest)}` follows it; --again submits it once more.",
         )
 
 

@@ -15,6 +15,7 @@ from osgbatch.following import Status, copy_log
 from osgbatch.local.output import tail as local_tail
 from osgbatch.model import ACTIVE, OPEN, Round, TaskState
 from osgbatch.names import EVENTS
+from osgbatch.naming import in_commands
 from osgbatch.rounds import first_cluster
 
 STREAMS = ("stdout", "stderr")
@@ -66,10 +67,11 @@ def choose_task(now: Status, index: int | None) -> TaskState:
     returned = [state for state in now.states if state.archive and state.state not in OPEN]
     running = [state for state in now.states if state.state in ACTIVE]
     failed = [state for state in returned if state.state != "succeeded"]
-    for found in (failed, running, returned):
+    printing = [state for state in running if has_output(state)]
+    for found in (failed, printing, returned, running):
         if found:
             return found[0]
-    name = now.batch.folder.name
+    name = in_commands(now.batch)
     raise OsgbatchError(
         "nothing runs, and nothing has come back yet",
         fix=f"{now.stalled or f'`osgbatch why {name}` says what it waits for'}.",
@@ -83,7 +85,7 @@ def has_output(state: TaskState) -> bool:
 
 def no_output(now: Status, state: TaskState, reason: str) -> OsgbatchError:
     """Why there is nothing to show of a task. reason: why it is in its state, in words."""
-    name = now.batch.folder.name
+    name = in_commands(now.batch)
     why = f"`osgbatch why {name} {state.index}` says more."
     if state.state == "waiting":
         fix = now.stalled or f"`osgbatch logs {name} {state.index} -f` waits for it; {why}"

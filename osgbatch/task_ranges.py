@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from osgbatch.errors import OsgbatchError
 
@@ -25,6 +25,11 @@ def task_ranges(indices: Sequence[int]) -> str:
             parts.append(str(start) if start == previous else f"{start}-{previous}")
         start = previous = index
     return "+".join(parts)
+
+
+def task_list(indices: Sequence[int]) -> str:
+    """Task indices as people see and write them: `0-9,12`."""
+    return task_ranges(indices).replace("+", ",")
 
 
 def parse_task_ranges(text: str) -> list[int]:
@@ -55,3 +60,12 @@ def parse_tasks(text: str, count: int) -> list[int]:
             f"there is no task {wrong[0]}", where="--tasks", fix=f"Tasks are 0 to {count - 1}."
         )
     return sorted(set(found))
+
+
+def named_tasks(texts: Iterable[str] | None, count: int) -> list[int]:
+    """All tasks that an option names that may be given several times; none when it was not given.
+
+    An empty text is refused: it comes from a shell variable or a command that gave nothing, and
+    must never mean all tasks. count: of the batch's tasks. Raises OsgbatchError.
+    """
+    return sorted({index for text in texts or () for index in parse_tasks(text, count)})

@@ -17,7 +17,7 @@ from osgbatch.expressions import Expression, ExpressionError, parse_expression
 from osgbatch.following import Status
 from osgbatch.model import TaskState
 from osgbatch.sweep.cells import typed
-from osgbatch.task_ranges import task_ranges
+from osgbatch.task_ranges import task_list
 
 STATES = (
     "waiting", "transferring input", "running", "suspended", "transferring output", "held",
@@ -60,16 +60,20 @@ class TaskTable:
     numbers: frozenset[int]
 
 
-def task_table(batch: Batch, where: str = "", states: Iterable[str] = ()) -> TaskTable:
+def task_table(
+    batch: Batch, where: str | Sequence[str] = (), states: Iterable[str] = ()
+) -> TaskTable:
     """The tasks of a batch as they are now, those that are wanted.
 
-    where: an expression over the sweep's columns, index, and the columns of results.csv; states:
-    any of STATES, none for all. A row that lacks a result that the expression needs (a task that
-    waits has no exit code) does not match. Raises OsgbatchError for a wrong state or expression.
+    where: expressions over the sweep's columns, index, and the columns of results.csv, all of
+    which must hold; states: any of STATES, none for all. A row that lacks a result that an
+    expression needs (a task that waits has no exit code) does not match. Raises OsgbatchError for a
+    wrong state or expression, and for an empty one, which must never mean all tasks.
     """
     wanted = {_state(name) for name in states}
     columns = tuple(batch.data["columns"])
-    expression = _parsed(where, columns) if where else None
+    conditions = [where] if isinstance(where, str) else where
+    expressions = [_parsed(text, columns) for text in conditions]
     now = following.status(batch, all_tasks=True)
     texts = list(folders.read_tasks_csv(batch))
     rows = [
@@ -79,7 +83,7 @@ def task_table(batch: Batch, where: str = "", states: Iterable[str] = ()) -> Tas
         for cells in [result_cells(state)]
     ]
     numbers = {i for i in range(len(columns)) if all(_is_number(row[i]) for row in texts)}
-    if expression is not None:
+    for expression in expressions:
         matches = _filter(expression, columns, numbers)
         rows = [row for row in rows if matches(row)]
     return TaskTable(columns, rows, now, frozenset(numbers))
@@ -100,6 +104,10 @@ def _state(name: str) -> str:
 
 
 def _parsed(where: str, columns: Sequence[str]) -> Expression:
+    if not where.strip():
+        raise OsgbatchError(
+            "an empty condition", where="--where", fix="Write such as 'exit_code == 3', or omit it."
+        )
     try:
         return parse_expression(where, (*columns, *names.RESULT_COLUMNS))
     except ExpressionError as error:
@@ -188,4 +196,4 @@ def json_rows(table: TaskTable) -> Iterator[dict[str, Any]]:
 
 def ranges(indices: Iterable[int]) -> str:
     """`0,2,4-7`, as `resubmit --tasks` takes them."""
-    return task_ranges(list(indices)).replace("+", ",")
+    return task_list(list(indices))

@@ -15,6 +15,8 @@ from typing import Any, TextIO
 SMALL_STEP = 8 * 1024**2
 """Bytes that are moved too fast for a bar to be of use."""
 _SOURCE = re.compile(r"\s+\d* *\| ")
+_DEEP = re.compile(r"(?<![\w.~$}/])(?:/[^\s/'\":,;()]+){2,}(?=/[^\s/'\":,;()]+/[^\s/])")
+"""Of a path all but the last two parts."""
 _COMMAND = re.compile(r"`[^`]*`")
 ORDER = (
     "succeeded", "failed", "held", "removed", "unknown", "transferring output", "running",
@@ -97,6 +99,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) 
 def one_line(text: str) -> str:
     """`text` without line breaks and without what a terminal would take for a command."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def cut(text: str, width: int) -> str:
+    """`text` as one line of at most `width` characters, its beginning and its end kept.
+
+    Of a path its last two parts are kept: what is before is most often a scratch folder.
+    """
+    text = one_line(text.replace("\n", " "))
+    if len(text) > width:
+        text = _DEEP.sub("...", text)
+    if len(text) <= width:
+        return text
+    head = max(0, width - 5) // 3
+    return f"{text[:head]} ... {text[len(text) - max(0, width - 5 - head) :]}"[:width]
 
 
 def size(count: float) -> str:

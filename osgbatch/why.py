@@ -28,14 +28,13 @@ from osgbatch.condor.idle_words import Waiting, factory_words, idle_words
 from osgbatch.errors import CondorError, OsgbatchError
 from osgbatch.following import WRONG, Status, copy_log, status
 from osgbatch.model import Round, TaskState
+from osgbatch.naming import in_commands, in_short
 from osgbatch.rounds import first_cluster
 from osgbatch.task_ranges import parse_task_ranges
 
 LINES = 8
 """Of what a task wrote, so many last lines are shown."""
 TAIL_BYTES = 16 * 1024
-ID_LENGTH = 6
-"""So much of a batch's id names it in commands that would else be too long to read."""
 COMMAND_WIDTH = 76
 
 
@@ -68,7 +67,7 @@ def explain(batch: Batch, index: int | None = None) -> Why:
     now = status(batch, all_tasks=True)
     task = None if index is None else now.states[index]
     chosen = now.wrong if task is None else [task] if task.state in WRONG else []
-    name = batch.folder.name
+    name = in_commands(batch)
     groups = group(chosen)
     kinds = [same[0].state for same in groups]
     causes = [
@@ -80,7 +79,8 @@ def explain(batch: Batch, index: int | None = None) -> Why:
     if task is None and waits and not now.wrong and waits + _succeeded(now) == batch.tasks:
         asked = next(state for state in now.states if state.state == "waiting")
     if asked is not None and asked.state not in WRONG:
-        causes.append(_of_open(now, asked))
+        cause = _of_open(now, asked)
+        causes.append(cause if task is not None else _of_all(now, asked, cause))
     hint = ""
     if asked is None and waits:
         first = next(state.index for state in now.states if state.state == "waiting")
@@ -88,7 +88,7 @@ def explain(batch: Batch, index: int | None = None) -> Why:
     blamed = suspects(now.states, name) if task is None and now.wrong else []
     notes = (*_stopped(now), *now.notes)
     found = Why(now, name, tuple(causes), tuple(blamed), task, notes, hint)
-    return _shorter(found, batch.id[:ID_LENGTH])
+    return _shorter(found, in_short(batch))
 
 
 def _succeeded(now: Status) -> int:
@@ -190,9 +190,9 @@ def _lines(data: bytes) -> tuple[str, ...]:
 
 def _of_open(now: Status, state: TaskState) -> Cause:
     """Why a task that has not gone wrong has not succeeded yet."""
-    words = _waiting(now, state) if state.state == "waiting" else _going(state)
+    words = _waiting(now, state) if state.state == "waiting" else _going(now, state)
     values = {
-        "batch": now.batch.folder.name,
+        "batch": in_commands(now.batch),
         **_chosen(now, state),
         **suggestions(now.batch, [state]),
     }
@@ -209,6 +209,29 @@ def _of_open(now: Status, state: TaskState) -> Cause:
     )
 
 
+def _of_all(now: Status, asked: TaskState, cause: Cause) -> Cause:
+    """With all tasks that wait as the one that was asked about does, and a word of the others."""
+    waiting = [state for state in now.states if state.state == "waiting"]
+    alike = [asked]
+    if "--idle" in _chosen(now, asked).values():
+        held_back = set(now.batch.unsubmitted())
+        alike = [
+            state
+            for state in waiting
+            if state.round == asked.round
+            and (state.index in held_back) == (asked.index in held_back)
+        ]
+    details = cause.details
+    if others := len(waiting) - len(alike):
+        one = next(state.index for state in waiting if state not in alike)
+        details = (
+            *details,
+            f"{others:,} more {'task waits' if others == 1 else 'tasks wait'}, which may be for "
+            f"another reason: `osgbatch why {in_commands(now.batch)} {one}`",
+        )
+    return replace(cause, tasks=tuple(state.index for state in alike), details=details)
+
+
 def _chosen(now: Status, state: TaskState) -> dict[str, str]:
     """How commands name a waiting task: with all others where they ask for the same."""
     data = now.batch.round_data(max(1, state.round))
@@ -218,12 +241,13 @@ def _chosen(now: Status, state: TaskState) -> dict[str, str]:
     return {"waiting": "--idle", "removed": "--missing"}
 
 
-def _going(state: TaskState) -> Waiting:
+def _going(now: Status, state: TaskState) -> Waiting:
     where = f" on {host_of(state)}" if host_of(state) else ""
     where += f" at {site_of(state)}" if site_of(state) else ""
+    turn = ", or waits in its job for its turn" * _shares_its_job(now, state)
     return {
         "succeeded": Waiting(f"It has succeeded{where}."),
-        "running": Waiting(f"It runs{where}, or waits in its job for its turn.", todo="Wait."),
+        "running": Waiting(f"It runs{where}{turn}.", todo="Wait."),
         "transferring input": Waiting(f"Its files are on their way{where}.", todo="Wait."),
         "transferring output": Waiting(f"Its results are on their way{where}.", todo="Wait."),
         "suspended": Waiting(
@@ -231,6 +255,15 @@ def _going(state: TaskState) -> Waiting:
             todo="Wait: it goes on, or is started anew elsewhere.",
         ),
     }.get(state.state, Waiting(f"It is {state.state}."))
+
+
+def _shares_its_job(now: Status, state: TaskState) -> bool:
+    """Whether the job of a task runs others, too."""
+    job = (state.round, state.job.proc) if state.job else None
+    return any(
+        other.job and (other.round, other.job.proc) == job and other.index != state.index
+        for other in now.states
+    )
 
 
 def _waiting(now: Status, state: TaskState) -> Waiting:

@@ -15,11 +15,15 @@ KILLED_INSIDE = 137
 
 @dataclass(frozen=True)
 class Attempt:
-    """One returned archive: which job and start it is of, and what its records say."""
+    """One returned archive: which job and start it is of, and what its records say.
+
+    came: when, in seconds since 1970, by the clock of the access point.
+    """
 
     proc: int
     number: int
     returned: Returned
+    came: float = 0.0
 
 
 def supersedes(new: TaskState, old: TaskState | None) -> bool:
@@ -83,7 +87,16 @@ def _uncertain(attempt: Attempt, job: JobState | None) -> bool:
     """
     if "data_sha256" not in attempt.returned.job or job is None:
         return False
-    return attempt.number >= job.starts - 1 and job.state in (*ACTIVE, "held")
+    return _of_last_start(attempt, job) and job.state in (*ACTIVE, "held")
+
+
+def _of_last_start(attempt: Attempt, job: JobState) -> bool:
+    """Whether an archive is of the job's last start; they are counted from 0.
+
+    A schedd that ends within seconds of a start forgets it in NumJobStarts (25.14), and the next
+    archive has the same number: then the time tells when it came.
+    """
+    return attempt.number >= job.starts - 1 or attempt.came >= job.started > 0
 
 
 def _ended(
@@ -91,8 +104,8 @@ def _ended(
 ) -> TaskState:
     """The state of a task that has not succeeded, and whose job has ended."""
     latest = attempts[-1] if attempts else None
-    # The archive of the last start is the one that tells; attempts are counted from 0.
-    last_came = latest is not None and latest.number >= job.starts - 1
+    # The archive of the last start is the one that tells.
+    last_came = latest is not None and _of_last_start(latest, job)
     record = latest.returned.tasks.get(index) if latest and last_came else None
     if latest and record and record.get("state") == FAILED:
         return _from_record(FAILED, index, record, latest, job, starts)

@@ -207,12 +207,12 @@ class Store:
 
     # -- archives ------------------------------------------------------------------------------
 
-    def archives(self, round_: int) -> dict[str, tuple[int, int, bool]]:
-        """Size, time of change and whether it was accepted, of each archive by name."""
+    def archives(self, round_: int) -> dict[str, tuple[int, int]]:
+        """Size and time of change (ns) of each archive that was read, by name."""
         rows = self._db.execute(
-            "SELECT name, size, mtime_ns, error FROM archives WHERE round = ?", (round_,)
+            "SELECT name, size, mtime_ns FROM archives WHERE round = ?", (round_,)
         )
-        return {name: (size, mtime_ns, not error) for name, size, mtime_ns, error in rows}
+        return {name: (size, mtime_ns) for name, size, mtime_ns in rows}
 
     def procs_with_archives(self, round_: int) -> set[int]:
         """The jobs of a round of which an archive came back."""

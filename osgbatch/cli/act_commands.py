@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from osgbatch.acting import Cancelling, Choice
 
 Tasks = Annotated[
-    str,
-    typer.Option("--tasks", metavar="RANGES", help="Only these: 0,2,4-7.", show_default=False),
+    list[str] | None,
+    typer.Option(
+        "--tasks", metavar="RANGES", help="Only these: 0,2,4-7. Repeatable.", show_default=False
+    ),
 ]
 LARGEST = 2**31 - 1
 """Priorities are 32-bit integers; condor_qedit takes larger ones and keeps another number."""
@@ -36,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
 def cancel(
     name: BatchName = None,
-    tasks: Tasks = "",
+    tasks: Tasks = None,
     held: Annotated[bool, typer.Option("--held", help="Only those that are held.")] = False,
     idle: Annotated[
         bool, typer.Option("--idle", help="Only those that wait, also those not yet queued.")
@@ -53,10 +55,10 @@ def cancel(
 ) -> int:  # fmt: skip
     """Remove the jobs of one batch, and of no other: all, or the tasks chosen."""
     from osgbatch.acting import Choice
-    from osgbatch.task_ranges import parse_tasks
+    from osgbatch.task_ranges import named_tasks
 
     batch = find(name)
-    choice = Choice(parse_tasks(tasks, batch.tasks) if tasks else (), held, idle, most or 0)
+    choice = Choice(named_tasks(tasks, batch.tasks), held, idle, most or 0)
     if choice.all:
         return _cancel_all(batch, yes, as_json)
     return _cancel_some(batch, choice, yes, as_json)
@@ -67,7 +69,8 @@ def _cancel_all(batch: Any, yes: bool, as_json: bool) -> int:
 
     if not yes and _terminal():
         count = open_tasks(batch)
-        text = f"cancel batch {batch.id} ({batch.name}), of which {_tasks(count)} have not ended?"
+        have = "has" if count == 1 else "have"
+        text = f"cancel batch {batch.id} ({batch.name}), of which {_tasks(count)} {have} not ended?"
         if count and not _agreed(text):
             return exits.OK
     count = cancel_batch(batch)
@@ -83,7 +86,7 @@ def _cancel_all(batch: Any, yes: bool, as_json: bool) -> int:
 
 def _cancel_some(batch: Any, choice: Choice, yes: bool, as_json: bool) -> int:
     from osgbatch.acting import cancel_chosen
-    from osgbatch.task_ranges import task_ranges
+    from osgbatch.task_ranges import task_list
 
     def agree(plan: Cancelling) -> bool:
         if yes:
@@ -91,7 +94,7 @@ def _cancel_some(batch: Any, choice: Choice, yes: bool, as_json: bool) -> int:
         if _terminal():
             return _agreed(_question(batch, plan))
         if plan.with_them:
-            others = task_ranges(plan.with_them).replace("+", ",")
+            others = task_list(plan.with_them)
             raise OsgbatchError(
                 f"tasks that were not chosen run in the same jobs and would go, too: {others}",
                 where="--tasks",
@@ -145,17 +148,17 @@ def _in_brackets(parts: Iterator[str]) -> str:
 
 def release(
     name: BatchName = None,
-    tasks: Tasks = "",
+    tasks: Tasks = None,
     memory: Annotated[
-        str,
+        str | None,
         typer.Option(help="Memory that they ask for from now on: 4GB.", metavar="SIZE",
                      show_default=False),
-    ] = "",
+    ] = None,
     disk: Annotated[
-        str,
+        str | None,
         typer.Option(help="Disk that they ask for from now on: 10GB.", metavar="SIZE",
                      show_default=False),
-    ] = "",
+    ] = None,
     lower: Annotated[
         bool, typer.Option("--lower", help="Also where that is less than they ask for now.")
     ] = False,
@@ -163,11 +166,11 @@ def release(
 ) -> int:  # fmt: skip
     """Let the held jobs of a batch run again; with more memory or disk, if that is given."""
     from osgbatch.releasing import More, release_batch
-    from osgbatch.task_ranges import parse_tasks
+    from osgbatch.task_ranges import named_tasks
 
     more = More(_size("memory", memory), _size("disk", disk), lower)
     batch = find(name)
-    done = release_batch(batch, parse_tasks(tasks, batch.tasks) if tasks else (), more)
+    done = release_batch(batch, named_tasks(tasks, batch.tasks), more)
     if as_json:
         ui.out_json(
             {
@@ -200,11 +203,11 @@ def release(
     return exits.OK
 
 
-def _size(what: str, text: str) -> int:
+def _size(what: str, text: str | None) -> int:
     """Memory in MiB or disk in KiB; 0 when nothing is given."""
     from osgbatch.spec.units import UnitError, disk_kb, memory_mb
 
-    if not text:
+    if text is None:
         return 0
     try:
         return memory_mb(text) if what == "memory" else disk_kb(text)
@@ -231,7 +234,10 @@ def prioritize(
     if as_json:
         ui.out_json({"id": batch.id, "priority": priority, "tasks": count})
     elif count:
-        ui.out(f"batch {batch.id} ({batch.name}): {_tasks(count)} have priority {priority} now")
+        ui.out(
+            f"batch {batch.id} ({batch.name}): {_tasks(count)} {'has' if count == 1 else 'have'} "
+            f"priority {priority} now"
+        )
     else:
         ui.out(f"nothing to prioritize: no task of batch {batch.id} ({batch.name}) is left")
     return exits.OK

@@ -17,6 +17,19 @@ BatchName = Annotated[
 ]
 
 
+def find_for_task(name: str | None, task: int | None, command: str) -> Any:
+    """The same, for a command that takes a task after the batch: a lone number may be the task."""
+    from osgbatch.errors import BatchError
+
+    try:
+        return find(name)
+    except BatchError as error:
+        if name is None or not name.isdecimal() or task is not None:
+            raise
+        fix = f"For task {name} of the newest batch: `osgbatch {command} --task {name}`."
+        raise BatchError(error.what, where=error.where, fix=f"{fix}\n  {error.fix}") from None
+
+
 def find(name: str | None) -> Any:
     """The batch that is meant. Raises BatchError."""
     from osgbatch.batches.registry import find as find_batch

@@ -39,8 +39,8 @@ def ls(
         bool, typer.Option("--all", "-a", help="All that you have submitted, wherever they are.")
     ] = False,
     tagged: Annotated[
-        str, typer.Option("--tag", help="Only those with this tag.", show_default=False)
-    ] = "",
+        str | None, typer.Option("--tag", help="Only those with this tag.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """List the batches in the current folder, the newest first, with how far they are."""
@@ -49,12 +49,16 @@ def ls(
     from osgbatch.cli.house_texts import list_data, list_text
 
     here = Path(os.getcwd())
-    found = list(listed(batches_everywhere() if everywhere else batches_here(here)))
-    found = [one for one in found if not tagged or tagged in one.tags]
+    known = list(listed(batches_everywhere() if everywhere else batches_here(here)))
+    found = [one for one in known if tagged is None or tagged in one.tags]
     if as_json:
         ui.out_json([list_data(one) for one in found])
     elif found:
         ui.out(list_text(found, by_folder=everywhere))
+    elif known:
+        these = "1 batch" if len(known) == 1 else f"{len(known):,} batches"
+        more = "" if everywhere else "; `osgbatch ls --all` looks elsewhere, too"
+        ui.say(f'no batch has the tag "{tagged}", of {these}{more}')
     elif everywhere:
         ui.say("there is no batch; `osgbatch submit sweep.yaml` makes one")
     else:
@@ -65,13 +69,14 @@ def ls(
 def tasks(
     name: BatchName = None,
     where: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             metavar="EXPR",
-            help="Only tasks for which this holds: 'threshold > 0.5 and exit_code == 3'.",
+            help="Only tasks for which this holds: 'threshold > 0.5 and exit_code == 3'. Of "
+            "several all must hold.",
             show_default=False,
         ),
-    ] = "",
+    ] = None,
     states: Annotated[
         list[str] | None,
         typer.Option("--state", metavar="STATE", help="Only tasks in this state. Repeatable."),
@@ -99,7 +104,7 @@ def tasks(
 
     batch = find(name)
     wanted = [*(states or ()), *(["failed"] * failed)]
-    table = task_table.task_table(batch, where, wanted)
+    table = task_table.task_table(batch, where or (), wanted)
     if as_json:
         ui.out_json(list(task_table.json_rows(table)))
     elif as_csv:

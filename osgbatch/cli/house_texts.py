@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LEAST = 26
 """So many characters a list of batches keeps for their states."""
+WHY = 40
+"""So many characters a list of tasks keeps for why they went wrong, if they are that many."""
 WIDE = 100
 """On terminals of so many columns a list of tasks has more columns."""
 
@@ -146,15 +148,17 @@ def tasks_text(table: TaskTable, width: int = 0) -> str:
         "task": [str(row.index) for row in table.rows],
         "state": [row.state.state for row in table.rows],
     }
-    if wide or not any(whys):
-        columns["time"] = [_time(row.results) for row in table.rows]
-        columns["memory"] = [_memory(row.results) for row in table.rows]
+    columns["time"] = [_time(row.results) for row in table.rows]
+    columns["memory"] = [_memory(row.results) for row in table.rows]
     if wide:
         columns["where"] = [_where(row.results) for row in table.rows]
     columns["parameters"] = [_parameters(table.columns, row, longest) for row in table.rows]
     shown = {name: cells for name, cells in columns.items() if any(cells)}
     if any(whys):
-        taken = sum(2 + max(len(name), *map(len, cells)) for name, cells in shown.items())
+        if width - _taken(shown) < min(WHY, max(map(len, whys))):
+            for name in ("time", "memory"):
+                shown.pop(name, None)
+        taken = _taken(shown)
         shown["why"] = [_cut(text, 2 * max(20, width - taken) - 4) for text in whys]
     for name in ("task", "time", "memory"):
         if name in shown:
@@ -167,6 +171,11 @@ def tasks_text(table: TaskTable, width: int = 0) -> str:
 
 
 _RIGHT = ("task", "time", "memory")
+
+
+def _taken(columns: Mapping[str, Sequence[str]]) -> int:
+    """How many characters of a line columns take, the blanks after each among them."""
+    return sum(2 + max(len(name), *map(len, cells)) for name, cells in columns.items())
 
 
 def _parameters(columns: Sequence[str], row: TaskRow, longest: int) -> str:

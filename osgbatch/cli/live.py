@@ -9,14 +9,45 @@ from typing import Any
 from osgbatch import ui
 from osgbatch.following import Status
 from osgbatch.model import ACTIVE, TaskState
+from osgbatch.naming import in_commands
 
 _BAR = 30
 _EVENTS = 5
 _CAUSES = 4
+_NAME = 30
+"""Characters of a batch's name in the head of the block."""
+_WAITS_S = 30.0
+"""Seconds for which tasks wait and none runs before `why` is pointed to."""
+
+
+class Patience:
+    """Knows when tasks have only waited for a while."""
+
+    def __init__(self) -> None:
+        self._since = 0.0
+
+    def is_over(self, now: Status) -> bool:
+        """Whether tasks wait, and none has run for a while."""
+        from osgbatch.cli.reports import only_waits
+
+        if not only_waits(now):
+            self._since = 0.0
+            return False
+        self._since = self._since or time.monotonic()
+        return time.monotonic() - self._since >= _WAITS_S
+
+
+def waits_line(now: Status) -> str:
+    """Where it is said why nothing runs."""
+    return f"nothing runs at present; why: osgbatch why {in_commands(now.batch)}"
 
 
 class Lines:
     """One line whenever the tasks are in other states."""
+
+    def __init__(self) -> None:
+        self._patience = Patience()
+        self._said = False
 
     def show(self, now: Status, changed: bool) -> None:
         """Show what a look saw."""
@@ -24,6 +55,10 @@ class Lines:
             from osgbatch.cli.reports import watch_line
 
             ui.out(watch_line(now))
+        is_over = self._patience.is_over(now)
+        if is_over and not self._said:
+            ui.out(f"          {waits_line(now)}")
+        self._said = is_over
 
     def close(self) -> None:
         """Nothing more comes."""
@@ -38,6 +73,7 @@ class Block:
 
         self._events: list[str] = []
         self._counts: dict[str, int] = {}
+        self._patience = Patience()
         self._live = Live(
             console=Console(highlight=False, markup=False), auto_refresh=False, transient=True
         )
@@ -50,7 +86,8 @@ class Block:
         if changed:
             self._note(now)
         width = self._live.console.width
-        lines = [ui.one_line(line)[:width] for line in block_lines(now, self._events)]
+        events = [*self._events, *[waits_line(now)] * self._patience.is_over(now)]
+        lines = [ui.cut(line, width) for line in block_lines(now, events)]
         self._live.update(Text("\n".join(lines)), refresh=True)
 
     def close(self) -> None:
@@ -84,7 +121,8 @@ def block_lines(now: Status, events: Sequence[str]) -> Iterator[str]:
     """The lines of the block."""
     where = {"condor": "HTCondor", "local": "local runner"}.get(now.backend, "not submitted")
     cluster = f", cluster {now.cluster}" if now.cluster else ""
-    yield f"{now.batch.name}  batch {now.batch.id}  {where}{cluster}  {time.strftime('%H:%M:%S')}"
+    name = ui.cut(now.batch.name, _NAME)
+    yield f"{name}  batch {now.batch.id}  {where}{cluster}  {time.strftime('%H:%M:%S')}"
     yield progress_line(now)
     yield f"  {ui.counts(now.counts)}"
     if now.stalled:
@@ -117,15 +155,15 @@ def progress_line(now: Status) -> str:
 def cause_lines(now: Status) -> Iterator[str]:
     """What is held and what went wrong, by cause."""
     from osgbatch.causes import group
-    from osgbatch.cli.reports import explain
+    from osgbatch.cli.reports import brief
 
     causes: list[list[TaskState]] = group(now.wrong)
     shown = sum(len(same) for same in causes)
     wrong = sum(now.counts.get(state, 0) for state in ("failed", "held", "removed", "unknown"))
     for same in causes[:_CAUSES]:
         few = "" if shown == wrong else "at least "
-        yield f"  {few}{len(same):,} {same[0].state}: {explain(same[0])}"
+        yield f"  {few}{len(same):,} {same[0].state}: {brief(same[0])}"
     if len(causes) > _CAUSES:
         yield f"  and {len(causes) - _CAUSES} more causes"
     if causes:
-        yield f"  more: osgbatch why {now.batch.folder.name}"
+        yield f"  more: osgbatch why {in_commands(now.batch)}"

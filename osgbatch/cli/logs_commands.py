@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from osgbatch import exits, ui
-from osgbatch.cli.batch_names import BatchName, find
+from osgbatch.cli.batch_names import BatchName, find_for_task
 from osgbatch.cli.spec_commands import Json
 from osgbatch.errors import OsgbatchError
 
@@ -56,7 +56,7 @@ def logs(
     from osgbatch.model import OPEN
     from osgbatch.task_output import choose_task
 
-    batch = find(name)
+    batch = find_for_task(name, index, "logs")
     now = status(batch, all_tasks=not failed)
     if failed:
         return _show_failed(now, as_json=as_json)
@@ -151,6 +151,7 @@ def _follow(batch: Any, index: int | None, stream: str) -> int:
 
 def _show_failed(now: Status, *, as_json: bool) -> int:
     from osgbatch.cli.reports import explain
+    from osgbatch.naming import in_commands
     from osgbatch.task_output import first_failures
 
     found = first_failures(now)
@@ -172,21 +173,21 @@ def _show_failed(now: Status, *, as_json: bool) -> int:
     if not found:
         ui.out("no task has failed")
     for number, one in enumerate(found):
-        ui.out(("\n" if number else "") + failure_text(one, now.batch.folder.name))
+        ui.out(("\n" if number else "") + failure_text(one, in_commands(now.batch)))
     return exits.OK
 
 
 def failure_text(one: Failure, name: str) -> str:
-    """A failure: which task, why, how many are alike, and its last lines."""
-    from osgbatch.cli.reports import explain
-    from osgbatch.task_ranges import task_ranges
+    """A failure: which task, why, how many are alike, and its last lines.
+
+    name: of the batch, as commands have it.
+    """
+    from osgbatch.cli.reports import explain, listed
 
     state = one.state
     lines = [f"=== task {state.index}, {state.state}: {explain(state)}"]
     if one.alike:
-        ranges = task_ranges(one.alike).replace("+", ",")
-        ranges = ranges if len(ranges) <= 40 else ranges[:37] + "..."
-        lines.append(f"    {len(one.alike):,} more alike: {ranges}")
+        lines.append(f"    {len(one.alike):,} more alike: {listed(one.alike, 40)}")
     if one.stream:
         lines += [f"=== the last lines of {one.stream}", one.lines]
     elif state.archive is None:

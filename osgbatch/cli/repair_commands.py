@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any
 
 import typer
@@ -32,9 +33,11 @@ def resubmit(
         typer.Option("--missing", help="Those removed, unknown or never submitted."),
     ] = False,
     tasks: Annotated[
-        str,
-        typer.Option("--tasks", metavar="0,2,4-7", help="These tasks.", show_default=False),
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            "--tasks", metavar="0,2,4-7", help="These tasks. Repeatable.", show_default=False
+        ),
+    ] = None,
     settings: Settings = None,
     pool: Annotated[
         str,
@@ -50,9 +53,9 @@ def resubmit(
 
     Without options: those that failed, were removed, or are unknown.
     """
-    from osgbatch.resubmitting import Wanted, parse_tasks
+    from osgbatch.resubmitting import Wanted, count_held
     from osgbatch.resubmitting import resubmit as run_again
-    from osgbatch.task_ranges import task_ranges
+    from osgbatch.task_ranges import named_tasks, task_list
 
     if pool:
         check_pool(pool)
@@ -62,7 +65,7 @@ def resubmit(
             "--tasks says it all; leave out --failed, --held and --missing", where="--tasks"
         )
     batch = find(name)
-    wanted = Wanted(failed, held, missing, parse_tasks(tasks, batch.tasks) if tasks else ())
+    wanted = Wanted(failed, held, missing, named_tasks(tasks, batch.tasks))
     choices = choices_of(settings, False, presigned)
     with ui.progress() as progress:
         later = run_again(batch, wanted, ui.say, choices, pool=pool, progress=progress)
@@ -74,8 +77,13 @@ def resubmit(
                 f"nothing to resubmit: no task of batch {batch.id} ({batch.name}) "
                 f"{_described(wanted)}"
             )
-            if wanted.nothing_said:
-                ui.say("those of held jobs: osgbatch resubmit --held")
+            if wanted.nothing_said and (held_tasks := count_held(batch)):
+                are = "is" if held_tasks == 1 else "are"
+                name = shlex.quote(batch.folder.name)
+                ui.say(
+                    f"{ui.number_of(held_tasks, 'task')} {are} held: "
+                    f"`osgbatch resubmit {name} --held`"
+                )
         return exits.OK
     if as_json:
         ui.out_json(
@@ -92,7 +100,7 @@ def resubmit(
         return exits.OK
     if wanted.nothing_said:
         ui.say("those that failed, were removed or are unknown are run again")
-    ranges = task_ranges(later.tasks).replace("+", ",")
+    ranges = task_list(later.tasks)
     shown = ranges if len(ranges) <= 40 else f"{ranges[:37]}..."
     ui.out(
         f"resubmitted {ui.work(len(later.tasks), later.submitted.jobs)} {where(later.submitted)}\n"

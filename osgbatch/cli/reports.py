@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from osgbatch import names, ui
 from osgbatch.batches.folder import read_tasks_csv
+from osgbatch.causes import group, heading
 from osgbatch.following import WRONG, Status
 from osgbatch.model import ACTIVE, TaskState
-from osgbatch.task_ranges import task_ranges
+from osgbatch.naming import in_commands
+from osgbatch.task_ranges import task_list
 
 SITES_SHOWN = 4
 SHOWN = 10
-"""How many tasks that went wrong are shown one by one."""
+"""How many groups of tasks that went wrong alike are shown."""
+LISTED = 20
+"""Characters for the tasks of a group."""
 
 
 def status_data(now: Status) -> dict[str, Any]:
@@ -54,15 +61,18 @@ def status_text(now: Status) -> str:
         f"{now.batch.folder}",
         f"{ui.number_of(now.batch.tasks, 'task')}: {ui.counts(now.counts)}",
     ]
-    lines += measures_lines(now)
+    lines += map(_folded, measures_lines(now))
     endings = endings_text(now)
     if endings:
         lines.append(endings)
-    if now.stalled and now.counts.get("waiting"):
-        lines.append(f"note: {now.stalled}")
-    lines += [f"note: {note}" for note in now.notes]
+    notes = [now.stalled] if now.stalled and now.counts.get("waiting") else []
+    lines += [_folded(f"note: {note}") for note in (*notes, *now.notes)]
     lines += [f"next: {step}" for step in next_steps(now)]
     return "\n".join(lines)
+
+
+def _folded(line: str) -> str:
+    return ui.wrapped(line, sys.stdout)
 
 
 def measures_lines(now: Status) -> Iterator[str]:
@@ -113,19 +123,38 @@ def rate(per_second: float) -> str:
 
 def next_steps(now: Status) -> list[str]:
     """The commands that make sense now."""
-    name, counts = now.batch.folder.name, now.counts
+    name, counts = in_commands(now.batch), now.counts
     steps = []
     if now.open_tasks and not now.ended:
         steps.append(f"osgbatch watch {name}")
-    if any(counts.get(state) for state in ("failed", "held", "unknown")):
+    if any(counts.get(state) for state in ("failed", "held", "unknown")) or only_waits(now):
         steps.append(f"osgbatch why {name}")
     if counts.get("held"):
         steps.append(f"osgbatch release {name}")
     elif now.ended and not now.stalled and any(counts.get(s) for s in WRONG):
         steps.append(f"osgbatch resubmit {name}")
-    if now.ended and counts.get("succeeded"):
+    if now.ended and counts.get("succeeded") and not _collected(now):
         steps.append(f"osgbatch collect {name}")
     return steps
+
+
+def only_waits(now: Status) -> bool:
+    """Whether tasks wait in the queue, and none is under way."""
+    waits = now.counts.get("waiting", 0) > now.held_back and not now.ended
+    return waits and not any(now.counts.get(state) for state in ACTIVE)
+
+
+def _collected(now: Status) -> bool:
+    """Whether nothing has happened since results were collected: what came is then in them."""
+    try:
+        collected = (now.batch.folder / names.RESULTS / names.RESULTS_TABLE).stat().st_mtime
+    except OSError:
+        return False
+    for round_ in now.batch.rounds():
+        with suppress(OSError):
+            if (round_.folder / names.EVENTS).stat().st_mtime > collected:
+                return False
+    return True
 
 
 def watch_line(now: Status) -> str:
@@ -134,51 +163,54 @@ def watch_line(now: Status) -> str:
     held = next((state for state in now.wrong if state.state == "held"), None)
     if now.stalled and now.counts.get("waiting"):
         line += f"\n          {now.stalled}"
-    return f"{line}\n          held: {explain(held)}" if held else line
+    return f"{line}\n          held: {brief(held)}" if held else line
 
 
 def endings_text(now: Status) -> str:
-    """The tasks that failed, are held, removed or unknown, and why; empty when there are none."""
+    """The tasks that failed, are held, removed or unknown, and why; empty when there are none.
+
+    Those alike together, one line each; `osgbatch why` tells the rest.
+    """
     wrong = now.wrong
     if not wrong:
         return ""
-    alike = _alike(wrong)
+    alike = group(wrong)
     shown = alike[:SHOWN]
     parameters = dict(_parameters(now, {same[0].index for same in shown if len(same) == 1}))
     rows = [
-        (_indices(same), parameters.get(same[0].index, ""), same[0].state, _why(same))
+        (_indices(same), f"{len(same):,} {same[0].state}", parameters.get(same[0].index, ""))
         for same in shown
     ]
-    text = ui.table(("task", "parameters", "state", "why"), rows)
+    # A column in which nothing stands is left out.
+    used = [any(row[i] for row in rows) for i in range(3)]
+    header = [word for word, use in zip(("tasks", "state", "parameters"), used, strict=True) if use]
+    cells = [[cell for cell, use in zip(row, used, strict=True) if use] for row in rows]
+    widths = [max(map(len, column)) + 2 for column in zip(header, *cells, strict=True)]
+    room = max(20, shutil.get_terminal_size().columns - sum(widths))
+    whys = [ui.cut(brief(same[0]), room) for same in shown]
+    text = ui.table(
+        (*header, "why"), [(*row, line) for row, line in zip(cells, whys, strict=True)]
+    )
     told = sum(map(len, shown))
     more = sum(now.counts.get(state, 0) for state in WRONG) - told
     if more:
         text += f"\nand {more:,} more"
     if any(s.archive for s in wrong):
         first = next(s for s in wrong if s.archive)
-        text += f"\nits output: osgbatch logs {now.batch.folder.name} --task {first.index}"
+        text += f"\nits output: osgbatch logs {in_commands(now.batch)} --task {first.index}"
     hints = dict.fromkeys(filter(None, map(hint, wrong)))
-    return "\n".join([text, *(f"try: {one}" for one in hints)])
-
-
-def _alike(wrong: Sequence[TaskState]) -> list[list[TaskState]]:
-    """The tasks one by one; those that were removed in the same way together."""
-    found: dict[tuple[str, int], list[TaskState]] = {}
-    for state in wrong:
-        key = (explain(state), -1) if state.state == "removed" else ("", state.index)
-        found.setdefault(key, []).append(state)
-    return list(found.values())
+    return "\n".join([text, *(_folded(f"try: {one}") for one in hints)])
 
 
 def _indices(same: Sequence[TaskState]) -> str:
-    """`0-9+12`, not longer than a column should be."""
-    text = task_ranges([state.index for state in same])
-    return text if len(text) <= 20 else text[:17] + "..."
+    """`0-9,12`, cut at a comma where it would be longer than a column should be."""
+    return listed([state.index for state in same], LISTED)
 
 
-def _why(same: Sequence[TaskState]) -> str:
-    count = f"{len(same):,} tasks: " * (len(same) > 1)
-    return count + explain(same[0])
+def listed(indices: Sequence[int], room: int) -> str:
+    """`0-9,12,...`: the tasks, as many as have room."""
+    text = task_list(indices)
+    return text if len(text) <= room else text[: room - 3].rpartition(",")[0] + ",..."
 
 
 def _parameters(now: Status, wanted: set[int]) -> Iterator[tuple[int, str]]:
@@ -189,7 +221,7 @@ def _parameters(now: Status, wanted: set[int]) -> Iterator[tuple[int, str]]:
     for index, row in enumerate(read_tasks_csv(now.batch)):
         if index in wanted:
             text = " ".join(f"{name}={cell}" for name, cell in zip(columns, row, strict=True))
-            yield index, text if len(text) <= 40 else text[:37] + "..."
+            yield index, text if len(text) <= 24 else text[:21] + "..."
         if index >= max(wanted):
             return
 
@@ -210,6 +242,14 @@ def explain(state: TaskState) -> str:
     }
     head = reasons.get(state.reason, state.reason)
     return ": ".join(filter(None, (head, state.detail)))
+
+
+def brief(state: TaskState) -> str:
+    """The same, short: of a held task what HTCondor's codes mean."""
+    if state.state != "held" or state.job is None or not state.job.hold_code:
+        return explain(state)
+    code, cause = heading(state)
+    return f"{code.partition(',')[0]}: {cause}"
 
 
 def hint(state: TaskState) -> str:

@@ -109,6 +109,7 @@ def submit(
         return show_plan(spec, choices, as_json)
     check_pool(pool)
     check_output(as_json, watch_it)
+    check_spec_file(spec)
     from osgbatch.steps import Ways, submit_sweep
 
     ways = Ways(canary, lambda reason: again or _asked(reason), reuse)
@@ -191,6 +192,16 @@ def end(batch: Any, watch_it: bool | None) -> int:
         return exits.OK
     follow(batch)
     return collect_batch_and_tell(batch)
+
+
+def check_spec_file(spec: Path) -> None:
+    """Raises OsgbatchError for a pipe or device, beside which the batch folder would be made."""
+    if spec.exists() and not (spec.is_file() or spec.is_dir()):
+        raise OsgbatchError(
+            "not a file, but a pipe or device; batches are kept beside their spec",
+            where=str(spec),
+            fix="Write it to a file of its own, and submit that.",
+        )
 
 
 def check_pool(pool: str) -> None:

@@ -32,13 +32,18 @@ Notify = Annotated[
 
 def watch(name: BatchName = None, stop_after: StopAfter = 0, notify: Notify = "") -> int:
     """Follow a batch until nothing changes any more. Ctrl-C leaves its jobs as they are."""
-    from osgbatch.cli.reports import endings_text
+    from osgbatch.cli.reports import endings_text, next_steps
 
     now = follow(find(name), stop_after=stop_after, notify=notify)
     ui.out(f"{ui.number_of(now.batch.tasks, 'task')}: {ui.counts(now.counts)}")
     text = endings_text(now)
     if text:
         ui.out(text)
+    steps = next_steps(now)
+    for step in steps:
+        ui.say(f"next: {step}")
+    if any(step.startswith("osgbatch collect ") for step in steps):
+        ui.say("(watch brings no results into results/: collect does)")
     return int(now.exit_code)
 
 
@@ -77,7 +82,9 @@ def _followed(batch: Any, stop_after: int) -> Any:
                 break
     except KeyboardInterrupt:
         shown.close()
-        name = batch.folder.name
+        from osgbatch.naming import in_commands
+
+        name = in_commands(batch)
         ui.say("\nstopped watching; the jobs go on. To come back, or to end them:")
         ui.say(f"  osgbatch watch {name}\n  osgbatch cancel {name}")
         raise typer.Exit(exits.INTERRUPTED) from None

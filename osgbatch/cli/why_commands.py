@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import textwrap
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from osgbatch import ui
+from osgbatch.cli.batch_names import BatchName, find_for_task
 from osgbatch.cli.spec_commands import Json
 
 if TYPE_CHECKING:
@@ -22,14 +21,6 @@ PLACES = 3
 """How many hosts or sites of a group are named."""
 TOLD = 600
 """Characters of HTCondor's own words that are shown; --json has all."""
-
-BatchName = Annotated[
-    str | None,
-    typer.Argument(
-        help="A batch: its folder, name or the start of its id. Default: the newest.",
-        show_default=False,
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -50,11 +41,11 @@ def why(
     as_json: Json = False,
 ) -> int:
     """Say why tasks are held, failed or wait, like causes together, and what to do."""
-    from osgbatch.batches.registry import find
     from osgbatch.following import exit_code_so_far
     from osgbatch.why import explain
 
-    found = explain(find(name, Path(os.getcwd())), chosen if task is None else task)
+    index = chosen if task is None else task
+    found = explain(find_for_task(name, index, "why"), index)
     if as_json:
         ui.out_json(why_data(found))
     else:
@@ -120,13 +111,12 @@ def why_text(found: Why, width: int = 0) -> str:
 
 
 def _cause(cause: Cause, width: int) -> Iterator[str]:
-    from osgbatch.task_ranges import task_ranges
+    from osgbatch.cli.reports import listed
+    from osgbatch.task_ranges import task_list
 
     many = ui.number_of(len(cause.tasks), "task")
-    indices = task_ranges(cause.tasks)
     room = max(10, width - len(f"{many} {cause.state} ()") - len(cause.code) - 2)
-    if len(indices) > room:
-        indices = indices[: room - 3].rpartition("+")[0] + "+..."
+    indices = task_list(cause.tasks) if len(cause.tasks) == 1 else listed(cause.tasks, room)
     title = f"{many} {cause.state} ({indices})"
     if len(cause.tasks) == 1:
         title = f"task {indices} {_is(cause.state)}"
@@ -193,7 +183,6 @@ def _wrapped(text: str, width: int, first: str = "  ", rest: str = "  ") -> Iter
 
 
 def _quoted(line: str, width: int) -> Iterator[str]:
-    """A line that a task wrote, cut to the width, with nothing that a terminal would obey."""
+    """A line that a task wrote, cut in its middle to the width, with nothing that a terminal would obey."""
     shown = ui.one_line(line.expandtabs(4).rstrip())
-    room = width - 4
-    yield f"  | {shown if len(shown) <= room else shown[: room - 3] + '...'}"
+    yield f"  | {ui.cut(shown, width - 4)}"

@@ -51,20 +51,26 @@ def run(
     except FileNotFoundError:
         raise CondorError(
             f"there is no {command[0]} on PATH, though HTCondor is configured",
-            fix="Install HTCondor, or run locally: --pool local.",
+            fix=f"Install HTCondor.{_local_too(command)}",
         ) from None
     except subprocess.TimeoutExpired:
         raise CondorError(
             f"HTCondor is configured but silent: {command[0]} had no answer in {limit:.0f} s",
-            fix="Does the schedd run (condor_status -schedd)? Or run locally: --pool local.",
+            fix=f"Does the schedd run (condor_status -schedd)?{_local_too(command)}",
         ) from None
     if done.returncode:
         said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
         raise CondorError(
             f"{command[0]} failed (exit code {done.returncode}): {said or 'it said nothing'}",
-            fix="See `condor_q` and the administrator of this access point, or use --pool local.",
+            fix="See `condor_q` and the administrator of this access point." + _local_too(command),
         )
     return done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+
+
+def _local_too(command: Sequence[str]) -> str:
+    """A word on the local runner, where a batch is about to be submitted: others have no --pool."""
+    submits = command[0] in ("condor_submit", "condor_version") or "-totals" in command
+    return " Or run locally: --pool local." if submits else ""
 
 
 def version() -> tuple[int, ...]:

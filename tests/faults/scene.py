@@ -47,7 +47,7 @@ echo "end $1" >> '{ledger}'
 [ "$1" != {fails} ] || exit 3
 """
 OK_OR_FAILED = (0, 1)
-LOST_STARTS_MATTER = False
+LOST_STARTS_MATTER = True
 """Whether a failed task must be told as failed also when the schedd forgot a start of its job.
 
 NumJobStarts names the archive of an attempt. A schedd that ends within some seconds of a start,

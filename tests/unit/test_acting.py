@@ -88,6 +88,13 @@ def test_a_cancellation_says_what_it_means_and_asks_on_a_terminal(tmp_path: Path
         assert "nothing was changed" in asked
         assert "of which 8 tasks have not ended?" in batch("cancel", answer="n\n").stderr
         assert "there is no task 8" in batch("cancel", "--tasks", "8", code=2).stderr
+        # what a shell variable or `tasks --ids` that found nothing makes of it: never all tasks
+        for command in ("cancel", "release", "resubmit"):
+            told = batch(command, "--tasks", "", code=2).stderr
+            assert '"" names no tasks' in told, told
+        asked = batch("cancel", "--tasks", "4-5", "--tasks", "7,6", answer="n\n").stderr
+        assert "cancel 4 tasks in 2 jobs of batch" in asked
+        assert "a size" in batch("release", "--memory", "", code=2).stderr
         assert "knows no priorities" in batch("prioritize", "5", code=2).stderr
         assert "nothing to release" in batch("release", "--memory", "4GB").stdout
         assert "a size needs a unit" in batch("release", "--memory", "4", code=2).stderr
@@ -125,3 +132,16 @@ def test_a_hold_that_will_come_again_is_warned_of() -> None:
     assert [text[:6] for text in will_recur(queue, jobs, 2048, 0)] == ["1 job ", "1 job "]
     assert will_recur(queue, jobs, 8192, 20) == []
     assert will_recur(queue, [2], 0, 0) == []
+
+
+def test_an_input_that_is_still_missing_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "a b.npy"
+    said = (
+        f"Transfer input files failure at access point ap: reading from file {path}: (errno 2) No"
+    )
+    queue = Queue(7, {0: QueuedJob(0, "held", 13, 2, said), 1: QueuedJob(1, "held", 13, 256, said)})
+    (told,) = will_recur(queue, [0, 1], 0, 0)
+    assert told.startswith("1 job will probably be held again. A file that the job needs is not")
+    assert f"any more: {path}. Put it back" in told
+    path.touch()
+    assert will_recur(queue, [0, 1], 0, 0) == []

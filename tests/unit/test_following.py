@@ -280,6 +280,14 @@ def test_an_older_attempt_does_not_tell_of_the_last() -> None:
     assert states(job, attempt(0, {0: "failed"}, "infrastructure")) == ["unknown"]
 
 
+def test_a_start_that_the_schedd_forgot_is_told_by_its_time() -> None:
+    """The second start's archive has the first one's number, when NumJobStarts was lost."""
+    job = JobState(0, "completed", exit_code=3, starts=2, started=100.0)
+    failed = attempt(0, {0: "failed"}).returned
+    assert told(job, [Attempt(0, 0, failed, came=99.0)]).state == "unknown"
+    assert told(job, [Attempt(0, 0, failed, came=101.0)]).state == "failed"
+
+
 def test_a_finished_record_counts_though_the_shim_was_killed_after_it() -> None:
     job = JobState(0, "completed", signal=9, starts=1)
     state = told(job, [attempt(0, {0: "failed"})])

@@ -49,7 +49,8 @@ def batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batch:
 @pytest.mark.parametrize(
     ("where", "found"),
     [
-        ("", "0-5"),
+        ((), "0-5"),
+        (["n > 1", "word == 'a'"], "2,4"),
         ("n > 1", "2-5"),
         ("n == 2.5 and state != 'waiting'", "2"),
         ("word == 'a' or index == 5", "0,2,4-5"),
@@ -63,7 +64,9 @@ def batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batch:
         ("signal == 9", "4"),
     ],
 )
-def test_rows_are_filtered_by_columns_and_results(batch: Batch, where: str, found: str) -> None:
+def test_rows_are_filtered_by_columns_and_results(
+    batch: Batch, where: str | list[str], found: str
+) -> None:
     assert ranges(row.index for row in task_table(batch, where).rows) == found
 
 
@@ -82,7 +85,8 @@ def test_rows_are_filtered_by_state(batch: Batch, states: list[str], found: str)
         ("m > 1", [], 'unknown name "m"'),
         ("n >", [], "where: "),
         ("word > 1", [], "task 0: cannot evaluate word > 1: word is text"),
-        ("", ["done"], 'unknown state "done"\n  Known are waiting, '),
+        ("n > 1", ["done"], 'unknown state "done"\n  Known are waiting, '),
+        ("", [], "an empty condition"),
     ],
 )  # fmt: skip
 def test_a_wrong_filter_says_what_is_wrong(
@@ -91,7 +95,7 @@ def test_a_wrong_filter_says_what_is_wrong(
     with pytest.raises(OsgbatchError) as error:
         task_table(batch, where, states)
     assert said in str(error.value)
-    if where:
+    if where and not states:
         assert f"\n    {where}\n    " in str(error.value)
         assert "^" in str(error.value)
 
@@ -146,9 +150,11 @@ def test_the_command_prints_one_form(batch: Batch) -> None:
     assert run("--failed", "--ids").output == "1,4\n"
     assert run("--state", "held", "--ids").stdout == "2\n"
     assert json.loads(run("--where", "n > 100", "--json").stdout) == []
+    assert run("--where", "n > 1", "--where", "exit_code == 0", "--ids").stdout == ""
+    assert run("--where", "n > 1", "--where", "signal == 9", "--ids").stdout == "4\n"
     nothing = run("--where", "n > 100", "--ids")
     assert (nothing.stdout, nothing.exit_code) == ("", 0)
     assert "no task matches, of 6" in nothing.stderr
     assert run("--csv", "--parameters", "--failed").stdout == '"n","word"\n"1","7"\n"3","a"\n'
-    for wrong in (["--csv", "--ids"], ["--parameters"], ["--state", "x"]):
+    for wrong in (["--csv", "--ids"], ["--parameters"], ["--state", "x"], ["--where", ""]):
         assert isinstance(run(*wrong).exception, OsgbatchError)

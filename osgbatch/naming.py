@@ -1,0 +1,56 @@
+"""How the commands that are printed name a batch: so that they can be typed where they stand."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+from osgbatch.batches.folder import Batch
+from osgbatch.batches.registry import find
+from osgbatch.errors import BatchError
+
+LONGEST = 36
+"""A name of more characters makes commands too long to read: the start of the id stands for it."""
+ID_LENGTH = 6
+
+
+def in_commands(batch: Batch) -> str:
+    """A batch as a word of a shell: its folder's name, the start of its id where that is long.
+
+    Its path where neither would be found from here, as of a copy whose original is found first.
+    """
+    return shlex.quote(_word(batch.id, batch.folder, _here(), LONGEST))
+
+
+def in_short(batch: Batch) -> str:
+    """The same, for long commands: the start of its id, if that finds it."""
+    return shlex.quote(_word(batch.id, batch.folder, _here(), 0))
+
+
+def _here() -> Path | None:
+    """The current folder; None when it is gone."""
+    with suppress(OSError):
+        return Path.cwd()
+    return None
+
+
+@lru_cache(maxsize=256)
+def _word(batch_id: str, folder: Path, here: Path | None, longest: int) -> str:
+    name = folder.name
+    short = batch_id[:ID_LENGTH]
+    for word in (name, short) if len(name) <= longest else (short, name):
+        if here is not None and not word.startswith("-") and _finds(word, folder, here):
+            return word
+    if here is None:
+        return str(folder)
+    return min((os.path.relpath(folder, here), str(folder)), key=len)
+
+
+def _finds(word: str, folder: Path, here: Path) -> bool:
+    try:
+        return os.path.samefile(find(word, here).folder, folder)
+    except (BatchError, OSError):
+        return False
