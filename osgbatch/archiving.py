@@ -57,9 +57,12 @@ def _write(batch: Batch, out: Path, progress: Progress) -> Archived:
     folder = batch.folder.resolve()
     before = dict(entries_of(folder))
     total = sum(one.st_size for one in before.values())
+    mode = _mode(folder)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         progress.start("archiving", 2 * total)
+        temporary.unlink(missing_ok=True)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         with _gzip(temporary, "wb") as packed:
             content, left_out = _pack(folder, before, cast(BinaryIO, packed), progress.advance)
         with temporary.open("rb+") as written:
@@ -71,6 +74,7 @@ def _write(batch: Batch, out: Path, progress: Progress) -> Archived:
                 where=str(folder),
                 fix="Try again when nothing works in it; nothing was changed.",
             )
+        temporary.chmod(mode)
         _place(temporary, out)
         files = sum(what != _FOLDER for what in content.values())
         return Archived(out, files, out.stat().st_size, tuple(left_out))
@@ -82,6 +86,13 @@ def _write(batch: Batch, out: Path, progress: Progress) -> Archived:
     finally:
         progress.end()
         temporary.unlink(missing_ok=True)
+
+
+def _mode(folder: Path) -> int:
+    """The mode of a folder's archive: for nobody who may not look into the folder."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return 0o666 & ~umask & (folder.stat().st_mode | 0o600)
 
 
 def _place(temporary: Path, out: Path) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch, payload_sums
+from osgbatch.batches.keys import read_digest
 from osgbatch.batches.notes import REST
 from osgbatch.condor.hold_codes import MEMORY, explain_hold
 from osgbatch.errors import BatchError, BusyError
 from osgbatch.following import Status, status
 from osgbatch.later_rounds import SILENT, Choice, add_round
 from osgbatch.model import OPEN, TaskState
+from osgbatch.naming import in_commands
 from osgbatch.planned import AS_WRITTEN, Choices
 from osgbatch.planning.grouping import duration
 from osgbatch.planning.grouping import size as bytes_text
@@ -85,7 +86,7 @@ def learnt(batch: Batch, states: Sequence[TaskState]) -> str:
     if used.disk is not None:
         requested = bytes_text(int(wanted["disk_kb"]) * 1024)
         rows.append(f"disk    at most {bytes_text(used.disk)}; {requested} is requested for a job")
-        asked = -(-int(wanted["disk_kb"]) // 1024)
+        asked = int(wanted["disk_kb"]) // 1024
         suggested.append(f"disk: {_enough(used.disk, 2, asked)} MB")
     if used.time is not None:
         limit = int(wanted["time_s"])
@@ -116,7 +117,7 @@ def _more_memory(batch: Batch, tasks: Sequence[TaskState]) -> str:
     if not any(MEMORY in row.commands for row in rows):
         return ""
     asked = int(batch.data["resources"]["memory_mb"])
-    name = shlex.quote(batch.folder.name)
+    name = in_commands(batch)
     return f"; or ask for more memory: `osgbatch release {name} --memory {2 * asked}MB`"
 
 
@@ -149,7 +150,7 @@ def go_on(
     tasks, what = verdict(status(batch, all_tasks=True))
     if what == "open":
         return None
-    name = shlex.quote(batch.folder.name)
+    name = in_commands(batch)
     if what == "failed":
         good = sum(state.state == "succeeded" for state in tasks)
         say(
@@ -162,7 +163,12 @@ def go_on(
         return None
     say(f"canary: {len(tasks)} tasks succeeded\n{learnt(batch, tasks)}".rstrip())
     say(f"submitting the other {len(rest):,}")
-    before = payload_sums(batch.round_data(batch.rounds()[-1].number))
+    newest = batch.rounds()[-1]
+    before, digest = payload_sums(batch.round_data(newest.number)), read_digest(newest.folder)
+
+    def again() -> Choice:
+        fresh = folders.load(batch.folder)
+        return Choice(() if fresh.rest_cancelled else fresh.unsubmitted())
 
     def accept(rendered: Rendered) -> None:
         now = sorted(
@@ -170,9 +176,12 @@ def go_on(
             for item in rendered.resolved.payload
             if item.kind not in ("rows", "inputs")
         )
-        if now != before:
+        # The digest knows the command, outputs and shared inputs, too.
+        mine = read_digest(rendered.folder)
+        if now != before or (digest and mine and mine != digest):
+            what = "files have" if now != before else "what tasks run or are brought has"
             raise FilesChangedError(
-                "files have changed since the canary ran, so the rest was not submitted",
+                f"{what} changed since the canary ran, so the rest was not submitted",
                 where=str(batch.folder),
                 fix=f"`osgbatch resubmit {name} --missing` runs the rest with them as they are "
                 "now; `osgbatch submit` makes a new batch.",
@@ -185,14 +194,17 @@ def go_on(
             REST,
             say,
             choices,
-            again=lambda: Choice(folders.load(batch.folder).unsubmitted()),
+            again=again,
             progress=progress,
             accept=accept,
         ).batch
     except BusyError:
         fresh = folders.load(batch.folder)
-        if fresh.unsubmitted() and not fresh.rest_cancelled:
-            raise
+        if fresh.unsubmitted():
+            if not fresh.rest_cancelled:
+                raise
+            say("canary: the rest was cancelled meanwhile, so it was not submitted")
+            return None
         return fresh  # another osgbatch, which watched it as well, was faster
 
 

@@ -47,6 +47,12 @@ class CondorError(OsgbatchError):
     exit_code = exits.HTCONDOR
 
 
+class JobGoneError(CondorError):
+    """A job is not in the queue any more: what it did comes home, or has come."""
+
+    exit_code = exits.BAD_INPUT
+
+
 class RefusedError(CondorError):
     """HTCondor refused a round, and it is known that none of its jobs is left in the queue."""
 

@@ -122,13 +122,16 @@ class Follower:
         wanted = Wanted(all_tasks, most_wrong, measures, reasons)
         try:
             return self._look(wanted)
-        except sqlite3.DatabaseError as error:
-            if not isinstance(error, sqlite3.OperationalError):  # it is damaged: made anew
+        except (sqlite3.DatabaseError, *_DAMAGED) as error:
+            in_the_way = isinstance(error, sqlite3.OperationalError) and _IN_THE_WAY.search(
+                str(error)
+            )
+            if not in_the_way:  # it is damaged: made anew
                 with suppress(OSError):
                     self._store.path.unlink()
-                with suppress(sqlite3.DatabaseError):
+                with suppress(sqlite3.DatabaseError, *_DAMAGED):
                     return self._look(wanted)
-            self._store.use_memory(str(error))
+            self._store.use_memory(str(error), copy=bool(in_the_way))
             return self._look(wanted)
 
     def _look(self, wanted: Wanted) -> Status:
@@ -150,12 +153,13 @@ class Follower:
     def _told(self, store: Store, wanted: Wanted, notes: Sequence[str]) -> Status:
         """The status that the store tells."""
         by_round = store.counts()
-        last = max(self._rounds)
+        first, last = min(self._rounds), max(self._rounds)
         held_back = self.batch.unsubmitted()
         cancelled = bool(held_back) and self.batch.rest_cancelled
         never = ("removed", REST_CANCELLED) if cancelled else ("waiting", WAITS_FOR_CANARY)
         unknown = self.batch.tasks - sum(by_round.values()) - len(held_back)
-        by_round[last, "waiting"] = by_round.get((last, "waiting"), 0) + unknown
+        # All tasks of a later round have rows: what has none is not yet in the first one's queue.
+        by_round[first, "waiting"] = by_round.get((first, "waiting"), 0) + unknown
         dead = {number for number, why in wanted.reasons.items() if why == RUNNER_DIED}
         counts: dict[str, int] = {}
         left = others = 0
@@ -167,7 +171,7 @@ class Follower:
             others += count * (state in OPEN and number != last and not is_left)
         reader = TaskReader(store, {n: f.round for n, f in self._rounds.items()})
         if wanted.all_tasks or left:
-            states = [TaskState(i, "waiting", round=last) for i in range(self.batch.tasks)]
+            states = [TaskState(i, "waiting", round=first) for i in range(self.batch.tasks)]
             for index in held_back:
                 states[index] = TaskState(index, *never)
             for task in reader.read():
@@ -208,6 +212,11 @@ class Follower:
         if self._store.problem:
             yield f"{names.STATE} cannot be written ({self._store.problem}): each look reads all"
 
+
+_IN_THE_WAY = re.compile("locked|busy|readonly|unable to open|full|disk I/O|open database")
+"""What SQLite says of a file that cannot be written now, but is as it should be."""
+_DAMAGED = (ValueError, TypeError, KeyError, IndexError)
+"""What a state.db leads to that SQLite takes for whole, and that is not."""
 
 WRONG = ("failed", "held", "removed", "unknown")
 """States of tasks that did not go as they should."""

@@ -20,6 +20,7 @@ from osgbatch.batches.notes import read_submitted
 from osgbatch.errors import BatchError, BusyError, CondorError
 from osgbatch.following import Status, status
 from osgbatch.model import OPEN, Round
+from osgbatch.naming import in_commands
 
 LEAVING = ".removing-"
 """What a batch folder is called while it is deleted; it is no batch any more."""
@@ -60,13 +61,21 @@ def _not_live(batch: Batch) -> Status:
     # A factory has tasks of which no log tells yet; where HTCondor cannot be asked, are there any?
     unsure = now.counts.get("waiting") and any(map(_is_out_of_sight, batch.rounds()))
     if live or running or unsure:
-        states = ", ".join(f"{count:,} {state}" for state, count in now.counts.items())
         raise BusyError(
-            f"jobs of it are queued, or may be: {states}",
+            _live_told(now, len(live), bool(running or unsure)),
             where=str(batch.folder),
-            fix=f"`osgbatch cancel {batch.folder.name}` removes them; nothing was changed.",
+            fix=f"`osgbatch cancel {in_commands(batch)}` removes them; nothing was changed.",
         )
     return now
+
+
+def _live_told(now: Status, tasks: int, unsure: bool) -> str:
+    """Which tasks keep a batch from being removed, and no word of those that have ended."""
+    states = ", ".join(
+        f"{count:,} {state}" for state, count in now.counts.items() if state in (*OPEN, "held")
+    )
+    queued = "in the queue" if tasks and not unsure else "queued, or may be"
+    return f"jobs of it are {queued}: {states or 'those that ran its tasks'}"
 
 
 def _is_out_of_sight(round_: Round) -> bool:
@@ -98,7 +107,7 @@ def _not_queued(batches: Sequence[Batch]) -> None:
             raise BusyError(
                 f"jobs of it are in the queue of HTCondor (cluster {clusters})",
                 where=str(batch.folder),
-                fix=f"`osgbatch cancel {batch.folder.name}` removes them; nothing was changed.",
+                fix=f"`osgbatch cancel {in_commands(batch)}` removes them; nothing was changed.",
             )
 
 
@@ -152,8 +161,9 @@ def delete(batch: Batch) -> None:
     """Under another name first, and no batch any more: nobody meets half of it."""
     folder = batch.folder.resolve()
     hidden = folder.with_name(f"{LEAVING}{folder.name}")
-    for left in folder.parent.glob(f"{LEAVING}*"):  # of one that was killed
-        _delete_all(left)
+    if folder.parent.name == names.BATCHES:
+        for left in folder.parent.glob(f"{LEAVING}*"):  # of one that was killed
+            _delete_all(left)
     try:
         folder.rename(hidden)
         (hidden / names.RESOLVED).unlink()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from osgbatch import condor, local, names
 from osgbatch.batches import folder as folders
+from osgbatch.batches.cancelled import cancelled
 from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch
 from osgbatch.errors import BatchError, BusyError
@@ -16,14 +17,14 @@ from osgbatch.model import Resolved, Round, Submitted
 from osgbatch.packed import pack_environment
 from osgbatch.packing.disk_full import BATCH_FIX, told_when_full
 from osgbatch.planned import Choices
-from osgbatch.planned_again import plan_again
+from osgbatch.planned_again import as_planned, plan_again
 from osgbatch.planning.chosen import choose
 from osgbatch.quotas import look_ahead
 from osgbatch.rendered import Made, Rendered, render_round
 from osgbatch.staged import Silent, stage_plan
 from osgbatch.staging.stage import Progress
 from osgbatch.submitting import choose_backend, give_later, settle
-from osgbatch.task_ranges import parse_task_ranges, task_ranges
+from osgbatch.task_ranges import parse_task_ranges, task_list
 
 Say = Callable[[str], None]
 SILENT = Silent()
@@ -65,6 +66,7 @@ def add_round(
     when the round is not one to submit. Whatever is raised, nothing is submitted then and the batch
     is as it was.
     """
+    batch = as_planned(batch)
     backend = choose_backend(pool or _backend(batch))
     kept = _settings(batch)
     settings = (*kept, *choices.settings)
@@ -159,21 +161,27 @@ def _refuse_live(batch: Batch, choice: Choice) -> None:
                     fix="Wait for them (`osgbatch watch`), or `osgbatch cancel` them all.",
                 )
             continue
-        if _is_elsewhere(round_):
-            if held:
-                raise BusyError(
-                    "the held jobs are in the queue of another access point",
-                    where=str(round_.folder),
-                    fix="Run the same command there.",
-                )
-            continue
+        # This machine's queue is asked all the same: it may only have another name now.
+        elsewhere = _is_elsewhere(round_)
+        asks = condor.configured() or not elsewhere
+        jobs = condor.live_jobs(round_, cluster) if asks else []
+        if elsewhere and not {job.proc for job in jobs}.issuperset(held):
+            raise BusyError(
+                "the held jobs are in the queue of another access point",
+                where=str(round_.folder),
+                fix="Run the same command there.",
+            )
+        never = set(cancelled(round_)) if jobs else set()
         lines: list[str] = []
-        for job in condor.live_jobs(round_, cluster):
+        for job in jobs:
+            if job.idle and job.proc in never:
+                continue  # it may run on no host
             lines = lines or folders.round_tasks(round_)
             found = tasks.intersection(parse_task_ranges(lines[job.proc]))
             if found and job.proc not in held:
                 raise BusyError(
-                    f"task {task_ranges(sorted(found))} is in job {cluster}.{job.proc}, which the "
+                    f"{'task' if len(found) == 1 else 'tasks'} {task_list(sorted(found))} "
+                    f"{'is' if len(found) == 1 else 'are'} in job {cluster}.{job.proc}, which the "
                     f"queue still has{' (held)' * job.held}",
                     where=str(round_.folder),
                     fix="Wait for it, or remove it first; `--held` removes those that are held.",

@@ -12,7 +12,7 @@ from osgbatch.batches.folder import Batch
 from osgbatch.batches.registry import find
 from osgbatch.errors import BatchError
 
-LONGEST = 36
+LONGEST = 40
 """A name of more characters makes commands too long to read: the start of the id stands for it."""
 ID_LENGTH = 6
 

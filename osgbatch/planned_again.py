@@ -22,6 +22,17 @@ _FIX = (
 )
 
 
+def as_planned(batch: Batch) -> Batch:
+    """A batch by the path that its plan gives it, however it was named: by `..`, or by a link.
+
+    Beside its spec, if it lies there, though `batches/` may be a link; else by its real path.
+    """
+    real = replace(batch, folder=batch.folder.resolve())
+    spec_folder = as_moved(real, Path(str(batch.data["spec_folder"])))
+    beside = spec_folder / names.BATCHES / real.folder.name
+    return replace(batch, folder=beside) if beside.resolve() == real.folder else real
+
+
 def plan_again(batch: Batch, choices: Choices, say: Say) -> Plan:
     """The plan of a batch from its spec and files as they are now, for the tasks that it has.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -205,8 +206,10 @@ def _told(search: Search, count: int, unknown: int, beside: Path) -> Iterator[st
         yield f"reuse: results in {name} are not as they came back: {why[0]}{more}"
     for name, tasks in search.uncollected.items():
         good = _succeeded(beside / name) if any(search.wanted[key] for _, key in tasks) else set()
-        if left := sum(task in good and bool(search.wanted[key]) for task, key in tasks):
-            yield f"reuse: {_tasks(left)} can be taken from there after `osgbatch collect {name}`"
+        # each once, though later rounds have keys of the same tasks
+        if left := len({task for task, key in tasks if task in good and search.wanted[key]}):
+            collect = f"osgbatch collect {shlex.quote(name)}"
+            yield f"reuse: {_tasks(left)} can be taken from there after `{collect}`"
 
 
 def _succeeded(folder: Path) -> set[int]:

@@ -88,6 +88,7 @@ class RoundFollower:
         self._should_ask = False
         self._ended: set[int] = set()
         self._gone: frozenset[int] = frozenset()
+        self._news: set[int] = set()
 
     @property
     def backend(self) -> str:
@@ -147,8 +148,11 @@ class RoundFollower:
             affected |= self._read_archives(store, row)
         if affected:
             store.put_tasks(self._task_rows(store, row, reader.jobs, affected))
-        store.put_round(row)
+        self._news = set(reader.jobs)
         self._should_ask = self._asking_helps(store, row)
+        if self._should_ask:  # also when there will be no answer
+            row.asked = time.time()
+        store.put_round(row)
         yield from store.refused(number)
 
     def _cancelled(self, row: RoundRow) -> frozenset[int]:
@@ -176,16 +180,16 @@ class RoundFollower:
         if not self.cluster or self.backend != "condor" or not noted:
             return False
         silent = time.time() - row.asked
-        if silent < ASK_AGAIN_S or (noted.host and noted.host != socket.gethostname()):
+        if 0 <= silent < ASK_AGAIN_S or (noted.host and noted.host != socket.gethostname()):
             return False
         log = self.round.folder / names.EVENTS
         fault = bool(row.lost or self._fault or self.moved or not log.exists())
         if not fault:
             with suppress(OSError):
-                silent = min(silent, time.time() - log.stat().st_mtime)
+                silent = min(abs(silent), abs(time.time() - log.stat().st_mtime))
             if silent < SILENT_S:
                 return False
-        if row.removed and not fault:
+        if row.removed and not fault and not store.has_open_jobs(self.round.number):
             return False
         self._ended = store.ended_jobs(self.round.number)
         return len(self._ended) < len(self._lines())
@@ -201,13 +205,16 @@ class RoundFollower:
         """Take what the schedd has told into the store."""
         number = self.round.number
         row = store.round(number)
-        row.asked, row.lost = time.time(), False
-        row.removed = row.removed or (told.next_proc is None and not told.queued)
+        row.lost = False
+        nothing = told.next_proc is None and not told.queued
+        # One answer may be another schedd's, or come before the history: two in a row count.
+        row.removed = row.removed or (nothing and row.absent)
+        row.absent = nothing
         changed: dict[int, JobState] = {}
         missing = []
         for proc in range(len(self._lines()) if told.next_proc is None else told.next_proc):
             known = store.job(number, proc)
-            if known and known.ended:
+            if (known and known.ended) or proc in self._news:  # the log knows it better by now
                 continue
             fact = told.jobs.get(proc)
             if fact is None:
@@ -217,6 +224,9 @@ class RoundFollower:
                     known.state, known.reason = "gone", ""
                     changed[proc] = known
             else:
+                if not fact.ended:  # the log will tell of the start, and counts it then
+                    fact.starts = known.starts if known else 0
+                    fact.started = known.started if known else 0.0
                 changed[proc] = joined(known, fact) if known else fact
         row.missing = missing
         store.put_jobs(number, changed.values())
@@ -285,23 +295,32 @@ class RoundFollower:
             # A folder that changed just now may change again within one tick of its clock.
             if row.folders.get(folder.name) == changed_ns:
                 continue
-            row.folders[folder.name] = changed_ns if _is_past(changed_ns) else 0
+            sure = _is_past(changed_ns)
             known = store.archives(self.round.number) if known is None else known
             for entry in _archives(folder):
                 parsed = names.parse_archive_name(entry.name)
                 if parsed is None or parsed[0] != self.cluster or parsed[1] >= len(self._lines()):
                     continue
-                status = entry.stat()
-                # One that was accepted can be replaced: HTCondor may forget a start (states.py).
-                if known.get(entry.name) == (status.st_size, status.st_mtime_ns):
+                try:
+                    status = entry.stat()
+                except OSError:  # it has just been taken away
                     continue
-                self._read(store, Path(entry.path), parsed[1], parsed[2], status)
-                affected.add(parsed[1])
+                before = known.get(entry.name)
+                # One that was accepted can be replaced: HTCondor may forget a start (states.py).
+                if not before or before[:2] != (status.st_size, status.st_mtime_ns):
+                    accepted = self._read(store, Path(entry.path), parsed[1], parsed[2], status)
+                    affected.add(parsed[1])
+                else:
+                    accepted = before[2]
+                # HTCondor writes it in its place: it may grow while its folder does not change.
+                sure = sure and accepted
+            row.folders[folder.name] = changed_ns if sure else 0
         return affected
 
     def _read(
         self, store: Store, path: Path, proc: int, attempt: int, status: os.stat_result
-    ) -> None:
+    ) -> bool:
+        """Read an archive; says whether it is accepted."""
         expected = Expected(
             batch=self.batch.id,
             round=self.round.number,
@@ -324,6 +343,7 @@ class RoundFollower:
             fault = f"{path.name}: {error.strerror or error}"
         row = ArchiveRow(proc, attempt, path.name, status.st_size, status.st_mtime_ns, job, fault)
         store.put_archive(self.round.number, row, records, problems)
+        return not fault
 
 
 _TICK_NS = 3_000_000_000

@@ -352,11 +352,13 @@ class Spec:
     tasks_per_job: 0 for auto. max_running: 0 for no limit.
     submit: commands for the submit file, as they were written. time_place: of resources.time.
     stash: None for the profile's. outputs_to: a URL that outputs are brought to, else empty.
+    written_name: `name:` as the user wrote it, of which name keeps what file names can have.
     """
 
     path: Path
     text: bytes
     name: str
+    written_name: str = ""
     command: tuple[Template, ...] = ()
     script: Script | None = None
     function: Function | None = None

@@ -19,6 +19,7 @@ from osgbatch.errors import BusyError
 from osgbatch.following import status
 from osgbatch.keyed import keys_of
 from osgbatch.model import OPEN, Plan, Stash
+from osgbatch.naming import in_commands
 from osgbatch.packed import pack_environment
 from osgbatch.packing.disk_full import BATCH_FIX, told_when_full
 from osgbatch.planned import AS_WRITTEN, Choices, plan_sweep

@@ -33,21 +33,20 @@ class Stopper:
         """
         if self._done:
             return None
-        failed = [state for state in now.wrong if state.state == "failed"]
+        count = now.counts.get("failed", 0)
+        shown = [state for state in now.wrong if state.state == "failed"]
         ended = sum(n for state, n in now.counts.items() if state not in (*OPEN, "held"))
-        if ended > len(failed):
+        if ended > count or len(group(shown)) > 1:
             self._done = True  # something went another way
-        if self._done or len(failed) < self._first:
+        if self._done or count < self._first or not now.open_tasks:
             return None
-        self._done = True
-        if len(group(failed)) > 1 or not now.open_tasks:
-            return None
-        what = f"the first {len(failed)} tasks all failed alike"
+        what = f"the first {count:,} tasks all failed alike"
         name = shlex.quote(self._batch.folder.name)
         if _hold(self._batch, what):
             done, again = "was stopped (the local runner holds nothing)", "resubmit --missing"
         else:
             done, again = "is held", "release"
+        self._done = True
         self._say(
             f"{what}, so the rest {done}.\nSee why: osgbatch why {name}\n"
             f"Let it run all the same: osgbatch {again} {name}\n"

@@ -15,8 +15,9 @@ from typing import Any, TextIO
 SMALL_STEP = 8 * 1024**2
 """Bytes that are moved too fast for a bar to be of use."""
 _SOURCE = re.compile(r"\s+\d* *\| ")
-_DEEP = re.compile(r"(?<![\w.~$}/])(?:/[^\s/'\":,;()]+){2,}(?=/[^\s/'\":,;()]+/[^\s/])")
-"""Of a path all but the last two parts."""
+_PATH = re.compile(r"(?<![\w.~$}/])(?:/[^\s/'\":,;()]+)+")
+_PARTS = range(8, 1, -1)
+"""Of a long path so many last parts are kept, as many as there is room for."""
 _COMMAND = re.compile(r"`[^`]*`")
 ORDER = (
     "succeeded", "failed", "held", "removed", "unknown", "transferring output", "running",
@@ -104,15 +105,27 @@ def one_line(text: str) -> str:
 def cut(text: str, width: int) -> str:
     """`text` as one line of at most `width` characters, its beginning and its end kept.
 
-    Of a path its last two parts are kept: what is before is most often a scratch folder.
+    Of a path its last parts are kept: what is before is most often a scratch folder.
     """
+
+    def shorter(parts: int) -> str:
+        return _PATH.sub(lambda path: _last_parts(path[0], parts), text)
+
     text = one_line(text.replace("\n", " "))
-    if len(text) > width:
-        text = _DEEP.sub("...", text)
+    if len(text) <= width:
+        return text
+    found = map(shorter, _PARTS)
+    text = next((one for one in found if len(one) <= width), shorter(_PARTS[-1]))
     if len(text) <= width:
         return text
     head = max(0, width - 5) // 3
     return f"{text[:head]} ... {text[len(text) - max(0, width - 5 - head) :]}"[:width]
+
+
+def _last_parts(path: str, parts: int) -> str:
+    """`.../c/d` of `/a/b/c/d`; a path with few more parts stays as it is."""
+    last = path.split("/")
+    return path if len(last) < parts + 3 else "/".join(["...", *last[-parts:]])
 
 
 def size(count: float) -> str:

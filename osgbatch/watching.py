@@ -14,6 +14,8 @@ SHORTEST_S, LONGEST_S = 0.5, 10.0
 """Seconds between two looks, when something has just happened and when nothing does."""
 SHARE = 0.015
 """Of a core, that looking may take."""
+LONGEST_COST_S = 60.0
+"""After a look that has cost much, as one that reads large archives, it is not longer than this."""
 MEASURED_S = 20.0
 """Seconds between two looks at rates, resources and sites."""
 SHOWN = 200
@@ -52,4 +54,4 @@ def watch(batch: Batch, longest_s: float = LONGEST_S) -> Iterator[Seen]:
             measured = time.monotonic() + max(MEASURED_S, 2 * cost)
         pause = SHORTEST_S if changed else min(pause * 1.5, longest_s)
         before = now.counts
-        time.sleep(max(pause, cost))
+        time.sleep(max(pause, min(cost, LONGEST_COST_S)))

@@ -223,12 +223,11 @@ def _of_all(now: Status, asked: TaskState, cause: Cause) -> Cause:
         ]
     details = cause.details
     if others := len(waiting) - len(alike):
-        one = next(state.index for state in waiting if state not in alike)
-        details = (
-            *details,
-            f"{others:,} more {'task waits' if others == 1 else 'tasks wait'}, which may be for "
-            f"another reason: `osgbatch why {in_commands(now.batch)} {one}`",
-        )
+        known = {state.index for state in alike}
+        one = next(state.index for state in waiting if state.index not in known)
+        wait = "task waits" if others == 1 else "tasks wait"
+        ask = f"`osgbatch why {in_commands(now.batch)} {one}`"
+        details = (*details, f"{others:,} more {wait}, which may be for another reason: {ask}")
     return replace(cause, tasks=tuple(state.index for state in alike), details=details)
 
 

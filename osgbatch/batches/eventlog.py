@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
+from time import time as now
 from typing import BinaryIO
 
 from osgbatch.model import JobState
@@ -46,8 +47,8 @@ def _executing(job: JobState, time: float, text: bytes, begin: int) -> None:
     else:
         found = _HOST.match(text, begin)
         host = found[1].decode("utf-8", "replace") if found else ""
-    # The same event a second time is no second start.
-    if job.state != "running" or job.started != time or job.host != host:
+    # The same event a second time is no second start, whatever came between.
+    if job.started != time or job.host != host:
         job.starts += 1
     job.state, job.started, job.host, job.reason = "running", time, host, ""
 
@@ -116,6 +117,8 @@ def _terminated(job: JobState, time: float, text: bytes, begin: int) -> None:
 
 
 def _aborted(job: JobState, time: float, text: bytes, begin: int) -> None:
+    if job.state == "completed":
+        return
     job.state, job.reason, job.ended = "removed", _first_line(text, begin), time
 
 
@@ -153,6 +156,9 @@ _FOLDS: dict[bytes, Fold] = {
 }
 _FINAL = (_terminated, _aborted, _image_size, _submitted)
 """What may still be told of a job that is over."""
+_TELLING = (b"005", b"009", b"012")
+"""Events of which a part would tell another job's words."""
+_NEXT = re.compile(rb"\n(?=\d{3} \(\d+\.-?\d+\.\d+\) )")
 _CLUSTER_SUBMIT, _CLUSTER_REMOVE = b"035", b"036"
 
 
@@ -172,13 +178,16 @@ class Clock:
         if zulu:
             day = text[:-7]
         years = [self.year] if "-" in day else range(self.year, self.year - 8, -1)
+        tomorrow = now() + 86_400
         for year in years:
             whole = day if "-" in day else f"{year}-{day.replace('/', '-')}"
             try:
                 moment = datetime.fromisoformat(f"{whole}T{clock}")
-            except ValueError:
+                found = (moment.replace(tzinfo=timezone.utc) if zulu else moment).timestamp()
+            except (ValueError, OverflowError, OSError):
                 continue
-            return (moment.replace(tzinfo=timezone.utc) if zulu else moment).timestamp()
+            if "-" in day or found < tomorrow:  # in January, December is last year's
+                return found
         return None
 
 
@@ -288,8 +297,16 @@ class LogReader:
                 start, size = self._start()
             else:
                 kind, begin = text[:3], dot + 26
-                proc, time = int(text[size:dot]), base + int(text[dot + 23 : dot + 25])
+                try:
+                    proc, time = int(text[size:dot]), base + int(text[dot + 23 : dot + 25])
+                except ValueError:  # a full disk, or zeros of a network file system
+                    continue
             fold = folds.get(kind)
+            if kind in _TELLING and b"\n0" in text:
+                again = _last_event(text)
+                if again is not text:  # torn, and another event follows without an end between
+                    self.take(again + _END)
+                    continue
             if fold is None:
                 self.removed = self.removed or kind == _CLUSTER_REMOVE
                 continue
@@ -323,13 +340,23 @@ class LogReader:
         return kind, proc, base + int(second) + float(fraction or 0), header.end()
 
 
+def _last_event(text: bytes) -> bytes:
+    """The last event in a text that may begin with a torn one."""
+    starts = [found.end() for found in _NEXT.finditer(text)]
+    return text[starts[-1] :] if starts else text
+
+
 def joined(earlier: JobState, read: JobState) -> JobState:
-    """What is known of a job of which events may be lost. read: what is told of it now."""
+    """What is known of a job of which events may be lost. read: what is told of it now.
+
+    What was read from the job's first event on has counted its starts anew.
+    """
     silent = read.state == "waiting" and not read.starts and not read.evictions
     if (earlier.state in _OVER and read.state not in _OVER) or (silent and earlier.starts):
         return earlier
-    read.starts = max(read.starts, earlier.starts)
-    read.evictions = max(read.evictions, earlier.evictions)
+    if not read.submitted:
+        read.starts = max(read.starts, earlier.starts)
+        read.evictions = max(read.evictions, earlier.evictions)
     read.memory_mb = max(read.memory_mb, earlier.memory_mb)
     read.submitted = read.submitted or earlier.submitted
     return read

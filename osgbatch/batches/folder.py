@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -237,13 +238,24 @@ def tasks_csv(table: Table) -> Iterator[bytes]:
 
 
 def read_tasks_csv(batch: Batch) -> Iterator[list[str]]:
-    """The rows of `tasks.csv`, without its header and without the index."""
+    """The rows of `tasks.csv`, without its header and without the index. Raises BatchError."""
     path = batch.folder / names.TASKS
+    csv.field_size_limit(sys.maxsize)  # else 128 KiB
+    cells = 1 + len(batch.data["columns"])
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
         reader = csv.reader(stream)
-        next(reader)
-        for row in reader:
-            yield row[1:]
+        try:
+            next(reader, None)
+            for row in reader:
+                if len(row) != cells:
+                    raise ValueError(f"line {reader.line_num} has {len(row)} cells, not {cells}")
+                yield row[1:]
+        except (csv.Error, ValueError) as error:
+            raise BatchError(
+                f"cannot read {names.TASKS}: {error}",
+                where=str(path),
+                fix="Was it edited? It is the batch's own copy of its table.",
+            ) from None
 
 
 def load(folder: Path) -> Batch:
@@ -294,7 +306,7 @@ def _check_data(data: Any) -> None:
 def newest_of(parent: Path, spec: bytes, besides: Path | None = None) -> Batch | None:
     """The newest batch of a spec in a `batches/` folder. besides: a folder that does not count."""
     folders = sorted(
-        (p for p in parent.glob("*") if (p / names.RESOLVED).is_file() and p != besides),
+        (p for p in parent.glob("[!.]*") if (p / names.RESOLVED).is_file() and p != besides),
         key=lambda p: (p / names.RESOLVED).stat().st_mtime_ns,
         reverse=True,
     )

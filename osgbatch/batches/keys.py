@@ -23,6 +23,16 @@ def _chunks(first: bytes, lines: Iterable[bytes]) -> Sequence[bytes]:
     return [first, b"".join(lines)]
 
 
+def read_digest(round_: Path) -> str:
+    """The digest of what the tasks of a round share; empty where none was written."""
+    try:
+        with (round_ / names.KEYS).open(encoding="ascii") as stream:
+            version, digest = stream.readline().split()
+            return digest if version == _VERSION else ""
+    except (OSError, ValueError):
+        return ""
+
+
 def read_keys(round_: Path) -> tuple[str, Mapping[int, str]]:
     """The digest of what the tasks of a round share, and their keys; an empty one when there is
     none: of an older osgbatch, or a file that cannot be read.

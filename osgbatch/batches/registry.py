@@ -129,7 +129,7 @@ def batches_here(here: Path) -> list[Path]:
 
     Those in its `batches/`, itself when it is one, and what the registry knows below it.
     """
-    found = [p.parent for p in (here / names.BATCHES).glob(f"*/{names.RESOLVED}")]
+    found = [p.parent for p in (here / names.BATCHES).glob(f"[!.]*/{names.RESOLVED}")]
     if _is_batch(here):
         found.append(here)
     tops = {here, here.resolve()}

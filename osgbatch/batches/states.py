@@ -68,6 +68,12 @@ def _task_state(
         if record and record.get("state") == SUCCEEDED and whole(record, "exit_code") == 0:
             return _from_record(SUCCEEDED, index, record, attempt, job, starts)
     if job is None:
+        latest = attempts[-1] if attempts else None
+        if latest and removed:  # its events are lost
+            record = latest.returned.tasks.get(index, {})
+            if record.get("state") == FAILED:
+                return _from_record(FAILED, index, record, latest, None, starts)
+            return TaskState(index, "unknown", "gone", "the events of its job are lost")
         if removed:
             return TaskState(index, "removed", "removed before it was in the queue")
         return TaskState(index, "waiting")

@@ -52,7 +52,8 @@ class RoundRow:
     cluster: 0 when not known; offset and head: of its event log (LogReader); removed: the cluster
     has left the queue. folders: of returned archives, by name: time of change (ns) when they were
     last listed. lost: events may be missing, so that the schedd should be asked; asked: when it was
-    last asked (s since 1970); missing: the procs that it did not know then.
+    last asked (s since 1970); missing: the procs that it did not know then; absent: that it knew
+    nothing of the round at all.
     """
 
     number: int
@@ -64,6 +65,7 @@ class RoundRow:
     lost: bool = False
     asked: float = 0.0
     missing: list[int] = field(default_factory=list)
+    absent: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,17 +115,21 @@ class Store:
             if database is not self._memory:
                 database.close()
 
-    def use_memory(self, problem: str) -> None:
-        """Go on without the file, with what it holds."""
+    def use_memory(self, problem: str, *, copy: bool) -> None:
+        """Go on without the file; copy: with what it holds."""
         self.problem = problem
         self._memory = sqlite3.connect(":memory:", isolation_level=None)
+        if copy:
+            self._copy(self._memory)
+        _prepare(self._memory)
+
+    def _copy(self, memory: sqlite3.Connection) -> None:
         with suppress(sqlite3.Error):
             there = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
             try:
-                there.backup(self._memory)
+                there.backup(memory)
             finally:
                 there.close()
-        _prepare(self._memory)
 
     def _connect(self) -> sqlite3.Connection:
         """A connection in a transaction. Raises sqlite3.Error when the file cannot be written."""
@@ -193,6 +199,13 @@ class Store:
         found = self._db.execute("SELECT 1 FROM jobs WHERE round = ? LIMIT 1", (round_,))
         return found.fetchone() is not None
 
+    def has_open_jobs(self, round_: int) -> bool:
+        """Whether any job of a round is known that has not ended."""
+        found = self._db.execute(
+            "SELECT 1 FROM jobs WHERE round = ? AND NOT ended > 0 LIMIT 1", (round_,)
+        )
+        return found.fetchone() is not None
+
     def ended_jobs(self, round_: int) -> set[int]:
         """The jobs of a round of which it is known how they ended."""
         rows = self._db.execute("SELECT proc FROM jobs WHERE round = ? AND ended > 0", (round_,))
@@ -207,12 +220,12 @@ class Store:
 
     # -- archives ------------------------------------------------------------------------------
 
-    def archives(self, round_: int) -> dict[str, tuple[int, int]]:
-        """Size and time of change (ns) of each archive that was read, by name."""
+    def archives(self, round_: int) -> dict[str, tuple[int, int, bool]]:
+        """Size, time of change (ns) and whether it was accepted, of each archive by name."""
         rows = self._db.execute(
-            "SELECT name, size, mtime_ns FROM archives WHERE round = ?", (round_,)
+            "SELECT name, size, mtime_ns, error FROM archives WHERE round = ?", (round_,)
         )
-        return {name: (size, mtime_ns) for name, size, mtime_ns in rows}
+        return {name: (size, mtime_ns, not error) for name, size, mtime_ns, error in rows}
 
     def procs_with_archives(self, round_: int) -> set[int]:
         """The jobs of a round of which an archive came back."""

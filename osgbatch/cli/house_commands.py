@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -206,7 +205,9 @@ def archive(
     if remove:
         ui.out(f"removed {batch.folder}")
     else:
-        ui.say(f"to remove the folder: osgbatch rm {shlex.quote(batch.folder.name)}")
+        from osgbatch.naming import in_commands
+
+        ui.say(f"to remove the folder: `osgbatch rm {in_commands(batch)}`")
     return exits.OK
 
 

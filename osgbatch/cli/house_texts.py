@@ -85,7 +85,7 @@ def _cells(one: Listed) -> list[str]:
 def _state(one: Listed) -> str:
     """How far a batch is, in a few words."""
     if one.problem:
-        return f"cannot be read: {one.problem}"
+        return one.problem if "cannot be read" in one.problem else f"cannot be read: {one.problem}"
     assert one.batch is not None
     if one.counts.get("succeeded") == one.batch.tasks:
         return "all succeeded"

@@ -14,8 +14,6 @@ from osgbatch.naming import in_commands
 _BAR = 30
 _EVENTS = 5
 _CAUSES = 4
-_NAME = 30
-"""Characters of a batch's name in the head of the block."""
 _WAITS_S = 30.0
 """Seconds for which tasks wait and none runs before `why` is pointed to."""
 
@@ -119,10 +117,9 @@ def view() -> Any:
 
 def block_lines(now: Status, events: Sequence[str]) -> Iterator[str]:
     """The lines of the block."""
-    where = {"condor": "HTCondor", "local": "local runner"}.get(now.backend, "not submitted")
-    cluster = f", cluster {now.cluster}" if now.cluster else ""
-    name = ui.cut(now.batch.name, _NAME)
-    yield f"{name}  batch {now.batch.id}  {where}{cluster}  {time.strftime('%H:%M:%S')}"
+    from osgbatch.cli.reports import head
+
+    yield f"{head(now)}  {time.strftime('%H:%M:%S')}"
     yield progress_line(now)
     yield f"  {ui.counts(now.counts)}"
     if now.stalled:

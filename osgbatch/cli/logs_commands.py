@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+import time
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
 from osgbatch import exits, ui
 from osgbatch.cli.batch_names import BatchName, find_for_task
 from osgbatch.cli.spec_commands import Json
-from osgbatch.errors import OsgbatchError
+from osgbatch.errors import JobGoneError, OsgbatchError
 
 if TYPE_CHECKING:
     from osgbatch.following import Status
     from osgbatch.model import TaskState
     from osgbatch.task_output import Failure
+
+
+LOOKS = 3
+"""So often the event log is looked at for the end of a job that has left the queue."""
+LOOK_S = 1.0
 
 
 def register(app: typer.Typer) -> None:
@@ -95,7 +101,11 @@ def _show(now: Status, state: TaskState, stream: str, *, as_json: bool) -> int:
     # What came back of an earlier start of a job that runs again is not what is asked for.
     job = task_output.running_job(now.batch, state)
     if job is not None and (state.archive is None or state.state in ("running", "suspended")):
-        echo = job.echo()
+        try:
+            echo = job.echo()
+        except JobGoneError:
+            now, state = _settled(now, state)
+            return _show(now, state, stream, as_json=as_json)
     if as_json:
         data: dict[str, Any] = {"index": state.index, "state": state.state, "whole": echo is None}
         for which in streams:
@@ -112,16 +122,56 @@ def _show(now: Status, state: TaskState, stream: str, *, as_json: bool) -> int:
         so_far = ", so far" if echo is not None else why
         ui.out(f"=== task {state.index}, {state.state}{so_far}")
     for which in streams:
+        shown = _Output()
         if stream == "both":
             ui.out(f"=== {which}")
         if echo is None:
-            copy_log(state, which, sys.stdout.buffer)
+            copy_log(state, which, cast(BinaryIO, shown))
         else:
-            sys.stdout.buffer.write(task_output.echoed(echo, state.index, which))
+            shown.write(task_output.echoed(echo, state.index, which))
+        if stream == "both":
+            shown.end_line()
         sys.stdout.buffer.flush()
     if echo is not None:
         _say_of_echo(state, echo)
     return exits.OK
+
+
+def _settled(now: Status, state: TaskState) -> tuple[Status, TaskState]:
+    """The same task once its job's end is known; that has just left the queue.
+
+    Raises OsgbatchError when it does not become known at once.
+    """
+    from osgbatch.following import status
+    from osgbatch.task_output import running_job
+
+    for _ in range(LOOKS):
+        time.sleep(LOOK_S)
+        now = status(now.batch, all_tasks=True)
+        state = now.states[state.index]
+        if running_job(now.batch, state) is None:
+            return now, state
+    raise OsgbatchError(
+        f"nothing has come back of task {state.index} yet",
+        fix="Its job has just left the queue, and its results are on their way: look again in a "
+        "moment.",
+    )
+
+
+class _Output:
+    """stdout, and whether what was written to it ends a line."""
+
+    def __init__(self) -> None:
+        self._last = b"\n"
+
+    def write(self, data: bytes) -> int:
+        self._last = bytes(data[-1:]) or self._last
+        return sys.stdout.buffer.write(data)
+
+    def end_line(self) -> None:
+        """What comes next begins a line."""
+        if self._last != b"\n":
+            self.write(b"\n")
 
 
 def _say_of_echo(state: TaskState, echo: bytes) -> None:

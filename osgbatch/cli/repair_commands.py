@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Annotated, Any
 
 import typer
@@ -53,6 +52,7 @@ def resubmit(
 
     Without options: those that failed, were removed, or are unknown.
     """
+    from osgbatch.naming import in_commands
     from osgbatch.resubmitting import Wanted, count_held
     from osgbatch.resubmitting import resubmit as run_again
     from osgbatch.task_ranges import named_tasks, task_list
@@ -79,10 +79,9 @@ def resubmit(
             )
             if wanted.nothing_said and (held_tasks := count_held(batch)):
                 are = "is" if held_tasks == 1 else "are"
-                name = shlex.quote(batch.folder.name)
                 ui.say(
                     f"{ui.number_of(held_tasks, 'task')} {are} held: "
-                    f"`osgbatch resubmit {name} --held`"
+                    f"`osgbatch resubmit {in_commands(batch)} --held`"
                 )
         return exits.OK
     if as_json:

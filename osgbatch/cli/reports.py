@@ -20,6 +20,8 @@ from osgbatch.task_ranges import task_list
 SITES_SHOWN = 4
 SHOWN = 10
 """How many groups of tasks that went wrong alike are shown."""
+NAME = 30
+"""Characters of a batch's name in the first line; its folder has the whole."""
 LISTED = 20
 """Characters for the tasks of a group."""
 
@@ -54,10 +56,8 @@ def _task_data(state: TaskState) -> dict[str, Any]:
 
 def status_text(now: Status) -> str:
     """What `osgbatch status` prints."""
-    where = {"condor": "HTCondor", "local": "local runner"}.get(now.backend, "not submitted")
-    cluster = f", cluster {now.cluster}" if now.cluster else ""
     lines = [
-        f"{now.batch.name}  batch {now.batch.id}  {where}{cluster}",
+        head(now),
         f"{now.batch.folder}",
         f"{ui.number_of(now.batch.tasks, 'task')}: {ui.counts(now.counts)}",
     ]
@@ -69,6 +69,13 @@ def status_text(now: Status) -> str:
     lines += [_folded(f"note: {note}") for note in (*notes, *now.notes)]
     lines += [f"next: {step}" for step in next_steps(now)]
     return "\n".join(lines)
+
+
+def head(now: Status) -> str:
+    """Which batch it is, and where it runs."""
+    where = {"condor": "HTCondor", "local": "local runner"}.get(now.backend, "not submitted")
+    cluster = f", cluster {now.cluster}" if now.cluster else ""
+    return f"{ui.cut(now.batch.name, NAME)}  batch {now.batch.id}  {where}{cluster}"
 
 
 def _folded(line: str) -> str:
@@ -188,9 +195,7 @@ def endings_text(now: Status) -> str:
     widths = [max(map(len, column)) + 2 for column in zip(header, *cells, strict=True)]
     room = max(20, shutil.get_terminal_size().columns - sum(widths))
     whys = [ui.cut(brief(same[0]), room) for same in shown]
-    text = ui.table(
-        (*header, "why"), [(*row, line) for row, line in zip(cells, whys, strict=True)]
-    )
+    text = ui.table((*header, "why"), [(*row, line) for row, line in zip(cells, whys, strict=True)])
     told = sum(map(len, shown))
     more = sum(now.counts.get(state, 0) for state in WRONG) - told
     if more:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -187,8 +186,13 @@ def end(batch: Any, watch_it: bool | None) -> int:
     watch_it: None for what is usual: on a terminal.
     """
     if not (sys.stdout.isatty() if watch_it is None else watch_it):
-        name = shlex.quote(batch.folder.name)
-        ui.say(f"to follow it: osgbatch watch {name}\nwhen it has ended: osgbatch collect {name}")
+        from osgbatch.naming import in_commands
+
+        name = in_commands(batch)
+        # in backticks a command is not broken into two lines
+        ui.say(
+            f"to follow it: `osgbatch watch {name}`\nwhen it has ended: `osgbatch collect {name}`"
+        )
         return exits.OK
     follow(batch)
     return collect_batch_and_tell(batch)
@@ -196,7 +200,10 @@ def end(batch: Any, watch_it: bool | None) -> int:
 
 def check_spec_file(spec: Path) -> None:
     """Raises OsgbatchError for a pipe or device, beside which the batch folder would be made."""
-    if spec.exists() and not (spec.is_file() or spec.is_dir()):
+    above = spec.absolute().parent
+    # `/dev/stdin` may be a regular file, but has its place where no batch can be
+    device = str(above) in ("/dev", "/dev/fd") or above.parts[:2] == ("/", "proc")
+    if device or (spec.exists() and not (spec.is_file() or spec.is_dir())):
         raise OsgbatchError(
             "not a file, but a pipe or device; batches are kept beside their spec",
             where=str(spec),

@@ -43,7 +43,7 @@ def watch(name: BatchName = None, stop_after: StopAfter = 0, notify: Notify = ""
     for step in steps:
         ui.say(f"next: {step}")
     if any(step.startswith("osgbatch collect ") for step in steps):
-        ui.say("(watch brings no results into results/: collect does)")
+        ui.say("(watch only watches: collect brings what came back into results/)")
     return int(now.exit_code)
 
 

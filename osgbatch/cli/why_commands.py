@@ -86,13 +86,12 @@ def why_data(found: Why) -> dict[str, Any]:
 
 def why_text(found: Why, width: int = 0) -> str:
     """What `osgbatch why` prints. width: of the terminal in characters; 0 asks it."""
+    from osgbatch.cli.reports import head
+
     width = min(width or shutil.get_terminal_size().columns, 100)
     now = found.status
-    where = {"condor": "HTCondor", "local": "local runner"}.get(now.backend, "not submitted")
-    cluster = f", cluster {now.cluster}" if now.cluster else ""
-    head = f"{now.batch.name}  batch {now.batch.id}  {where}{cluster}"
     counts = f"{ui.number_of(now.batch.tasks, 'task')}: {ui.counts(now.counts)}"
-    parts = ["\n".join([head, counts])]
+    parts = ["\n".join([head(now), counts])]
     parts += ["\n".join(_cause(cause, width)) for cause in found.causes]
     parts += ["\n".join(_suspect(suspect, width)) for suspect in found.suspects]
     if not found.causes:
@@ -183,6 +182,6 @@ def _wrapped(text: str, width: int, first: str = "  ", rest: str = "  ") -> Iter
 
 
 def _quoted(line: str, width: int) -> Iterator[str]:
-    """A line that a task wrote, cut in its middle to the width, with nothing that a terminal would obey."""
+    """A line that a task wrote, cut to the width, with nothing that a terminal would obey."""
     shown = ui.one_line(line.expandtabs(4).rstrip())
     yield f"  | {ui.cut(shown, width - 4)}"

@@ -101,21 +101,34 @@ def cancel(round_: Round, cluster: int) -> None:
     Raises CondorError when the schedd does not answer, or does not let us.
     """
     problem = _try(["condor_rm", "-reason", REASON, "-constraint", _constraint(round_, cluster)])
-    _settle(round_, cluster, problem, "removed", lambda queue: list(queue.jobs))
+    _settle(round_, cluster, problem, "removed", lambda queue: [*queue.jobs, *queue.unqueued])
 
 
-def remove(round_: Round, cluster: int, procs: Collection[int], why: str = REASON) -> None:
+def remove(
+    round_: Round, cluster: int, procs: Collection[int], only: Collection[str] = ()
+) -> list[int]:
     """Remove these jobs, which are in the queue, and no others; returns when they are removed.
 
-    why: stands in their event log. Raises CondorError when the schedd does not answer, or does not
-    let us.
+    only: those alone that are in these states when the schedd does it, if any are named; gives the
+    others. Raises CondorError when the schedd does not answer, or does not let us.
     """
     problem = None
+    states = [f"JobStatus == {number}" for number, state in _STATES.items() if state in only]
+    now = f" && ({' || '.join(states)})" if only else ""
     for ranges in _ranges(procs):
-        constraint = f"{_constraint(round_, cluster)} && ({ranges})"
-        problem = _try(["condor_rm", "-reason", why, "-constraint", constraint]) or problem
+        constraint = f"{_constraint(round_, cluster)} && ({ranges}){now}"
+        problem = _try(["condor_rm", "-reason", REASON, "-constraint", constraint]) or problem
     wanted = set(procs)
-    _settle(round_, cluster, problem, "removed", lambda queue: wanted & queue.jobs.keys())
+    others: set[int] = set()
+
+    def left(queue: Queue) -> set[int]:
+        there = wanted & queue.jobs.keys()
+        others.clear()
+        others.update(proc for proc in there if only and queue.jobs[proc].state not in only)
+        return there - others
+
+    _settle(round_, cluster, problem, "removed", left)
+    return sorted(others)
 
 
 def forget(round_: Round, queue: Queue, procs: Collection[int]) -> None:
@@ -243,7 +256,7 @@ def _job(ad: Mapping[str, Any]) -> QueuedJob:
         state=state,
         hold_code=(_number(ad, "HoldReasonCode") or 0) if held else 0,
         hold_subcode=(_number(ad, "HoldReasonSubCode") or 0) if held else 0,
-        reason=str(ad.get("HoldReason", "")) if held else "",
+        reason=str(ad.get("HoldReason") or "") if held else "",
         memory_mb=_number(ad, "RequestMemory"),
         disk_kb=_number(ad, "RequestDisk"),
     )

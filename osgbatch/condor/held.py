@@ -14,7 +14,11 @@ GONE_LIMIT_S = 60.0
 """How long a removed job may take to leave the queue."""
 _AT_ONCE = 500
 """Ranges of procs in one expression: the schedd evaluates it for each job of the cluster."""
-_REMOVED, _COMPLETED, _HELD = 3, 4, 5
+_IDLE, _REMOVED, _COMPLETED, _HELD = 1, 3, 4, 5
+_FACTORY_REMOVED = 3
+"""JobMaterializePaused of a factory that was removed, and brings nothing more."""
+
+_NEXT, _PAUSED = "JobMaterializeNextProcId", "JobMaterializePaused"
 
 
 @dataclass(frozen=True)
@@ -29,20 +33,33 @@ class LiveJob:
         """Whether it is held."""
         return self.status == _HELD
 
+    @property
+    def idle(self) -> bool:
+        """Whether it has yet to be started."""
+        return self.status == _IDLE
+
 
 def live_jobs(round_: Round, cluster: int) -> list[LiveJob]:
-    """The jobs of a round that are in the queue and not over, by one query. Raises CondorError."""
+    """The jobs of a round that are in the queue and not over, by one query.
+
+    Those that a factory has still to bring are among them. Raises CondorError.
+    """
     ads = call_schedd(
         lambda htcondor: htcondor.Schedd().query(
             constraint=f"ClusterId == {cluster} && {constraint_of(round_)}"
             f" && JobStatus =!= {_COMPLETED}",
-            projection=["ProcId", "JobStatus"],
+            projection=["ProcId", "JobStatus", _NEXT, _PAUSED],
+            opts=htcondor.QueryOpt.IncludeClusterAd,
         )
     )
-    return sorted(
-        (LiveJob(int(ad["ProcId"]), int(ad["JobStatus"])) for ad in ads),
-        key=lambda job: job.proc,
-    )
+    found: dict[int, LiveJob] = {}
+    for ad in ads:
+        if ad.get("ProcId", -1) >= 0:
+            found[int(ad["ProcId"])] = LiveJob(int(ad["ProcId"]), int(ad["JobStatus"]))
+        elif _NEXT in ad and ad.get(_PAUSED) != _FACTORY_REMOVED:
+            for proc in range(int(ad[_NEXT]), round_.jobs):
+                found.setdefault(proc, LiveJob(proc, _IDLE))
+    return sorted(found.values(), key=lambda job: job.proc)
 
 
 def remove_held(round_: Round, cluster: int, procs: Collection[int], why: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from osgbatch.condor.commands import run
-from osgbatch.errors import CondorError
+from osgbatch.errors import CondorError, JobGoneError
 
 LIMIT_BYTES = 150_000
 """More than the shim's echo holds."""
@@ -15,7 +15,7 @@ def tail(cluster: int, proc: int) -> bytes:
     """The end of what a running job has printed on its own stdout, at most LIMIT_BYTES.
 
     Raises CondorError when it cannot be had: the job does not run (any more), or its execution
-    point cannot be reached or refuses.
+    point cannot be reached or refuses; JobGoneError when it is not in the queue.
     """
     job = f"{cluster}.{proc}"
     try:
@@ -28,7 +28,7 @@ def tail(cluster: int, proc: int) -> bytes:
 def _explained(job: str, error: CondorError) -> CondorError:
     """What condor_tail's refusal means; each text was seen on 25.14.1."""
     if "No such job" in error.what:
-        return CondorError(
+        return JobGoneError(
             f"job {job} is not in the queue any more",
             fix="It has just ended, or was removed: try again in a moment.",
         )

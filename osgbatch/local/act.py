@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Collection, Sequence
 from contextlib import closing
+from pathlib import Path
 
 from osgbatch import names
 from osgbatch.errors import BusyError, OsgbatchError
@@ -74,21 +75,29 @@ def release(
     listen.
     """
     folder = round_.folder.resolve()
-    if memory_mb or disk_kb:
-        requests.ask_for(folder, procs, memory_mb, disk_kb)
     wanted = requests.Request(f"via osgbatch release (by user {user()})", release=procs)
-    lock = _ask(round_, cluster, wanted)
+    amounts = (memory_mb, disk_kb)
+    lock = _ask(round_, cluster, wanted, amounts)
     if lock is None:
         return
     os.close(lock)
     if any(state in _OPEN for state in job_states(round_, cluster)):
         requests.done(folder)
         raise _died(round_)
-    requests.write_request(folder, wanted)
+    _write(folder, wanted, amounts)
     run_again(round_, START_LIMIT_S)
 
 
-def _ask(round_: Round, cluster: int, wanted: requests.Request) -> int | None:
+def _write(folder: Path, wanted: requests.Request, amounts: tuple[int, int]) -> None:
+    """Ask it, and before that write down what released jobs ask for from now on, if it changes."""
+    if any(amounts):
+        requests.ask_for(folder, wanted.release, *amounts)
+    requests.write_request(folder, wanted)
+
+
+def _ask(
+    round_: Round, cluster: int, wanted: requests.Request, amounts: tuple[int, int] = (0, 0)
+) -> int | None:
     """Ask the runner, and wait until it is done; the round's lock when there is no runner."""
     folder = round_.folder.resolve()
     asked: record.Record | None = None
@@ -106,7 +115,7 @@ def _ask(round_: Round, cluster: int, wanted: requests.Request) -> int | None:
                         where=str(folder),
                         fix="Run the same command there.",
                     )
-                requests.write_request(folder, wanted)
+                _write(folder, wanted, amounts)
                 signal_loop(asked, signal.SIGUSR1)
                 limit += asked.grace_s + (CANCEL_LIMIT_S if wanted.end else 0)
         elif _is_done(round_, cluster, wanted):

@@ -125,6 +125,7 @@ def make_plan(
     return replace(
         plan,
         warnings=(
+            *_other_name(spec),
             *_left_at_home(spec, tasks),
             *_odd_names(plan),
             *(found.text for found in advice),
@@ -283,7 +284,27 @@ def _odd_names(plan: Plan) -> Iterator[str]:
     if archived:
         size = sum(plan.sizes[file.source] for file in archived)
         yield (
-            f"{len(archived)} input(s) such as {archived[0].source.name!r} have names, or lie in "
-            "folders, that HTCondor cannot transfer; they travel in one archive "
+            f"{_odd_told(len(archived), archived[0].source.name)} in one archive "
             f"({size} bytes unpacked) with every job"
+        )
+
+
+def _odd_told(count: int, name: str) -> str:
+    if count == 1:
+        return (
+            f"the input {name!r} has a name, or lies in a folder, that HTCondor cannot transfer; "
+            "it travels"
+        )
+    return (
+        f"{count:,} inputs such as {name!r} have names, or lie in folders, that HTCondor cannot "
+        "transfer; they travel"
+    )
+
+
+def _other_name(spec: Spec) -> Iterator[str]:
+    """That the batch is called otherwise than the user wrote."""
+    if spec.written_name and spec.written_name != spec.name:
+        yield (
+            f"name: {spec.written_name!r} becomes {spec.name}: letters, digits and . _ - are kept, "
+            "60 at most"
         )

@@ -70,6 +70,7 @@ def spec_of(path: Path, document: Document) -> Spec:
         path=path,
         text=document.raw,
         name=slug(model.name or _default_name(path)),
+        written_name=model.name or "",
         command=read_command(reading, model),
         script=read_script(reading, model),
         function=read_function(reading, model),

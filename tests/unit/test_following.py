@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -43,8 +44,12 @@ ABORTED = "009 (7.{p}.000) 2026-11-20 10:00:0{t} Job was aborted.\n\tvia condor_
 
 
 def fold(text: str) -> dict[int, JobState]:
-    reader = LogReader(Path("no-such-log"), 7)
+    """The states of the jobs of a log; also as HTCondor writes it, with numbers of three digits."""
+    reader, other = LogReader(Path("no-such-log"), 7), LogReader(Path("no-such-log"), 7)
     reader.take(text.encode())
+    padded = re.sub(r"\(7\.(\d+)\.", lambda found: f"(007.{int(found[1]):03}.", text)
+    other.take(padded.encode())
+    assert other.jobs == reader.jobs
     return reader.jobs
 
 
@@ -179,6 +184,38 @@ def test_a_29_february_without_a_year_is_read_later_too() -> None:
 def test_a_torn_terminate_event_does_not_end_a_job() -> None:
     torn = "005 (7.{p}.000) 2026-11-20 10:00:0{t} Job terminated.\n\t(1) Nor\n...\n"
     assert job(SUBMIT, EXECUTE, torn).state == "running"
+
+
+def test_a_torn_event_does_not_speak_with_anothers_words() -> None:
+    for torn in (EXITED, KILLED, HELD, ABORTED):
+        half = torn.format(p=0, t=1)[:45]
+        jobs = fold(
+            SUBMIT.format(p=0, t=0)
+            + SUBMIT.format(p=1, t=0)
+            + half
+            + "\n"
+            + KILLED.format(p=1, t=2)
+        )
+        assert (jobs[0].state, jobs[1].signal) == ("waiting", 9)
+
+
+@pytest.mark.parametrize("bad", ["0a0", "000\0", "\0" * 400])
+def test_bytes_that_are_no_event_are_passed_over(bad: str) -> None:
+    first = SUBMIT.format(p=0, t=0) + SUBMIT.format(p=1, t=0)
+    jobs = fold(first + EXITED.format(p=bad, t=1) + f"{bad}\n...\n" + EXITED.format(p=1, t=2))
+    assert [jobs[proc].state for proc in (0, 1)] == ["waiting", "completed"]
+
+
+def test_a_start_that_is_told_again_later_is_no_second_one() -> None:
+    events = [SUBMIT, EXECUTE, EVICTED, EXECUTE, EXITED]
+    told_once = job(*events)
+    again = [e.format(p=0, t=t) for t, e in ((0, SUBMIT), (1, EXECUTE), (2, EVICTED), (1, EXECUTE))]
+    assert fold("".join(again))[0].starts == 1
+    assert told_once.starts == 2
+
+
+def test_what_was_removed_after_its_end_has_ended() -> None:
+    assert job(SUBMIT, EXECUTE, EXITED, ABORTED).state == "completed"
 
 
 # --- tasks --------------------------------------------------------------------------------------

@@ -136,6 +136,9 @@ def test_ls_shows_what_is_here_or_all(
     monkeypatch.chdir(elsewhere)
     assert "there is no batch in" in run("ls")
     assert json.loads(run("ls", "--json")) == []
+    told = run("ls", "--all", "--tag", "nosuch")
+    assert 'no batch has the tag "nosuch", of ' in told
+    assert "there is no batch" not in told
     assert ended.folder.name in run("ls", "--all")
     monkeypatch.chdir(tmp_path)
     (told,) = json.loads(run("ls", "--json"))

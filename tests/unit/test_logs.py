@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,7 +71,7 @@ def test_what_condor_tail_says_is_told_with_what_to_do(
 
 def now_with(*states: TaskState, stalled: str = "", ended: bool = False) -> Any:
     """A status as far as `logs` looks at it."""
-    batch = SimpleNamespace(folder=Path("/b/sweep-1"))
+    batch = SimpleNamespace(folder=Path("/b/sweep-1"), id="0123456789ab")
     wrong = [s for s in states if s.state in ("failed", "held", "removed", "unknown")]
     return SimpleNamespace(states=states, wrong=wrong, batch=batch, stalled=stalled, ended=ended)
 
@@ -78,7 +79,10 @@ def now_with(*states: TaskState, stalled: str = "", ended: bool = False) -> Any:
 @pytest.mark.parametrize(
     ("state", "says"),
     [
-        ("waiting", "task 0 does not run yet\n .*logs sweep-1 0 -f` waits for it; `osgbatch why"),
+        (
+            "waiting",
+            "task 0 does not run yet\n .*logs /b/sweep-1 0 -f` waits for it; `osgbatch why",
+        ),
         ("transferring input", "nothing has come back of task 0\n .*transferring input: try again"),
         ("held", r"nothing came back of task 0\n .*It is held \(some reason\). `osgbatch why"),
         ("removed", "nothing came back of task 0"),
@@ -99,6 +103,9 @@ def test_without_a_number_the_task_of_most_interest_is_chosen() -> None:
     assert choose(now_with(ended, held, runs, failed), None) is failed
     assert choose(now_with(ended, held, runs), None) is runs
     assert choose(now_with(ended, held), None) is ended
+    coming = TaskState(0, "transferring output")
+    assert choose(now_with(coming, replace(ended, index=1)), None).index == 1
+    assert choose(now_with(coming), None) is coming
     with pytest.raises(OsgbatchError, match="nothing has come back yet"):
         choose(now_with(TaskState(0, "waiting")), None)
     with pytest.raises(OsgbatchError, match=r"no task 4\n .*0 to 0"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +11,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from osgbatch import following, steps, ui
+from osgbatch import following, names, steps, ui
+from osgbatch.batches.folder import load
 from osgbatch.cli.app import app
-from osgbatch.cli.reports import SHOWN, collect_text, endings_text, status_text
+from osgbatch.cli.reports import SHOWN, collect_text, endings_text, next_steps, status_text
+from osgbatch.errors import BatchError
 from osgbatch.following import Status
-from osgbatch.model import Submitted, TaskState
+from osgbatch.model import JobState, Submitted, TaskState
+from osgbatch.naming import in_commands, in_short
 
 
 @pytest.fixture
@@ -66,26 +71,91 @@ def test_thousands_are_separated_everywhere_alike() -> None:
     assert ui.counts({"waiting": 12_345, "failed": 1}) == "1 failed, 12,345 waiting"
 
 
-def test_tasks_that_were_removed_alike_are_one_line(status: Callable[..., Status]) -> None:
+def test_tasks_that_went_wrong_alike_are_one_line(status: Callable[..., Status]) -> None:
     gone = [removed(n) for n in range(40) if n != 20]
     now = status(40, *gone, TaskState(20, "failed", "exit", exit_code=3))
     lines = endings_text(now).splitlines()
-    assert [line.split() for line in lines[1:]] == [
-        ["0-19+21-39", "removed", "39", "tasks:", "removed", "by", "osgbatch", "cancel"],
-        ["20", "n=20", "failed", "exit", "code", "3"],
+    assert [line.split() for line in lines] == [
+        ["tasks", "state", "parameters", "why"],
+        ["20", "1", "failed", "n=20", "exit", "code", "3"],
+        ["0-19,21-39", "39", "removed", "removed", "by", "osgbatch", "cancel"],
     ]
+    many = [TaskState(n, "failed", "exit", exit_code=3) for n in range(0, 100, 2)]
+    line = endings_text(status(100, *many)).splitlines()[1]
+    assert line.split() == ["0,2,4,6,8,10,12,...", "50", "failed", "exit", "code", "3"]
 
 
-def test_one_removed_task_is_shown_as_any_other(status: Callable[..., Status]) -> None:
-    line = endings_text(status(2, removed(1))).splitlines()[1]
-    assert line.split() == ["1", "n=1", "removed", "removed", "by", "osgbatch", "cancel"]
-
-
-def test_failures_are_never_folded_and_the_rest_is_counted(status: Callable[..., Status]) -> None:
-    now = status(15, *(TaskState(n, "failed", "exit", exit_code=3) for n in range(15)))
+def test_groups_that_are_not_shown_are_counted(status: Callable[..., Status]) -> None:
+    now = status(15, *(TaskState(n, "failed", "exit", exit_code=n + 1) for n in range(15)))
     lines = endings_text(now).splitlines()
     assert len(lines) == 1 + SHOWN + 1
     assert lines[-1] == "and 5 more"
+
+
+def test_of_a_held_job_one_line_says_what_its_codes_mean(status: Callable[..., Status]) -> None:
+    reason = "Error from slot1@ep: " + "very long words " * 60
+    job = JobState(0, "held", reason=reason, hold_code=34, hold_subcode=102)
+    text = endings_text(status(1, TaskState(0, "held", reason, job=job, round=1)))
+    assert len(text.splitlines()) == 2
+    assert "hold 34.102: " in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_of_a_long_line_both_ends_are_kept() -> None:
+    path = "/var/lib/condor/execute/dir_4711/scratch/tasks/0/run.sh"
+    assert ui.cut(f"sh: 1: {path}: not found", 40) == "sh: 1: .../0/run.sh: not found"
+    assert ui.cut(f"sh: 1: {path}: not found", 80) == f"sh: 1: {path}: not found"
+    cut = ui.cut("a" * 50 + "z" * 50, 30)
+    assert (len(cut), cut[0], cut[-1]) == (30, "a", "z")
+    assert ui.cut("  two\x1b", 20) == "  two\\x1b"
+
+
+def test_commands_name_the_batch_so_that_a_shell_finds_it_here(
+    status: Callable[..., Status], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = status(1).batch
+    monkeypatch.chdir(tmp_path)
+    batch = load(made.folder.rename(made.folder.with_name("b-1")))
+    assert in_commands(batch) == "b-1"
+    assert in_short(batch) == batch.id[:6]
+    moved = batch.folder.rename(batch.folder.with_name("my b"))
+    assert in_commands(load(moved)) == "'my b'"
+    long = moved.rename(moved.with_name("long" * 20))
+    assert in_commands(load(long)) == batch.id[:6]
+    copy = tmp_path / "other" / "copy"
+    shutil.copytree(long, copy)
+    assert in_commands(load(copy)) == "other/copy"
+    monkeypatch.chdir(copy.parent)
+    assert in_commands(load(copy)) == "copy"
+
+
+def test_what_was_collected_is_not_to_be_collected_again(status: Callable[..., Status]) -> None:
+    now = status(1, TaskState(0, "succeeded"))
+    collect = f"osgbatch collect {in_commands(now.batch)}"
+    assert next_steps(now) == [collect]
+    events = now.batch.rounds()[0].folder / names.EVENTS
+    results = now.batch.folder / names.RESULTS
+    results.mkdir()
+    for path, when in ((events, 1000), (results / names.RESULTS_TABLE, 2000)):
+        path.touch()
+        os.utime(path, (when, when))
+    assert next_steps(now) == []
+    os.utime(events, (3000, 3000))
+    assert next_steps(now) == [collect]
+
+
+def test_why_is_pointed_to_when_nothing_runs(status: Callable[..., Status]) -> None:
+    now = status(2)
+    assert next_steps(now)[1:] == [f"osgbatch why {in_commands(now.batch)}"]
+    assert len(next_steps(status(2, TaskState(0, "running")))) == 1
+
+
+def test_a_lone_number_may_be_meant_as_a_task(status: Callable[..., Status]) -> None:
+    status(1)
+    for command in ("why", "logs"):
+        done = CliRunner().invoke(app, [command, "3"])
+        assert isinstance(done.exception, BatchError)
+        assert f"`osgbatch {command} --task 3`" in str(done.exception)
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -99,6 +169,6 @@ def test_submit_without_a_terminal_says_what_comes_next(
     )
     done = CliRunner().invoke(app, ["submit", "sweep.yaml", *["--json"] * as_json])
     assert done.exception is None
-    name = batch.folder.name
+    name = in_commands(batch)
     told = f"osgbatch watch {name}" in done.output and f"osgbatch collect {name}" in done.output
     assert told != as_json

@@ -345,6 +345,7 @@ def test_what_waits_for_a_canary_is_open_but_nothing_to_watch(spec: Path) -> Non
     said: list[str] = []
     assert canary.go_on(whole, said.append) is None
     assert "0 of 2 tasks succeeded" in said[0]
+    assert "memory" not in said[0]
     assert chosen_tasks(now, Wanted()).tasks == [0, 11]
     assert chosen_tasks(now, Wanted(missing=True)).tasks == list(range(12))
     (whole.folder / names.REST_CANCELLED).touch()
@@ -352,6 +353,16 @@ def test_what_waits_for_a_canary_is_open_but_nothing_to_watch(spec: Path) -> Non
     assert (now.counts, now.held_back, len(now.wrong)) == ({"removed": 12}, 0, 12)
     assert canary.go_on(whole, said.append) is None
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("used_mb", "asked", "enough"),
+    [(3, 50, 50), (3, 1024, 64), (60, 50, 128), (40, 70, 64), (45, 70, 70), (0, 1, 1)],
+)
+def test_a_canary_that_took_little_is_not_told_to_ask_for_more(
+    used_mb: int, asked: int, enough: int
+) -> None:
+    assert canary._enough(used_mb * 1024**2, 1.5, asked) == enough
 
 
 # --- removing held jobs, and what an earlier round brought ---------------------------------------

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +15,11 @@ import pytest
 from osgbatch import names, steps
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.notes import write_submitted
+from osgbatch.condor import Queued
+from osgbatch.errors import CondorError
 from osgbatch.following import Follower, Status, status
 from osgbatch.model import Submitted
+from osgbatch.rounds import RoundFollower
 
 SUBMIT = "000 (7.{p:03}.000) 2026-11-20 10:00:00 Job submitted from host: <1.2.3.4>\n...\n"
 EXECUTE = "001 (7.{p:03}.000) 2026-11-20 10:00:01 Job executing on host: <1.2.3.4:9618?x>\n...\n"
@@ -136,6 +141,77 @@ def test_a_log_that_is_cut_or_deleted_takes_nothing_back(
     states = status(batch, all_tasks=True).states
     assert states[0].job is not None
     assert states[0].job.starts == 1  # the same start, told twice
+
+
+def test_an_archive_that_grows_while_its_folder_stays_is_read_again(
+    batch: Batch, happened: Callable[..., None]
+) -> None:
+    folder = batch.rounds()[0].folder / names.RETURNED / "0"
+    folder.mkdir(parents=True)
+    happened((SUBMIT, 0), (EXECUTE, 0))
+    archive = folder / "7_0_0.tar.gz"
+    archive.write_bytes(b"half")
+    os.utime(folder, (1, 1))  # long ago
+    notes = [status(batch).notes]
+    archive.write_bytes(b"a little more")
+    os.utime(folder, (1, 1))
+    notes.append(status(batch).notes)
+    with sqlite3.connect(database(batch)) as there:
+        assert list(there.execute("SELECT size FROM archives")) == [(13,)]
+    assert all("7_0_0.tar.gz" in told[0] for told in notes)
+
+
+def told_by_the_schedd(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch, answer: Queued | CondorError
+) -> list[float]:
+    """Let the schedd of this host answer so; gives when it was asked."""
+    asked: list[float] = []
+
+    def ask(self: RoundFollower) -> Queued:
+        asked.append(time.time())
+        if isinstance(answer, CondorError):
+            raise answer
+        return answer
+
+    monkeypatch.setenv("CONDOR_CONFIG", "/nowhere")
+    monkeypatch.setattr(RoundFollower, "ask", ask)
+    write_submitted(batch.rounds()[0], Submitted("condor", 7, 3, 0.0, socket.gethostname()))
+    return asked
+
+
+def test_a_schedd_that_does_not_answer_is_not_asked_at_each_look(
+    batch: Batch, happened: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = told_by_the_schedd(batch, monkeypatch, CondorError("it is down"))
+    happened((SUBMIT, 0), (EXECUTE, 0))
+    status(batch)
+    (batch.rounds()[0].folder / names.EVENTS).unlink()
+    now = status(batch)
+    assert now.counts == {"running": 1, "waiting": 2}
+    assert "cannot be asked now" in now.notes[-1]
+    for _ in range(3):
+        assert status(batch).counts == {"running": 1, "waiting": 2}
+    assert len(asked) == 1
+
+
+def test_what_the_schedd_tells_counts_and_one_empty_answer_does_not(
+    batch: Batch, happened: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened((SUBMIT, 0), (EXECUTE, 0))
+    status(batch)
+    text = (batch.rounds()[0].folder / names.EVENTS).read_text()
+    (batch.rounds()[0].folder / names.EVENTS).unlink()
+    monkeypatch.setattr("osgbatch.rounds.ASK_AGAIN_S", 0)
+    told_by_the_schedd(batch, monkeypatch, Queued({}, None, False))
+    assert status(batch).counts == {"running": 1, "waiting": 2}
+    assert status(batch).counts == {"unknown": 1, "removed": 2}
+    # Whatever was answered: what the log tells of a job counts.
+    (batch.rounds()[0].folder / names.EVENTS).write_text(text)
+    happened((EXECUTE, 0))
+    now = status(batch, all_tasks=True)
+    assert now.states[0].state == "running"
+    assert now.states[0].job is not None
+    assert now.states[0].job.starts == 1
 
 
 def test_two_at_once_see_the_same(batch: Batch, happened: Callable[..., None]) -> None:

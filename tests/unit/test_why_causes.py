@@ -249,6 +249,28 @@ def test_held_jobs_that_stop_a_batch_are_told(
     assert not any("2 may wait" in note for note in why.explain(now.batch).notes)
 
 
+def test_tasks_that_wait_for_the_same_are_told_together(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # jobs that differ in what they ask for are told one by one
+    (cause,) = why.explain(batch).causes
+    assert cause.tasks == (0,)
+    assert cause.details[-1].startswith("19 more tasks wait, which may be for another reason: `osg")
+    (tmp_path / "sweep.yaml").write_text("command: e\nsweep: {n: {range: 3}}\n")
+    found = why.explain(steps.render_sweep(tmp_path / "sweep.yaml", None, lambda text: None))
+    assert found.causes[0].tasks == (0, 1, 2)
+    assert "3 tasks waiting (0-2)\n" in why_text(found, 80)
+
+
+def test_a_task_alone_in_its_job_does_not_wait_for_its_turn(batch: Batch) -> None:
+    now = following.status(batch, all_tasks=True)
+    states = list(now.states)
+    states[:3] = [TaskState(n, "running", job=JobState(n // 2), round=1) for n in range(3)]
+    now = now.with_states(states)
+    assert "for its turn" in why._going(now, states[0]).cause
+    assert why._going(now, states[2]).cause == "It runs."
+
+
 # --- text ----------------------------------------------------------------------------------------
 
 
@@ -268,6 +290,6 @@ def test_the_text_fits_the_terminal_and_nothing_in_it_is_obeyed(batch: Batch) ->
     text = why_text(Why(now, "b", (cause,), tuple(blamed)), 80)
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text
-    assert "10 tasks held (0+2+4+6+8+10+12+14+16+18): hold 34.102, JobOutOfResources" in text
+    assert "10 tasks held (0,2,4,6,8,10,12,14,16,18): hold 34.102, JobOutOfResources" in text
     assert "\n    osgbatch release b --memory 38GB\n" in text
     assert "  |     indented" in text
