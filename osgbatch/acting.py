@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from osgbatch import condor, local, names
@@ -12,7 +12,7 @@ from osgbatch.batches.cancelled import note_cancelled
 from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch, write_bytes
 from osgbatch.condor import Queue, QueuedJob
-from osgbatch.errors import BatchError, CondorError, OsgbatchError
+from osgbatch.errors import BatchError, BusyError, CondorError, OsgbatchError
 from osgbatch.following import status
 from osgbatch.model import ACTIVE, OPEN, Round
 from osgbatch.rounds import RUNNER_DIED
@@ -194,24 +194,35 @@ def cancel_chosen(batch: Batch, choice: Choice, agree: Agree) -> Cancelling | No
     """Cancel some tasks: the jobs that run them are removed, or never come into the queue.
 
     agree: is told what it means, and says whether to do it; when it says no, None is given back.
-    Raises BatchError when the batch was never submitted, CondorError when the schedd does not
-    answer or does not let us.
+    What is not as it was when the user agreed is left alone. Raises BatchError when the batch was
+    never submitted, CondorError when the schedd does not answer or does not let us.
     """
     plan = _plan(batch, choice)
     if not plan.tasks:
         return plan
     if not agree(plan):
         return None
+    agreed = {live.round.number: procs for live, procs in plan.parts}
+    only = (WAITING,) * choice.idle + (HELD,) * choice.held
+    others = 0
     with folders.locked(batch.folder, wait=True):
+        plan = _plan(batch, choice, agreed)
         for live, procs in plan.parts:
             if live.local:
                 local.remove(live.round, live.cluster, procs)
             else:
-                _remove(live, procs)
+                others += live.count(_remove(live, procs, only))
+    if others:
+        raise BusyError(
+            f"{others:,} tasks run by now, and were left; the others were cancelled",
+            where=str(batch.folder),
+            fix="`osgbatch status` shows them.",
+        )
     return plan
 
 
-def _remove(live: Live, procs: Sequence[int]) -> None:
+def _remove(live: Live, procs: Sequence[int], only: Collection[str]) -> list[int]:
+    """Remove jobs, where states are named only those in these; gives those that are not."""
     # Looked at anew: what was not queued when the user was asked may be now.
     queue = condor.look(live.round, live.cluster)
     later = [proc for proc in procs if proc in set(queue.unqueued)]
@@ -220,17 +231,22 @@ def _remove(live: Live, procs: Sequence[int]) -> None:
         note_cancelled(live.round, later)
         queue = condor.look(live.round, live.cluster)
     there = [proc for proc in procs if proc in queue.jobs]
-    if there:
-        condor.remove(live.round, live.cluster, there)
+    return condor.remove(live.round, live.cluster, there, only) if there else []
 
 
-def _plan(batch: Batch, choice: Choice) -> Cancelling:
+def _plan(
+    batch: Batch, choice: Choice, agreed: Mapping[int, Collection[int]] | None = None
+) -> Cancelling:
+    """What a choice means now; agreed: only of these procs, of each round."""
     wanted = set(choice.tasks)
     found: list[tuple[int, int, Live, int]] = []  # how far a job has come, and which one it is
     for live in live_rounds(batch):
         states = {proc: job.state for proc, job in live.queue.jobs.items()}
         states |= dict.fromkeys(live.queue.unqueued, "")
+        may = None if agreed is None else set(agreed.get(live.round.number, ()))
         for proc, state in states.items():
+            if may is not None and proc not in may:
+                continue
             if (choice.held or choice.idle) and not (
                 (choice.held and state == HELD) or (choice.idle and state in (WAITING, ""))
             ):

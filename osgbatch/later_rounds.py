@@ -200,6 +200,6 @@ def _clear(batch: Batch, choice: Choice) -> None:
         procs = choice.held.get(round_.number, ())
         if backend == "local":
             if not local.alive(round_, cluster) and (procs or local.interrupted(round_, cluster)):
-                local.cancel(round_, cluster)
+                local.cancel(round_, cluster, held=procs)
         elif procs:
             condor.remove_held(round_, cluster, procs, "removed by osgbatch resubmit --held")

@@ -20,7 +20,7 @@ from osgbatch.task_ranges import task_list
 SITES_SHOWN = 4
 SHOWN = 10
 """How many groups of tasks that went wrong alike are shown."""
-NAME = 30
+NAME = 24
 """Characters of a batch's name in the first line; its folder has the whole."""
 LISTED = 20
 """Characters for the tasks of a group."""
@@ -75,7 +75,9 @@ def head(now: Status) -> str:
     """Which batch it is, and where it runs."""
     where = {"condor": "HTCondor", "local": "local runner"}.get(now.backend, "not submitted")
     cluster = f", cluster {now.cluster}" if now.cluster else ""
-    return f"{ui.cut(now.batch.name, NAME)}  batch {now.batch.id}  {where}{cluster}"
+    name = now.batch.name
+    name = name if len(name) <= NAME else name[: NAME - 3] + "..."
+    return f"{name}  batch {now.batch.id}  {where}{cluster}"
 
 
 def _folded(line: str) -> str:
@@ -176,7 +178,7 @@ def watch_line(now: Status) -> str:
 def endings_text(now: Status) -> str:
     """The tasks that failed, are held, removed or unknown, and why; empty when there are none.
 
-    Those alike together, one line each; `osgbatch why` tells the rest.
+    Those alike together, in a line or two; `osgbatch why` tells the rest.
     """
     wrong = now.wrong
     if not wrong:
@@ -194,7 +196,7 @@ def endings_text(now: Status) -> str:
     cells = [[cell for cell, use in zip(row, used, strict=True) if use] for row in rows]
     widths = [max(map(len, column)) + 2 for column in zip(header, *cells, strict=True)]
     room = max(20, shutil.get_terminal_size().columns - sum(widths))
-    whys = [ui.cut(brief(same[0]), room) for same in shown]
+    whys = [ui.cut(brief(same[0]), 2 * room - 10) for same in shown]  # two lines, once wrapped
     text = ui.table((*header, "why"), [(*row, line) for row, line in zip(cells, whys, strict=True)])
     told = sum(map(len, shown))
     more = sum(now.counts.get(state, 0) for state in WRONG) - told

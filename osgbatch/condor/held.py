@@ -23,7 +23,10 @@ _NEXT, _PAUSED = "JobMaterializeNextProcId", "JobMaterializePaused"
 
 @dataclass(frozen=True)
 class LiveJob:
-    """A job in the queue that is not over. status: JobStatus, of the manual's Job Attributes."""
+    """A job in the queue that is not over, or one that its factory will bring: as if idle.
+
+    status: JobStatus, of the manual's Job Attributes.
+    """
 
     proc: int
     status: int

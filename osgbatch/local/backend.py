@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -128,12 +129,20 @@ def interrupted(round_: Round, cluster: int) -> bool:
     return not alive(round_, cluster) and any(s in ("waiting", "running") for s in states)
 
 
-def cancel(round_: Round, cluster: int, limit_s: float = CANCEL_LIMIT_S, *, why: str = "") -> None:
+def cancel(
+    round_: Round,
+    cluster: int,
+    limit_s: float = CANCEL_LIMIT_S,
+    *,
+    why: str = "",
+    held: Collection[int] | None = None,
+) -> None:
     """Stop all jobs of the round that have not ended, and wait until none runs any more.
 
     A loop that does not end within its grace time and PATIENCE_S is killed: it may be waiting for a
     file system. Its guardian, or this process, cleans up then.
-    limit_s: beside the grace time. why: what the event log says of it.
+    limit_s: beside the grace time. why: what the event log says of it. held: of the held jobs only
+    these; None for all.
     Raises BusyError when the runner is on another host, or does not end within the limit.
     """
     folder = round_.folder.resolve()
@@ -149,7 +158,7 @@ def cancel(round_: Round, cluster: int, limit_s: float = CANCEL_LIMIT_S, *, why:
         )
     try:
         _clean_up(record.read_record(folder / record.RECORD))
-        _abort_jobs(folder, round_, cluster, why)
+        _abort_jobs(folder, round_, cluster, why, held)
         (folder / record.CANCEL).unlink(missing_ok=True)
     finally:
         os.close(lock)
@@ -297,12 +306,15 @@ def _remove_places(scratch: Path, group: Path | None) -> None:
         sandbox.remove(scratch)
 
 
-def _abort_jobs(folder: Path, round_: Round, cluster: int, why: str) -> None:
-    """Write event 009 for every job that has not ended."""
+def _abort_jobs(
+    folder: Path, round_: Round, cluster: int, why: str, held: Collection[int] | None
+) -> None:
+    """Write event 009 for every job that has not ended; of those held only for these, if told."""
     log = folder / names.EVENTS
     events.drop_partial_event(log)
     states = events.job_states(log, cluster, round_.jobs)
-    left = [proc for proc, state in enumerate(states) if state != "ended"]
+    spared = () if held is None else {p for p, s in enumerate(states) if s == "held"} - set(held)
+    left = [p for p, state in enumerate(states) if state != "ended" and p not in spared]
     if left:
         writer = events.EventLog(log)
         writer.write(b"".join(events.aborted_event(cluster, proc, why) for proc in left))

@@ -169,7 +169,7 @@ def test_a_waiting_task_is_told_what_no_slot_has(pool: Pool, broken: Broken) -> 
 
 
 def test_the_text_fits_a_terminal_of_80_columns(broken: Broken) -> None:
-    cwd = broken.folder.parent
+    cwd = broken.folder.parents[1]  # from where the start of its id finds it
     for task in ([], ["0"]):
         said = osgbatch("why", broken.folder, *task, cwd=cwd, check=1, env={"COLUMNS": "80"})
         assert max(map(len, said.stdout.splitlines())) <= 80

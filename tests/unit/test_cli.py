@@ -97,6 +97,8 @@ def test_a_bad_spec_is_one_error_and_changes_nothing(
         (["submit", "ok.yaml", "--pool", "condor"], 5, "there is no condor_q on PATH"),
         (["submit"], 2, "Missing argument 'spec'"),
         (["frobnicate"], 2, "No such command 'frobnicate'"),
+        (["submit", "/dev/stdin"], 2, "not a file, but a pipe or device"),
+        (["submit", "pipe"], 2, "not a file, but a pipe or device"),
         (["submit", "ok.yaml", "--frob"], 2, "No such option"),
         (["status"], 2, "there is no batch here"),
         (["status", "nope"], 2, 'there is no batch "nope"'),
@@ -111,6 +113,8 @@ def test_a_wrong_call_is_one_error_and_changes_nothing(
     tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
     (tmp_path / "ok.yaml").write_text("command: echo\n")
+    if "pipe" in arguments:
+        os.mkfifo(tmp_path / "pipe")
     before = tree(tmp_path)
     done = osgbatch(*arguments, cwd=tmp_path, PATH="/usr/bin:/bin")
     assert message in done.stderr

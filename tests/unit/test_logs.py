@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from osgbatch import output_following, task_output
+from osgbatch import following, output_following, task_output
+from osgbatch.cli import logs_commands
 from osgbatch.condor import tail as condor_tail
-from osgbatch.errors import CondorError, OsgbatchError
+from osgbatch.errors import CondorError, JobGoneError, OsgbatchError
 from osgbatch.model import JobState, TaskState
 from osgbatch.output_following import Following
 from osgbatch.task_output import echoed, first_failures, is_cut
@@ -110,6 +111,34 @@ def test_without_a_number_the_task_of_most_interest_is_chosen() -> None:
         choose(now_with(TaskState(0, "waiting")), None)
     with pytest.raises(OsgbatchError, match=r"no task 4\n .*0 to 0"):
         choose(now_with(ended), 4)
+
+
+@pytest.mark.parametrize("has_come", [True, False])
+def test_a_job_that_has_just_left_the_queue_is_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], has_come: bool
+) -> None:
+    def gone(*_: object) -> bytes:
+        raise JobGoneError("job 1.0 is not in the queue any more")
+
+    def job(_: object, state: TaskState) -> Any:
+        return SimpleNamespace(echo=gone) if state.state == "running" else None
+
+    def copy(state: TaskState, stream: str, out: Any) -> int:
+        return int(out.write(stream.encode()))
+
+    runs, ended = TaskState(0, "running"), TaskState(0, "succeeded", archive=Path("a"))
+    monkeypatch.setattr(task_output, "running_job", job)
+    monkeypatch.setattr(following, "status", lambda *_, **__: now_with(ended if has_come else runs))
+    monkeypatch.setattr(following, "copy_log", copy)
+    monkeypatch.setattr(logs_commands, "LOOK_S", 0)
+    if has_come:
+        assert logs_commands._show(now_with(runs), runs, "both", as_json=False) == 0
+        told = "=== task 0, succeeded\n=== stdout\nstdout\n=== stderr\nstderr\n"
+        assert capfd.readouterr().out == told
+    else:
+        with pytest.raises(OsgbatchError, match="its results are on their way") as told_no:
+            logs_commands._show(now_with(runs), runs, "both", as_json=False)
+        assert told_no.value.exit_code == 2
 
 
 def test_failures_are_told_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:

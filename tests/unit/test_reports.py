@@ -96,14 +96,15 @@ def test_of_a_held_job_one_line_says_what_its_codes_mean(status: Callable[..., S
     reason = "Error from slot1@ep: " + "very long words " * 60
     job = JobState(0, "held", reason=reason, hold_code=34, hold_subcode=102)
     text = endings_text(status(1, TaskState(0, "held", reason, job=job, round=1)))
-    assert len(text.splitlines()) == 2
+    assert len(text.splitlines()) <= 3
     assert "hold 34.102: " in text
     assert max(map(len, text.splitlines())) <= 80
 
 
 def test_of_a_long_line_both_ends_are_kept() -> None:
     path = "/var/lib/condor/execute/dir_4711/scratch/tasks/0/run.sh"
-    assert ui.cut(f"sh: 1: {path}: not found", 40) == "sh: 1: .../0/run.sh: not found"
+    assert ui.cut(f"sh: 1: {path}: not found", 40) == "sh: 1: .../tasks/0/run.sh: not found"
+    assert ui.cut(f"sh: 1: {path}: not found", 35) == "sh: 1: .../0/run.sh: not found"
     assert ui.cut(f"sh: 1: {path}: not found", 80) == f"sh: 1: {path}: not found"
     cut = ui.cut("a" * 50 + "z" * 50, 30)
     assert (len(cut), cut[0], cut[-1]) == (30, "a", "z")

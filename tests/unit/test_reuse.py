@@ -6,12 +6,13 @@ import csv
 import hashlib
 import json
 import shutil
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from osgbatch import names, steps
+from osgbatch import names, reusing, steps
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.keys import read_keys
@@ -283,14 +284,20 @@ def test_a_result_that_was_deleted_is_brought_back_or_unknown(scene: Scene) -> N
     assert chosen_tasks(status(batch, all_tasks=True), Wanted()).tasks == [3]
 
 
+def test_a_task_of_two_rounds_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osgbatch.reusing._succeeded", lambda folder: {0})
+    search = reusing.Search("digest", {"key": deque([0])})
+    search.uncollected["b c"] += [(0, "key"), (0, "key")]
+    told = list(reusing._told(search, 1, 0, tmp_path))
+    assert told[-1] == "reuse: 1 task can be taken from there after `osgbatch collect 'b c'`"
+
+
 def test_results_that_were_not_collected_are_told(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = scene.done()
     shutil.rmtree(first.folder / "results")
     monkeypatch.setattr("osgbatch.reusing._succeeded", lambda folder: {0, 4})
-    # a later round has keys of the same tasks, which are still two
-    shutil.copytree(names.round_folder(first.folder, 1), names.round_folder(first.folder, 2))
     scene.reuse()
     assert scene.given == ["0-5"]
     assert scene.said[-1].endswith(
