@@ -62,19 +62,19 @@ def _not_live(batch: Batch) -> Status:
     unsure = now.counts.get("waiting") and any(map(_is_out_of_sight, batch.rounds()))
     if live or running or unsure:
         raise BusyError(
-            _live_told(now, len(live), bool(running or unsure)),
+            _live_told(now, sure=bool(live or running)),
             where=str(batch.folder),
             fix=f"`osgbatch cancel {in_commands(batch)}` removes them; nothing was changed.",
         )
     return now
 
 
-def _live_told(now: Status, tasks: int, unsure: bool) -> str:
+def _live_told(now: Status, *, sure: bool) -> str:
     """Which tasks keep a batch from being removed, and no word of those that have ended."""
     states = ", ".join(
         f"{count:,} {state}" for state, count in now.counts.items() if state in (*OPEN, "held")
     )
-    queued = "in the queue" if tasks and not unsure else "queued, or may be"
+    queued = "queued" if sure else "queued, or may be"
     return f"jobs of it are {queued}: {states or 'those that ran its tasks'}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable
 
@@ -12,6 +11,7 @@ from osgbatch.batches.folder import Batch
 from osgbatch.causes import group
 from osgbatch.following import Follower, Status
 from osgbatch.model import ACTIVE, OPEN
+from osgbatch.naming import in_commands
 
 
 class Stopper:
@@ -41,7 +41,7 @@ class Stopper:
         if self._done or count < self._first or not now.open_tasks:
             return None
         what = f"the first {count:,} tasks all failed alike"
-        name = shlex.quote(self._batch.folder.name)
+        name = in_commands(self._batch)
         if _hold(self._batch, what):
             done, again = "was stopped (the local runner holds nothing)", "resubmit --missing"
         else:

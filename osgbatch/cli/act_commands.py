@@ -128,13 +128,13 @@ def _question(batch: Any, plan: Cancelling) -> str:
 
 
 def _what(plan: Cancelling) -> str:
-    """`4 tasks in 2 jobs (1 of them running, 2 not yet queued)`."""
+    """`4 tasks in 2 jobs (2 of them in jobs that run, 2 not yet queued)`."""
     return ui.work(len(plan.tasks), plan.jobs) + _in_brackets(_details(plan))
 
 
 def _details(plan: Cancelling) -> Iterator[str]:
     if plan.running:
-        yield f"{plan.running:,} of them running"
+        yield f"{plan.running:,} of them in jobs that run"
     if plan.unqueued:
         yield f"{plan.unqueued:,} not yet queued"
     if plan.with_them:

@@ -12,7 +12,7 @@ import typer
 from osgbatch import exits, ui
 from osgbatch.cli.batch_names import BatchName, find_for_task
 from osgbatch.cli.spec_commands import Json
-from osgbatch.errors import JobGoneError, OsgbatchError
+from osgbatch.errors import CondorError, JobGoneError, OsgbatchError
 
 if TYPE_CHECKING:
     from osgbatch.following import Status
@@ -103,8 +103,8 @@ def _show(now: Status, state: TaskState, stream: str, *, as_json: bool) -> int:
     if job is not None and (state.archive is None or state.state in ("running", "suspended")):
         try:
             echo = job.echo()
-        except JobGoneError:
-            now, state = _settled(now, state)
+        except CondorError as error:
+            now, state = _settled(now, state, error)
             return _show(now, state, stream, as_json=as_json)
     if as_json:
         data: dict[str, Any] = {"index": state.index, "state": state.state, "whole": echo is None}
@@ -137,10 +137,11 @@ def _show(now: Status, state: TaskState, stream: str, *, as_json: bool) -> int:
     return exits.OK
 
 
-def _settled(now: Status, state: TaskState) -> tuple[Status, TaskState]:
-    """The same task once its job's end is known; that has just left the queue.
+def _settled(now: Status, state: TaskState, error: CondorError) -> tuple[Status, TaskState]:
+    """The same task once its job's end is known: one that cannot be asked has often just ended.
 
-    Raises OsgbatchError when it does not become known at once.
+    error: what HTCondor said; raised when the end does not become known at once, but for a job that
+    has left the queue: then what it did is on its way.
     """
     from osgbatch.following import status
     from osgbatch.task_output import running_job
@@ -151,6 +152,8 @@ def _settled(now: Status, state: TaskState) -> tuple[Status, TaskState]:
         state = now.states[state.index]
         if running_job(now.batch, state) is None:
             return now, state
+    if not isinstance(error, JobGoneError):
+        raise error
     raise OsgbatchError(
         f"nothing has come back of task {state.index} yet",
         fix="Its job has just left the queue, and its results are on their way: look again in a "

@@ -16,9 +16,9 @@ _AT_ONCE = 500
 """Ranges of procs in one expression: the schedd evaluates it for each job of the cluster."""
 _IDLE, _REMOVED, _COMPLETED, _HELD = 1, 3, 4, 5
 _FACTORY_REMOVED = 3
-"""JobMaterializePaused of a factory that was removed, and brings nothing more."""
+"""JobFactoryPaused of a factory that was removed, but whose jobs have yet to go (on 25.14.1)."""
 
-_NEXT, _PAUSED = "JobMaterializeNextProcId", "JobMaterializePaused"
+_NEXT, _PAUSED = "JobMaterializeNextProcId", "JobFactoryPaused"
 
 
 @dataclass(frozen=True)

@@ -323,7 +323,7 @@ def _path(text: str) -> tuple[_Path, int]:
     if not equals:
         raise _wrong(text, "a setting is KEY=VALUE", 0, len(text), "--set resources.memory=4GB")
     if not value.strip():
-        fix = f"{left}=null removes a setting, {left}='\"\"' makes it empty"
+        fix = f"{left}=null to remove the setting, {left}='\"\"' to make it empty"
         raise _wrong(text, f'no value for "{left.strip()}"', 0, len(text), fix)
     key = left.strip()
     parts = key.split(".")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Pool
 from sweeps import osgbatch, write_sweep
+
+from osgbatch import condor
+from osgbatch.batches.folder import load
 
 pytestmark = pytest.mark.pool
 
@@ -68,6 +72,11 @@ def test_chosen_tasks_are_cancelled_also_those_not_yet_queued_and_the_others_run
     other = Batch(pool, tmp_path / "other", "600, 600")
     batch = Batch(pool, tmp_path / "one", "600, 600, 0, 0, 0, 0, 0, 0", "max_running: 2\n")
     pool.wait_for(lambda: batch.jobs() == [0, 1], 30, "two jobs")
+    # what has yet to come is live, too: none of its tasks is run in another job
+    (round_,) = load(batch.folder).rounds()
+    live = condor.live_jobs(round_, batch.cluster)
+    assert [job.proc for job in live] == list(range(8))
+    assert {job.proc for job in live if not job.idle} <= {0, 1}
     done = batch("cancel", "--tasks", "4,6")
     assert (done["cancelled"], done["jobs"], done["not_queued"]) == (2, 2, 2)
     assert batch.jobs() == [0, 1]
@@ -102,6 +111,9 @@ def test_what_is_held_idle_or_at_most_so_many_is_cancelled(pool: Pool, tmp_path:
     batch = Batch(pool, tmp_path / "one", ", ".join(["600"] * 9), "max_running: 5\n")
     batch.wait_for([0, 1, 2, 3, 4], 2)
     batch.hold("ProcId == 1 || ProcId == 2")
+    # what has changed its state meanwhile is left, and told
+    (round_,) = load(batch.folder).rounds()
+    assert condor.remove(round_, batch.cluster, [0, 3], ("waiting", "held")) == [0, 3]
     assert batch("cancel", "--held")["tasks"] == [1, 2]
     batch.wait_for([0, 3, 4, 5, 6], 2)
     done = batch("cancel", "--idle")
@@ -126,6 +138,21 @@ def test_what_is_held_idle_or_at_most_so_many_is_cancelled(pool: Pool, tmp_path:
     assert two.jobs() == [0, 1]
     assert two("cancel", "--tasks", "0", "--yes")["not_chosen"] == [1]
     pool.wait_for(lambda: two.jobs() == [1], 30, "removal")
+    # a factory that is held, and none of whose jobs is queued, is not cancelled by saying so
+    held = Batch(pool, tmp_path / "held", "600, 600", "max_running: 1\n")
+    pool.wait_for(lambda: held.jobs() == [0], 30, "a job")
+    held.hold("ProcId =?= undefined")
+    pool.run("condor_rm", f"{held.cluster}.0")
+    pool.wait_for(lambda: not held.jobs(), 30, "removal")
+    refuses = tmp_path / "bin/condor_rm"
+    refuses.parent.mkdir()
+    refuses.write_text("#!/bin/sh\necho no >&2\nexit 1\n")
+    refuses.chmod(0o755)
+    path = {"PATH": f"{refuses.parent}:{os.environ['PATH']}"}
+    assert "were not removed" in held.fails("cancel --yes", 5, env=path)
+    assert held("cancel --yes")["cancelled"] == 1
+    (round_,) = load(held.folder).rounds()
+    assert condor.live_jobs(round_, held.cluster) == []
     # nobody answers: nothing is changed, and nothing is said to have failed
     silent = tmp_path / "condor_config"
     silent.write_text("LOCAL_DIR = /nowhere\nCOLLECTOR_HOST = 127.0.0.1:9\nSCHEDD_HOST = x\n")

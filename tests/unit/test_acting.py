@@ -13,6 +13,7 @@ import pytest
 from test_local_harness import wait_until
 
 from osgbatch import local, names
+from osgbatch.acting import Cancelling, Choice, cancel_chosen
 from osgbatch.batches import folder as folders
 from osgbatch.condor import act
 from osgbatch.condor.act import Queue, QueuedJob
@@ -88,13 +89,6 @@ def test_a_cancellation_says_what_it_means_and_asks_on_a_terminal(tmp_path: Path
         assert "nothing was changed" in asked
         assert "of which 8 tasks have not ended?" in batch("cancel", answer="n\n").stderr
         assert "there is no task 8" in batch("cancel", "--tasks", "8", code=2).stderr
-        # what a shell variable or `tasks --ids` that found nothing makes of it: never all tasks
-        for command in ("cancel", "release", "resubmit"):
-            told = batch(command, "--tasks", "", code=2).stderr
-            assert '"" names no tasks' in told, told
-        asked = batch("cancel", "--tasks", "4-5", "--tasks", "7,6", answer="n\n").stderr
-        assert "cancel 4 tasks in 2 jobs of batch" in asked
-        assert "a size" in batch("release", "--memory", "", code=2).stderr
         assert "knows no priorities" in batch("prioritize", "5", code=2).stderr
         assert "nothing to release" in batch("release", "--memory", "4GB").stdout
         assert "a size needs a unit" in batch("release", "--memory", "4", code=2).stderr
@@ -111,6 +105,32 @@ def test_a_cancellation_says_what_it_means_and_asks_on_a_terminal(tmp_path: Path
         assert "nothing to cancel" in batch("cancel", "--yes").stdout
     finally:
         batch("cancel", "--yes")
+
+
+def test_what_runs_by_the_time_of_the_answer_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("osgbatch.condor.configured", lambda: False)
+    batch = Batch(tmp_path)
+
+    def agree(plan: Cancelling) -> bool:
+        assert plan.tasks == [2, 3, 4, 5, 6, 7]
+        batch("cancel", "--tasks", "0-1")
+        wait_until(lambda: batch.states[1] == "running", "the next job")
+        return True
+
+    try:
+        wait_until(lambda: batch.states[0] == "running", "start")
+        done = cancel_chosen(batch.batch, Choice(idle=True), agree)
+        assert done is not None and done.tasks == [4, 5, 6, 7]
+        assert batch.states == ["ended", "running", "ended", "ended"]
+    finally:
+        batch("cancel", "--yes")
+
+
+def test_a_hold_without_a_reason_has_none() -> None:
+    job = act._job({"ProcId": 3, "JobStatus": 5, "HoldReasonCode": None, "HoldReason": None})
+    assert job == QueuedJob(3, "held")
 
 
 def test_jobs_in_too_many_pieces_are_refused_before_anything_is_asked(tmp_path: Path) -> None:

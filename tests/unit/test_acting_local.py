@@ -109,9 +109,13 @@ def test_what_a_dead_runner_left_is_not_released(tmp_path: Path) -> None:
         for call in (act.release, act.remove):
             with pytest.raises(OsgbatchError, match="the local runner has died"):
                 call(round_, 1, [0] if call is act.release else [1])
+        with pytest.raises(OsgbatchError, match="the local runner has died"):
+            act.release(round_, 1, [0], memory_mb=500)
+        assert act.requests_of(round_, [0], "memory_mb")[0] != 500
         assert read_events(round_) == before
         assert not processes.is_locked(round_.folder / "local.lock")
+        backend.cancel(round_, 1, held=[])
+        assert states(round_) == ["held", "ended"]
         act.remove(round_, 1, [0])
-        assert states(round_) == ["ended", "running"]
         backend.cancel(round_, 1)
         assert states(round_) == ["ended", "ended"]

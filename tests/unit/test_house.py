@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from osgbatch import archiving, housekeeping, steps
 from osgbatch.batch_list import Listed, listed
 from osgbatch.batches import registry
-from osgbatch.batches.folder import Batch, load, locked
+from osgbatch.batches.folder import Batch, load, locked, newest_of
 from osgbatch.batches.settled import settled_counts
 from osgbatch.batches.tags import add_tags, read_tags, remove_tags
 from osgbatch.cli.app import app
@@ -334,6 +334,44 @@ def test_an_archive_is_the_whole_batch(ended: Batch, tmp_path: Path) -> None:
     assert {name: (back / name).read_bytes() for name in before} == before
     assert status(registry.find(str(back), tmp_path)).counts == {"succeeded": 2}
     assert registry.find(ended.id, Path("/")).folder == back
+
+
+@pytest.mark.parametrize(("folder", "umask", "expected"), [
+    (0o700, 0o022, 0o600), (0o755, 0o022, 0o644), (0o750, 0o002, 0o640), (0o777, 0o077, 0o600),
+])  # fmt: skip
+def test_an_archive_is_for_those_who_may_look_into_the_folder(
+    ended: Batch, tmp_path: Path, folder: int, umask: int, expected: int
+) -> None:
+    ended.folder.chmod(folder)
+    seen: list[int] = []
+
+    class Looks(Silent):
+        def advance(self, done: int) -> None:
+            seen.extend(p.stat().st_mode & 0o777 for p in tmp_path.glob(".a.tar.gz.*"))
+
+    before = os.umask(umask)
+    try:
+        made = archiving.archive(ended, tmp_path / "a.tar.gz", Looks())
+    finally:
+        os.umask(before)
+    assert made.path.stat().st_mode & 0o777 == expected
+    assert set(seen) == {0o600}
+
+
+def test_what_a_killed_rm_left_is_no_batch_and_others_are_not_removed(
+    ended: Batch, tmp_path: Path
+) -> None:
+    left = ended.folder.with_name(".removing-half")
+    shutil.copytree(ended.folder, left)
+    assert registry.batches_here(tmp_path) == [ended.folder]
+    spec = (ended.folder / "sweep.yaml").read_bytes()
+    assert newest_of(left.parent, spec, ended.folder) is None
+    assert newest_of(left.parent, spec) is not None
+    aside = tmp_path / "mine"
+    shutil.copytree(ended.folder, aside)
+    left.rename(tmp_path / left.name)
+    run("rm", "--yes", aside)
+    assert (tmp_path / left.name).exists()
 
 
 def test_what_is_there_is_not_replaced(ended: Batch, tmp_path: Path) -> None:

@@ -113,12 +113,24 @@ def test_without_a_number_the_task_of_most_interest_is_chosen() -> None:
         choose(now_with(ended), 4)
 
 
-@pytest.mark.parametrize("has_come", [True, False])
+@pytest.mark.parametrize(
+    ("has_come", "error", "says"),
+    [
+        (True, JobGoneError, ""),
+        (True, CondorError, ""),
+        (False, JobGoneError, "its results are on their way"),
+        (False, CondorError, "as condor_tail says"),
+    ],
+)
 def test_a_job_that_has_just_left_the_queue_is_looked_at_again(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], has_come: bool
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    has_come: bool,
+    error: type[CondorError],
+    says: str,
 ) -> None:
     def gone(*_: object) -> bytes:
-        raise JobGoneError("job 1.0 is not in the queue any more")
+        raise error("as condor_tail says")
 
     def job(_: object, state: TaskState) -> Any:
         return SimpleNamespace(echo=gone) if state.state == "running" else None
@@ -136,9 +148,9 @@ def test_a_job_that_has_just_left_the_queue_is_looked_at_again(
         told = "=== task 0, succeeded\n=== stdout\nstdout\n=== stderr\nstderr\n"
         assert capfd.readouterr().out == told
     else:
-        with pytest.raises(OsgbatchError, match="its results are on their way") as told_no:
+        with pytest.raises(OsgbatchError, match=says) as told_no:
             logs_commands._show(now_with(runs), runs, "both", as_json=False)
-        assert told_no.value.exit_code == 2
+        assert told_no.value.exit_code == (2 if error is JobGoneError else 5)
 
 
 def test_failures_are_told_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:

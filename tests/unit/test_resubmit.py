@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from osgbatch import canary, names, steps
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
+from osgbatch.cli.app import app
 from osgbatch.condor import held
 from osgbatch.errors import BatchError, BusyError, OsgbatchError
 from osgbatch.following import Status, status
@@ -29,7 +31,7 @@ from osgbatch.rendering.items import item_lines
 from osgbatch.resubmitting import Wanted, chosen_tasks, parse_tasks
 from osgbatch.staged import Silent, Staging, stage_plan
 from osgbatch.submitting import settle
-from osgbatch.task_ranges import parse_task_ranges
+from osgbatch.task_ranges import named_tasks, parse_task_ranges
 
 SPEC = """\
 command: sh job.sh {x} {f}
@@ -261,6 +263,25 @@ def test_what_names_no_tasks_is_refused(text: str) -> None:
 
 def test_tasks_are_named_as_people_write_them() -> None:
     assert parse_tasks("0, 2,4-7,2", 12) == [0, 2, 4, 5, 6, 7]
+    assert named_tasks(["4-5", "0,5"], 12) == [0, 4, 5]
+    assert named_tasks(None, 12) == []
+
+
+@pytest.mark.parametrize("command", ["cancel", "release", "resubmit"])
+@pytest.mark.parametrize("given", [[""], ["1", ""], [" "]])
+def test_an_empty_word_never_means_all_tasks(batch: Batch, command: str, given: list[str]) -> None:
+    """As a shell makes it of `"$(osgbatch tasks --ids ...)"` that found nothing."""
+    words = [word for text in given for word in ("--tasks", text)]
+    done = CliRunner().invoke(app, [command, str(batch.folder), *words])
+    assert isinstance(done.exception, OsgbatchError)
+    assert "names no tasks" in str(done.exception)
+    assert status(batch).counts == {"waiting": 12}
+
+
+def test_an_empty_size_is_refused(batch: Batch) -> None:
+    done = CliRunner().invoke(app, ["release", str(batch.folder), "--memory", ""])
+    assert isinstance(done.exception, OsgbatchError)
+    assert "a size" in str(done.exception)
 
 
 # --- what a crash leaves, and what a look makes of later rounds ----------------------------------
