@@ -59,6 +59,7 @@ print(time.perf_counter() - began, sum(now.counts.values()))
 """
 CLI = "import sys; from htcondor_cli.cli import main; sys.exit(main())"
 """What Debian's command `htcondor` does; its Python package is that of the bindings."""
+PTY = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
 READ = """
 import sys, htcondor2
 count = sum(1 for event in htcondor2.JobEventLog(sys.argv[1]).events(0))
@@ -227,6 +228,7 @@ def watch_q(folder: Path) -> None:
     batch = make_batch(folder, JOBS // 10)
     files = ["-files", str(log_of(batch))]
     command = [
+        *(sys.executable, "-c", PTY),  # it wants a terminal
         sys.executable,
         which("condor_watch_q") or "",
         *files,

@@ -168,7 +168,10 @@ class Follower:
             told_as = "unknown" if is_left else state
             counts[told_as] = counts.get(told_as, 0) + count
             left += count * is_left
-            others += count * (state in OPEN and number != last and not is_left)
+            goes_on = not wanted.reasons.get(
+                number, ""
+            )  # what nobody was asked to run goes on nowhere
+            others += count * (state in OPEN and number != last and goes_on)
         reader = TaskReader(store, {n: f.round for n, f in self._rounds.items()})
         if wanted.all_tasks or left:
             states = [TaskState(i, "waiting", round=first) for i in range(self.batch.tasks)]

@@ -85,7 +85,7 @@ def look(round_: Round, cluster: int) -> Queue:
     found = _query(round_, cluster, _FACTORY, ["-factory"])
     jobs = {int(ad["ProcId"]): _job(ad) for ad in _query(round_, cluster, _JOBS)}
     live = {proc: job for proc, job in jobs.items() if job.state not in OVER}
-    # 3: the factory was removed, and stays until its jobs have gone (seen on 25.14.1).
+    # 3: the factory was removed, and stays until its jobs have gone (seen on 23.9.6, 25.14.1).
     if not found or found[0].get("JobFactoryPaused") == 3:
         return Queue(cluster, live)
     factory = found[0]

@@ -16,7 +16,7 @@ _AT_ONCE = 500
 """Ranges of procs in one expression: the schedd evaluates it for each job of the cluster."""
 _IDLE, _REMOVED, _COMPLETED, _HELD = 1, 3, 4, 5
 _FACTORY_REMOVED = 3
-"""JobFactoryPaused of a factory that was removed, but whose jobs have yet to go (on 25.14.1)."""
+"""JobFactoryPaused of one that was removed, but whose jobs are still there (23.9.6, 25.14.1)."""
 
 _NEXT, _PAUSED = "JobMaterializeNextProcId", "JobFactoryPaused"
 

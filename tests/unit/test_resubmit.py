@@ -66,6 +66,19 @@ def note(batch: Batch, number: int, cluster: int, backend: str = "condor") -> No
     path.write_text(json.dumps(said))
 
 
+def end_first_round(batch: Batch) -> None:
+    """All its jobs were removed."""
+    log = batch.rounds()[0].folder / names.EVENTS
+    head = "(001.{0:03}.000) 2026-11-20 10:00:00"
+    log.write_text(
+        "".join(
+            f"000 {head.format(p)} Job submitted from host: <x>\n...\n"
+            f"009 {head.format(p)} Job was aborted.\n\tgone\n...\n"
+            for p in range(3)
+        )
+    )
+
+
 def later(batch: Batch, tasks: list[int], why: str = "resubmit") -> folders.Batch:
     """Write a later round, as whole as it is before it is submitted, under its own name."""
     plan = choose(plan_again(batch, AS_WRITTEN, pytest.fail), tasks)
@@ -298,6 +311,7 @@ def test_a_round_that_is_half_written_is_none(batch: Batch) -> None:
 
 @pytest.mark.parametrize("noted", [True, False])
 def test_a_later_round_that_nobody_runs_is_taken_away(batch: Batch, noted: bool) -> None:
+    end_first_round(batch)
     made = later(batch, [1])
     if noted:
         note(made, 2, cluster=0, backend="local")
@@ -321,15 +335,7 @@ def test_a_later_round_that_was_queued_after_all_stays(batch: Batch) -> None:
 
 
 def test_tasks_of_a_later_round_wait_before_they_are_in_the_queue(batch: Batch) -> None:
-    log = batch.rounds()[0].folder / names.EVENTS
-    head = "(001.{0:03}.000) 2026-11-20 10:00:00"
-    log.write_text(
-        "".join(
-            f"000 {head.format(p)} Job submitted from host: <x>\n...\n"
-            f"009 {head.format(p)} Job was aborted.\n\tgone\n...\n"
-            for p in range(3)
-        )
-    )
+    end_first_round(batch)
     assert status(batch).counts == {"removed": 12}
     made = later(batch, [1, 9])
     note(made, 2, cluster=7)
