@@ -58,6 +58,8 @@ def listed(folders: Iterable[Path]) -> Iterator[Listed]:
             yield Listed(folder, None, problem=error.what)
         except OSError as error:
             yield Listed(folder, None, problem=_problem(error))
+        except (ValueError, TypeError, LookupError) as error:  # one damaged batch hides no others
+            yield Listed(folder, None, problem=f"it is damaged: {error}")
 
 
 def _listed(batch: Batch) -> Listed:
@@ -72,8 +74,11 @@ def _listed(batch: Batch) -> Listed:
         now = Follower(batch).status(most_wrong=0)
     except (OsgbatchError, OSError) as error:
         what = error.what if isinstance(error, OsgbatchError) else _problem(error)
-        return Listed(batch.folder, batch, tags=tags, made=made, problem=what)
-    return Listed(batch.folder, batch, now.counts, now.backend, now.stalled, tags, made)
+    except (ValueError, TypeError, LookupError) as error:
+        what = f"it is damaged: {error}"
+    else:
+        return Listed(batch.folder, batch, now.counts, now.backend, now.stalled, tags, made)
+    return Listed(batch.folder, batch, tags=tags, made=made, problem=what)
 
 
 def _problem(error: OSError) -> str:

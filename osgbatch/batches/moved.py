@@ -108,8 +108,9 @@ def told(place: Place, home: Path, *, may_come: bool) -> str:
     if may_come:
         return (
             f"this folder was moved while its jobs were queued. They deliver to {place.folder}; "
-            "what comes there is taken from there. Those that had not started yet are held: move "
-            f"that folder aside, `ln -s {quote(str(home))} {quote(str(place.folder))}`, then "
+            "what comes there is taken from there. Those that had not started yet are held: "
+            + ("move that folder aside, " if place.exists else "")
+            + f"`mv {quote(str(home))} {quote(str(place.folder))}` until all have ended, and "
             "release them"
         )
     if place.exists:

@@ -121,7 +121,10 @@ def lost(found: Iterable[Path] = ()) -> list[Entry]:
 
 
 def _is_batch(folder: Path) -> bool:
-    return (folder / names.RESOLVED).is_file()
+    try:
+        return (folder / names.RESOLVED).is_file()
+    except OSError:  # that may not be entered
+        return False
 
 
 def batches_here(here: Path) -> list[Path]:
