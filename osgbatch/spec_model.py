@@ -358,7 +358,6 @@ class Spec:
     path: Path
     text: bytes
     name: str
-    written_name: str = ""
     command: tuple[Template, ...] = ()
     script: Script | None = None
     function: Function | None = None
@@ -386,6 +385,7 @@ class Spec:
     time_place: Place | None = None
     tasks_per_job: int = 1
     gather: UserPath | None = None
+    written_name: str = ""
 
     @property
     def folder(self) -> Path:

@@ -19,6 +19,8 @@ from osgbatch.sweep.parquet import read_parquet
 from osgbatch.tables import Column
 
 Columns = tuple[Column, ...]
+LONGEST = 131_072
+"""Characters that a cell may have: what Python's reader takes by itself."""
 
 
 def read_table(path: UserPath, folder: Path) -> Columns:
@@ -57,6 +59,7 @@ def _read_separated(path: UserPath, folder: Path, comma: str) -> Columns:
     try:
         with (folder / path.text).open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True, delimiter=comma)
+            csv.field_size_limit(LONGEST)  # one for all readers: others may have set it
             records = filter(None, reader)
             header = [cell.strip() for cell in next(records, [])]
             if any(header_problem(header, number) for number in range(len(header))) or not header:
@@ -97,6 +100,7 @@ def _find_mistake(path: UserPath, folder: Path, comma: str) -> SpecError:
             decoded(line, path.text, number)
     except SpecError as error:
         return error
+    csv.field_size_limit(LONGEST)
     lines = list(io.StringIO(raw.decode("utf-8-sig"), newline=""))
     reader = csv.reader(lines, strict=True, delimiter=comma)
     header: list[str] = []
