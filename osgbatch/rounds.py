@@ -125,6 +125,7 @@ class RoundFollower:
             known=lambda proc: None if is_new else store.job(number, proc),
             offset=row.offset,
             head=bytes.fromhex(row.head),
+            tail=bytes.fromhex(row.tail),
         )
         self._fault = ""
         try:
@@ -133,7 +134,7 @@ class RoundFollower:
             self._fault = f"the event log cannot be read: {reader.path}: {error.strerror or error}"
             yield self._fault
         self.cluster = row.cluster = reader.cluster
-        row.offset, row.head = reader.offset, reader.head.hex()
+        row.offset, row.head, row.tail = reader.offset, reader.head.hex(), reader.tail.hex()
         row.lost = row.lost or reader.restarted
         affected = set(reader.jobs)
         if is_new and self.cluster and number > 1:
@@ -205,7 +206,6 @@ class RoundFollower:
         """Take what the schedd has told into the store."""
         number = self.round.number
         row = store.round(number)
-        row.lost = False
         nothing = told.next_proc is None and not told.queued
         # One answer may be another schedd's, or come before the history: two in a row count.
         row.removed = row.removed or (nothing and row.absent)
@@ -228,6 +228,8 @@ class RoundFollower:
                     fact.starts = known.starts if known else 0
                     fact.started = known.started if known else 0.0
                 changed[proc] = joined(known, fact) if known else fact
+        # Of those that are leaving, or have left without a trace yet, it will know more.
+        row.lost = not set(missing) <= set(row.missing) or bool(told.leaving)
         row.missing = missing
         store.put_jobs(number, changed.values())
         store.put_tasks(self._task_rows(store, row, changed, {*changed, *missing}))

@@ -22,6 +22,7 @@ _HEADER = re.compile(
     rb"\s*(\d{3}) \((\d+)\.(-?\d+)\.\d+\) (\d[\d/-]*[ T]\d\d:\d\d):(\d\d)(\.\d+)?(Z?) ?"
 )
 _BLOCK = 4 * 1024 * 1024
+_TAIL = 40
 _HEAD = 80
 """Bytes by which a log is known again: its first event tells cluster and time. (Inodes are given
 out again, and the device of a network file system changes when it is mounted anew.)"""
@@ -200,7 +201,8 @@ class LogReader:
 
     cluster: which one, 0 until it is known; jobs: the states of its jobs by proc, those that were
     read; removed: the whole cluster has left the queue, so procs without an event will never come.
-    offset: how far it was read, in bytes; head: what the log began with then.
+    offset: how far it was read, in bytes; head, tail: what the log began with then, and what stood
+    before the offset: one that was cut, and has grown again, is another.
     known: what is known of a job from earlier looks, None for nothing; asked once for each.
     restarted: the log was replaced or cut short, so that events may have been lost.
     """
@@ -213,6 +215,7 @@ class LogReader:
         known: Callable[[int], JobState | None] = _nothing,
         offset: int = 0,
         head: bytes = b"",
+        tail: bytes = b"",
     ) -> None:
         self.path = path
         self.cluster = cluster
@@ -221,6 +224,7 @@ class LogReader:
         self.restarted = False
         self.offset = offset
         self.head = head
+        self.tail = tail
         self._known = known
         self._clock = Clock(datetime.now().year)
         self._minutes: dict[bytes, float] = {}
@@ -238,9 +242,9 @@ class LogReader:
             return False
         with stream:
             size = os.fstat(stream.fileno()).st_size
-            if size >= self.offset and stream.read(len(self.head)) == self.head:
+            if size >= self.offset and self._is_known(stream):
                 return self._read_on(stream)
-            self.restarted, self.offset, self.head = True, 0, b""
+            self.restarted, self.offset, self.head, self.tail = True, 0, b"", b""
             before, known = self.jobs, self._known
             self.jobs, self._known = {}, _nothing
             try:
@@ -253,6 +257,13 @@ class LogReader:
                     self.jobs[proc] = joined(earlier, job)
             self.jobs = {**before, **self.jobs}
             return news
+
+    def _is_known(self, stream: BinaryIO) -> bool:
+        """Whether what was read still stands there."""
+        if stream.read(len(self.head)) != self.head:
+            return False
+        stream.seek(self.offset - len(self.tail))
+        return stream.read(len(self.tail)) == self.tail
 
     def _read_on(self, stream: BinaryIO) -> bool:
         news = False
@@ -273,6 +284,7 @@ class LogReader:
             self.head = block[: min(end, _HEAD)]
         self.offset += end
         block = block[:end]
+        self.tail = block[-_TAIL:]
         if b"\r" in block:
             block = block.replace(b"\r\n", b"\n")
         self.take(block)

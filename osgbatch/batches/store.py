@@ -49,17 +49,18 @@ _TABLES = ("rounds", "jobs", "archives", "records", "tasks")
 class RoundRow:
     """How far a round was read.
 
-    cluster: 0 when not known; offset and head: of its event log (LogReader); removed: the cluster
-    has left the queue. folders: of returned archives, by name: time of change (ns) when they were
-    last listed. lost: events may be missing, so that the schedd should be asked; asked: when it was
-    last asked (s since 1970); missing: the procs that it did not know then; absent: that it knew
-    nothing of the round at all.
+    cluster: 0 when not known; offset, head, tail: of its event log (LogReader); removed: the
+    cluster has left the queue. folders: of returned archives, by name: time of change (ns) when
+    they were last listed. lost: events may be missing, so that the schedd should be asked; asked:
+    when it was last asked (s since 1970); missing: the procs that it did not know then; absent:
+    that it knew nothing of the round at all.
     """
 
     number: int
     cluster: int = 0
     offset: int = 0
     head: str = ""
+    tail: str = ""
     removed: bool = False
     folders: dict[str, int] = field(default_factory=dict)
     lost: bool = False

@@ -33,12 +33,13 @@ class Queued:
 
     jobs: the states by proc of those that either knows; next_proc: the first proc that is not yet
     in the queue, None when there is no factory any more (or never was); queued: whether the queue
-    has anything of it.
+    has anything of it; leaving: the procs that are over and not yet in the history.
     """
 
     jobs: Mapping[int, JobState]
     next_proc: int | None
     queued: bool
+    leaving: frozenset[int] = frozenset()
 
 
 def ask_jobs(round_: Round, cluster: int, submitted: float, ended: Iterable[int] = ()) -> Queued:
@@ -56,17 +57,20 @@ def ask_jobs(round_: Round, cluster: int, submitted: float, ended: Iterable[int]
         )
     )
     jobs: dict[int, JobState] = {}
+    leaving = set()
     next_proc = None
     for ad in ads:
         if "ProcId" in ad:
             jobs[int(ad["ProcId"])] = _of_queue(ad)
+            if _number(ad, "JobStatus") in (3, 4):
+                leaving.add(int(ad["ProcId"]))
         else:
             next_proc = _number(ad, "JobMaterializeNextProcId")
     there = range(round_.jobs if next_proc is None else next_proc)
     missing = set(there) - jobs.keys() - set(ended)
     if missing:
         jobs.update(_of_history(round_, cluster, submitted, missing))
-    return Queued(jobs, next_proc, bool(ads))
+    return Queued(jobs, next_proc, bool(ads), frozenset(leaving))
 
 
 def _of_history(

@@ -143,6 +143,17 @@ def test_a_log_that_is_cut_or_deleted_takes_nothing_back(
     assert states[0].job.starts == 1  # the same start, told twice
 
 
+def test_a_log_that_was_cut_and_has_grown_again_is_noticed(
+    batch: Batch, happened: Callable[..., None]
+) -> None:
+    log = batch.rounds()[0].folder / names.EVENTS
+    happened((SUBMIT, 0), (SUBMIT, 1), (EXECUTE, 0), (EXECUTE, 1))
+    assert status(batch).counts == {"running": 2, "waiting": 1}
+    log.write_text(log.read_text()[: -len(EXECUTE.format(p=1))])
+    happened((ABORTED, 0), (ABORTED, 1), (HELD, 2))  # longer than before
+    assert status(batch).counts == {"removed": 2, "held": 1}
+
+
 def test_an_archive_that_grows_while_its_folder_stays_is_read_again(
     batch: Batch, happened: Callable[..., None]
 ) -> None:
