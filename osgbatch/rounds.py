@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.cancelled import cancelled
-from osgbatch.batches.eventlog import LogReader, joined
+from osgbatch.batches.eventlog import LogReader, joined, log_cluster
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.states import Attempt, supersedes, task_state
 from osgbatch.batches.store import ArchiveRow, RoundRow, Store, TaskRow
@@ -381,12 +381,7 @@ def _task_list(text: str, round_: Round) -> list[int]:
 
 
 def first_cluster(log: Path) -> int:
-    """The cluster of a log's first events; 0 when there is none yet."""
-    with suppress(OSError), log.open("rb") as stream:
-        reader = LogReader(log)
-        reader.take(stream.read(_FIRST))
-        return reader.cluster
+    """The cluster of a log's first events; 0 when there is none yet, or it cannot be read now."""
+    with suppress(OSError):
+        return log_cluster(log)
     return 0
-
-
-_FIRST = 4096

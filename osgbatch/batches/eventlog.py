@@ -267,12 +267,15 @@ class LogReader:
 
     def _read_on(self, stream: BinaryIO) -> bool:
         news = False
-        while self._read_block(stream):
+        while self.read_block(stream):
             news = True
         return news
 
-    def _read_block(self, stream: BinaryIO) -> bool:
-        """Take the complete events of the next megabytes, so that memory stays flat."""
+    def read_block(self, stream: BinaryIO) -> bool:
+        """Take the complete events of the next megabytes, so that memory stays flat.
+
+        Says whether there were any.
+        """
         stream.seek(self.offset)
         block = stream.read(_BLOCK)
         while not (end := _last_end(block)):
@@ -384,7 +387,16 @@ def _last_end(block: bytes) -> int:
 
 
 def log_cluster(path: Path) -> int:
-    """The cluster that a round's log speaks of; 0 when there is none yet."""
+    """The cluster that a round's log speaks of; 0 when there is none yet.
+
+    No more of a long log is read than that takes. Raises OSError when it cannot be read: then it
+    is not known.
+    """
     reader = LogReader(path)
-    reader.read()
+    try:
+        with path.open("rb") as stream:
+            while not reader.cluster and reader.read_block(stream):
+                pass
+    except FileNotFoundError:
+        return 0
     return reader.cluster

@@ -293,10 +293,6 @@ class Store:
             ),
         )  # fmt: skip
 
-    def drop_archive(self, round_: int, name: str) -> None:
-        """An archive that is no longer there."""
-        self._db.execute("DELETE FROM archives WHERE round = ? AND name = ?", (round_, name))
-
     # -- tasks ---------------------------------------------------------------------------------
 
     def task(self, index: int) -> TaskRow | None:
