@@ -20,7 +20,7 @@ demo-pool: ## the same sweep on a real HTCondor, started for it without root
 	$(run_with_tools) demo-pool
 
 test: ## set up, then all tests: lint, unit, and pool inside real HTCondors: plain, OSPool-like, old
-	$(run_with_tools) lint unit pool pool-ospool pool-old
+	$(run_with_tools) lint unit pool pool-once pool-ospool environments pool-old
 
 lint: ## ruff format --check, ruff check, mypy --strict
 	$(run) lint
@@ -29,7 +29,7 @@ unit: ## the tests that need no pool
 	$(run_with_tools) unit
 
 test-pool: ## the tests inside real HTCondors: plain, OSPool-like, old
-	$(run_with_tools) pool pool-ospool pool-old
+	$(run_with_tools) pool pool-once pool-ospool environments pool-old
 
 faults: ## each fault that a batch must survive, N=50 times; WRITE=1 keeps the report
 	@N="$(N)" WRITE="$(WRITE)" exec tools/setup.sh --tools -- tools/run.py faults

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,10 +11,10 @@ from osgbatch.batches.cancelled import note_cancelled
 from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch, write_bytes
 from osgbatch.condor import Queue, QueuedJob
-from osgbatch.errors import BatchError, BusyError, CondorError, OsgbatchError
+from osgbatch.errors import BatchError, BusyError, CondorError
 from osgbatch.following import status
 from osgbatch.model import ACTIVE, OPEN, Round
-from osgbatch.rounds import RUNNER_DIED
+from osgbatch.rounds import RUNNER_DIED, other_host
 from osgbatch.task_ranges import parse_task_ranges
 
 WAITING, HELD = "waiting", "held"
@@ -65,29 +64,28 @@ def cancel_batch(batch: Batch) -> int:
         count = open_tasks(batch)
         if not count:
             return 0
+        known = [(round_, *_cluster(round_)) for round_ in batch.rounds()]
+        if not any(cluster for *_, cluster in known):
+            raise _never_submitted(batch)
         if batch.unsubmitted():  # first: a canary that succeeds meanwhile submits nothing more
             write_bytes(batch.folder / names.REST_CANCELLED, b"")
-        acted = [_cancel_round(batch, round_) for round_ in batch.rounds()]
-    if not any(acted):
-        raise OsgbatchError("this batch was never submitted", where=str(batch.folder))
+        for round_, is_local, cluster in known:
+            if is_local and cluster:
+                local.cancel(round_, cluster)
+            elif cluster:
+                if other_host(round_):
+                    _look(batch, round_, cluster)
+                condor.cancel(round_, cluster)
     return count
 
 
-def _cancel_round(batch: Batch, round_: Round) -> bool:
-    is_local, cluster = _cluster(round_)
-    if is_local:
-        local.cancel(round_, cluster)
-    elif cluster:
-        if _host(round_):
-            _look(batch, round_, cluster)
-        condor.cancel(round_, cluster)
-    return bool(cluster)
-
-
-def _host(round_: Round) -> str:
-    """The access point that a round was submitted on, when that is another one."""
-    noted = folders.read_submitted(round_)
-    return noted.host if noted and noted.host != socket.gethostname() else ""
+def _never_submitted(batch: Batch) -> BatchError:
+    return BatchError(
+        "this batch was never submitted",
+        where=str(batch.folder),
+        fix="`osgbatch submit` of its sweep goes on with it or makes a new one; `osgbatch rm` "
+        "removes it.",
+    )
 
 
 def _look(batch: Batch, round_: Round, cluster: int) -> Queue:
@@ -96,7 +94,7 @@ def _look(batch: Batch, round_: Round, cluster: int) -> Queue:
     Raises CondorError when it is not here, but on another access point, as far as is known.
     """
     queue = condor.look(round_, cluster)
-    host = _host(round_)
+    host = other_host(round_)
     if host and not queue.jobs and not queue.unqueued and open_tasks(batch):
         raise CondorError(
             f"the queue of this machine has no jobs of the batch, which was submitted on {host}",
@@ -111,7 +109,7 @@ def _cluster(round_: Round) -> tuple[bool, int]:
     submitted = folders.read_submitted(round_)
     cluster = (submitted.cluster if submitted else 0) or log_cluster(round_.folder / names.EVENTS)
     if submitted is not None and submitted.backend == "local":
-        return True, cluster or round_.number
+        return True, cluster or round_.number * local.alive(round_, round_.number)
     if not cluster and (submitted is not None or condor.configured()):
         cluster = condor.find_cluster(round_) or 0
     return False, cluster
@@ -132,7 +130,7 @@ def live_rounds(batch: Batch) -> Iterator[Live]:
         if queue.jobs or queue.unqueued:
             yield Live(round_, is_local, queue, folders.round_tasks(round_))
     if not known:
-        raise BatchError("this batch was never submitted", where=str(batch.folder))
+        raise _never_submitted(batch)
 
 
 def _local_jobs(batch: Batch, round_: Round, cluster: int) -> dict[int, QueuedJob]:

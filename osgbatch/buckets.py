@@ -13,8 +13,9 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from osgbatch.errors import SpecError, StagingError
-from osgbatch.model import Plan, Stash
+from osgbatch.plan_model import Plan
 from osgbatch.planning.placement import with_addresses
+from osgbatch.spec_model import Stash
 from osgbatch.staging.store import open_store
 from osgbatch.urls import scheme, split_url
 

@@ -17,12 +17,12 @@ from osgbatch.later_rounds import SILENT, Choice, add_round
 from osgbatch.model import OPEN, TaskState
 from osgbatch.naming import in_commands
 from osgbatch.planned import AS_WRITTEN, Choices
-from osgbatch.planning.grouping import duration
-from osgbatch.planning.grouping import size as bytes_text
 from osgbatch.rendered import Rendered
+from osgbatch.reporting.sizing import MARGINS, enough, enough_time
 from osgbatch.returned import number
 from osgbatch.staging.stage import Progress
 from osgbatch.submitting import settle
+from osgbatch.texts import duration, size
 
 Say = Callable[[str], None]
 _MB = 1024**2
@@ -79,46 +79,40 @@ def learnt(batch: Batch, states: Sequence[TaskState]) -> str:
     rows = []
     suggested = []
     if used.memory is not None:
-        requested = bytes_text(int(wanted["memory_mb"]) * _MB)
-        rows.append(f"memory  at most {bytes_text(used.memory)}; {requested} is requested")
+        requested = size(int(wanted["memory_mb"]) * _MB)
+        rows.append(f"memory  at most {size(used.memory)}; {requested} is requested")
         asked = int(wanted["memory_mb"])
-        suggested.append(f"memory: {_enough(used.memory, 1.5, asked)} MB")
+        suggested.append(f"memory: {enough(used.memory, MARGINS['memory'][0], asked)} MB")
     if used.disk is not None:
-        requested = bytes_text(int(wanted["disk_kb"]) * 1024)
-        rows.append(f"disk    at most {bytes_text(used.disk)}; {requested} is requested for a job")
+        requested = size(int(wanted["disk_kb"]) * 1024)
+        rows.append(f"disk    at most {size(used.disk)}; {requested} is requested for a job")
         asked = int(wanted["disk_kb"]) // 1024
-        suggested.append(f"disk: {_enough(used.disk, 2, asked)} MB")
+        suggested.append(f"disk: {enough(used.disk, MARGINS['disk'][0], asked)} MB")
     if used.time is not None:
         limit = int(wanted["time_s"])
         most = f"; {duration(limit)} is the limit for a job" if limit else "; there is no limit"
         rows.append(f"time    at most {duration(math.ceil(used.time))}{most}")
-        suggested.append(f"time: {max(1, math.ceil(3 * used.time / 60))} min")
+        suggested.append(f"time: {enough_time(used.time, MARGINS['time'][0])} min")
     lines = [f"  {row}" for row in rows]
     if suggested:
         lines.append(f"  enough, as far as they tell: resources: {{{', '.join(suggested)}}}")
     return "\n".join(lines)
 
 
-def _enough(used: float, times: float, asked: int, step: int = 64) -> int:
-    """MB that are enough: so many times what was used, in bytes, rounded up to a multiple of step.
-
-    Not more than is asked for (MB), while that much is enough: a canary that took little must not
-    be told to ask for more.
-    """
-    exact = max(1, math.ceil(used * times / _MB))
-    rounded = -(-exact // step) * step
-    return min(rounded, asked) if exact <= asked else rounded
-
-
-def _more_memory(batch: Batch, tasks: Sequence[TaskState]) -> str:
-    """How to ask for more, when a task of the canary was held for its memory; else empty."""
-    jobs = [s.job for s in tasks if s.state == "held" and s.job]
-    rows = [explain_hold(job.hold_code, job.hold_subcode, job.reason) for job in jobs]
-    if not any(MEMORY in row.commands for row in rows):
-        return ""
-    asked = int(batch.data["resources"]["memory_mb"])
+def _mended(batch: Batch, tasks: Sequence[TaskState]) -> str:
+    """The commands that bring back the tasks of a canary that has failed."""
     name = in_commands(batch)
-    return f"; or ask for more memory: `osgbatch release {name} --memory {2 * asked}MB`"
+    held = [state for state in tasks if state.state == "held"]
+    found = []
+    if held:
+        jobs = [state.job for state in held if state.job]
+        rows = [explain_hold(job.hold_code, job.hold_subcode, job.reason) for job in jobs]
+        more = any(MEMORY in row.commands for row in rows)
+        asked = int(batch.data["resources"]["memory_mb"])
+        found.append(f"`osgbatch release {name}{f' --memory {2 * asked}MB' * more}`")
+    if any(state.state in ("failed", "removed", "unknown") for state in tasks):
+        found.append(f"`osgbatch resubmit {name}`")
+    return " and ".join(found)
 
 
 def verdict(now: Status) -> tuple[list[TaskState], str]:
@@ -157,7 +151,7 @@ def go_on(
             f"canary: {good} of {len(tasks)} tasks succeeded, so the other {len(rest):,} were not "
             "submitted\n"
             f"  `osgbatch why {name}` tells what is wrong; mend it, then "
-            f"`osgbatch resubmit {name}`{_more_memory(batch, tasks)}\n"
+            f"{_mended(batch, tasks)}\n"
             f"  then `osgbatch watch {name}` submits the rest"
         )
         return None

@@ -104,18 +104,19 @@ def describe(batch: Batch, name: str, same: Sequence[TaskState], *, alone: bool 
     first = next((state for state in same if state.archive), same[0])
     code, cause, todo, commands, details = _words(first)
     values = {"batch": name, "task": str(first.index), **suggestions(batch, same)}
+    told = _told(first)
     return Cause(
         state=first.state,
         code=code,
         cause=cause,
         tasks=tuple(state.index for state in same),
         example=first.index,
-        told=_told(first),
+        told=told if told.casefold() != cause.rstrip(".").casefold() else "",
         details=details,
         hosts=_places(same, host_of),
         sites=_places(same, site_of),
         todo=todo,
-        commands=tuple(_chosen(fill(command, values), same, alone) for command in commands),
+        commands=_chosen_all(commands, values, same, alone),
     )
 
 
@@ -131,18 +132,36 @@ def with_sign(
         cause,
         details=(*cause.details, f"Its stderr suggests: {found.cause}."),
         todo=f"{found.todo} Then run the tasks again.",
-        commands=tuple(_chosen(fill(command, values), same, alone) for command in found.commands),
+        commands=_chosen_all(found.commands, values, same, alone),
     )
 
 
-def _chosen(command: str, same: Sequence[TaskState], alone: bool) -> str:
-    """A command for these tasks only, where others went wrong in other ways."""
+AGAIN = {"failed": "--failed", "held": "--held", "unknown": "--missing", "removed": "--missing"}
+"""By which option of `osgbatch resubmit` tasks in a state are run again."""
+_AGAIN = re.compile(" --(?:failed|held|missing)(?![\\w-])")
+
+
+def _chosen_all(
+    commands: Iterable[str], values: Mapping[str, str], same: Sequence[TaskState], alone: bool
+) -> tuple[str, ...]:
+    filled = (fill(command, values) for command in commands)
+    return tuple(one for command in filled for one in _chosen(command, same, alone))
+
+
+def _chosen(command: str, same: Sequence[TaskState], alone: bool) -> Iterator[str]:
+    """A command for these tasks only, where others went wrong in other ways; may take two."""
     tasks = task_list([state.index for state in same])
-    if alone or len(tasks) > NAMED:
-        return command
-    if command.startswith(("osgbatch release ", "osgbatch cancel ")):
-        return f"{command} --tasks {tasks}"
-    return command.replace(" --failed", f" --tasks {tasks}")
+    named = not alone and len(tasks) <= NAMED
+    program, verb, batch, *_ = command.split(" ", 3)
+    if verb == "resubmit":
+        state = same[0].state
+        if named and state == "held":  # `--held` would remove all that are held
+            yield f"{program} cancel {batch} --tasks {tasks}"
+        yield _AGAIN.sub(f" --tasks {tasks}" if named else f" {AGAIN[state]}", command)
+    elif verb in ("release", "cancel") and named:
+        yield f"{command} --tasks {tasks}"
+    else:
+        yield command
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
@@ -295,11 +314,13 @@ def suspects(states: Sequence[TaskState], name: str) -> list[Suspect]:
 
     states: of all tasks; name: of the batch, as commands have it.
     """
-    ended = [state for state in states if state.state in (*BADLY, "succeeded") and host_of(state)]
-    sites = _suspects("site", ended, site_of, name)
+    # Records are read when they are looked into: once each, of as many tasks as there may be.
+    where = {s.index: (host_of(s), site_of(s)) for s in states if s.state in (*BADLY, "succeeded")}
+    ended = [state for state in states if where.get(state.index, ("", ""))[0]]
+    sites = _suspects("site", ended, lambda state: where[state.index][1], name)
     bad_sites = {suspect.name for suspect in sites}
-    left = [state for state in ended if site_of(state) not in bad_sites]
-    return [*sites, *_suspects("host", left, host_of, name)]
+    left = [state for state in ended if where[state.index][1] not in bad_sites]
+    return [*sites, *_suspects("host", left, lambda state: where[state.index][0], name)]
 
 
 def _suspects(
@@ -319,7 +340,14 @@ def _suspects(
         if elsewhere_bad * 2 >= elsewhere:  # it is as bad elsewhere: the place is not to blame
             continue
         found.append(
-            Suspect(kind, where, count, elsewhere_bad, elsewhere, _avoid(kind, where, name))
+            Suspect(
+                kind,
+                where,
+                count,
+                elsewhere_bad,
+                elsewhere,
+                _avoid(kind, where, name, {s.state for s in wrong if place(s) == where}),
+            )
         )
     return found
 
@@ -327,10 +355,12 @@ def _suspects(
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
 
 
-def _avoid(kind: str, where: str, name: str) -> str:
+def _avoid(kind: str, where: str, name: str, states: Container[str]) -> str:
+    """The command that runs tasks in these states elsewhere; empty where it would be unsafe."""
     if not _PLAIN.fullmatch(where):  # it comes from there, and shall be typed into a shell here
         return ""
     how = f"requirements.sites.avoid=[{where}]"
     if kind == "host":
         how = f'requirements.expr=TARGET.Machine =!= "{where}"'
-    return f"osgbatch resubmit {name} --failed --set '{how}'"
+    which = " ".join(AGAIN[state] for state in BADLY if state in states)
+    return f"osgbatch resubmit {name} {which} --set '{how}'"

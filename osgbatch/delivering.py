@@ -12,9 +12,10 @@ from urllib.parse import unquote
 from osgbatch import names
 from osgbatch.batches.folder import Batch, load
 from osgbatch.errors import OsgbatchError, ResultError, StagingError
-from osgbatch.model import Delivery, Plan, Stash
+from osgbatch.plan_model import Delivery, Plan
 from osgbatch.planned import stash_here
 from osgbatch.returned import told_data
+from osgbatch.spec_model import Stash
 from osgbatch.staging.fetch import Source, fetch, open_source
 from osgbatch.staging.stage import Progress
 from osgbatch.staging.store import expanded_url, stash_url

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from osgbatch import exits
-from osgbatch.model import Place, Spec
+
+if TYPE_CHECKING:  # what a spec is need not be loaded to say that a batch is not there
+    from osgbatch.spec_model import Place, Spec
 
 
 class OsgbatchError(Exception):

@@ -25,7 +25,14 @@ from osgbatch.expression_tree import (
     unknown_name,
 )
 
-__all__ = ["MAX_LENGTH", "MAX_NESTING", "Expression", "ExpressionError", "parse_expression"]
+__all__ = [
+    "MAX_LENGTH",
+    "MAX_NESTING",
+    "Expression",
+    "ExpressionError",
+    "build",
+    "parse_expression",
+]
 
 _MAX_BITS = 1024
 _MAX_TEXT = 1_000_000
@@ -248,11 +255,11 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 @lru_cache(maxsize=64)
 def _compiled(expression: Expression, columns: tuple[str, ...]) -> Run:
-    return _build(expression.text, columns, expression.tree)
+    return build(expression.text, columns, expression.tree)
 
 
-def _build(text: str, columns: Sequence[str], node: Node) -> Run:
-    """A tree of nodes to a tree of closures."""
+def build(text: str, columns: Sequence[str], node: Node) -> Run:
+    """A tree of nodes to a tree of closures; columns: the names of a row's values."""
     value = node.value
     if node.kind == "constant":
         return lambda row: value
@@ -262,7 +269,7 @@ def _build(text: str, columns: Sequence[str], node: Node) -> Run:
         return operator.itemgetter(columns.index(value))
     runs: list[Run] = []
     for part in node.parts:
-        runs.append(_build(text, columns, part))
+        runs.append(build(text, columns, part))
     if node.kind in ("and", "or"):
         return _logic(node.kind, runs)
     if node.kind == "not":

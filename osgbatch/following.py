@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import re
+import shutil
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -20,7 +22,7 @@ from osgbatch.batches.tasks import TaskReader
 from osgbatch.errors import CondorError, OsgbatchError
 from osgbatch.model import OPEN, TaskState
 from osgbatch.returned import copy_member
-from osgbatch.rounds import NOT_SUBMITTED, RUNNER_DIED, RoundFollower
+from osgbatch.rounds import CUT_SHORT, NOT_SUBMITTED, RUNNER_DIED, RoundFollower
 
 if TYPE_CHECKING:
     from osgbatch.condor import Queued
@@ -34,6 +36,8 @@ class Status:
     by index (not all of them where `status` was told so); all_states: those of all tasks, when
     they were asked for. stalled: why nothing can change any more without somebody acting; empty
     when it can. held_back: of those that wait, how many are in no round: they wait for a canary.
+    to_release: of those that are held, how many HTCondor will release by itself; only where all
+    others have ended.
     """
 
     batch: Batch
@@ -46,6 +50,7 @@ class Status:
     all_states: Sequence[TaskState] | None = None
     measures: Measures | None = None
     held_back: int = 0
+    to_release: int = 0
 
     @property
     def states(self) -> Sequence[TaskState]:
@@ -70,7 +75,8 @@ class Status:
     def ended(self) -> bool:
         """Whether nothing can change any more without somebody acting."""
         still_open = sum(self.counts.get(state, 0) for state in OPEN)
-        return bool(self.stalled) or still_open <= self.held_back
+        goes_on = still_open > self.held_back or self.to_release > 0
+        return bool(self.stalled) or not goes_on
 
     @property
     def exit_code(self) -> int:
@@ -99,6 +105,7 @@ class Follower:
         self.batch = batch
         self._rounds: dict[int, RoundFollower] = {}
         self._store = Store(batch.folder / names.STATE)
+        self._asked: dict[int, float] = {}
         self._elsewhere: list[Place] = []
         self._not_brought: list[str] = []
 
@@ -120,6 +127,7 @@ class Follower:
         # Whether the runner lives is asked first: what it wrote before it ended is then seen.
         reasons = {number: follower.stalled() for number, follower in self._rounds.items()}
         wanted = Wanted(all_tasks, most_wrong, measures, reasons)
+        self._store.try_file_again()
         try:
             return self._look(wanted)
         except (sqlite3.DatabaseError, *_DAMAGED) as error:
@@ -136,12 +144,13 @@ class Follower:
 
     def _look(self, wanted: Wanted) -> Status:
         rounds = self._rounds.values()
-        with _without_garbage_collection(), self._store.look() as store:
+        with without_garbage_collection(), self._store.look() as store:
             take_reused(self.batch.folder, store)
             notes = [note for follower in rounds for note in follower.look(store)]
             asking = [follower for follower in rounds if follower.should_ask()]
             if not asking or not _may_ask():
                 return self._told(store, wanted, notes)
+        self._share(asking)
         # The store is not kept waiting for the schedd.
         answers, faults = _asked(asking)
         with self._store.look() as store:
@@ -149,6 +158,13 @@ class Follower:
             for follower, answer in answers:
                 follower.take(store, answer)
             return self._told(store, wanted, [*notes, *faults])
+
+    def _share(self, asking: Sequence[RoundFollower]) -> None:
+        """However many rounds are asked for, the schedd is asked about once a minute."""
+        now = time.monotonic()
+        self._asked |= {follower.round.number: now for follower in asking}
+        for follower in asking:
+            follower.asking = sum(now - then < LATELY_S for then in self._asked.values())
 
     def _told(self, store: Store, wanted: Wanted, notes: Sequence[str]) -> Status:
         """The status that the store tells."""
@@ -181,7 +197,11 @@ class Follower:
                 states[task.index] = task
             states = [_left_behind(task) if task.round in dead else task for task in states]
         else:
-            states = list(reader.read(WRONG, wanted.most_wrong))
+            wrong = sum(count for (_, state), count in by_round.items() if state in WRONG)
+            most = wanted.most_wrong
+            if not 0 <= most < wrong:
+                most = wrong if wrong < MANY else -1  # at once
+            states = list(reader.read(WRONG, most)) if wrong else []  # a search to the last of them
             if cancelled:
                 shown = held_back[: wanted.most_wrong] if wanted.most_wrong >= 0 else held_back
                 states += [TaskState(index, *never) for index in shown]
@@ -189,6 +209,13 @@ class Follower:
         counts = {state: count for state, count in counts.items() if count}
         still_open = sum(counts.get(state, 0) for state in OPEN)
         all_reused = wanted.reasons[last] == NOT_SUBMITTED and not still_open
+        waits = 0 if cancelled else len(held_back)
+        to_release = 0
+        if counts.get("held") and still_open <= waits:
+            from osgbatch.released_later import released_later
+
+            mine = [f.round for f in self._rounds.values() if f.backend == "condor"]
+            to_release = released_later(store, mine)
         return Status(
             batch=self.batch,
             counts=counts,
@@ -196,10 +223,16 @@ class Follower:
             backend=self._rounds[last].backend,
             cluster=self._rounds[last].cluster,
             stalled=_stalled(wanted.reasons[last], left, others) if not all_reused else "",
-            notes=(*self._moved(store), *_canary_note(0 if cancelled else len(held_back)), *notes),
+            notes=(
+                *self._moved(store),
+                *_canary_note(waits, wanted.reasons[last]),
+                *_release_note(to_release),
+                *notes,
+            ),
             all_states=states if wanted.all_tasks else None,
             measures=store.measures(still_open) if wanted.measures else None,
-            held_back=0 if cancelled else len(held_back),
+            held_back=waits,
+            to_release=to_release,
         )
 
     def _moved(self, store: Store) -> Iterator[str]:
@@ -216,17 +249,21 @@ class Follower:
             yield f"{names.STATE} cannot be written ({self._store.problem}): each look reads all"
 
 
+LATELY_S = 3600.0
+"""For how long a round that the schedd was asked for counts among those that share it."""
 _IN_THE_WAY = re.compile("locked|busy|readonly|unable to open|full|disk I/O|open database")
 """What SQLite says of a file that cannot be written now, but is as it should be."""
 _DAMAGED = (ValueError, TypeError, KeyError, IndexError)
 """What a state.db leads to that SQLite takes for whole, and that is not."""
 
+MANY = 2000
+"""So many tasks are looked up one by one."""
 WRONG = ("failed", "held", "removed", "unknown")
 """States of tasks that did not go as they should."""
 
 
 @contextmanager
-def _without_garbage_collection() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """A look makes many objects and drops none in circles: walking them is in vain."""
     was_on = gc.isenabled()
     gc.disable()
@@ -263,11 +300,26 @@ WAITS_FOR_CANARY = "waits for the canary"
 REST_CANCELLED = "cancelled before it was submitted"
 
 
-def _canary_note(count: int) -> Iterator[str]:
+def _canary_note(count: int, stalled: str) -> Iterator[str]:
+    """What waits for a canary, and what it waits for. stalled: why that does not go on."""
+    if not count:
+        return
+    wait = "task waits" if count == 1 else "tasks wait"
+    if stalled in (CUT_SHORT, NOT_SUBMITTED):
+        yield f"{count:,} more {wait} for the canary, which was not submitted yet"
+    else:
+        it = "it" if count == 1 else "them"
+        yield (
+            f"{count:,} {wait} for the canary; once that has succeeded, `osgbatch watch` submits "
+            f"{it}"
+        )
+
+
+def _release_note(count: int) -> Iterator[str]:
     if count:
         yield (
-            f"{count:,} tasks wait for the canary; once it has succeeded, `osgbatch watch` submits "
-            "them"
+            f"HTCondor will release {count:,} held {'task' if count == 1 else 'tasks'} by itself, "
+            "as job.submit says; `osgbatch release` does it now"
         )
 
 
@@ -303,7 +355,21 @@ def copy_log(state: TaskState, stream: str, out: BinaryIO) -> int:
             f"nothing came back of task {state.index}",
             fix=f"It is {state.state}{f' ({why})' if why else ''}.",
         )
-    return copy_member(state.archive, f"tasks/{state.index}/{stream}", out)
+    try:
+        return copy_member(state.archive, f"tasks/{state.index}/{stream}", out)
+    except FileNotFoundError:  # it was dropped once it was collected
+        results = state.archive.parents[4] / names.RESULTS
+        folder = results if state.state == "succeeded" else results / "failed"
+        try:
+            with (folder / str(state.index) / stream).open("rb") as collected:
+                shutil.copyfileobj(collected, out)
+                return collected.tell()
+        except OSError:
+            raise OsgbatchError(
+                f"what task {state.index} printed is not there any more",
+                where=str(state.archive),
+                fix="Its archive was dropped, or removed, and results/ does not have it.",
+            ) from None
 
 
 def exit_code_so_far(now: Status) -> int:

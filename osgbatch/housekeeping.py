@@ -49,8 +49,17 @@ def old_batches(batches: Sequence[Batch]) -> list[Old]:
     configured and cannot be asked.
     """
     looked = [(batch, _not_live(batch)) for batch in batches]
-    _not_queued([batch for batch, now in looked if _asks(batch)])
+    inside = [job for batch in batches for job in _inside(batch)]
+    for job in inside:
+        _not_live(job)
+    _not_queued([batch for batch in (*batches, *inside) if _asks(batch)])
     return [_old(batch, now) for batch, now in looked]
+
+
+def _inside(batch: Batch) -> list[Batch]:
+    """The batches in its folder: jobs of the pool that gather its results."""
+    found = sorted((batch.folder / names.GATHER).glob(f"*/{names.RESOLVED}"))
+    return [folders.load(path.parent) for path in found]
 
 
 def _not_live(batch: Batch) -> Status:
@@ -136,7 +145,11 @@ def held_fast(batches: Sequence[Batch]) -> Iterator[None]:
         for batch in batches:
             locks.enter_context(folders.locked(batch.folder))
             _not_live(batch)
-        _not_queued([batch for batch in batches if _asks(batch)])
+        inside = [job for batch in batches for job in _inside(batch)]
+        for job in inside:
+            locks.enter_context(folders.locked(job.folder))
+            _not_live(job)
+        _not_queued([batch for batch in (*batches, *inside) if _asks(batch)])
         yield
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from osgbatch.errors import PackingError
-from osgbatch.model import InputFile, Payload, Plan
 from osgbatch.packing import folders
+from osgbatch.plan_model import InputFile, Payload, Plan
 from osgbatch.planning.keys import Keys, plan_keys
 
 

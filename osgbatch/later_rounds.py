@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,16 +10,19 @@ from osgbatch.batches import folder as folders
 from osgbatch.batches.cancelled import cancelled
 from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch
+from osgbatch.condor import Queue
 from osgbatch.errors import BatchError, BusyError
 from osgbatch.keyed import keys_of
-from osgbatch.model import Resolved, Round, Submitted
+from osgbatch.model import Round, Submitted
 from osgbatch.packed import pack_environment
 from osgbatch.packing.disk_full import BATCH_FIX, told_when_full
+from osgbatch.plan_model import Resolved
 from osgbatch.planned import Choices
 from osgbatch.planned_again import as_planned, plan_again
 from osgbatch.planning.chosen import choose
 from osgbatch.quotas import look_ahead
 from osgbatch.rendered import Made, Rendered, render_round
+from osgbatch.rounds import other_host
 from osgbatch.staged import Silent, stage_plan
 from osgbatch.staging.stage import Progress
 from osgbatch.submitting import choose_backend, give_later, settle
@@ -162,36 +164,31 @@ def _refuse_live(batch: Batch, choice: Choice) -> None:
                 )
             continue
         # This machine's queue is asked all the same: it may only have another name now.
-        elsewhere = _is_elsewhere(round_)
+        elsewhere = bool(other_host(round_))
         asks = condor.configured() or not elsewhere
-        jobs = condor.live_jobs(round_, cluster) if asks else []
-        if elsewhere and not {job.proc for job in jobs}.issuperset(held):
+        queue = condor.look(round_, cluster) if asks else Queue(cluster, {})
+        if elsewhere and not {*queue.live}.issuperset(held):
             raise BusyError(
                 "the held jobs are in the queue of another access point",
                 where=str(round_.folder),
                 fix="Run the same command there.",
             )
-        never = set(cancelled(round_)) if jobs else set()
+        never = set(cancelled(round_)) if queue.live else set()
         lines: list[str] = []
-        for job in jobs:
-            if job.idle and job.proc in never:
+        for proc in queue.live:
+            state = queue.jobs[proc].state if proc in queue.jobs else ""
+            if state in ("waiting", "") and proc in never:
                 continue  # it may run on no host
             lines = lines or folders.round_tasks(round_)
-            found = tasks.intersection(parse_task_ranges(lines[job.proc]))
-            if found and job.proc not in held:
+            found = tasks.intersection(parse_task_ranges(lines[proc]))
+            if found and proc not in held:
                 raise BusyError(
                     f"{'task' if len(found) == 1 else 'tasks'} {task_list(sorted(found))} "
-                    f"{'is' if len(found) == 1 else 'are'} in job {cluster}.{job.proc}, which the "
-                    f"queue still has{' (held)' * job.held}",
+                    f"{'is' if len(found) == 1 else 'are'} in job {cluster}.{proc}, which the "
+                    f"queue still has{' (held)' * (state == 'held')}",
                     where=str(round_.folder),
                     fix="Wait for it, or remove it first; `--held` removes those that are held.",
                 )
-
-
-def _is_elsewhere(round_: Round) -> bool:
-    """Whether the queue of another access point has the jobs of a round."""
-    noted = folders.read_submitted(round_)
-    return bool(noted and noted.host and noted.host != socket.gethostname())
 
 
 def _clear(batch: Batch, choice: Choice) -> None:

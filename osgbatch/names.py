@@ -27,11 +27,20 @@ TAGS = "tags.txt"
 """The words by which people find a batch again, one per line."""
 RESULTS = "results"
 RESULTS_TABLE = "results.csv"
+RESULTS_PARQUET = "results.parquet"
+GATHERED = "gathered.json"
+"""On which results the gather script has run last."""
+GATHER = "gather"
+"""The folder of the batches that gather in the pool, of one task each."""
 LOCK = "lock"
 
 SUBMIT_FILE = "job.submit"
 ROUND = "round.json"
 """Why a round was made, and which tasks it has."""
+ORIGIN = "origin.json"
+"""What was noted of a round's code, user and machine when it was made (osgbatch/origin.py)."""
+RERUN = "osgbatch-from.json"
+"""Of which crate a folder was made (osgbatch/rerun.py)."""
 ITEMS = "jobs.items"
 SHIM = "shim.sh"
 SUBMITTED = "submitted.json"
@@ -93,10 +102,11 @@ TAKEN_OUTPUTS = frozenset(["status.json", "stdout", "stderr"])
 """Names in a task's results that are osgbatch's own."""
 
 RESULT_COLUMNS = (
-    "state", "reason", "exit_code", "signal", "attempts", "start", "end", "wall_s",
-    "memory_mb", "disk_mb", "host", "site", "detail",
+    "state", "reason", "exit_code", "signal", "attempts", "start", "end", "queue_s",
+    "transfer_in_s", "wall_s", "transfer_out_s", "memory_mb", "memory_requested_mb", "disk_mb",
+    "disk_requested_mb", "cpus_requested", "host", "site", "detail",
 )  # fmt: skip
-"""The columns of `results.csv` after index and parameters; s since 1970, MiB."""
+"""The columns of `results.csv` between parameters and metrics; s since 1970, s, MiB."""
 
 SWEEP_WORDS = ("table", "zip", "where", "exclude", "sample", "repeat", "count")
 """The keys of `sweep:` that are no columns; `repeat` makes one of that name."""
@@ -132,6 +142,8 @@ RESULT_FILE = "outputs/result.json"
 """Where what a `function:` returned is kept, in the task's folder."""
 RESULT_ARRAYS = "outputs/result*.npy"
 """Where the NumPy arrays in it are."""
+METRICS_FILE = "outputs/metrics.json"
+"""Where a task may write figures of its own, which become columns of `results.csv`."""
 
 
 def escape_glob(text: str) -> str:

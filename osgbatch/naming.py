@@ -30,6 +30,14 @@ def in_short(batch: Batch) -> str:
     return shlex.quote(_word(batch.id, batch.folder, _here(), 0))
 
 
+def shown_path(folder: Path) -> str:
+    """A folder's path for people: from here where that is shorter and leads down, else whole."""
+    here = _here()
+    if here is not None and folder.is_relative_to(here) and folder != here:
+        return str(folder.relative_to(here))
+    return str(folder)
+
+
 def _here() -> Path | None:
     """The current folder; None when it is gone."""
     with suppress(OSError):

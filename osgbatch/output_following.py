@@ -29,13 +29,14 @@ TAIL_S = 10.0
 LOOK_S = 1.0
 """Seconds between two looks at the event log, and at a job of the local runner."""
 _EARLIER_BYTES = 1024 * 1024
+_LINE_BREAK = 10
 
 
 @dataclass
 class _Followed:
     """A job that is followed, or that of the one task.
 
-    echo: the last one that was shown; earlier: those before the shim began anew.
+    echo: the last one that was shown; earlier: those before the shim began anew, of all tasks.
     """
 
     tasks: list[int]
@@ -153,7 +154,8 @@ class Following:
         if not after.startswith(before):
             if self._index is not None:
                 self._say(f"task {self._index} was started again")
-            one.earlier = (one.earlier + one.echo)[-_EARLIER_BYTES:]
+            else:
+                one.earlier = (one.earlier + one.echo)[-_EARLIER_BYTES:]
             before = b""
         one.echo = echo
         self._write(after[len(before) :])
@@ -213,8 +215,27 @@ class _Marked:
             self.write(b"\n")
 
 
+def covered(known: bytes, text: bytes) -> int | None:
+    """How many bytes of what a task printed its echo shows; None when the echo is of another start.
+
+    An echo has a line break after a line that was not finished, and where stderr came between. The
+    shell that copies short texts leaves out NUL.
+    """
+    if text.startswith(known):
+        return len(known)
+    at = 0
+    for byte in known:
+        while text[at : at + 1] == b"\0" and byte:
+            at += 1
+        if at < len(text) and text[at] == byte:
+            at += 1
+        elif byte != _LINE_BREAK:
+            return None
+    return at
+
+
 class _After:
-    """A file that leaves out what is known already; all is written when it begins otherwise."""
+    """A file that leaves out what its echo has shown; all is written when it begins otherwise."""
 
     def __init__(self, out: _Marked, known: bytes) -> None:
         self._out = out
@@ -225,7 +246,7 @@ class _After:
         if self._head is None:
             return self._out.write(data)
         self._head += data
-        if len(self._head) >= len(self._known):
+        if len(self._head) - self._head.count(0) >= len(self._known):
             self.close()
         return len(data)
 
@@ -233,4 +254,4 @@ class _After:
         """Decide about what was kept back so far."""
         head, self._head = self._head, None
         if head:
-            self._out.write(head[len(self._known) :] if head.startswith(self._known) else head)
+            self._out.write(head[covered(self._known, head) or 0 :])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from osgbatch.model import Plan, Spec
 from osgbatch.packing.container import image_size, packed_image
 from osgbatch.packing.environment import (
     EnvironmentArchive,
@@ -14,6 +13,8 @@ from osgbatch.packing.environment import (
 from osgbatch.packing.environment.imports import import_warnings
 from osgbatch.packing.environment.script_trial import try_scripts
 from osgbatch.places import cache_folder
+from osgbatch.plan_model import Plan
+from osgbatch.spec_model import Spec
 
 Say = Callable[[str], None]
 

@@ -8,20 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osgbatch.errors import OsgbatchError, SpecError, SpecErrors, StagingError
-from osgbatch.model import (
-    Payload,
-    Place,
-    Plan,
-    Profile,
-    Resolved,
-    Resources,
-    Spec,
-    Stash,
-    Table,
-    UserPath,
-)
+from osgbatch.plan_model import Payload, Plan, Resolved
 from osgbatch.spec.load import load_spec
 from osgbatch.spec.units import UnitError, seconds
+from osgbatch.spec_model import Place, Profile, Resources, Spec, Stash, UserPath
+from osgbatch.tables import Table
 from osgbatch.urls import scheme
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.moved import as_moved
 from osgbatch.errors import BatchError
-from osgbatch.model import Plan, Table
+from osgbatch.plan_model import Plan
 from osgbatch.planned import Choices, plan_sweep
 from osgbatch.sweep.select import picked
+from osgbatch.tables import Table
 
 Say = Callable[[str], None]
 _FIX = (

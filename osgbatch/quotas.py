@@ -10,16 +10,16 @@ from pathlib import Path
 from osgbatch import names
 from osgbatch.buckets import check_keys, key_warning
 from osgbatch.errors import OsgbatchError, PackingError, StagingError
-from osgbatch.model import Plan
 from osgbatch.packing.environment import EnvironmentArchive
 from osgbatch.packing.folders import is_known
 from osgbatch.places import cache_folder
+from osgbatch.plan_model import Plan
 from osgbatch.planned import longest_s, planned_archives
-from osgbatch.planning.grouping import duration, size
 from osgbatch.planning.placement import environment_why
 from osgbatch.staging.quota import Room, room_left, warnings_of
 from osgbatch.staging.store import quota_command
 from osgbatch.staging.tokens import find_token, token_warning
+from osgbatch.texts import duration, size
 
 HOME = "your home folder"
 BATCHES = "the folder of the batches"
@@ -113,10 +113,17 @@ def _room_at(plan: Plan, folder: Path, name: str) -> tuple[Room, str]:
     of nothing else.
     """
     profile = plan.spec.profile
-    home = os.path.realpath(os.path.expanduser(profile.home or "~"))
-    at_home = Path(os.path.realpath(folder)).is_relative_to(home)
-    command = dict(profile.quotas).get("home", "") if at_home else ""
-    return room_left(command, folder), HOME if at_home else name
+    return room_at(profile.home, dict(profile.quotas).get("home", ""), folder, name)
+
+
+def room_at(home: str, command: str, folder: Path, name: str) -> tuple[Room, str]:
+    """The room in a folder, and what that place is called; name: where it is not at home.
+
+    home, command: of a profile: the home folder (empty: the user's own) and its quota command.
+    """
+    real = os.path.realpath(os.path.expanduser(home or "~"))
+    at_home = Path(os.path.realpath(folder)).is_relative_to(real)
+    return room_left(command if at_home else "", folder), HOME if at_home else name
 
 
 def _in_cache(plan: Plan) -> tuple[Room, int, str]:

@@ -10,6 +10,7 @@ from osgbatch.acting import HELD, Live, live_rounds
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.errors import OsgbatchError
+from osgbatch.texts import size
 
 
 @dataclass(frozen=True)
@@ -155,22 +156,14 @@ def _check_not_lower(live: Live, held: list[int], more: More) -> None:
         amount = asked[worst]
         unit = 1024**2 if name == "RequestMemory" else 1024
         what = "memory" if name == "RequestMemory" else "disk"
-        says = f"{_size(amount * unit)} of {what}" if amount else f"more {what}"
+        says = f"{size(amount * unit)} of {what}" if amount else f"more {what}"
         raise OsgbatchError(
             f"the job of task {live.tasks_of(worst)[0]} asks for {says} already"
-            + (f", and {len(beyond) - 1:,} others for more than {_size(value * unit)}, too"
+            + (f", and {len(beyond) - 1:,} others for more than {size(value * unit)}, too"
                if len(beyond) > 1 else ""),
             where=f"--{what}",
             fix="Give more, choose other tasks (`--tasks`), or say `--lower`.",
         )  # fmt: skip
-
-
-def _size(count: int) -> str:
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if count < 1024:
-            return f"{count:.4g} {unit}"
-        count /= 1024  # type: ignore[assignment]
-    return f"{count:.4g} TB"
 
 
 # --- priorities ----------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from osgbatch.batches.keys import write_keys
 from osgbatch.delivering import delivery_of, prepare
 from osgbatch.errors import PackingError
 from osgbatch.keyed import archive_sums
-from osgbatch.model import Delivery, Payload, Plan, Resolved, Round
+from osgbatch.model import Round
+from osgbatch.origin import write_origin
 from osgbatch.packing.archive import Archive, printable
 from osgbatch.packing.environment import EnvironmentArchive
 from osgbatch.packing.environment.cache import file_sha256
@@ -25,6 +26,7 @@ from osgbatch.packing.files import files_archive
 from osgbatch.packing.inputs import inputs_archive
 from osgbatch.packing.libraries import libraries_archive
 from osgbatch.places import cache_folder
+from osgbatch.plan_model import Delivery, Payload, Plan, Resolved
 from osgbatch.planning.keys import NONE, Keys
 from osgbatch.planning.resolve import resolve
 from osgbatch.planning.summary import plan_data
@@ -158,6 +160,7 @@ def _write_round(
         folders.write_stream(items_path, item_lines(resolved, rows_file=True))
     fields = item_names(resolved)
     folders.write_note(folder, made.note())
+    write_origin(folder, plan, environment)
     if not made.keys.problem:
         digest = made.keys.digest(archive_sums(resolved.payload))
         write_keys(folder, digest, made.keys.tasks, made.keys.rows)

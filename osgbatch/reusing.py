@@ -28,7 +28,7 @@ from osgbatch.collecting.copied import copy_result
 from osgbatch.errors import BusyError, OsgbatchError, ResultError
 from osgbatch.following import status
 from osgbatch.keyed import archive_sums
-from osgbatch.model import Plan
+from osgbatch.plan_model import Plan
 from osgbatch.planning.keys import NO_KEY, Keys
 from osgbatch.rendered import pack
 

@@ -5,22 +5,27 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from osgbatch import names
 from osgbatch.batches import folder as folders
+from osgbatch.batches import reading
 from osgbatch.batches.cancelled import cancelled
-from osgbatch.batches.eventlog import LogReader, joined, log_cluster
+from osgbatch.batches.disorder import LATE_S, joined
+from osgbatch.batches.eventlog import LogReader, log_cluster
 from osgbatch.batches.folder import Batch
+from osgbatch.batches.lost_events import ends_torn, no_room
+from osgbatch.batches.required import Required
 from osgbatch.batches.states import Attempt, supersedes, task_state
 from osgbatch.batches.store import ArchiveRow, RoundRow, Store, TaskRow
 from osgbatch.batches.tasks import brief, returned_of, row_of
-from osgbatch.errors import BatchError, ResultError
+from osgbatch.dropped import results_stamp, take_kept
+from osgbatch.errors import ResultError
 from osgbatch.model import JobState, Round, Submitted
-from osgbatch.returned import Expected, read_records
+from osgbatch.returned import Expected, most_bytes, read_records
 from osgbatch.task_ranges import parse_task_ranges
 
 if TYPE_CHECKING:
@@ -32,49 +37,27 @@ LATER_CUT_SHORT = (
     "the submission of its newest round was cut short; `osgbatch watch` or `osgbatch resubmit` "
     "sees to it"
 )
-NOT_SUBMITTED = "it was rendered, not submitted"
+NOT_SUBMITTED = "it was rendered, not submitted; `osgbatch submit` of its sweep makes one that runs"
 
 ASK_AGAIN_S = 60
 """Seconds between two questions to the schedd about a round, at least."""
+SAVE_S = 5.0
+"""How often what a look has read is written down, when there is much of it."""
 SILENT_S = 600
 """Seconds without an event after which the schedd is asked whether that is right."""
-
-
-class Required:
-    """The patterns of outputs that each task must have brought."""
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-        data = batch.data
-        self.patterns = [tuple(o["parts"]) for o in data["outputs"] if not o["optional"]]
-        self.constant = [parts[0] for parts in self.patterns if len(parts) == 1]
-        self.rows: list[list[str]] | None = None
-
-    def __call__(self, index: int) -> Sequence[str]:
-        """The patterns of a task, filled in as its command was, wildcards of values escaped."""
-        if len(self.constant) == len(self.patterns):
-            return self.constant
-        if self.rows is None:
-            self.rows = list(folders.read_tasks_csv(self.batch))
-        values = {"index": str(index)}
-        columns = self.batch.data["columns"]
-        for name, text in zip(columns, self.rows[index], strict=True):
-            seen = names.task_path(text) if name in self.batch.data["file_columns"] else text
-            values[name] = names.escape_glob(seen)
-        return [
-            "".join(values[part] if i % 2 else part for i, part in enumerate(parts))
-            for parts in self.patterns
-        ]
 
 
 class RoundFollower:
     """One round: its log, and its archives, each read once when it has come back whole.
 
     cluster: 0 when none is known. moved: its jobs deliver to another folder, which may be gone when
-    an event is to be written: then the event is lost.
+    an event is to be written: then the event is lost. full: so it is where its disk was full at the
+    last look. asking: how many rounds of the batch share what may be asked.
     """
 
     moved = False
+    full = False
+    asking = 1
 
     def __init__(self, batch: Batch, round_: Round) -> None:
         self.batch = batch
@@ -126,6 +109,7 @@ class RoundFollower:
             offset=row.offset,
             head=bytes.fromhex(row.head),
             tail=bytes.fromhex(row.tail),
+            late_s=LATE_S if self.backend == "condor" else 0.0,  # the local runner writes alone
         )
         self._fault = ""
         try:
@@ -135,21 +119,33 @@ class RoundFollower:
             yield self._fault
         self.cluster = row.cluster = reader.cluster
         row.offset, row.head, row.tail = reader.offset, reader.head.hex(), reader.tail.hex()
-        row.lost = row.lost or reader.restarted
+        doubtful = {proc for proc in reader.doubtful if not reader.jobs[proc].ended}
+        self.full = no_room(reader.path)
+        row.lost = row.lost or reader.restarted or reader.torn or bool(doubtful) or self.full
         affected = set(reader.jobs)
         if is_new and self.cluster and number > 1:
             # Its tasks wait, whatever the rounds before say, also those not yet in the queue.
-            affected.update(range(len(self._lines())))
+            affected.update(range(self.round.jobs))
         if reader.removed and not row.removed:
             row.removed = True
-            affected.update(range(len(self._lines())))
+            affected.update(range(self.round.jobs))
         affected |= self._cancelled(row)
         store.put_jobs(number, reader.jobs.values())
-        if self.cluster:
-            affected |= self._read_archives(store, row)
+        due = time.monotonic() + SAVE_S
+        for proc in self._read_archives(store, row) if self.cluster else ():
+            affected.add(proc)
+            if time.monotonic() > due:  # so that one that is killed has not read them in vain
+                store.put_tasks(self._task_rows(store, row, reader.jobs, affected))
+                affected.clear()
+                store.put_round(row)
+                store.save()
+                if store.round(number) != row:  # another has looked meanwhile
+                    yield from self.look(store)
+                    return
+                due = time.monotonic() + SAVE_S
         if affected:
             store.put_tasks(self._task_rows(store, row, reader.jobs, affected))
-        self._news = set(reader.jobs)
+        self._news = reader.jobs.keys() - doubtful
         self._should_ask = self._asking_helps(store, row)
         if self._should_ask:  # also when there will be no answer
             row.asked = time.time()
@@ -181,10 +177,12 @@ class RoundFollower:
         if not self.cluster or self.backend != "condor" or not noted:
             return False
         silent = time.time() - row.asked
-        if 0 <= silent < ASK_AGAIN_S or (noted.host and noted.host != socket.gethostname()):
+        if 0 <= silent < ASK_AGAIN_S * self.asking or (
+            noted.host and noted.host != socket.gethostname()
+        ):
             return False
         log = self.round.folder / names.EVENTS
-        fault = bool(row.lost or self._fault or self.moved or not log.exists())
+        fault = bool(row.lost or self._fault or self.moved or ends_torn(log, row.offset))
         if not fault:
             with suppress(OSError):
                 silent = min(abs(silent), abs(time.time() - log.stat().st_mtime))
@@ -193,14 +191,16 @@ class RoundFollower:
         if row.removed and not fault and not store.has_open_jobs(self.round.number):
             return False
         self._ended = store.ended_jobs(self.round.number)
-        return len(self._ended) < len(self._lines())
+        return len(self._ended) < self.round.jobs
 
     def ask(self) -> Queued:
         """What the schedd and its history know. Raises CondorError when they cannot be asked."""
         from osgbatch import condor
 
-        submitted = self._submitted.time if self._submitted else 0.0
-        return condor.ask_jobs(self.round, self.cluster, submitted, self._ended)
+        when, schedd = 0.0, ""
+        if self._submitted:
+            when, schedd = self._submitted.time, self._submitted.schedd
+        return condor.ask_jobs(self.round, self.cluster, when, self._ended, schedd)
 
     def take(self, store: Store, told: Queued) -> None:
         """Take what the schedd has told into the store."""
@@ -212,7 +212,7 @@ class RoundFollower:
         row.absent = nothing
         changed: dict[int, JobState] = {}
         missing = []
-        for proc in range(len(self._lines()) if told.next_proc is None else told.next_proc):
+        for proc in range(self.round.jobs if told.next_proc is None else told.next_proc):
             known = store.job(number, proc)
             if (known and known.ended) or proc in self._news:  # the log knows it better by now
                 continue
@@ -227,9 +227,10 @@ class RoundFollower:
                 if not fact.ended:  # the log will tell of the start, and counts it then
                     fact.starts = known.starts if known else 0
                     fact.started = known.started if known else 0.0
+                fact.changed = known.changed if known else 0.0
                 changed[proc] = joined(known, fact) if known else fact
         # Of those that are leaving, or have left without a trace yet, it will know more.
-        row.lost = not set(missing) <= set(row.missing) or bool(told.leaving)
+        row.lost = not set(missing) <= set(row.missing) or bool(told.leaving) or self.full
         row.missing = missing
         store.put_jobs(number, changed.values())
         store.put_tasks(self._task_rows(store, row, changed, {*changed, *missing}))
@@ -250,8 +251,8 @@ class RoundFollower:
     ) -> Iterator[TaskRow]:
         """What this round tells of the tasks of some jobs, where it counts."""
         number, lines = self.round.number, self._lines()
-        returned = store.procs_with_archives(number)
-        nothing_known = not store.has_tasks()
+        any_returned = store.has_archives(number)
+        nothing_known, count = not store.has_tasks(), self.batch.tasks
         for proc in sorted(procs):
             if proc >= len(lines):
                 continue
@@ -259,9 +260,13 @@ class RoundFollower:
             gone = proc in self._gone and (job is None or job.state == "waiting")
             if gone:  # it only comes into the queue to be removed there
                 job = None
-            attempts, damaged = self._attempts(store, proc) if proc in returned else ([], "")
+            attempts, damaged = self._attempts(store, proc) if any_returned else ([], "")
             line = lines[proc]
             for index in (int(line),) if line.isdigit() else _task_list(line, self.round):
+                if index >= count:
+                    raise reading.damaged(
+                        self.round.folder / names.ITEMS, ValueError(f"there is no task {index}")
+                    )
                 removed = row.removed or gone
                 state = task_state(
                     index, job, attempts, round_=number, removed=removed, damaged=damaged
@@ -289,19 +294,22 @@ class RoundFollower:
 
     # -- what came back ------------------------------------------------------------------------
 
-    def _read_archives(self, store: Store, row: RoundRow) -> set[int]:
-        """Read the archives that are new, or were not whole and have changed; their procs."""
-        affected = set()
-        known = None
+    def _read_archives(self, store: Store, row: RoundRow) -> Iterator[int]:
+        """Read the archives that are new, or were not whole and have changed; gives their procs."""
+        # What was dropped after collecting counts as long as its results are there.
+        if row.kept and row.kept != (stamp := results_stamp(self.batch.folder)):
+            row.folders, row.kept = {}, stamp
         for folder, changed_ns in _folders(self.round.folder / names.RETURNED):
             # A folder that changed just now may change again within one tick of its clock.
             if row.folders.get(folder.name) == changed_ns:
                 continue
             sure = _is_past(changed_ns)
-            known = store.archives(self.round.number) if known is None else known
+            first = int(folder.name) * names.JOBS_PER_RETURN_FOLDER
+            procs = range(first, min(first + names.JOBS_PER_RETURN_FOLDER, self.round.jobs))
+            known = store.archives(self.round.number, procs)
             for entry in _archives(folder):
                 parsed = names.parse_archive_name(entry.name)
-                if parsed is None or parsed[0] != self.cluster or parsed[1] >= len(self._lines()):
+                if parsed is None or parsed[0] != self.cluster or parsed[1] not in procs:
                     continue
                 try:
                     status = entry.stat()
@@ -311,13 +319,15 @@ class RoundFollower:
                 # One that was accepted can be replaced: HTCondor may forget a start (states.py).
                 if not before or before[:2] != (status.st_size, status.st_mtime_ns):
                     accepted = self._read(store, Path(entry.path), parsed[1], parsed[2], status)
-                    affected.add(parsed[1])
+                    yield parsed[1]
                 else:
                     accepted = before[2]
                 # HTCondor writes it in its place: it may grow while its folder does not change.
                 sure = sure and accepted
+            if dropped := take_kept(store, self.round, folder, self.cluster):
+                row.kept = row.kept or results_stamp(self.batch.folder)
+                yield from dropped
             row.folders[folder.name] = changed_ns if sure else 0
-        return affected
 
     def _read(
         self, store: Store, path: Path, proc: int, attempt: int, status: os.stat_result
@@ -331,6 +341,7 @@ class RoundFollower:
             tasks=self.tasks_of(proc),
             required=self.required,
             light=bool(self.batch.data.get("outputs_to")),
+            most=most_bytes(asked_kb(self.required.batch.data)),
         )
         job: Mapping[str, str] = {}
         records: Mapping[int, Mapping[str, str]] = {}
@@ -356,6 +367,11 @@ def _is_past(changed_ns: int) -> bool:
     return changed_ns < time.time_ns() - _TICK_NS
 
 
+def asked_kb(data: Mapping[str, Any]) -> int:
+    """KiB of disk that the jobs of a round ask for. data: what `resolved.json` says."""
+    return int(data.get("resources", {}).get("disk_kb", 0))
+
+
 def _folders(returned: Path) -> Iterator[tuple[Path, int]]:
     """The folders of returned archives, and when they changed (ns)."""
     try:
@@ -377,7 +393,13 @@ def _task_list(text: str, round_: Round) -> list[int]:
     try:
         return [int(text)] if text.isdigit() else parse_task_ranges(text)
     except ValueError as error:
-        raise BatchError(f"cannot read {names.ITEMS}: {error}", where=str(round_.folder)) from None
+        raise reading.damaged(round_.folder / names.ITEMS, error) from None
+
+
+def other_host(round_: Round) -> str:
+    """The access point that a round was submitted on, when that is another one than this."""
+    noted = folders.read_submitted(round_)
+    return noted.host if noted and noted.host != socket.gethostname() else ""
 
 
 def first_cluster(log: Path) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from osgbatch.tables import Cell
 
@@ -119,6 +120,22 @@ class Function:
 
 
 @dataclass(frozen=True)
+class Gather:
+    """What runs once over all results: `gather:`.
+
+    text: the path of a script, or the function as the spec has it; function: where it is one.
+    in_pool: it runs as a job of its own; resources, inputs: of that job, as the spec has them.
+    """
+
+    text: str
+    place: Place
+    function: Function | None = None
+    in_pool: bool = False
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[UserPath, ...] = ()
+
+
+@dataclass(frozen=True)
 class Input:
     """One entry of `inputs:` or `related:`.
 
@@ -162,10 +179,14 @@ class Environment:
 
 @dataclass(frozen=True)
 class Output:
-    """What must, or may, come back: a path or glob relative to the task's folder."""
+    """What must, or may, come back: a path or glob relative to the task's folder.
+
+    to: where it lies in `results/`, beside the task's own folder there; ending in "/" a folder.
+    """
 
     pattern: Template
     optional: bool = False
+    to: Template | None = None
 
 
 @dataclass(frozen=True)
@@ -353,6 +374,8 @@ class Spec:
     submit: commands for the submit file, as they were written. time_place: of resources.time.
     stash: None for the profile's. outputs_to: a URL that outputs are brought to, else empty.
     written_name: `name:` as the user wrote it, of which name keeps what file names can have.
+    exclude: patterns of outputs that stay away; changed_only: only what the command made or changed
+    comes back. orcid: of who runs it.
     """
 
     path: Path
@@ -366,6 +389,8 @@ class Spec:
     libraries: tuple[UserPath, ...] = ()
     inputs: tuple[Input, ...] = ()
     outputs: tuple[Output, ...] = ()
+    exclude: tuple[str, ...] = ()
+    changed_only: bool = False
     environment: Environment = Environment()
     environment_variables: tuple[tuple[str, Template], ...] = ()
     resources: Resources = Resources()
@@ -375,6 +400,7 @@ class Spec:
     retries: Retries = Retries()
     checkpoint: Checkpoint | None = None
     project: str = ""
+    orcid: str = ""
     max_running: int = 0
     tags: tuple[str, ...] = ()
     notify: Notify | None = None
@@ -384,7 +410,7 @@ class Spec:
     profile: Profile = Profile()
     time_place: Place | None = None
     tasks_per_job: int = 1
-    gather: UserPath | None = None
+    gather: Gather | None = None
     written_name: str = ""
 
     @property

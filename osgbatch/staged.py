@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from osgbatch.buckets import reached
 from osgbatch.errors import StagingError
-from osgbatch.model import Payload, Placed, Plan
 from osgbatch.packing.folders import FolderArchive, drop_archive, folder_archive, folder_changed
 from osgbatch.places import cache_folder
-from osgbatch.planning.grouping import size
+from osgbatch.plan_model import Payload, Placed, Plan
 from osgbatch.planning.placement import ObjectFile, Source, placed_payload, with_objects
 from osgbatch.staging.hashes import Hashes
 from osgbatch.staging.hold import Hold
@@ -20,6 +19,7 @@ from osgbatch.staging.objects import Object, checksum_of, suffix_of
 from osgbatch.staging.quota import Room, warnings_of
 from osgbatch.staging.stage import Progress, Staged, Wanted, check, hash_files, stage, stage_line
 from osgbatch.staging.store import Store, open_store
+from osgbatch.texts import size
 
 if TYPE_CHECKING:
     from osgbatch.packing.environment import EnvironmentArchive

@@ -13,11 +13,10 @@ from pathlib import Path
 from osgbatch import names
 from osgbatch.batches import registry
 from osgbatch.errors import OsgbatchError, StagingError
-from osgbatch.model import Placed
 from osgbatch.packing.archive import printable
 from osgbatch.places import cache_folder, state_folder
+from osgbatch.plan_model import Placed
 from osgbatch.planned import stash_here
-from osgbatch.planning.grouping import size
 from osgbatch.spec.load import load_stash
 from osgbatch.staged import bring, files_of
 from osgbatch.staging.hashes import Hashes
@@ -25,6 +24,7 @@ from osgbatch.staging.objects import checksum_of
 from osgbatch.staging.puts import Puts
 from osgbatch.staging.stage import Progress, Staged, hash_files
 from osgbatch.staging.store import Kept, Store, open_store
+from osgbatch.texts import size
 
 Say = Callable[[str], None]
 

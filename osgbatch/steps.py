@@ -18,15 +18,17 @@ from osgbatch.delivering import fault_of, withdraw
 from osgbatch.errors import BusyError
 from osgbatch.following import status
 from osgbatch.keyed import keys_of
-from osgbatch.model import OPEN, Plan, Stash
+from osgbatch.model import OPEN
 from osgbatch.naming import in_commands
 from osgbatch.packed import pack_environment
 from osgbatch.packing.disk_full import BATCH_FIX, told_when_full
+from osgbatch.plan_model import Plan
 from osgbatch.planned import AS_WRITTEN, Choices, plan_sweep
 from osgbatch.planning.chosen import choose
 from osgbatch.quotas import look_ahead
 from osgbatch.rendered import Made, render_batch
 from osgbatch.reusing import check_unchanged, reuse
+from osgbatch.spec_model import Stash
 from osgbatch.staged import Silent, stage_plan
 from osgbatch.staging.stage import Progress
 from osgbatch.submitting import choose_backend, give, has_jobs, settle, was_queued

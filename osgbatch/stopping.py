@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from osgbatch import condor, local
+from osgbatch.acting import live_rounds
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.causes import group
@@ -29,7 +30,7 @@ class Stopper:
     def look(self, now: Status) -> Status | None:
         """Act on what was seen; gives what is left when it has stopped the batch.
 
-        Raises CondorError when the jobs cannot be held.
+        Raises CondorError when the jobs cannot be held, as from another machine.
         """
         if self._done:
             return None
@@ -38,11 +39,11 @@ class Stopper:
         ended = sum(n for state, n in now.counts.items() if state not in (*OPEN, "held"))
         if ended > count or len(group(shown)) > 1:
             self._done = True  # something went another way
-        if self._done or count < self._first or not now.open_tasks:
+        if self._done or count < self._first or now.ended:
             return None
         what = f"the first {count:,} tasks all failed alike"
         name = in_commands(self._batch)
-        if _hold(self._batch, what):
+        if hold_rest(self._batch, what):
             done, again = "was stopped (the local runner holds nothing)", "resubmit --missing"
         else:
             done, again = "is held", "release"
@@ -66,16 +67,19 @@ def _settled(batch: Batch) -> Status:
     return now
 
 
-def _hold(batch: Batch, why: str) -> bool:
-    """Hold the rest of the batch; says whether it was stopped instead."""
+def hold_rest(batch: Batch, why: str) -> bool:
+    """Hold what is left of a batch, also what is not yet in the queue.
+
+    why: the hold reason says it. Gives whether it was stopped instead: the local runner knows no
+    hold by the user. Raises CondorError when the schedd does not answer, or has none of its jobs.
+    """
+    why = f"osgbatch --stop-after: {why}"
     stopped = False
-    for round_ in batch.rounds():
-        submitted = folders.read_submitted(round_)
-        if submitted is None or not submitted.cluster:
-            continue
-        if submitted.backend == "local":  # it knows no hold by the user
-            local.cancel(round_, submitted.cluster, why=f"osgbatch --stop-after: {why}")
-            stopped = True
-        else:
-            condor.hold_rest(round_, submitted.cluster, f"osgbatch --stop-after: {why}")
+    with folders.locked(batch.folder, wait=True):
+        for live in live_rounds(batch):
+            if live.local:
+                local.cancel(live.round, live.cluster, why=why)
+            else:
+                condor.hold(live.round, live.cluster, why)
+            stopped = stopped or live.local
     return stopped

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-from osgbatch import names
+from osgbatch import condor, names
 from osgbatch.batches.folder import Batch, read_submitted
 from osgbatch.condor.tail import tail as condor_tail
 from osgbatch.errors import OsgbatchError
@@ -16,7 +16,7 @@ from osgbatch.local.output import tail as local_tail
 from osgbatch.model import ACTIVE, OPEN, Round, TaskState
 from osgbatch.names import EVENTS
 from osgbatch.naming import in_commands
-from osgbatch.rounds import first_cluster
+from osgbatch.rounds import first_cluster, other_host
 
 STREAMS = ("stdout", "stderr")
 LAST_LINES = 20
@@ -38,7 +38,23 @@ class RunningJob:
         """What its shim has echoed of its tasks so far; OsgbatchError when that cannot be had."""
         if self.backend == "local":
             return local_tail(self.round, self.proc)
+        self._check_host()
         return condor_tail(self.cluster, self.proc)
+
+    def _check_host(self) -> None:
+        """Raises OsgbatchError when the job is in the queue of another access point.
+
+        There may be a job of this number here, too. But this machine may only have another name.
+        """
+        host = other_host(self.round)
+        if not host:
+            return
+        is_here = condor.configured() and self.proc in condor.look(self.round, self.cluster).jobs
+        if not is_here:
+            raise OsgbatchError(
+                f"job {self.cluster}.{self.proc} is in the queue of {host}, not of this machine",
+                fix=f"Ask on {host}; what its tasks print comes home when it has ended.",
+            )
 
 
 def running_job(batch: Batch, state: TaskState) -> RunningJob | None:

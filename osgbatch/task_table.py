@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from osgbatch import following, names
-from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
-from osgbatch.collecting.table import result_cells, write_table
+from osgbatch.collecting.table import write_table
 from osgbatch.errors import OsgbatchError
+from osgbatch.expression_surely import surely
 from osgbatch.expressions import Expression, ExpressionError, parse_expression
 from osgbatch.following import Status
 from osgbatch.model import TaskState
+from osgbatch.result_rows import ResultTable, result_table
 from osgbatch.sweep.cells import typed
 from osgbatch.task_ranges import task_list
 
@@ -27,19 +29,22 @@ STATES = (
 MOST_SHOWN = 120
 """A longer expression is not shown with a caret under what is wrong."""
 _TEXTS = ("state", "reason", "host", "site", "detail")
-_NUMBERS = frozenset(names.RESULT_COLUMNS) - frozenset(_TEXTS)
+_ALWAYS = dict.fromkeys(("index", "state", "reason", "detail"))
+"""What each task has, though a reason or a detail may be empty: it lacks none then."""
 
 
 @dataclass(frozen=True)
 class TaskRow:
     """One task: its parameters as they were written, and its state.
 
-    results: as in results.csv, by the names of `names.RESULT_COLUMNS`.
+    results: as in results.csv, by the names of `names.RESULT_COLUMNS`. metrics: what it wrote of
+    itself, by column; only of a table that was asked for it.
     """
 
     parameters: tuple[str, ...]
     state: TaskState
     results: Mapping[str, str]
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def index(self) -> int:
@@ -52,46 +57,68 @@ class TaskTable:
     """Rows of a batch, by index. columns: of its sweep. status: of all its tasks.
 
     numbers: the columns, by place, all of whose cells are numbers, or true or false, or empty.
+    metrics: the columns of what tasks wrote of themselves, when that was asked for.
     """
 
     columns: tuple[str, ...]
     rows: list[TaskRow]
     status: Status
     numbers: frozenset[int]
+    metrics: tuple[str, ...] = ()
+
+    def cells(self, row: TaskRow) -> list[Any]:
+        """A row as in results.csv."""
+        own = map(row.metrics.get, self.metrics)
+        return [row.index, *row.parameters, *row.results.values(), *own]
 
 
 def task_table(
-    batch: Batch, where: str | Sequence[str] = (), states: Iterable[str] = ()
+    batch: Batch,
+    where: str | Sequence[str] = (),
+    states: Iterable[str] = (),
+    *,
+    metrics: bool = False,
 ) -> TaskTable:
     """The tasks of a batch as they are now, those that are wanted.
 
-    where: expressions over the sweep's columns, index, and the columns of results.csv, all of
-    which must hold; states: any of STATES, none for all. A row that lacks a result that an
-    expression needs (a task that waits has no exit code) does not match. Raises OsgbatchError for a
-    wrong state or expression, and for an empty one, which must never mean all tasks.
+    where: expressions over the sweep's columns, index, the columns of results.csv and the metrics
+    whose names are words, all of which must hold; states: any of STATES, none for all; metrics:
+    what tasks wrote of themselves, too. A row that lacks a result that an expression needs (a task
+    that waits has no exit code) does not match. Raises OsgbatchError for a wrong state or
+    expression, and for an empty one, which must never mean all tasks.
     """
     wanted = {_state(name) for name in states}
     columns = tuple(batch.data["columns"])
     conditions = [where] if isinstance(where, str) else where
-    expressions = [_parsed(text, columns) for text in conditions]
+    known = [_known(text, columns) for text in conditions]
+    metrics = metrics or not all(known)
     now = following.status(batch, all_tasks=True)
-    texts = list(folders.read_tasks_csv(batch))
-    rows = [
-        TaskRow(tuple(row), state, dict(zip(names.RESULT_COLUMNS, cells, strict=True)))
-        for row, state in zip(texts, now.states, strict=True)
-        if not wanted or state.state in wanted
-        for cells in [result_cells(state)]
-    ]
-    numbers = {i for i in range(len(columns)) if all(_is_number(row[i]) for row in texts)}
+    found = result_table(batch, now.states, metrics=metrics)
+    words = [name for name in found.metrics if name.isidentifier()]
+    expressions = [_parsed(text, (*columns, *words)) for text in conditions]
+    rows = [row for row in _rows(found) if not wanted or row.state.state in wanted]
+    numbers = frozenset(i for i, name in enumerate(columns) if name in found.numbers)
     for expression in expressions:
         matches = _filter(expression, columns, numbers)
         rows = [row for row in rows if matches(row)]
-    return TaskTable(columns, rows, now, frozenset(numbers))
+    return TaskTable(columns, rows, now, numbers, found.metrics)
 
 
-def _is_number(text: str) -> bool:
-    """A column with a text in it is one of texts; an empty cell is no text."""
-    return text == "" or not isinstance(typed(text), str)
+def _rows(found: ResultTable) -> Iterator[TaskRow]:
+    for row in found.rows:
+        texts = {n: "" if value is None else str(value) for n, value in row.results.items()}
+        yield TaskRow(tuple(row.texts), row.state, texts, row.metrics)
+
+
+def _known(text: str, columns: Sequence[str]) -> bool:
+    """Whether an expression is over what every batch has; what is wrong with it is told at once."""
+    try:
+        _parsed(text, columns)
+    except OsgbatchError as error:
+        if "unknown name" not in error.what:
+            raise
+        return False
+    return True
 
 
 def _state(name: str) -> str:
@@ -119,8 +146,9 @@ def _filter(
 ) -> Callable[[TaskRow], bool]:
     """Whether a row matches an expression. numbers: the columns that hold numbers, by place."""
     used = expression.names
-    run = expression.compile(used)
+    run, run_surely = expression.compile(used), surely(expression, used)
     places = {name: i for i, name in enumerate(columns)}
+    results = [(i, name) for i, name in enumerate(used) if name not in places | _ALWAYS.keys()]
 
     def value(row: TaskRow, name: str) -> Any:
         if name == "index":
@@ -128,16 +156,18 @@ def _filter(
         if name in places:
             text = row.parameters[places[name]]
             return typed(text) if places[name] in numbers else text
+        if name not in row.results:  # a metric
+            found = row.metrics.get(name)
+            return "" if found is None else found
         text = row.results[name]
         return text if name in _TEXTS else typed(text)
 
     def matches(row: TaskRow) -> bool:
         values = [value(row, name) for name in used]
+        lacking = [name for i, name in results if values[i] == ""]
         try:
-            return bool(run(values))
+            return run_surely(values, lacking) if lacking else bool(run(values))
         except ExpressionError as error:
-            if any(v == "" and n in _NUMBERS for n, v in zip(used, values, strict=True)):
-                return False
             raise _wrong(expression.text, error, f"task {row.index}: ") from None
 
     return matches
@@ -167,8 +197,8 @@ def write_csv(table: TaskTable, out: BinaryIO, *, parameters_only: bool = False)
             writer.writerow(table.columns)
             writer.writerows(row.parameters for row in table.rows)
         else:
-            rows = ((row.index, row.parameters, row.results.values()) for row in table.rows)
-            write_table(text, table.columns, rows)
+            header = ("index", *table.columns, *names.RESULT_COLUMNS, *table.metrics)
+            write_table(text, header, map(table.cells, table.rows))
     finally:
         text.detach()
 
@@ -191,7 +221,13 @@ def json_rows(table: TaskTable) -> Iterator[dict[str, Any]]:
             "proc": job.proc if job else None,
             "hold_code": job.hold_code if job and row.state.state == "held" else None,
             "archive": str(row.state.archive) if row.state.archive else None,
+            "metrics": {name: _json(value) for name, value in row.metrics.items()},
         }
+
+
+def _json(value: Any) -> Any:
+    """JSON has no NaN and nothing infinite: as text, then."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def ranges(indices: Iterable[int]) -> str:

@@ -144,19 +144,6 @@ def amounts(done: float, total: float, rate: float | None) -> str:
     return f"{have}/{number} {unit}" + (f", {size(rate)}/s" if rate else "")
 
 
-def duration(seconds: float) -> str:
-    """A time for people, rounded: `40 s`, `5 min`, `2 h 10 min`, `3 days`."""
-    if seconds < 60:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes:02d} min" if hours < 10 and minutes else f"{hours} h"
-    return f"{round(hours / 24)} days"
-
-
 def day(moment: float) -> str:
     """Seconds since 1970 as a date and time here."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))

@@ -36,7 +36,7 @@ def watch(batch: Batch, longest_s: float = LONGEST_S) -> Iterator[Seen]:
     The event log is read, more rarely the longer nothing happens and the more a look costs.
     """
     follower = Follower(batch)
-    pause, measured, before = SHORTEST_S, 0.0, None
+    pause, measured, before, spent_before = SHORTEST_S, 0.0, None, 0.0
     measures: Measures | None = None
     while True:
         began = time.process_time()
@@ -49,7 +49,9 @@ def watch(batch: Batch, longest_s: float = LONGEST_S) -> Iterator[Seen]:
             yield Seen(follower.status(measures=True), changed)
             return
         yield Seen(replace(now, measures=measures), changed)
-        cost = (time.process_time() - began) / SHARE
+        spent = (time.process_time() - began) / SHARE
+        # One dear look alone may have loaded HTCondor's bindings: no reason to look away for long.
+        cost, spent_before = min(spent, spent_before), spent
         if due:
             measured = time.monotonic() + max(MEASURED_S, 2 * cost)
         pause = SHORTEST_S if changed else min(pause * 1.5, longest_s)

@@ -12,6 +12,7 @@ from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.causes import (
+    AGAIN,
     Cause,
     Suspect,
     describe,
@@ -68,12 +69,7 @@ def explain(batch: Batch, index: int | None = None) -> Why:
     task = None if index is None else now.states[index]
     chosen = now.wrong if task is None else [task] if task.state in WRONG else []
     name = in_commands(batch)
-    groups = group(chosen)
-    kinds = [same[0].state for same in groups]
-    causes = [
-        _described(batch, name, same, kinds.count(kind) == 1)
-        for kind, same in zip(kinds, groups, strict=True)
-    ]
+    causes = _causes(now, name, chosen)
     asked = task
     waits = now.counts.get("waiting", 0)
     if task is None and waits and not now.wrong and waits + _succeeded(now) == batch.tasks:
@@ -89,6 +85,26 @@ def explain(batch: Batch, index: int | None = None) -> Why:
     notes = (*_stopped(now), *now.notes)
     found = Why(now, name, tuple(causes), tuple(blamed), task, notes, hint)
     return _shorter(found, in_short(batch))
+
+
+def explain_wrong(now: Status, name: str, most: int) -> tuple[list[Cause], list[Suspect]]:
+    """What went wrong by cause, and the places to blame, of a status of all tasks.
+
+    name: of the batch, as commands have it; most: no more causes than these.
+    """
+    return _causes(now, name, now.wrong, most), suspects(now.states, name)
+
+
+def _causes(now: Status, name: str, chosen: Sequence[TaskState], most: int = -1) -> list[Cause]:
+    """Of tasks that went wrong; most: no more than these, -1 for all."""
+    groups = group(chosen)
+    # What the same option of `osgbatch resubmit` would run again.
+    kinds = [AGAIN[same[0].state] for same in groups]
+    kinds += [AGAIN["removed"]] * bool(now.batch.unsubmitted())
+    shown = groups if most < 0 else groups[:most]
+    return [
+        _described(now.batch, name, same, kinds.count(AGAIN[same[0].state]) == 1) for same in shown
+    ]
 
 
 def _succeeded(now: Status) -> int:

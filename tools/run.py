@@ -59,15 +59,23 @@ def unit(outcome: Outcome) -> None:
 
 def pool(outcome: Outcome) -> None:
     """The tests inside a real HTCondor whose jobs run on the machine itself."""
-    in_pool(outcome, [], [])
+    in_pool(outcome, [], ["-m", "not once and not environments"])
+
+
+def pool_once(outcome: Outcome) -> None:
+    """Those of them marked `once`: in a part of its own, since it takes as long as the others."""
+    in_pool(outcome, [], ["-m", "once and not environments"])
 
 
 def pool_ospool(outcome: Outcome) -> None:
-    """The same tests where jobs run in a small container, as on the OSPool.
+    """The same tests as in `pool` where jobs run in a small container, as on the OSPool."""
+    in_pool(outcome, ["--ospool"], ["-m", "not once and not environments"])
 
-    All but those marked `once`, which say themselves why.
-    """
-    in_pool(outcome, ["--ospool"], ["-m", "not once"])
+
+def environments(outcome: Outcome) -> None:
+    """Those marked `environments` in both, one after the other: the second uses what was packed."""
+    in_pool(outcome, [], ["-m", "environments"])
+    in_pool(outcome, ["--ospool"], ["-m", "environments and not once"])
 
 
 def pool_old(outcome: Outcome) -> None:
@@ -153,6 +161,10 @@ def faults(outcome: Outcome) -> None:
     if not provided(outcome):
         outcome.failed += outcome.missing
         return
+    say("faults: libfaketime (downloaded the first time, then kept)")
+    if run([PYTHON, "tests/faults/clock.py"]) != 0:
+        outcome.failed.append("libfaketime could not be fetched")
+        return
     options = ["--times", os.environ.get("N") or "1"]
     if os.environ.get("WRITE"):
         options += ["--report", "benchmarks/faults.json"]
@@ -204,14 +216,17 @@ PARTS = {
     "lint": lint,
     "unit": unit,
     "pool": pool,
+    "pool-once": pool_once,
     "pool-ospool": pool_ospool,
+    "environments": environments,
     "pool-old": pool_old,
     "faults": faults,
     "bench": bench,
     "demo": demo,
     "demo-pool": demo_pool,
 }
-SIDE_BY_SIDE = ("lint", "unit", "pool", "pool-ospool", "pool-old")
+POOLS = ("pool", "pool-once", "pool-ospool", "environments", "pool-old")
+SIDE_BY_SIDE = ("lint", "unit", *POOLS)
 """Each with namespaces, ports and folders of its own; what they share in caches has locks."""
 
 
@@ -362,6 +377,8 @@ def main(arguments: list[str]) -> int:
         print(f"usage: run.py PART..., of {', '.join(PARTS)}", file=sys.stderr)
         return 2
     os.chdir(CHECKOUT)
+    # The tests start osgbatch some thousand times: where this is set, each compiles all of it anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     adopt()
     heed_signals()
     outcomes: list[Outcome] = []

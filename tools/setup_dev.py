@@ -316,6 +316,17 @@ def provide_r() -> None:
         say(f"no R, so the tests of R will fail:\n{tail}")
 
 
+def provide_chromium() -> None:
+    """A browser without a window: reports are looked at in it."""
+    if not (aptget.cache_folder() / "chromium" / "prefix" / "complete.json").exists():
+        say("fetching Chromium (package chromium-headless-shell, by apt, without root)")
+    command = [str(VENV_PYTHON), str(CHECKOUT / "tools" / "chromium.py"), "provide"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        tail = "\n".join(done.stderr.splitlines()[-10:])
+        say(f"no Chromium, so the tests of reports in it will be listed as not run:\n{tail}")
+
+
 def main(arguments: list[str]) -> int:
     """`setup_dev.py [--tools] [-- WORD...]`: then becomes .venv's Python with these words."""
     os.chdir(CHECKOUT)
@@ -334,6 +345,7 @@ def main(arguments: list[str]) -> int:
             provide_apptainer()
             provide_stash()
             provide_r()
+            provide_chromium()
     except subprocess.CalledProcessError as error:
         told = " ".join(str(word) for word in error.cmd)
         print(f"setup: failed with exit code {error.returncode}: {told}", file=sys.stderr)

@@ -2,12 +2,14 @@
 
     python find_peaks.py inputs/data/0.npy --band 4 10
 
-Writes outputs/peaks.npy and outputs/troughs.npy: sample indices, int64, ascending.
+Writes outputs/peaks.npy and outputs/troughs.npy: sample indices, int64, ascending; and how many
+there are into outputs/metrics.json, which osgbatch makes columns of results.csv.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -57,6 +59,8 @@ def main() -> int:
     outputs.mkdir(exist_ok=True)
     np.save(outputs / "peaks.npy", peaks)
     np.save(outputs / "troughs.npy", troughs)
+    found = {"peaks": len(peaks), "troughs": len(troughs), "seconds": len(samples) / arguments.rate}
+    (outputs / "metrics.json").write_text(json.dumps(found))
     print(
         f"{arguments.recording}: {len(peaks)} peaks and {len(troughs)} troughs"
         f" between {low:g} and {high:g} Hz in {len(samples) / arguments.rate:g} s"

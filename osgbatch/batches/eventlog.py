@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from datetime import datetime, timezone
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
 from pathlib import Path
-from time import time as now
 from typing import BinaryIO
 
+from osgbatch.batches.clock import Clock as Clock
+from osgbatch.batches.disorder import EXECUTING, LATE_S, MOVES, joined, out_of_turn, remember
 from osgbatch.model import JobState
 
 # Dates MM/DD HH:MM:SS, or ISO with optional fraction and Z: DEFAULT_USERLOG_FORMAT_OPTIONS.
@@ -22,12 +24,13 @@ _HEADER = re.compile(
     rb"\s*(\d{3}) \((\d+)\.(-?\d+)\.\d+\) (\d[\d/-]*[ T]\d\d:\d\d):(\d\d)(\.\d+)?(Z?) ?"
 )
 _BLOCK = 4 * 1024 * 1024
+_SECONDS = 10_000
+"""So many seconds are known at a time by how they are written."""
 _TAIL = 40
 _HEAD = 80
 """Bytes by which a log is known again: its first event tells cluster and time. (Inodes are given
 out again, and the device of a network file system changes when it is mounted anew.)"""
 _END = b"\n...\n"
-_OVER = ("completed", "removed")
 
 Fold = Callable[[JobState, float, bytes, int], None]
 """Takes into a job what an event tells: its time (s since 1970), its text, and where that begins
@@ -48,10 +51,17 @@ def _executing(job: JobState, time: float, text: bytes, begin: int) -> None:
     else:
         found = _HOST.match(text, begin)
         host = found[1].decode("utf-8", "replace") if found else ""
-    # The same event a second time is no second start, whatever came between.
+    if job.started == time and job.host == host and job.starts and job.state != "gone":
+        return  # told twice
     if job.started != time or job.host != host:
+        if job.starts:
+            remember(job, EXECUTING, job.started)
         job.starts += 1
+        job.output_began = 0.0
+        if job.input_began < job.started:  # of the start before
+            job.input_began = 0.0
     job.state, job.started, job.host, job.reason = "running", time, host, ""
+    job.changed = time
 
 
 def _evicted(job: JobState, time: float, text: bytes, begin: int) -> None:
@@ -59,6 +69,8 @@ def _evicted(job: JobState, time: float, text: bytes, begin: int) -> None:
         job.evictions += 1
     if job.state != "held":
         job.state, job.reason = "waiting", _first_line(text, begin)
+    job.changed = time
+    remember(job, text.lstrip()[:3], time)
 
 
 def _image_size(job: JobState, time: float, text: bytes, begin: int) -> None:
@@ -71,15 +83,21 @@ def _image_size(job: JobState, time: float, text: bytes, begin: int) -> None:
 def _transfer(job: JobState, time: float, text: bytes, begin: int) -> None:
     if text.startswith(b"Started transferring ", begin):
         is_input = text.startswith(b"i", begin + 21)
-        job.state = "transferring input" if is_input else "transferring output"
+        if is_input:
+            job.state, job.input_began = "transferring input", time
+        else:
+            job.state, job.output_began = "transferring output", time
+        job.changed = time
 
 
 def _suspended(job: JobState, time: float, text: bytes, begin: int) -> None:
-    job.state = "suspended"
+    job.state, job.changed = "suspended", time
+    remember(job, b"010", time)
 
 
 def _resumed(job: JobState, time: float, text: bytes, begin: int) -> None:
-    job.state = "running"
+    job.state, job.changed = "running", time
+    remember(job, b"011", time)
 
 
 _HOLD_CODE = re.compile(rb"Code (\d+) Subcode (-?\d+)")
@@ -87,22 +105,24 @@ _HOLD_CODE = re.compile(rb"Code (\d+) Subcode (-?\d+)")
 
 def _held(job: JobState, time: float, text: bytes, begin: int) -> None:
     codes = _HOLD_CODE.search(text)
-    job.state = "held"
+    job.state, job.changed = "held", time
     job.reason = _hold_reason(text)
     job.hold_code = int(codes[1]) if codes else 0
     job.hold_subcode = int(codes[2]) if codes else 0
+    remember(job, b"012", time)
 
 
 def _released(job: JobState, time: float, text: bytes, begin: int) -> None:
-    job.state, job.reason = "waiting", ""
+    job.state, job.reason, job.changed = "waiting", "", time
     job.hold_code = job.hold_subcode = 0
+    remember(job, b"013", time)
 
 
 _ENDED = re.compile(
     rb"\((?:1\) Normal termination \(return value|0\) Abnormal termination \(signal)"
     rb" (-?\d+)\)"
 )
-_MEMORY_ROW = re.compile(rb"Memory \(MB\)\s*:\s*(\d+)\s")
+_MEMORY_ROW = re.compile(rb"Memory \(MB\)\s*:\s*(\d+)(?: +(\d+) +\d+)?\s")
 
 
 def _terminated(job: JobState, time: float, text: bytes, begin: int) -> None:
@@ -114,13 +134,16 @@ def _terminated(job: JobState, time: float, text: bytes, begin: int) -> None:
     memory = _MEMORY_ROW.match(text, max(0, text.rfind(b"Memory (MB)")))
     if memory:
         job.memory_mb = max(job.memory_mb, int(memory[1]))
+        job.memory_requested_mb = int(memory[2] or 0)
     job.state, job.ended, job.reason = "completed", time, ""
+    job.changed = time
 
 
 def _aborted(job: JobState, time: float, text: bytes, begin: int) -> None:
     if job.state == "completed":
         return
     job.state, job.reason, job.ended = "removed", _first_line(text, begin), time
+    job.changed = time
 
 
 def _line(text: bytes, start: int) -> str:
@@ -157,39 +180,10 @@ _FOLDS: dict[bytes, Fold] = {
 }
 _FINAL = (_terminated, _aborted, _image_size, _submitted)
 """What may still be told of a job that is over."""
-_TELLING = (b"005", b"009", b"012")
+_TELLING = frozenset([b"005", b"009", b"012"])
 """Events of which a part would tell another job's words."""
 _NEXT = re.compile(rb"\n(?=\d{3} \(\d+\.-?\d+\.\d+\) )")
 _CLUSTER_SUBMIT, _CLUSTER_REMOVE = b"035", b"036"
-
-
-class Clock:
-    """Dates and minutes of events to seconds since 1970; year: of dates written without one.
-
-    29 February without a year is of the last leap year, also when the log is read later.
-    """
-
-    def __init__(self, year: int) -> None:
-        self.year = year
-
-    def __call__(self, minute: bytes) -> float | None:
-        """None for a date that there is not. minute: `2026-11-20 10:00`, `11/20 10:00`."""
-        text = minute.decode()
-        day, clock, zulu = text[:-6], text.rstrip("Z")[-5:], text.endswith("Z")
-        if zulu:
-            day = text[:-7]
-        years = [self.year] if "-" in day else range(self.year, self.year - 8, -1)
-        tomorrow = now() + 86_400
-        for year in years:
-            whole = day if "-" in day else f"{year}-{day.replace('/', '-')}"
-            try:
-                moment = datetime.fromisoformat(f"{whole}T{clock}")
-                found = (moment.replace(tzinfo=timezone.utc) if zulu else moment).timestamp()
-            except (ValueError, OverflowError, OSError):
-                continue
-            if "-" in day or found < tomorrow:  # in January, December is last year's
-                return found
-        return None
 
 
 def _nothing(proc: int) -> JobState | None:
@@ -204,8 +198,12 @@ class LogReader:
     offset: how far it was read, in bytes; head, tail: what the log began with then, and what stood
     before the offset: one that was cut, and has grown again, is another.
     known: what is known of a job from earlier looks, None for nothing; asked once for each.
-    restarted: the log was replaced or cut short, so that events may have been lost.
+    restarted: the log was replaced or cut short, so that events may have been lost. torn: so they
+    may as something in it is no event, as a disk that was full for a while leaves it.
+    late_s, doubtful: see out_of_turn; the procs whose states came out of the order of times.
     """
+
+    folds: Mapping[bytes, Fold] = _FOLDS
 
     def __init__(
         self,
@@ -216,18 +214,23 @@ class LogReader:
         offset: int = 0,
         head: bytes = b"",
         tail: bytes = b"",
+        late_s: float = LATE_S,
     ) -> None:
         self.path = path
         self.cluster = cluster
         self.jobs: dict[int, JobState] = {}
         self.removed = False
+        self.doubtful: set[int] = set()
+        self.late_s = late_s
         self.restarted = False
+        self.torn = False
         self.offset = offset
         self.head = head
         self.tail = tail
         self._known = known
         self._clock = Clock(datetime.now().year)
-        self._minutes: dict[bytes, float] = {}
+        self._minutes: dict[bytes, float | None] = {}
+        self._seconds: dict[bytes, float] = {}
 
     def read(self) -> bool:
         """Read on; says whether there was anything new. A log that is not there has no events.
@@ -297,29 +300,31 @@ class LogReader:
         """Fold events into the jobs' states. What follows the last `...` is no event."""
         events = block.split(_END)
         events.pop()
-        jobs, minutes, folds = self.jobs, self._minutes, _FOLDS
+        jobs, seconds, folds = self.jobs, self._seconds, self.folds
         start, size = self._start()
         for text in events:
-            # The usual header is cut at its places; a minute that is known vouches for its form.
+            # The usual header is cut at its places; a second that is known vouches for its form.
             dot = text.find(b".", size)
-            minute = text[dot + 6 : dot + 22]
-            base = minutes.get(minute)
-            if base is None or text[dot + 25 : dot + 26] != b" " or not text.startswith(start, 3):
+            time = seconds.get(text[dot + 6 : dot + 26])
+            if time is None or not text.startswith(start, 3):
                 found = self._header(text)
                 if found is None:
+                    self.torn = self.torn or not _HEADER.match(text)
                     continue
                 kind, proc, time, begin = found
                 start, size = self._start()
             else:
                 kind, begin = text[:3], dot + 26
                 try:
-                    proc, time = int(text[size:dot]), base + int(text[dot + 23 : dot + 25])
+                    proc = int(text[size:dot])
                 except ValueError:  # a full disk, or zeros of a network file system
+                    self.torn = True
                     continue
             fold = folds.get(kind)
             if kind in _TELLING and b"\n0" in text:
                 again = _last_event(text)
                 if again is not text:  # torn, and another event follows without an end between
+                    self.torn = True
                     self.take(again + _END)
                     continue
             if fold is None:
@@ -328,7 +333,11 @@ class LogReader:
             job = jobs.get(proc)
             if job is None:
                 job = jobs[proc] = self._known(proc) or JobState(proc)
-            if not job.ended or fold in _FINAL:
+            if time < job.changed and kind in MOVES and not job.ended:
+                take = partial(fold, job, time, text, begin)
+                if out_of_turn(job, kind, time, take, self.late_s):
+                    self.doubtful.add(proc)
+            elif not job.ended or fold in _FINAL:
                 fold(job, time, text, begin)
 
     def _start(self) -> tuple[bytes, int]:
@@ -347,11 +356,16 @@ class LogReader:
             self.cluster = cluster
         if cluster != self.cluster:
             return None
-        base = self._clock(minute + zulu)
+        key = minute + zulu
+        if key not in self._minutes:
+            self._minutes[key] = self._clock(key)
+        base = self._minutes[key]
         if base is None:
             return None
-        if not zulu and len(minute) == 16:
-            self._minutes[minute] = base
+        if not zulu and not fraction and len(minute) == 16:
+            if len(self._seconds) > _SECONDS:
+                self._seconds.clear()
+            self._seconds[b"%b:%b " % (minute, second)] = base + int(second)
         return kind, proc, base + int(second) + float(fraction or 0), header.end()
 
 
@@ -359,22 +373,6 @@ def _last_event(text: bytes) -> bytes:
     """The last event in a text that may begin with a torn one."""
     starts = [found.end() for found in _NEXT.finditer(text)]
     return text[starts[-1] :] if starts else text
-
-
-def joined(earlier: JobState, read: JobState) -> JobState:
-    """What is known of a job of which events may be lost. read: what is told of it now.
-
-    What was read from the job's first event on has counted its starts anew.
-    """
-    silent = read.state == "waiting" and not read.starts and not read.evictions
-    if (earlier.state in _OVER and read.state not in _OVER) or (silent and earlier.starts):
-        return earlier
-    if not read.submitted:
-        read.starts = max(read.starts, earlier.starts)
-        read.evictions = max(read.evictions, earlier.evictions)
-    read.memory_mb = max(read.memory_mb, earlier.memory_mb)
-    read.submitted = read.submitted or earlier.submitted
-    return read
 
 
 def _last_end(block: bytes) -> int:

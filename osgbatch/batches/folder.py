@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
-import json
 import os
 import secrets
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from osgbatch import names
+from osgbatch import names, targets
+from osgbatch.batches.gathered import gather_data
 from osgbatch.batches.notes import CANARY
 from osgbatch.batches.notes import RoundNote as RoundNote
 from osgbatch.batches.notes import read_note as read_note
@@ -24,11 +22,17 @@ from osgbatch.batches.notes import read_submitted as read_submitted
 from osgbatch.batches.notes import round_tasks as round_tasks
 from osgbatch.batches.notes import write_note as write_note
 from osgbatch.batches.notes import write_submitted as write_submitted
+from osgbatch.batches.reading import read_data, read_rows
 from osgbatch.batches.writing import write_bytes as write_bytes
 from osgbatch.batches.writing import write_json as write_json
 from osgbatch.batches.writing import write_stream as write_stream
 from osgbatch.errors import BatchError, BusyError
-from osgbatch.model import Delivery, Payload, Plan, Resolved, Retries, Round, Table
+from osgbatch.model import Round
+from osgbatch.tables import Table
+
+if TYPE_CHECKING:  # to look at a batch takes no plan
+    from osgbatch.plan_model import Delivery, Payload, Plan, Resolved
+    from osgbatch.spec_model import Retries
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,14 @@ class Batch:
         """Its rounds, in order; one that is still being written is none."""
         parent = self.folder / names.ROUNDS
         try:
-            numbers = sorted(int(p.name) for p in parent.iterdir() if p.name.isdigit())
+            found = [p.name for p in parent.iterdir() if p.name.isascii() and p.name.isdigit()]
         except OSError as error:
             raise BatchError(
                 f"its rounds cannot be read: {error.strerror}",
                 where=str(parent),
                 fix="Was the batch moved or removed? `osgbatch ls --all` shows where batches are.",
             ) from None
+        numbers = sorted(map(int, found))
         if not numbers:
             raise BatchError("the batch has no rounds", where=str(parent), fix="It is not whole.")
         return [self.round(number) for number in numbers]
@@ -86,7 +91,7 @@ class Batch:
         if number == 1:
             return self.data
         path = names.round_folder(self.folder, number) / names.RESOLVED
-        return _read_data(path, self.folder) if path.is_file() else self.data
+        return read_data(path, self.folder) if path.is_file() else self.data
 
     @property
     def rest_cancelled(self) -> bool:
@@ -184,17 +189,25 @@ def resolved_data(
             "times": retries.times,
             "any": retries.on == "any",
             "codes": list(retries.codes),
+            "memory": asdict(ladder) if (ladder := plan.spec.retries.memory) else None,
         },
         "checkpoint": plan.spec.checkpoint is not None,
         "environment": plan.spec.environment.kind,
         "gather": plan.spec.gather.text if plan.spec.gather else "",
+        "gather_how": gather_data(plan.spec.gather) if plan.spec.gather else None,
         "tags": list(plan.spec.tags),
         "columns": [column.name for column in plan.table.columns],
         "file_columns": [column.name for column in plan.table.columns if column.is_file],
         "outputs": [
-            {"parts": list(output.pattern.parts), "optional": output.optional}
+            {
+                "parts": list(output.pattern.parts),
+                "optional": output.optional,
+                **({"to": list(output.to.parts)} if output.to else {}),
+            }
             for output in plan.outputs
         ],
+        "file_bases": targets.bases(plan.spec.sources),
+        "home": [plan.spec.profile.home, dict(plan.spec.profile.quotas).get("home", "")],
         "outputs_to": _delivery_data(resolved.delivery) if resolved.delivery else None,
     }
 
@@ -239,68 +252,12 @@ def tasks_csv(table: Table) -> Iterator[bytes]:
 
 def read_tasks_csv(batch: Batch) -> Iterator[list[str]]:
     """The rows of `tasks.csv`, without its header and without the index. Raises BatchError."""
-    path = batch.folder / names.TASKS
-    csv.field_size_limit(sys.maxsize)  # else 128 KiB
-    cells = 1 + len(batch.data["columns"])
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        reader = csv.reader(stream)
-        try:
-            next(reader, None)
-            for row in reader:
-                if len(row) != cells:
-                    raise ValueError(f"line {reader.line_num} has {len(row)} cells, not {cells}")
-                yield row[1:]
-        except (csv.Error, ValueError) as error:
-            raise BatchError(
-                f"cannot read {names.TASKS}: {error}",
-                where=str(path),
-                fix="Was it edited? It is the batch's own copy of its table.",
-            ) from None
+    return read_rows(batch.folder / names.TASKS, len(batch.data["columns"]), batch.tasks)
 
 
 def load(folder: Path) -> Batch:
     """Read a batch folder. Raises BatchError when it is none, or cannot be read."""
-    return Batch(folder, _read_data(folder / names.RESOLVED, folder))
-
-
-def _read_data(path: Path, folder: Path) -> Any:
-    """What a `resolved.json` holds. Raises BatchError."""
-    try:
-        data = json.loads(path.read_text())
-        if data["version"] != 1:
-            raise BatchError("made by another version of osgbatch", where=str(folder))
-        _check_data(data)
-        return data
-    except FileNotFoundError:
-        raise BatchError(
-            "this is no batch folder", where=str(folder), fix="`osgbatch ls` lists those that are."
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BatchError(f"cannot read {path.name}: {error}", where=str(folder)) from None
-
-
-_FIELDS: Mapping[str, type] = {
-    "batch_id": str,
-    "name": str,
-    "initialdir": str,
-    "spec_folder": str,
-    "gather": str,
-    "tasks": int,
-    "jobs": int,
-    "payload": list,
-    "columns": list,
-    "file_columns": list,
-    "outputs": list,
-}
-
-
-def _check_data(data: Any) -> None:
-    """Raises ValueError when `resolved.json` lacks what is read of it later."""
-    for name, kind in _FIELDS.items():
-        if not isinstance(data.get(name), kind):
-            raise ValueError(f'"{name}" is missing, or is not what it should be')
-    if data["tasks"] < 1 or data["jobs"] < 1:
-        raise ValueError("no tasks")
+    return Batch(folder, read_data(folder / names.RESOLVED, folder))
 
 
 def newest_of(parent: Path, spec: bytes, besides: Path | None = None) -> Batch | None:

@@ -20,7 +20,8 @@ class Measures:
     rate: tasks that ended per second, lately; left_s: seconds until all have ended, if that goes
     on; None when it cannot be told. memory_mb, disk_mb, wall_s: the most that a task has used
     (MiB, MiB, s); None when no record tells. sites: how many tasks ended, and how many of them did
-    not succeed, at each site (host, where no site is known), most first.
+    not succeed, at each site (host, where no site is known), most first. running_jobs: the jobs of
+    the tasks that count as running, all of which but one may wait for their turn.
     """
 
     rate: float | None = None
@@ -29,12 +30,14 @@ class Measures:
     disk_mb: float | None = None
     wall_s: float | None = None
     sites: Sequence[tuple[str, int, int]] = ()
+    running_jobs: int = 0
 
 
 _ENDED = """
 SELECT COUNT(*) FROM tasks JOIN jobs USING (round, proc)
 WHERE jobs.ended > ? AND jobs.round = (SELECT MAX(round) FROM jobs)
 """
+_ANY_ENDED = "SELECT 1 FROM jobs WHERE ended > ? LIMIT 1"
 _STARTED = """
 SELECT MIN(started) FROM jobs WHERE started > 0 AND round = (SELECT MAX(round) FROM jobs)
 """
@@ -53,10 +56,18 @@ GROUP BY place ORDER BY COUNT(*) DESC
 """
 
 
+_RUNNING = """
+SELECT COUNT(*) FROM (SELECT DISTINCT round, proc FROM tasks WHERE state = 'running')
+"""
+
+
 def _rate(database: sqlite3.Connection, now: float) -> float | None:
     """Tasks that ended per second lately, in the newest round; None when it cannot be told."""
+    since = now - WINDOW_S
+    if database.execute(_ANY_ENDED, (since,)).fetchone() is None:
+        return None
     started: float | None = database.execute(_STARTED).fetchone()[0]
-    count: int = database.execute(_ENDED, (now - WINDOW_S,)).fetchone()[0]
+    count: int = database.execute(_ENDED, (since,)).fetchone()[0]
     if not started or count < _FEW:
         return None
     return count / max(1.0, min(WINDOW_S, now - started))
@@ -74,4 +85,5 @@ def measure(database: sqlite3.Connection, waiting: int, now: float) -> Measures:
     with suppress(sqlite3.OperationalError):
         memory, disk, wall = database.execute(_USED).fetchone()
         sites = [(str(place), count, bad) for place, count, bad in database.execute(_SITES)]
-    return Measures(rate, left, memory, disk, wall, sites)
+    running: int = database.execute(_RUNNING).fetchone()[0]
+    return Measures(rate, left, memory, disk, wall, sites, running)

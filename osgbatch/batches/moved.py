@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,6 +24,7 @@ from shlex import quote
 
 from osgbatch import names
 from osgbatch.batches.folder import Batch
+from osgbatch.batches.notes import read_submitted
 from osgbatch.model import Round
 
 TAKEN = "moved.json"
@@ -54,6 +56,8 @@ def other_places(batch: Batch) -> list[Place]:
         folder = submitted_from(round_)
         if folder is None or folder == batch.folder or _same(folder, batch.folder):
             continue
+        if not folder.exists() and _is_of_another_host(round_):
+            continue  # its file system may only be mounted elsewhere here
         if _was_submitted(round_, names.round_folder(folder, round_.number)):
             found.setdefault(folder, []).append(round_)
     places = []
@@ -119,6 +123,11 @@ def told(place: Place, home: Path, *, may_come: bool) -> str:
             f"{place.folder} is here now, and that folder can be removed"
         )
     return ""
+
+
+def _is_of_another_host(round_: Round) -> bool:
+    noted = read_submitted(round_)
+    return noted is not None and noted.host not in ("", socket.gethostname())
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from osgbatch import names
+from osgbatch.batches.eventlog import log_cluster
+from osgbatch.batches.reading import ODD, damaged
 from osgbatch.batches.writing import write_json
-from osgbatch.errors import BatchError
 from osgbatch.model import Round, Submitted
-from osgbatch.task_ranges import parse_task_ranges
+from osgbatch.task_ranges import MAX_TASKS, parse_task_ranges
 
 FIRST, CANARY, REST, RESUBMIT = "first", "canary", "rest", "resubmit"
 """Why a round is made."""
+LOCAL_RECORD = "local.json"
+"""What only the local runner's rounds have."""
+_RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
+_NUMBERS = re.compile(r"[0-9+\n-]*")
 REUSED = "reused"
 """Of one that nobody is asked to run: earlier batches have done all its tasks."""
 
@@ -47,19 +55,27 @@ def read_note(folder: Path) -> RoundNote | None:
 
     Raises BatchError when it cannot be read.
     """
+    path = folder / names.ROUND
     try:
-        data = json.loads((folder / names.ROUND).read_text())
-        return RoundNote(
-            str(data["why"]),
-            str(data["tasks"]),
-            int(data["jobs"]),
-            tuple(map(str, data["settings"])),
-            float(data["time"]),
-        )
+        data = json.loads(path.read_text())
+        why, tasks, settings = data["why"], data["tasks"], data["settings"]
+        if not isinstance(settings, list) or not all(isinstance(s, str) for s in (why, *settings)):
+            raise ValueError('"why" or "settings" is not what it should be')
+        if not all(map(_is_range, tasks.split("+"))):
+            raise ValueError('"tasks" is not what it should be')
+        jobs = data["jobs"]
+        if type(jobs) is not int or not 1 <= jobs <= MAX_TASKS:
+            raise ValueError('"jobs" is not what it should be')
+        return RoundNote(why, tasks, jobs, tuple(settings), float(data["time"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BatchError(f"cannot read {names.ROUND}: {error}", where=str(folder)) from None
+    except ODD as error:
+        raise damaged(path, error) from None
+
+
+def _is_range(text: str) -> bool:
+    found = _RANGE.fullmatch(text)
+    return found is not None and 0 <= int(found[2] or found[1]) - int(found[1]) <= MAX_TASKS
 
 
 def write_submitted(round_: Round, submitted: Submitted) -> None:
@@ -70,23 +86,62 @@ def write_submitted(round_: Round, submitted: Submitted) -> None:
 def read_submitted(round_: Round) -> Submitted | None:
     """What the backend said when it took the round; None when it was not asked.
 
-    A cluster of 0 says that it was asked, and what came of it was not written down.
+    A cluster of 0 says that it was asked, and what came of it was not written down. What a newer
+    osgbatch has noted besides is passed over.
     """
+    path = round_.folder / names.SUBMITTED
     try:
-        return Submitted(**json.loads((round_.folder / names.SUBMITTED).read_text()))
+        data = json.loads(path.read_text())
+        for name, kinds in _SUBMITTED.items():
+            value = data.get(name, "" if kinds == (str,) and name != "backend" else None)
+            if isinstance(value, bool) or not isinstance(value, kinds):
+                raise ValueError(f'"{name}" is missing, or is not what it should be')
+        if data["backend"] not in ("condor", "local") or data["cluster"] < 0:
+            raise ValueError("no such backend or cluster can be")
+        return Submitted(**{name: data[name] for name in _SUBMITTED if name in data})
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
-        raise BatchError(
-            f"cannot read {names.SUBMITTED}: {error}", where=str(round_.folder)
-        ) from None
+    except ODD as error:
+        raise damaged(path, error, _write_again(round_)) from None
+
+
+_SUBMITTED: Mapping[str, tuple[type, ...]] = {
+    "backend": (str,),
+    "cluster": (int,),
+    "jobs": (int,),
+    "time": (int, float),
+    "host": (str,),
+    "schedd": (str,),
+}
+
+
+def _write_again(round_: Round) -> str:
+    """What a `submitted.json` that was lost must say."""
+    cluster = 0
+    with suppress(OSError):
+        cluster = log_cluster(round_.folder / names.EVENTS)
+    local = (round_.folder / LOCAL_RECORD).exists()
+    text = json.dumps({"backend": "local" if local else "condor", "cluster": cluster,
+                       "jobs": round_.jobs, "time": 0})  # fmt: skip
+    return f"Put it back from a copy of the batch, or write {text} into it" + (
+        "." if cluster else ", with the number of the cluster instead of 0."
+    )
 
 
 def round_tasks(round_: Round) -> list[str]:
     """The first field of every line of the item file: which tasks each proc runs."""
     path = round_.folder / names.ITEMS
     try:
+        raw = "\n"
         with path.open(encoding="utf-8") as stream:
-            return [line.split(" ", 1)[0].rstrip("\n") for line in stream]
-    except OSError as error:
-        raise BatchError(f"cannot read {names.ITEMS}: {error}", where=str(round_.folder)) from None
+            found = [(raw := line).split(" ", 1)[0].rstrip("\n") for line in stream]
+        if len(found) != round_.jobs or not raw.endswith("\n"):
+            whole = "" if raw.endswith("\n") else " (the last one is cut)"
+            raise ValueError(
+                f"it has {len(found):,} lines{whole}, and the round {round_.jobs:,} jobs"
+            )
+        if not _NUMBERS.fullmatch("\n".join(found)):
+            raise ValueError("a line does not begin with the numbers of tasks")
+        return found
+    except ODD as error:
+        raise damaged(path, error) from None

@@ -7,6 +7,7 @@ line about a batch wins, so that one that was moved is entered again where it wa
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -111,13 +112,23 @@ def registered_surely() -> Iterator[Path]:
 def lost(found: Iterable[Path] = ()) -> list[Entry]:
     """The batches that are in none of the folders where they were, and were not removed by us.
 
-    found: batch folders that are known otherwise; a batch that is one of them is not lost.
+    found: batch folders that are known otherwise; a batch that is one of them is not lost. What may
+    not be entered, or cannot be read now, is not known to be gone.
     """
     gone: list[Entry] = []
     with suppress(OSError):
-        gone = [e for e in entries() if e.folders and not any(map(_is_batch, e.folders))]
+        gone = [e for e in entries() if e.folders and all(map(_is_gone, e.folders))]
     ids = {batch.id for batch in _readable(found)} if gone else set()
     return [entry for entry in gone if entry.id not in ids]
+
+
+def _is_gone(folder: Path) -> bool:
+    try:
+        return not stat.S_ISREG((folder / names.RESOLVED).stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
 
 
 def _is_batch(folder: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,23 +80,31 @@ def is_there(folder: Path, origin: Origin, told: Mapping[str, Any]) -> bool:
     )
 
 
+def stamp_of(batch: Path) -> dict[str, int]:
+    """When `reused.json` and `results/` changed (ns), as take_reused keeps it; empty without one.
+
+    Raises OSError when that cannot be told.
+    """
+    try:
+        stamp = {names.REUSED: os.stat(batch / names.REUSED).st_mtime_ns}
+    except FileNotFoundError:
+        return {}
+    with suppress(FileNotFoundError):
+        stamp[names.RESULTS] = os.stat(batch / names.RESULTS).st_mtime_ns
+    return stamp
+
+
 def take_reused(batch: Path, store: Store) -> None:
     """Bring what is known of reused tasks into the store.
 
     It is looked at again only when `results/` has changed. What a round tells of a task stays.
     """
-    try:
-        changed = os.stat(batch / names.REUSED).st_mtime_ns
-    except FileNotFoundError:
+    stamp = stamp_of(batch)
+    if not stamp:
         return
-    results = batch / names.RESULTS
-    try:
-        stamp = {names.REUSED: changed, names.RESULTS: os.stat(results).st_mtime_ns}
-    except OSError:
-        stamp = {names.REUSED: changed}
     if store.round(ROUND).folders == stamp:
         return
-    store.put_tasks(list(_rows(store, results, read_reused(batch))))
+    store.put_tasks(list(_rows(store, batch / names.RESULTS, read_reused(batch))))
     store.put_round(RoundRow(ROUND, folders=stamp))
 
 

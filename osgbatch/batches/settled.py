@@ -11,6 +11,8 @@ from contextlib import closing
 from osgbatch import names
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.moved import other_places
+from osgbatch.batches.reused import ROUND as REUSED
+from osgbatch.batches.reused import stamp_of
 from osgbatch.batches.store import VERSION, RoundRow
 from osgbatch.model import Round
 
@@ -28,13 +30,17 @@ def settled_counts(batch: Batch) -> Mapping[str, int] | None:
             if database.execute("PRAGMA user_version").fetchone()[0] != VERSION:
                 return None
             rows = dict(database.execute("SELECT number, data FROM rounds"))
+            reused = RoundRow(REUSED, **json.loads(rows[REUSED])).folders if REUSED in rows else {}
+            if reused != stamp_of(batch.folder):
+                return None
             for round_ in batch.rounds():
                 if round_.number not in rows:
                     return None
                 known = RoundRow(round_.number, **json.loads(rows[round_.number]))
                 if not _is_unchanged(round_, known):
                     return None
-            counts = dict(database.execute("SELECT state, COUNT(*) FROM tasks GROUP BY state"))
+            told = "SELECT state, SUM(count) FROM counts WHERE count != 0 GROUP BY state"
+            counts = dict(database.execute(told))
     except (sqlite3.Error, OSError, ValueError, TypeError):
         return None
     if not set(counts) <= _FINAL or sum(counts.values()) != batch.tasks:
@@ -43,11 +49,15 @@ def settled_counts(batch: Batch) -> Mapping[str, int] | None:
 
 
 def _is_unchanged(round_: Round, known: RoundRow) -> bool:
-    if known.lost or (round_.folder / names.EVENTS).stat().st_size != known.offset:
+    try:
+        size = (round_.folder / names.EVENTS).stat().st_size
+    except FileNotFoundError:  # of a batch all of whose tasks were reused
+        size = 0
+    if known.kept or known.lost or size != known.offset:
         return False
     try:
         with os.scandir(round_.folder / names.RETURNED) as found:
             folders = {e.name: e.stat().st_mtime_ns for e in found if e.name.isdigit()}
     except FileNotFoundError:
         folders = {}
-    return folders == known.folders
+    return folders == {n: changed for n, changed in known.folders.items() if n.isdigit()}

@@ -75,7 +75,7 @@ def _task_state(
                 return _from_record(FAILED, index, record, latest, None, starts)
             return TaskState(index, "unknown", "gone", "the events of its job are lost")
         if removed:
-            return TaskState(index, "removed", "removed before it was in the queue")
+            return TaskState(index, "removed", "its job had not come into the queue yet")
         return TaskState(index, "waiting")
     if job.state == "gone":
         detail = "neither the queue nor the history of this access point knows its job"
@@ -127,7 +127,13 @@ def _ended(
     if latest is None or not last_came:
         detail = damaged or "the job ended, but its archive did not come back"
         return TaskState(
-            index, "unknown", "no-archive", detail, job.exit_code, attempts=starts, job=job
+            index,
+            "unknown",
+            "damaged" if damaged else "no-archive",
+            detail,
+            job.exit_code,
+            attempts=starts,
+            job=job,
         )
     problem = latest.returned.problems.get(index)
     job_record = latest.returned.job

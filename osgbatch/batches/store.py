@@ -10,26 +10,33 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 
 from osgbatch.batches.measures import Measures, measure
+from osgbatch.batches.store_rows import ArchiveRow as ArchiveRow
+from osgbatch.batches.store_rows import RoundRow as RoundRow
+from osgbatch.batches.store_rows import TaskRow as TaskRow
 from osgbatch.model import JobState
 
-VERSION = 1
+VERSION = 5
 _WAIT_S = 60.0
 """How long a look waits for that of another osgbatch."""
+RETRY_S, _SHORT_WAIT_S = 60.0, 0.5
+"""How often a file that could not be written is tried again, and how long that may take."""
 _JOB = (
     "proc", "state", "exit_code", "signal", "reason", "hold_code", "hold_subcode", "starts",
     "evictions", "host", "submitted", "started", "ended", "memory_mb",
+    "input_began", "output_began", "memory_requested_mb", "changed", "told",
 )  # fmt: skip
+_COLUMNS = ", ".join(_JOB)
 _values = attrgetter(*_JOB)
 _SCHEMA = f"""
 CREATE TABLE rounds (number INTEGER PRIMARY KEY, data TEXT NOT NULL);
-CREATE TABLE jobs (round, {", ".join(_JOB)}, PRIMARY KEY (round, proc)) WITHOUT ROWID;
+CREATE TABLE jobs (round, {_COLUMNS}, PRIMARY KEY (round, proc)) WITHOUT ROWID;
 CREATE TABLE archives (
     round, proc, attempt, name, size, mtime_ns, job, error, PRIMARY KEY (round, proc, attempt)
 ) WITHOUT ROWID;
@@ -40,51 +47,12 @@ CREATE TABLE tasks (
     task INTEGER PRIMARY KEY, state, reason, detail, exit_code, signal, attempts,
     round, proc, attempt, from_job
 );
+CREATE TABLE counts (round, state, count, PRIMARY KEY (round, state)) WITHOUT ROWID;
+CREATE INDEX refused ON archives (round, proc, attempt) WHERE error != '';
+CREATE INDEX unended ON jobs (round) WHERE NOT ended > 0;
 PRAGMA user_version = {VERSION};
 """
 _TABLES = ("rounds", "jobs", "archives", "records", "tasks")
-
-
-@dataclass
-class RoundRow:
-    """How far a round was read.
-
-    cluster: 0 when not known; offset, head, tail: of its event log (LogReader); removed: the
-    cluster has left the queue. folders: of returned archives, by name: time of change (ns) when
-    they were last listed. lost: events may be missing, so that the schedd should be asked; asked:
-    when it was last asked (s since 1970); missing: the procs that it did not know then; absent:
-    that it knew nothing of the round at all.
-    """
-
-    number: int
-    cluster: int = 0
-    offset: int = 0
-    head: str = ""
-    tail: str = ""
-    removed: bool = False
-    folders: dict[str, int] = field(default_factory=dict)
-    lost: bool = False
-    asked: float = 0.0
-    missing: list[int] = field(default_factory=list)
-    absent: bool = False
-
-
-@dataclass(frozen=True)
-class ArchiveRow:
-    """A returned archive that was read: its job's record, or why it is not accepted (error)."""
-
-    proc: int
-    attempt: int
-    name: str
-    size: int
-    mtime_ns: int
-    job: Mapping[str, str]
-    error: str = ""
-
-
-TaskRow = tuple[int, str, str, str, int | None, int | None, int, int, int | None, int | None, bool]
-"""The columns of `tasks`: index, state, reason, detail, exit_code, signal, attempts, round, proc,
-attempt (None when no archive tells), whether the job's record is meant and not the task's."""
 
 
 class Store:
@@ -92,6 +60,8 @@ class Store:
 
     problem: why it is in memory; empty when it is not.
     """
+
+    _due = 0.0
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -116,18 +86,43 @@ class Store:
             if database is not self._memory:
                 database.close()
 
+    def save(self) -> None:
+        """Keep what was written in this look until now, and let others look in between."""
+        self._db.execute("COMMIT")
+        self._db.execute("BEGIN IMMEDIATE")
+
     def use_memory(self, problem: str, *, copy: bool) -> None:
         """Go on without the file; copy: with what it holds."""
         self.problem = problem
+        self._due = time.monotonic() + RETRY_S
         self._memory = sqlite3.connect(":memory:", isolation_level=None)
         if copy:
             self._copy(self._memory)
         _prepare(self._memory)
 
+    def try_file_again(self) -> None:
+        """Now and then: leave the memory, when the file can be written by now."""
+        if self._memory is None or time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + RETRY_S
+        with suppress(sqlite3.Error):
+            there = sqlite3.connect(self.path, timeout=_SHORT_WAIT_S, isolation_level=None)
+            try:
+                there.execute("BEGIN IMMEDIATE")
+                there.execute("ROLLBACK")
+            finally:
+                there.close()
+            self._memory.close()
+            self._memory, self.problem = None, ""
+
     def _copy(self, memory: sqlite3.Connection) -> None:
         with suppress(sqlite3.Error):
-            there = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
+            uri = f"{self.path.absolute().as_uri()}?mode=ro"
+            there = sqlite3.connect(uri, timeout=_SHORT_WAIT_S, isolation_level=None, uri=True)
             try:
+                there.execute("BEGIN")
+                # Waits for a lock, which `backup` would do without end.
+                there.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
                 there.backup(memory)
             finally:
                 there.close()
@@ -169,29 +164,32 @@ class Store:
         return RoundRow(number, **json.loads(found[0]))
 
     def put_round(self, row: RoundRow) -> None:
-        """Write it down."""
-        data = {key: value for key, value in vars(row).items() if key != "number"}
-        self._db.execute("REPLACE INTO rounds VALUES (?, ?)", (row.number, json.dumps(data)))
+        """Write it down, if it has changed: a look at which nothing is new writes nothing."""
+        data = json.dumps({key: value for key, value in vars(row).items() if key != "number"})
+        known = self._db.execute("SELECT data FROM rounds WHERE number = ?", (row.number,))
+        if known.fetchone() != (data,):
+            self._db.execute("REPLACE INTO rounds VALUES (?, ?)", (row.number, data))
 
     def forget_round(self, number: int) -> None:
         """A round that is another than it was: nothing that was known of it holds."""
         for table in _TABLES:
             column = "number" if table == "rounds" else "round"
             self._db.execute(f"DELETE FROM {table} WHERE {column} = ?", (number,))
+        self._count()
 
     # -- jobs ----------------------------------------------------------------------------------
 
     def job(self, round_: int, proc: int) -> JobState | None:
         """What is known of a job."""
         found = self._db.execute(
-            f"SELECT {', '.join(_JOB)} FROM jobs WHERE round = ? AND proc = ?", (round_, proc)
+            f"SELECT {_COLUMNS} FROM jobs WHERE round = ? AND proc = ?", (round_, proc)
         ).fetchone()
         return JobState(*found) if found else None
 
     def jobs(self, round_: int) -> dict[int, JobState]:
         """All jobs of a round of which anything is known."""
         rows = self._db.execute(
-            f"SELECT {', '.join(_JOB)} FROM jobs WHERE round = ? ORDER BY proc", (round_,)
+            f"SELECT {_COLUMNS} FROM jobs WHERE round = ? ORDER BY proc", (round_,)
         )
         return {row[0]: JobState(*row) for row in rows}
 
@@ -203,7 +201,8 @@ class Store:
     def has_open_jobs(self, round_: int) -> bool:
         """Whether any job of a round is known that has not ended."""
         found = self._db.execute(
-            "SELECT 1 FROM jobs WHERE round = ? AND NOT ended > 0 LIMIT 1", (round_,)
+            "SELECT 1 FROM jobs INDEXED BY unended WHERE round = ? AND NOT ended > 0 LIMIT 1",
+            (round_,),
         )
         return found.fetchone() is not None
 
@@ -221,17 +220,19 @@ class Store:
 
     # -- archives ------------------------------------------------------------------------------
 
-    def archives(self, round_: int) -> dict[str, tuple[int, int, bool]]:
-        """Size, time of change (ns) and whether it was accepted, of each archive by name."""
+    def archives(self, round_: int, procs: range) -> dict[str, tuple[int, int, bool]]:
+        """Size, time of change (ns) and whether it was accepted, of some jobs' archives by name."""
         rows = self._db.execute(
-            "SELECT name, size, mtime_ns, error FROM archives WHERE round = ?", (round_,)
+            "SELECT name, size, mtime_ns, error FROM archives"
+            " WHERE round = ? AND proc BETWEEN ? AND ?",
+            (round_, procs.start, procs.stop - 1),
         )
         return {name: (size, mtime_ns, not error) for name, size, mtime_ns, error in rows}
 
-    def procs_with_archives(self, round_: int) -> set[int]:
-        """The jobs of a round of which an archive came back."""
-        rows = self._db.execute("SELECT DISTINCT proc FROM archives WHERE round = ?", (round_,))
-        return {proc for (proc,) in rows}
+    def has_archives(self, round_: int) -> bool:
+        """Whether any archive of a round came back."""
+        found = self._db.execute("SELECT 1 FROM archives WHERE round = ? LIMIT 1", (round_,))
+        return found.fetchone() is not None
 
     def archives_of(self, round_: int, proc: int) -> list[ArchiveRow]:
         """The archives of a job, by attempt."""
@@ -246,12 +247,12 @@ class Store:
         ]
 
     def refused(self, round_: int) -> list[str]:
-        """What is wrong with archives that are not accepted."""
-        rows = self._db.execute(
-            "SELECT error FROM archives WHERE round = ? AND error != '' ORDER BY proc, attempt",
-            (round_,),
-        )
-        return [error for (error,) in rows]
+        """What is wrong with archives that are not accepted, and of which a task has no result."""
+        text = "SELECT proc, error FROM archives WHERE round = ? AND error != '' ORDER BY proc"
+        rows = self._db.execute(text, (round_,)).fetchall()
+        text = "SELECT DISTINCT proc FROM tasks WHERE round = ? AND state != 'succeeded'"
+        lacking = set(self._db.execute(text, (round_,))) if rows else set()
+        return [error for proc, error in rows if (proc,) in lacking]
 
     def records_of(
         self, round_: int, proc: int, attempt: int
@@ -306,17 +307,35 @@ class Store:
 
     def put_tasks(self, rows: Iterable[TaskRow]) -> None:
         """Write down the states of tasks."""
-        self._db.executemany("REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        into = "REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        if not self.has_tasks():
+            self._db.executemany(into, rows)
+            self._count()
+            return
+        changes: Counter[tuple[int, str]] = Counter()
+        for row in rows:
+            before = self._db.execute("SELECT round, state FROM tasks WHERE task = ?", row[:1])
+            changes.subtract(before.fetchall())
+            changes[row[7], row[1]] += 1
+            self._db.execute(into, row)
+        self._db.executemany(
+            "INSERT INTO counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + ?3",
+            [(*key, change) for key, change in changes.items() if change],
+        )
+
+    def _count(self) -> None:
+        """Count all tasks anew."""
+        self._db.execute("DELETE FROM counts")
+        first, last = self._db.execute("SELECT MIN(round), MAX(round) FROM tasks").fetchone()
+        if first == last:  # a third of the work
+            counted, values = "SELECT ?, state, COUNT(*) FROM tasks GROUP BY state", [last]
+        else:
+            counted, values = "SELECT round, state, COUNT(*) FROM tasks GROUP BY round, state", []
+        self._db.execute(f"INSERT INTO counts {counted}", values)
 
     def counts(self) -> dict[tuple[int, str], int]:
         """How many tasks are in each state, by round; of which nothing is known are in none."""
-        first, last = self._db.execute("SELECT MIN(number), MAX(number) FROM rounds").fetchone()
-        if first == last:  # a third of the work
-            rows = self._db.execute("SELECT ?, state, COUNT(*) FROM tasks GROUP BY state", (last,))
-        else:
-            rows = self._db.execute(
-                "SELECT round, state, COUNT(*) FROM tasks GROUP BY round, state"
-            )
+        rows = self._db.execute("SELECT round, state, count FROM counts WHERE count != 0")
         return {(number, state): count for number, state, count in rows}
 
     def tasks(self, states: Iterable[str] | None = None, most: int = -1) -> Iterator[TaskRow]:
@@ -329,6 +348,20 @@ class Store:
         yield from self._db.execute(
             f"SELECT * FROM tasks {chosen} ORDER BY task LIMIT ?", [*wanted, most]
         )
+
+    def told_tasks(self) -> Iterator[tuple[TaskRow, str | None, str | None, str | None]]:
+        """All tasks of which anything is known, by index, with what tells of each.
+
+        That is the name of its archive, its job's record and its own, the records as JSON; None
+        where no archive tells.
+        """
+        rows = self._db.execute(
+            "SELECT tasks.*, archives.name, archives.job, records.record FROM tasks"
+            " LEFT JOIN archives USING (round, proc, attempt)"
+            " LEFT JOIN records USING (round, proc, attempt, task) ORDER BY task"
+        )
+        for row in rows:
+            yield row[:-3], *row[-3:]
 
 
 def _prepare(database: sqlite3.Connection) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 from osgbatch import names
 from osgbatch.batches.reused import ROUND as REUSED
@@ -10,6 +14,57 @@ from osgbatch.batches.reused import records_of
 from osgbatch.batches.store import ArchiveRow, Store, TaskRow
 from osgbatch.model import JobState, Round, TaskState
 from osgbatch.returned import Returned
+
+
+class Told(Mapping[str, str]):
+    """A record, kept as the text that it is in the store, and read when it is looked into."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __getitem__(self, key: str) -> str:
+        return _parsed(self._text)[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """As of any mapping; faster."""
+        return _parsed(self._text).get(key, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_parsed(self._text))
+
+    def __len__(self) -> int:
+        return len(_parsed(self._text))
+
+    def __repr__(self) -> str:
+        return repr(_parsed(self._text))
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads(text)
+    return found
+
+
+_NOTHING: Mapping[str, str] = {}
+
+
+class _Folders:
+    """The folders of archives: one object each, whatever the number of their files."""
+
+    def __init__(self, rounds: Mapping[int, Round]) -> None:
+        self._rounds = rounds
+        self._known: dict[tuple[int, int], Path] = {}
+
+    def path(self, number: int, proc: int, name: str) -> Path:
+        """Of an archive, by its name."""
+        key = (number, proc // names.JOBS_PER_RETURN_FOLDER)
+        folder = self._known.get(key)
+        if folder is None:
+            folder = names.return_folder(self._rounds[number].folder, proc)
+            self._known[key] = folder
+        return folder / name
 
 
 class TaskReader:
@@ -28,8 +83,32 @@ class TaskReader:
         """
         if most < 0:  # at once, and not one by one
             self._jobs = {number: self._store.jobs(number) for number in self._rounds}
+        if most < 0 and states is None:
+            yield from self._all()
+            return
         for row in self._store.tasks(states, most):
             yield self._state(row)
+
+    def _all(self) -> Iterator[TaskState]:
+        """All of them. Their records stay text until somebody looks into them: that is a tenth."""
+        last, shared = "", _NOTHING
+        folder = _Folders(self._rounds)
+        for row, name, job, record in self._store.told_tasks():
+            state = brief(row)
+            assert state is not None
+            number, proc, from_job = row[7], row[8], row[10]
+            if job:
+                if job[:1] + job[-1:] + (record or "{}")[-1:] != "{}}":
+                    raise ValueError("a record in the store is damaged")
+                if job != last:  # the tasks of a job have one record of it
+                    last, shared = job, Told(job)
+                state.job_record = shared
+                state.record = shared if from_job else Told(record) if record else _NOTHING
+            if proc is not None and number in self._rounds:
+                state.job = self._jobs[number].get(proc)
+                if name:
+                    state.archive = folder.path(number, proc, name)
+            yield state
 
     def _state(self, row: TaskRow) -> TaskState:
         state = brief(row)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file under another name, flush it to the disk, rename it."""
+    """Write a file under another name, flush it to the disk, rename it, and flush that, too."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
@@ -26,10 +27,21 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
         temporary.rename(path)
+        _flush_folder(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         _name(path, error)
         raise
+
+
+def _flush_folder(folder: Path) -> None:
+    """A name is on the disk when its folder is. Not all file systems can be told so."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _name(path: Path, error: BaseException) -> None:

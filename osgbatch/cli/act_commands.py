@@ -9,19 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from osgbatch import exits, ui
-from osgbatch.cli.batch_names import BatchName, find
+from osgbatch.cli.batch_names import BatchName, Tasks, find, named
 from osgbatch.cli.spec_commands import Json
 from osgbatch.errors import OsgbatchError
 
 if TYPE_CHECKING:
     from osgbatch.acting import Cancelling, Choice
 
-Tasks = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--tasks", metavar="RANGES", help="Only these: 0,2,4-7. Repeatable.", show_default=False
-    ),
-]
 LARGEST = 2**31 - 1
 """Priorities are 32-bit integers; condor_qedit takes larger ones and keeps another number."""
 
@@ -70,7 +64,7 @@ def _cancel_all(batch: Any, yes: bool, as_json: bool) -> int:
     if not yes and _terminal():
         count = open_tasks(batch)
         have = "has" if count == 1 else "have"
-        text = f"cancel batch {batch.id} ({batch.name}), of which {_tasks(count)} {have} not ended?"
+        text = f"cancel {named(batch)}, of which {_tasks(count)} {have} not ended?"
         if count and not _agreed(text):
             return exits.OK
     count = cancel_batch(batch)
@@ -78,9 +72,9 @@ def _cancel_all(batch: Any, yes: bool, as_json: bool) -> int:
         ui.out_json({"id": batch.id, "cancelled": count})
     elif count:
         tasks = _tasks(count)
-        ui.out(f"cancelled batch {batch.id} ({batch.name}): {tasks} had not ended")
+        _out(f"cancelled {named(batch)}: {tasks} had not ended")
     else:
-        ui.out(f"nothing to cancel: all tasks of batch {batch.id} ({batch.name}) have ended")
+        _out(f"nothing to cancel: all tasks of {named(batch)} have ended")
     return exits.OK
 
 
@@ -117,14 +111,14 @@ def _cancel_some(batch: Any, choice: Choice, yes: bool, as_json: bool) -> int:
             }
         )
     elif done.tasks:
-        ui.out(f"cancelled {_what(done)} of batch {batch.id} ({batch.name})")
+        _out(f"cancelled {_what(done)} of {named(batch)}")
     else:
-        ui.out(f"nothing to cancel: no such task of batch {batch.id} ({batch.name}) is left")
+        _out(f"nothing to cancel: no such task of {named(batch)} is left")
     return exits.OK
 
 
 def _question(batch: Any, plan: Cancelling) -> str:
-    return f"cancel {_what(plan)} of batch {batch.id} ({batch.name})?"
+    return f"cancel {_what(plan)} of {named(batch)}?"
 
 
 def _what(plan: Cancelling) -> str:
@@ -186,14 +180,14 @@ def release(
         )
         return exits.OK
     if done.jobs:
-        ui.out(f"released {ui.work(done.tasks, done.jobs)} of batch {batch.id} ({batch.name})")
+        _out(f"released {ui.work(done.tasks, done.jobs)} of {named(batch)}")
     elif not done.resumed:
-        ui.out(f"nothing to release: no such job of batch {batch.id} ({batch.name}) is held")
+        _out(f"nothing to release: no such job of {named(batch)} is held")
     if done.resumed:
-        ui.out("what is not yet in the queue comes into it again")
+        _out("what is not yet in the queue comes into it again")
     if done.later:
         tells = "the task" if done.later == 1 else f"all {done.later:,} tasks"
-        ui.out(f"{tells} not yet in the queue, and what waits there, will ask for as much, too")
+        _out(f"{tells} not yet in the queue, and what waits there, will ask for as much, too")
     for note in done.notes:
         ui.say(f"note: {note}")
     for warning in done.warnings:
@@ -220,27 +214,36 @@ def prioritize(
         int,
         typer.Argument(
             help="Higher goes first; what is not prioritized has 0.", metavar="N",
-            min=-LARGEST, max=LARGEST, show_default=False,
+            show_default=False,
         ),
     ],
     name: BatchName = None,
     as_json: Json = False,
 ) -> int:  # fmt: skip
-    """Set the priority of a batch among your own jobs; other users' are not concerned."""
+    """Set the priority of a batch among your own jobs; those of others are not concerned."""
     from osgbatch.releasing import prioritize_batch
 
+    if abs(priority) > LARGEST:
+        raise OsgbatchError(
+            f"{priority} is too large for a priority",
+            fix=f"Priorities lie between -{LARGEST} and {LARGEST}.",
+        )
     batch = find(name)
     count = prioritize_batch(batch, priority)
     if as_json:
         ui.out_json({"id": batch.id, "priority": priority, "tasks": count})
     elif count:
-        ui.out(
-            f"batch {batch.id} ({batch.name}): {_tasks(count)} {'has' if count == 1 else 'have'} "
+        _out(
+            f"{named(batch)}: {_tasks(count)} {'has' if count == 1 else 'have'} "
             f"priority {priority} now"
         )
     else:
-        ui.out(f"nothing to prioritize: no task of batch {batch.id} ({batch.name}) is left")
+        _out(f"nothing to prioritize: no task of {named(batch)} is left")
     return exits.OK
+
+
+def _out(text: str) -> None:
+    ui.out(ui.wrapped(text, sys.stdout))
 
 
 def _tasks(count: int) -> str:

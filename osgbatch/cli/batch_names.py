@@ -12,7 +12,18 @@ BatchName = Annotated[
     str | None,
     typer.Argument(
         help="A batch: its folder, a tag, its name or the start of its id. Default: the newest.",
+        metavar="BATCH",
         show_default=False,
+    ),
+]
+TaskOption = Annotated[
+    int | None,
+    typer.Option("--task", "-t", metavar="TASK", help="The same, where no batch is named."),
+]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tasks", metavar="RANGES", help="Only these: 0,2,4-7. Repeatable.", show_default=False
     ),
 ]
 
@@ -35,3 +46,18 @@ def find(name: str | None) -> Any:
     from osgbatch.batches.registry import find as find_batch
 
     return find_batch(name, Path(os.getcwd()))
+
+
+NAME = 24
+"""Characters of a batch's name in a line; its folder has the whole."""
+
+
+def short_name(batch: Any) -> str:
+    """The name of a batch, cut where it is long."""
+    name = str(batch.name)
+    return name if len(name) <= NAME else f"{name[: NAME - 3]}..."
+
+
+def named(batch: Any) -> str:
+    """`batch 94eff67ed412 (find-peaks)`: as results tell of it."""
+    return f"batch {batch.id} ({short_name(batch)})"

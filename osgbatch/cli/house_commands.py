@@ -38,11 +38,12 @@ def ls(
         bool, typer.Option("--all", "-a", help="All that you have submitted, wherever they are.")
     ] = False,
     tagged: Annotated[
-        str | None, typer.Option("--tag", help="Only those with this tag.", show_default=False)
+        str | None,
+        typer.Option("--tag", metavar="TAG", help="Only those with this tag.", show_default=False),
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """List the batches in the current folder, the newest first, with how far they are."""
+    """List the batches in the current folder, the newest first, and how far each has come."""
     from osgbatch.batch_list import listed
     from osgbatch.batches.registry import batches_everywhere, batches_here
     from osgbatch.cli.house_texts import list_data, list_text
@@ -103,7 +104,8 @@ def tasks(
 
     batch = find(name)
     wanted = [*(states or ()), *(["failed"] * failed)]
-    table = task_table.task_table(batch, where or (), wanted)
+    metrics = as_json or (as_csv and not parameters)
+    table = task_table.task_table(batch, where or (), wanted, metrics=metrics)
     if as_json:
         ui.out_json(list(task_table.json_rows(table)))
     elif as_csv:
@@ -124,7 +126,7 @@ def tag(
     name: OneBatch,
     tags: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME...", help="The tags; none to see those it has."),
+        typer.Argument(metavar="TAG", help="The tags; none to see those it has."),
     ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take these from it.")] = False,
     as_json: Json = False,
@@ -150,9 +152,7 @@ def tag(
 def rm(
     batches: Annotated[
         list[str],
-        typer.Argument(
-            metavar="BATCH...", help="Each by folder, tag, name or the start of its id."
-        ),
+        typer.Argument(metavar="BATCH", help="Each by folder, tag, name or the start of its id."),
     ],
     yes: Yes = False,
     as_json: Json = False,
@@ -175,7 +175,9 @@ def archive(
     name: OneBatch,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file to make. Default: beside the batch.", show_default=False),
+        typer.Option(
+            help="The file to make. Default: beside the batch.", metavar="FILE", show_default=False
+        ),
     ] = None,
     remove: Annotated[
         bool, typer.Option("--rm", help="Remove the folder once the archive is verified.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from osgbatch import ui
 from osgbatch.cli.reports import explain
+from osgbatch.texts import about
 
 if TYPE_CHECKING:
     from osgbatch.batch_list import Listed
@@ -189,7 +190,7 @@ def _cut(text: str, longest: int) -> str:
 
 
 def _time(results: Mapping[str, str]) -> str:
-    return ui.duration(float(results["wall_s"])) if results["wall_s"] else ""
+    return about(float(results["wall_s"])) if results["wall_s"] else ""
 
 
 def _memory(results: Mapping[str, str]) -> str:

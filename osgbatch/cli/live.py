@@ -10,6 +10,7 @@ from osgbatch import ui
 from osgbatch.following import Status
 from osgbatch.model import ACTIVE, TaskState
 from osgbatch.naming import in_commands
+from osgbatch.texts import about
 
 _BAR = 30
 _EVENTS = 5
@@ -106,13 +107,17 @@ class Block:
             del self._events[:-_EVENTS]
 
 
-def view() -> Any:
-    """The block on a terminal, lines elsewhere."""
+def is_plain() -> bool:
+    """Whether stdout is no terminal, or one on which nothing can stay in its place."""
     import os
     import sys
 
-    plain = not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb"
-    return Lines() if plain else Block()
+    return not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb"
+
+
+def view() -> Any:
+    """The block on a terminal, lines elsewhere."""
+    return Lines() if is_plain() else Block()
 
 
 def block_lines(now: Status, events: Sequence[str]) -> Iterator[str]:
@@ -145,7 +150,7 @@ def progress_line(now: Status) -> str:
     if measures and measures.rate and open_:
         parts.append(rate(measures.rate))
         if any(now.counts.get(state) for state in ACTIVE) and measures.left_s is not None:
-            parts.append(f"about {ui.duration(open_ / measures.rate)} left")
+            parts.append(f"about {about(open_ / measures.rate)} left")
     return ", ".join(parts)
 
 

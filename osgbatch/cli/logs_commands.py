@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 import typer
 
 from osgbatch import exits, ui
-from osgbatch.cli.batch_names import BatchName, find_for_task
+from osgbatch.cli.batch_names import BatchName, TaskOption, find_for_task
 from osgbatch.cli.spec_commands import Json
 from osgbatch.errors import CondorError, JobGoneError, OsgbatchError
 
@@ -36,15 +36,12 @@ def logs(
         int | None,
         typer.Argument(
             help="Which task. Default: the first that failed, else that runs, else that ended.",
+            metavar="TASK",
             show_default=False,
-            min=0,
         ),
     ] = None,
-    chosen: Annotated[
-        int | None,
-        typer.Option("--task", "-t", help="The same, where no batch is named.", min=0),
-    ] = None,
-    stream: Annotated[str, typer.Option(help="stdout, stderr or both.")] = "both",
+    chosen: TaskOption = None,
+    stream: Annotated[str, typer.Option(help="stdout, stderr or both.", metavar="STREAM")] = "both",
     follow: Annotated[
         bool,
         typer.Option("--follow", "-f", help="Go on until it has ended; at most three jobs."),

@@ -13,7 +13,6 @@ from typing import Any
 from osgbatch import ui
 from osgbatch.cli.pack_sources import check_slip, is_sweep
 from osgbatch.errors import OsgbatchError
-from osgbatch.model import Environment, Place, Spec, UserPath
 from osgbatch.packing.archive import Archive
 from osgbatch.packing.disk_full import told_when_full
 from osgbatch.packing.environment import (
@@ -25,6 +24,7 @@ from osgbatch.packing.environment.cache import packing
 from osgbatch.packing.environment.cleaning import Cleaned, Kept
 from osgbatch.packing.environment.conda_lock import LOCK_HEAD
 from osgbatch.spec.environment_kinds import FITS, environment_kind
+from osgbatch.spec_model import Environment, Place, Spec, UserPath
 
 Say = Callable[[str], None]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from osgbatch import names
-from osgbatch.cli.plans import environment_travels
-from osgbatch.model import Plan
+from osgbatch.cli.plan_asked import environment_travels
+from osgbatch.plan_model import Plan
 from osgbatch.planned import expected, planned_archives
 from osgbatch.planning.placement import environment_why
 from osgbatch.planning.summary import plan_data, staged_entry

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from osgbatch import ui
-from osgbatch.model import Plan
+from osgbatch.plan_model import Plan
 
 FIRST_ROWS = 3
 MAX_CELL = 26

@@ -10,28 +10,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from osgbatch import ui
+from osgbatch.cli.plan_asked import Fact, asked_facts, environment_travels, listed, some
 from osgbatch.cli.plan_rows import shown_rows
 from osgbatch.errors import SpecError, SpecErrors
-from osgbatch.model import (
-    Checkpoint,
-    Column,
-    Plan,
-    Profile,
-    Resources,
-    Retries,
-    Spec,
-    Table,
-    TaskPlan,
-    Template,
-)
 from osgbatch.names import RESULT_FILE
-from osgbatch.packing.container import is_elsewhere
-from osgbatch.planned import PlannedArchive, expected, longest_s, planned_archives
-from osgbatch.planning.grouping import duration, size
+from osgbatch.plan_model import Plan, TaskPlan
+from osgbatch.planned import PlannedArchive, planned_archives
 from osgbatch.planning.placement import environment_why
-from osgbatch.planning.summary import core_hours, requirement_words
+from osgbatch.spec_model import Gather, Spec, Template
 from osgbatch.staging.store import stash_url
-from osgbatch.submit_language import duration_category
+from osgbatch.tables import Column, Table
+from osgbatch.texts import size
 
 LABEL = 13
 """Characters before the facts: the longest label and two blanks."""
@@ -53,14 +42,10 @@ def plan_text(plan: Plan, environment_size: int | None, width: int = 0) -> str:
     sections = (
         _sweep(plan, width - LABEL),
         _brought(plan, archives, environment_size),
-        _asked(plan, archives),
+        asked_facts(plan, archives),
         [("warning", warning) for warning in plan.warnings],
     )
     return "\n\n".join(_facts(section, width) for section in sections if section)
-
-
-Fact = tuple[str, str]
-"""A label, and what is said; lines that begin with a blank are not wrapped."""
 
 
 # --- the sweep ----------------------------------------------------------------------------------
@@ -94,7 +79,7 @@ def _tasks(plan: Plan) -> str:
         count += f" of {len(whole):,}" + (f" ({product})" if product else "")
     elif product:
         count += f" = {product}"
-    return count + (f", chosen by {_listed(choosing)}" if choosing else "")
+    return count + (f", chosen by {listed(choosing)}" if choosing else "")
 
 
 def _all_rows(spec: Spec) -> Table | None:
@@ -133,7 +118,7 @@ def _near(spec: Spec) -> str:
 def _names(block: Sequence[Column]) -> str:
     """A column's name, or those of columns that go side by side."""
     names = [column.name for column in block]
-    return names[0] if len(names) == 1 else f"({_some(names, 3)})"
+    return names[0] if len(names) == 1 else f"({some(names, 3)})"
 
 
 def _head(text: str, width: int) -> str:
@@ -173,15 +158,23 @@ def _brought(
     for archive in archives:
         if archive.kind != "inputs":
             what = f"{ui.number_of(archive.files, 'file')}, {size(archive.size)}"
-            facts.append((archive.kind, f"{_some(archive.names)} ({what})"))
+            facts.append((archive.kind, f"{some(archive.names)} ({what})"))
     facts += _inputs(plan)
     facts += _staged(plan, environment_size)
     facts.append(("to a job", _moved(plan, archives, environment_size)))
     facts += _variables(spec)
     facts.append(("comes back", _outputs(plan)))
     if spec.gather:
-        facts.append(("gather", f"{spec.gather.text}, here, when all tasks have succeeded"))
+        facts.append(("gather", _gather(spec.gather)))
     return facts
+
+
+def _gather(gather: Gather) -> str:
+    """Where it runs; what an access point is not for is said before it is met."""
+    if gather.in_pool:
+        return f"{gather.text}, as a last job of the pool, when all tasks have succeeded"
+    text = f"{gather.text}, here, when all tasks have succeeded"
+    return f"{text} (above 1 GB of results, or 10 min, better `in: pool`)"
 
 
 def _packed(spec: Spec, environment_size: int | None) -> str:
@@ -192,14 +185,6 @@ def _packed(spec: Spec, environment_size: int | None) -> str:
     if environment_size is None:
         return f"not {'built' if is_image else 'packed'} yet, submit does it"
     return size(environment_size) if is_image else f"packed before, {size(environment_size)}"
-
-
-def environment_travels(spec: Spec) -> bool:
-    """Whether jobs are brought an environment or an image from here."""
-    path = spec.environment.path
-    return path is not None and not (
-        spec.environment.kind == "container" and is_elsewhere(path.text)
-    )
 
 
 def _inputs(plan: Plan) -> Iterator[Fact]:
@@ -226,7 +211,7 @@ def _staged(plan: Plan, environment_size: int | None) -> Iterator[Fact]:
         why = environment_why(plan, environment_size)
         words += [f"the environment ({size(environment_size)}, {why})"] if why else []
     yield "stash", stash_url(plan.stash)
-    yield "", f"for {_some(words)}" if words else "nothing of this sweep belongs there"
+    yield "", f"for {some(words)}" if words else "nothing of this sweep belongs there"
 
 
 def _urls(plan: Plan) -> list[str]:
@@ -237,23 +222,34 @@ def _variables(spec: Spec) -> Iterator[Fact]:
     """Environment variables of a task, as the spec has them."""
     if spec.environment_variables:
         given = [f"{name}={_written(value)}" for name, value in spec.environment_variables]
-        yield "variables", _some(given)
+        yield "variables", some(given)
 
 
 def _outputs(plan: Plan) -> str:
     """What must or may come back, as the spec has it, and what that comes to for task 0."""
     spec = plan.spec
-    patterns = [_written(o.pattern) + " (optional)" * o.optional for o in spec.outputs]
+    patterns = [
+        _written(o.pattern)
+        + " (optional)" * o.optional
+        + (f" -> results/{_written(o.to)}" if o.to else "")
+        for o in spec.outputs
+    ]
     if spec.function:
         patterns.append(f"{RESULT_FILE} (what the function returns)")
-    text = _some(patterns)
+    text = some(patterns)
     if not spec.outputs:
-        text += ", and whatever is in outputs/" if text else "whatever is in outputs/"
+        rest = "whatever the program makes or changes" if spec.changed_only else ""
+        rest = rest or "whatever is in outputs/"
+        text += f", and {rest}" if text else rest
+    elif spec.changed_only:
+        text += "\nof that only what the program makes or changes"
+    if spec.exclude:
+        text += f"\nnot {some(spec.exclude)}"
     filled = [output.pattern for output in spec.outputs if output.pattern.names]
     if filled:
         names = {name for pattern in filled for name in pattern.names}
         seen = {name: plan.tasks.texts(name, 0, 1)[0] for name in names}
-        text += f"\nof task 0: {_some([pattern.fill(seen) for pattern in filled])}"
+        text += f"\nof task 0: {some([pattern.fill(seen) for pattern in filled])}"
     return text + (f"\nnot here but to {spec.outputs_to}" if spec.outputs_to else "")
 
 
@@ -276,120 +272,6 @@ def _moved(plan: Plan, archives: Sequence[PlannedArchive], environment_size: int
     jobs = len(plan.jobs)
     total = f", {size(each * jobs)} for {ui.number_of(jobs, 'job')}" if jobs > 1 else ""
     return f"at most {size(each)}{total}" + (f", and {' and '.join(unknown)}" if unknown else "")
-
-
-def _listed(words: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
-
-
-def _some(names: Sequence[str], limit: int = 8) -> str:
-    shown = ", ".join(ui.one_line(name) for name in names[:limit])
-    return shown + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
-
-
-# --- what is asked of the pool --------------------------------------------------------------------
-
-
-def _asked(plan: Plan, archives: Sequence[PlannedArchive]) -> list[Fact]:
-    spec = plan.spec
-    resolved = expected(plan, archives)
-    facts = [("each job", _resources(plan, resolved.resources))]
-    if plan.job_s:
-        one = spec.resources.time_s
-        limit = duration(plan.job_s)
-        if one != plan.job_s:
-            limit += " for a job" + (f", {duration(one)} for a task" if _same_time(plan) else "")
-        if spec.profile.glideins or spec.profile.longest_s:  # others have no such categories
-            limit += f" (category {duration_category(longest_s(plan))})"
-        facts.append(("time", f"at most {limit}"))
-    hours = core_hours(plan)
-    if hours is not None:
-        facts.append(("core hours", f"at most {_hours(hours)}"))
-    wanted = requirement_words(spec.requirements)
-    if spec.gpus.min_memory_mb:
-        wanted.append(f"GPU memory: {size(spec.gpus.min_memory_mb * 1024**2)} or more")
-    if spec.gpus.min_capability:
-        wanted.append(f"GPU capability: {spec.gpus.min_capability} or newer")
-    if wanted:
-        facts.append(("requires", "; ".join(wanted)))
-    if spec.retries != Retries():
-        facts.append(("retries", _retries(spec.retries)))
-    if spec.checkpoint:
-        facts.append(("checkpoint", _checkpoint(spec.checkpoint)))
-    if spec.tags:
-        facts.append(("tags", _some(spec.tags)))
-    if spec.submit:
-        facts.append(("submit", "\n".join(f"{name} = {value}" for name, value in spec.submit)))
-    if spec.project:
-        facts.append(("project", spec.project))
-    facts.append(("profile", _profile(spec.profile)))
-    if resolved.max_idle:
-        facts.append(("max_idle", f"{resolved.max_idle:,} jobs wait in the queue at a time"))
-    if spec.max_running:
-        facts.append(("max_running", f"{spec.max_running:,} jobs are in the queue at a time"))
-    return facts
-
-
-def _resources(plan: Plan, asked: Resources) -> str:
-    """What a job asks for; disk with what is unpacked."""
-    wanted = [
-        ui.number_of(asked.cpus, "cpu"),
-        f"{size(asked.memory_mb * 1024**2)} memory",
-        f"{size(asked.disk_kb * 1024)} disk",
-    ]
-    if asked.gpus:
-        wanted.append(ui.number_of(asked.gpus, "gpu"))
-    text = ", ".join(wanted)
-    if environment_travels(plan.spec):
-        text += ", and disk for the environment"
-    if plan.varying:
-        named = [name.split("_")[0] for name in plan.varying]
-        text += (
-            f" (the largest; {_listed(named)} {'differ' if named[1:] else 'differs'} between jobs)"
-        )
-    return text
-
-
-def _retries(retries: Retries) -> str:
-    """How often and after what a failure is tried again."""
-    after = {"infrastructure": "failures of the execution point", "any": "any failure"}.get(
-        retries.on, f"exit code {' or '.join(map(str, retries.codes))}"
-    )
-    found = [f"{retries.times:,} at most, after {after}" if retries.times else "none"]
-    for name, ladder, unit in (
-        ("memory", retries.memory, 1024**2),
-        ("disk", retries.disk, 1024),
-    ):
-        if ladder:
-            step = f"x{ladder.factor:g} up to " if ladder.factor else ""
-            sizes = ", then ".join(size(amount * unit) for amount in ladder.sizes)
-            found.append(f"after too much {name}: {step}{sizes}")
-    return "; ".join(found)
-
-
-def _checkpoint(checkpoint: Checkpoint) -> str:
-    every = f", every {duration(checkpoint.every_s)}" if checkpoint.every_s else ""
-    return f"{_some(checkpoint.files)}{every}"
-
-
-def _same_time(plan: Plan) -> bool:
-    return bool(plan.spec.resources.time_s) and not any(
-        expression.resource == "time" for expression in plan.spec.expressions
-    )
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
-
-
-def _profile(profile: Profile) -> str:
-    facts = [f"inputs up to {size(profile.input_bytes)} for a job"] * (profile.input_bytes > 0)
-    if profile.longest_s:
-        facts.append(f"jobs up to {duration(profile.longest_s)}")
-    if profile.many_jobs:
-        facts.append(f"max_idle above {profile.many_jobs:,} jobs")
-    return profile.name + (f" ({', '.join(facts)})" if facts else "")
 
 
 # --- the page -----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from osgbatch import exits, ui
-from osgbatch.cli.batch_names import BatchName, find
+from osgbatch.cli.batch_names import BatchName, Tasks, find, named
 from osgbatch.cli.spec_commands import Json, Settings
 from osgbatch.cli.submit_commands import (
     Presigned,
@@ -31,17 +31,14 @@ def resubmit(
         bool,
         typer.Option("--missing", help="Those removed, unknown or never submitted."),
     ] = False,
-    tasks: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--tasks", metavar="0,2,4-7", help="These tasks. Repeatable.", show_default=False
-        ),
-    ] = None,
+    tasks: Tasks = None,
     settings: Settings = None,
     pool: Annotated[
         str,
         typer.Option(
-            help="condor, local or auto. Default: where it ran before.", show_default=False
+            help="condor, local or auto. Default: where it ran before.",
+            metavar="POOL",
+            show_default=False,
         ),
     ] = "",
     presigned: Presigned = "",
@@ -73,10 +70,7 @@ def resubmit(
         if as_json:
             ui.out_json({"id": batch.id, "round": None, "tasks": []})
         else:
-            ui.out(
-                f"nothing to resubmit: no task of batch {batch.id} ({batch.name}) "
-                f"{_described(wanted)}"
-            )
+            ui.out(f"nothing to resubmit: no task of {named(batch)} {_described(wanted)}")
             if wanted.nothing_said and (held_tasks := count_held(batch)):
                 are = "is" if held_tasks == 1 else "are"
                 ui.say(

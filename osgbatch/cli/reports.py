@@ -7,21 +7,23 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from osgbatch import names, ui
 from osgbatch.batches.folder import read_tasks_csv
 from osgbatch.causes import group, heading
+from osgbatch.cli.batch_names import short_name
 from osgbatch.following import WRONG, Status
 from osgbatch.model import ACTIVE, TaskState
-from osgbatch.naming import in_commands
+from osgbatch.naming import in_commands, shown_path
+from osgbatch.rounds import LATER_CUT_SHORT
 from osgbatch.task_ranges import task_list
+from osgbatch.texts import about, duration
 
 SITES_SHOWN = 4
 SHOWN = 10
 """How many groups of tasks that went wrong alike are shown."""
-NAME = 24
-"""Characters of a batch's name in the first line; its folder has the whole."""
 LISTED = 20
 """Characters for the tasks of a group."""
 
@@ -58,26 +60,39 @@ def status_text(now: Status) -> str:
     """What `osgbatch status` prints."""
     lines = [
         head(now),
-        f"{now.batch.folder}",
-        f"{ui.number_of(now.batch.tasks, 'task')}: {ui.counts(now.counts)}",
+        shown_path(now.batch.folder),
+        f"{ui.number_of(now.batch.tasks, 'task')}: {counts_text(now)}",
     ]
     lines += map(_folded, measures_lines(now))
     endings = endings_text(now)
     if endings:
         lines.append(endings)
-    notes = [now.stalled] if now.stalled and now.counts.get("waiting") else []
+    notes = [now.stalled] if is_stalled(now) else []
     lines += [_folded(f"note: {note}") for note in (*notes, *now.notes)]
     lines += [f"next: {step}" for step in next_steps(now)]
     return "\n".join(lines)
+
+
+def is_stalled(now: Status) -> bool:
+    """Whether it is to be told why nothing goes on: tasks wait in vain, or were to run again."""
+    return bool(now.stalled and now.counts.get("waiting")) or now.stalled == LATER_CUT_SHORT
+
+
+def counts_text(now: Status) -> str:
+    """`8 succeeded, 20 running in 2 jobs`: a job runs its tasks in turn."""
+    text = ui.counts(now.counts)
+    running, jobs = now.counts.get("running", 0), now.measures.running_jobs if now.measures else 0
+    if not 0 < jobs < running:
+        return text
+    told = f"{running:,} running"
+    return text.replace(told, f"{told} in {ui.number_of(jobs, 'job')}")
 
 
 def head(now: Status) -> str:
     """Which batch it is, and where it runs."""
     where = {"condor": "HTCondor", "local": "local runner"}.get(now.backend, "not submitted")
     cluster = f", cluster {now.cluster}" if now.cluster else ""
-    name = now.batch.name
-    name = name if len(name) <= NAME else name[: NAME - 3] + "..."
-    return f"{name}  batch {now.batch.id}  {where}{cluster}"
+    return f"{short_name(now.batch)}  batch {now.batch.id}  {where}{cluster}"
 
 
 def _folded(line: str) -> str:
@@ -92,7 +107,7 @@ def measures_lines(now: Status) -> Iterator[str]:
     if found.rate and now.open_tasks:
         text = f"{rate(found.rate)}"
         if found.left_s is not None and any(now.counts.get(state) for state in ACTIVE):
-            text += f", about {ui.duration(found.left_s)} left"
+            text += f", about {about(found.left_s)} left"
         yield text
     asked = now.batch.data.get("resources", {})
     used = [
@@ -105,8 +120,8 @@ def measures_lines(now: Status) -> Iterator[str]:
         if most and wanted
     ]
     if found.wall_s:
-        limit = f" of {ui.duration(asked['time_s'])}" if asked.get("time_s") else ""
-        parts.append(f"{ui.duration(found.wall_s)}{limit}")
+        limit = f" of {duration(asked['time_s'])}" if asked.get("time_s") else ""
+        parts.append(f"{about(found.wall_s)}{limit}")
     if parts:
         yield f"a task used at most {', '.join(parts)}"
     if found.sites:
@@ -115,7 +130,7 @@ def measures_lines(now: Status) -> Iterator[str]:
 
 def _sites(sites: Sequence[tuple[str, int, int]]) -> str:
     shown = [
-        f"{name} {count:,}" + (f" ({bad:,} not succeeded)" if bad else "")
+        f"{name} ({ui.number_of(count, 'task')}" + (f", {bad:,} not succeeded)" if bad else ")")
         for name, count, bad in sites[:SITES_SHOWN]
     ]
     more = len(sites) - SITES_SHOWN
@@ -134,15 +149,20 @@ def next_steps(now: Status) -> list[str]:
     """The commands that make sense now."""
     name, counts = in_commands(now.batch), now.counts
     steps = []
-    if now.open_tasks and not now.ended:
+    wrong = any(counts.get(state) for state in WRONG)
+    rest_waits = bool(now.held_back) and now.ended and not now.stalled
+    if (now.open_tasks and not now.ended) or (rest_waits and not wrong):
         steps.append(f"osgbatch watch {name}")
     if any(counts.get(state) for state in ("failed", "held", "unknown")) or only_waits(now):
         steps.append(f"osgbatch why {name}")
     if counts.get("held"):
         steps.append(f"osgbatch release {name}")
-    elif now.ended and not now.stalled and any(counts.get(s) for s in WRONG):
+    may_resubmit = now.ended and now.stalled in ("", LATER_CUT_SHORT)
+    if may_resubmit and any(counts.get(s) for s in WRONG if s != "held"):
         steps.append(f"osgbatch resubmit {name}")
-    if now.ended and counts.get("succeeded") and not _collected(now):
+    if rest_waits and wrong:
+        steps.append(f"osgbatch watch {name}")
+    if now.ended and counts.get("succeeded") and not rest_waits and not _collected(now):
         steps.append(f"osgbatch collect {name}")
     return steps
 
@@ -170,7 +190,7 @@ def watch_line(now: Status) -> str:
     """One line of `osgbatch watch`; of held jobs it gives the first reason at once."""
     line = f"{time.strftime('%H:%M:%S')}  {ui.counts(now.counts)}"
     held = next((state for state in now.wrong if state.state == "held"), None)
-    if now.stalled and now.counts.get("waiting"):
+    if is_stalled(now):
         line += f"\n          {now.stalled}"
     return f"{line}\n          held: {brief(held)}" if held else line
 
@@ -245,6 +265,7 @@ def explain(state: TaskState) -> str:
         "stopped": "was told to stop",
         "shim-killed": "its job was killed",
         "no-archive": "nothing came back",
+        "damaged": "what came back is damaged",
         "reused-gone": "nothing is left of it",
     }
     head = reasons.get(state.reason, state.reason)
@@ -275,12 +296,17 @@ def hint(state: TaskState) -> str:
 
 def collect_text(now: Status, unpacked: int) -> str:
     """What `osgbatch collect` prints."""
-    results = now.batch.folder / names.RESULTS
+    results = Path(shown_path(now.batch.folder)) / names.RESULTS
     tasks = ui.number_of(now.batch.tasks, "task")
     lines = [f"{tasks}: {ui.counts(now.counts)}; {unpacked:,} newly unpacked"]
     endings = endings_text(now)
     if endings:
         lines.append(endings)
+        all_of_them = f"osgbatch tasks {in_commands(now.batch)} --failed --state unknown --ids"
+        if sum(now.counts.get(state, 0) for state in ("failed", "unknown")) > LISTED:
+            lines.append(f"all of them: {all_of_them}")
     lines.append(f"results: {results}")
     lines.append(f"table:   {results / names.RESULTS_TABLE}")
+    steps = [step for step in next_steps(now) if not step.startswith("osgbatch collect ")]
+    lines += [f"next: {step}" for step in steps]
     return "\n".join(lines)

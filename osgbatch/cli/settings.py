@@ -15,11 +15,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from osgbatch import ui
-from osgbatch.model import Spec
 from osgbatch.spec.document import Document, Loc
 from osgbatch.spec.layers import SET, Layered, short_path
 from osgbatch.spec.merging import SHORT, STASH, is_whole
 from osgbatch.spec.schema import SpecModel
+from osgbatch.spec_model import Spec
 from osgbatch.urls import without_login
 
 DEFAULT = "default"

@@ -10,7 +10,7 @@ import typer
 
 from osgbatch import exits, ui
 from osgbatch.cli.collect_commands import collect_batch_and_tell
-from osgbatch.cli.spec_commands import Json, Settings, SpecPath
+from osgbatch.cli.spec_commands import Json, Settings
 from osgbatch.cli.watch_commands import follow
 from osgbatch.errors import OsgbatchError
 
@@ -69,7 +69,9 @@ def show_plan(spec: Path, choices: Any, as_json: bool) -> int:
 
 
 def submit(
-    spec: SpecPath,
+    spec: Annotated[
+        Path | None, typer.Argument(help="The sweep.yaml; not with --from.", show_default=False)
+    ] = None,
     pool: Pool = "auto",
     watch_it: Watch = None,
     dry_run: Annotated[
@@ -94,20 +96,47 @@ def submit(
     ] = 0,
     again: Annotated[
         bool,
-        typer.Option("--again", help="Also when a batch of the very same has not ended."),
+        typer.Option("--again", help="Also when the very same has not ended, or --from differs."),
     ] = False,
     reuse: Annotated[
         bool,
         typer.Option("--reuse", help="Do not run again what an earlier batch has computed."),
     ] = False,
+    crate: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="PROVENANCE",
+            help="Run a batch again as it was, from its provenance/.",
+            show_default=False,
+        ),
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(help="With --from: the folder to make. Default: NAME-again.", metavar="DIR"),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="With --from: where the inputs lie now.", metavar="DIR"),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Pack, render and submit a sweep; on a terminal also follow, collect and gather it."""
     choices = choices_of(settings, fit_pool, presigned, verify_first)
-    if dry_run:
+    check_crate_options(spec, crate, into or data)
+    if dry_run and spec is not None:
         return show_plan(spec, choices, as_json)
     check_pool(pool)
     check_output(as_json, watch_it)
+    if crate is not None:
+        from osgbatch.cli.provenance_commands import plan_of_crate, spec_of_crate
+
+        if dry_run:
+            return plan_of_crate(crate, data, choices, as_json)
+        spec, choices = spec_of_crate(
+            crate, into, data, choices, lambda reason: again or _asked(reason, "Go on")
+        )
+    assert spec is not None
     check_spec_file(spec)
     from osgbatch.steps import Ways, submit_sweep
 
@@ -116,6 +145,7 @@ def submit(
         batch = submit_sweep(spec, pool, ui.say, choices, progress, ways)
     from osgbatch.batches.folder import read_submitted
     from osgbatch.batches.reused import read_reused
+    from osgbatch.naming import shown_path
 
     newest = batch.rounds()[-1]
     submitted = read_submitted(newest)
@@ -143,7 +173,7 @@ def submit(
             ui.out(f"submitted {ui.work(count, submitted.jobs)} {where(submitted)}")
         else:
             ui.out("nothing was submitted: all has been computed before")
-        ui.out(f"batch {batch.id}: {batch.folder}")
+        ui.out(f"batch {batch.id}: {shown_path(batch.folder)}")
         if waiting:
             ui.out(f"canary: the other {ui.number_of(waiting, 'task')} wait until these succeed")
     if as_json:
@@ -158,11 +188,11 @@ def _tasks_of(round_: Any, batch: Any) -> int:
     return len(note.indices()) if note else int(batch.tasks)
 
 
-def _asked(reason: str) -> bool:
+def _asked(reason: str, question: str = "Submit once more") -> bool:
     """Ask on a terminal whether to submit all the same; elsewhere the answer is no."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    return typer.confirm(f"{reason}. Submit once more?", default=False, err=True)
+    return typer.confirm(f"{reason}. {question}?", default=False, err=True)
 
 
 def where(submitted: Any) -> str:
@@ -195,7 +225,24 @@ def end(batch: Any, watch_it: bool | None) -> int:
         )
         return exits.OK
     follow(batch)
-    return collect_batch_and_tell(batch)
+    return collect_batch_and_tell(batch, wait=True)
+
+
+def check_crate_options(spec: Path | None, crate: Path | None, more: Path | None) -> None:
+    """Raises OsgbatchError unless either a spec or a crate is to be submitted."""
+    if spec is None and crate is None:
+        raise OsgbatchError(
+            "Missing argument 'spec'",
+            fix="Write `osgbatch submit sweep.yaml`, or --from PROVENANCE.",
+        )
+    if spec is not None and crate is not None:
+        raise OsgbatchError(
+            "a spec and --from do not go together",
+            where="--from",
+            fix="The crate has the spec of its batch; --set changes settings.",
+        )
+    if crate is None and more is not None:
+        raise OsgbatchError("--into and --data go with --from", where=str(more))
 
 
 def check_spec_file(spec: Path) -> None:

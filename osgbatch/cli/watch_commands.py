@@ -1,4 +1,4 @@
-"""`osgbatch watch`, and how `submit` follows what it has submitted."""
+"""`osgbatch status` and `watch`, and how `submit` follows what it has submitted."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from osgbatch import exits, ui
 from osgbatch.cli.batch_names import BatchName, find
+from osgbatch.cli.spec_commands import Json
 
 StopAfter = Annotated[
     int,
@@ -30,6 +31,20 @@ Notify = Annotated[
 ]
 
 
+def status(name: BatchName = None, as_json: Json = False) -> int:
+    """Show how many tasks of a batch are in which state, and why those that failed did."""
+    from osgbatch.cli.reports import status_data, status_text
+    from osgbatch.following import exit_code_so_far
+    from osgbatch.following import status as read_status
+
+    now = read_status(find(name), all_tasks=as_json, most_wrong=1000, measures=not as_json)
+    if as_json:
+        ui.out_json(status_data(now))
+    else:
+        ui.out(status_text(now))
+    return exit_code_so_far(now)
+
+
 def watch(name: BatchName = None, stop_after: StopAfter = 0, notify: Notify = "") -> int:
     """Follow a batch until nothing changes any more. Ctrl-C leaves its jobs as they are."""
     from osgbatch.cli.reports import endings_text, next_steps
@@ -47,31 +62,32 @@ def watch(name: BatchName = None, stop_after: StopAfter = 0, notify: Notify = ""
     return int(now.exit_code)
 
 
-def follow(batch: Any, *, stop_after: int = 0, notify: str = "") -> Any:
+def follow(batch: Any, *, stop_after: int = 0, notify: str = "", view: Any = None) -> Any:
     """Watch a batch until nothing changes by itself; gives its last status.
 
-    What waits for its canary is submitted when that has succeeded, and watched, too.
+    What waits for its canary is submitted when that has succeeded, and watched, too. view:
+    makes what each look is given to, of the batch; None: the usual one.
     """
     from osgbatch.canary import go_on
     from osgbatch.notifying import check, notify_end
 
     check(notify)
-    now = _followed(batch, stop_after)
+    now = _followed(batch, stop_after, view)
     while (more := go_on(batch, ui.say)) is not None:
         batch = more
-        now = _followed(batch, stop_after)
+        now = _followed(batch, stop_after, view)
     notify_end(notify, now, ui.counts(now.counts), ui.say)
     return now
 
 
-def _followed(batch: Any, stop_after: int) -> Any:
+def _followed(batch: Any, stop_after: int, view: Any = None) -> Any:
     """Watch the rounds that a batch has now."""
-    from osgbatch.cli.live import view
+    from osgbatch.cli.live import view as usual
     from osgbatch.stopping import Stopper
     from osgbatch.watching import watch as looks
 
     stopper = Stopper(batch, stop_after, ui.say)
-    shown = view()
+    shown = view(batch) if view else usual()
     now = None
     try:
         for seen in looks(batch):
@@ -95,5 +111,6 @@ def _followed(batch: Any, stop_after: int) -> Any:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Make the commands known."""
+    app.command(short_help="Count tasks by state; say why they failed.")(status)
     app.command(short_help="Follow a batch until it has ended.")(watch)

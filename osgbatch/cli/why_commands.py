@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from osgbatch import ui
-from osgbatch.cli.batch_names import BatchName, find_for_task
+from osgbatch.cli.batch_names import BatchName, TaskOption, find_for_task
 from osgbatch.cli.spec_commands import Json
 
 if TYPE_CHECKING:
@@ -32,12 +32,11 @@ def why(
     name: BatchName = None,
     task: Annotated[
         int | None,
-        typer.Argument(help="Only this task; of one that waits, HTCondor is asked.", min=0),
+        typer.Argument(
+            help="Only this task; of one that waits, HTCondor is asked.", metavar="TASK"
+        ),
     ] = None,
-    chosen: Annotated[
-        int | None,
-        typer.Option("--task", "-t", help="The same, where no batch is named.", min=0),
-    ] = None,
+    chosen: TaskOption = None,
     as_json: Json = False,
 ) -> int:
     """Say why tasks are held, failed or wait, like causes together, and what to do."""
@@ -86,7 +85,7 @@ def why_data(found: Why) -> dict[str, Any]:
 
 def why_text(found: Why, width: int = 0) -> str:
     """What `osgbatch why` prints. width: of the terminal in characters; 0 asks it."""
-    from osgbatch.cli.reports import head
+    from osgbatch.cli.reports import head, is_stalled
 
     width = min(width or shutil.get_terminal_size().columns, 100)
     now = found.status
@@ -99,7 +98,7 @@ def why_text(found: Why, width: int = 0) -> str:
         parts.append("Nothing has gone wrong so far." if waits else "All tasks have succeeded.")
     notes = list(found.notes)
     told = any(now.stalled in cause.cause for cause in found.causes)
-    if now.stalled and now.counts.get("waiting") and not told:
+    if is_stalled(now) and not told:
         notes.insert(0, now.stalled)
     if notes:
         wrapped = (_wrapped(f"note: {note}", width, first="") for note in notes)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from osgbatch import names
-from osgbatch.collecting.unpack import NOT_THE_ARCHIVES, STATUS, unpack_tasks, write_status
+from osgbatch.collecting.files import STATUS, file_sha256, listed, read_status
+from osgbatch.collecting.placing import Placer
+from osgbatch.collecting.unpack import NOT_THE_ARCHIVES, unpack_tasks, write_status
 from osgbatch.errors import ResultError
 from osgbatch.model import TaskState
+from osgbatch.returned.stream import MAX_BYTES
 
 FAILED_FOLDER = "failed"
 """What failed tasks returned lies apart, so that `results/*/outputs` holds only successes."""
@@ -41,13 +42,17 @@ class Collected:
     """What a collection did: the tasks' states after verification, and how many were unpacked.
 
     notes: sentences for the user, such as where files of theirs have been moved to.
-    elsewhere: how many tasks have succeeded whose data is not here.
+    elsewhere: how many tasks have succeeded whose data is not here. misplaced: of those whose
+    outputs are not all where the spec wants them (`to:`), why. empty: of those now unpacked that
+    have an output without content, its name.
     """
 
     states: list[TaskState]
     unpacked: int
     notes: tuple[str, ...] = ()
     elsewhere: int = 0
+    misplaced: Mapping[int, str] = field(default_factory=dict)
+    empty: Mapping[int, str] = field(default_factory=dict)
 
 
 def collect(
@@ -56,6 +61,10 @@ def collect(
     data: Elsewhere | None = None,
     *,
     fetch: bool = False,
+    placer: Placer | None = None,
+    make_sure: Callable[[int], None] | None = None,
+    known: MutableMapping[int, Key] | None = None,
+    most: int = MAX_BYTES,
 ) -> Collected:
     """Unpack every task that has ended and is not in `results/` yet.
 
@@ -76,29 +85,77 @@ def collect(
     data: where the tasks' data is, if it did not come home; fetch: bring it. Without, a task's
     folder holds only what is known of it, and what was fetched before stays as it is. Raises
     StagingError when it cannot be brought.
+
+    placer: gives outputs the places that the spec wants. make_sure: called with how many bytes will
+    be written, before any is; it may raise. known: what an earlier call of this process has seen in
+    its place, and is not looked at again. most: bytes that an archive may have unpacked.
     """
     results.mkdir(exist_ok=True)
+    known = {} if known is None else known
     fresh: dict[Path, list[TaskState]] = {}
+    there = []
     for state in states:
-        expected = _status(state, data, fetch) if state.archive else {}
-        if state.archive is not None and not _already(_target(results, state), expected, fetch):
+        if state.index in known and known[state.index] == _key(state):
+            continue
+        if state.archive is None:
+            there.append(state)
+        elif _already(_target(results, state), _status(state, data, fetch), fetch):
+            known[state.index] = _key(state)
+            there.append(state)
+        else:
             fresh.setdefault(state.archive, []).append(state)
+    if make_sure and fresh:
+        make_sure(sum(unpacked_size(archive) for archive in fresh))
+    if placer:  # before anything new, so that what is in the way is told first
+        for state in there:
+            if state.state == "succeeded":
+                placer.place(state)
     refused: dict[int, str] = {}
+    empty: dict[int, str] = {}
     notes: list[str] = []
     unpacked = 0
     for archive, of_archive in fresh.items():
-        errors = _unpack(archive, of_archive, results, data, fetch)
+        errors = _unpack(archive, of_archive, results, data, fetch, most, empty)
         refused.update(errors)
         for state in of_archive:
             if state.index not in errors:
+                if placer:
+                    placer.withdraw(state, _target(results, state))
                 notes += _place(state, results, data, fetch)
+                if placer and state.state == "succeeded":
+                    placer.place(state)
+                known[state.index] = _key(state)
                 unpacked += 1
     found = [_verified(state, refused.get(state.index)) for state in states]
     away = sum(
-        state.state == "succeeded" and not _read_status(_target(results, state)).get("fetched")
+        state.state == "succeeded" and not read_status(_target(results, state)).get("fetched")
         for state in (found if data else ())
     )
-    return Collected(found, unpacked, tuple(notes), away)
+    misplaced = placer.problems if placer else {}
+    return Collected(found, unpacked, tuple(notes), away, misplaced, empty)
+
+
+Key = tuple[object, ...]
+"""By what a task's result is known again, as long as a process lives."""
+
+
+def _key(state: TaskState) -> Key:
+    return (state.state, state.reason, state.round, state.attempt, state.archive)
+
+
+def unpacked_size(archive: Path) -> int:
+    """Bytes of what is in a gzip file, by what its end says (below 4 GiB); 0 when it is not there.
+
+    Whether that is true is seen when it is read.
+    """
+    try:
+        with archive.open("rb") as stream:
+            size = stream.seek(-4, os.SEEK_END) + 4
+            told = int.from_bytes(stream.read(4), "little")
+    except OSError:
+        return 0
+    least = size * 99 // 100 - 1000  # what cannot be compressed grows a little
+    return told + (-(-(least - told) // 2**32) << 32 if told < least else 0)
 
 
 def _verified(state: TaskState, refused: str | None) -> TaskState:
@@ -118,6 +175,8 @@ def _unpack(
     results: Path,
     data: Elsewhere | None,
     fetch: bool,
+    most: int,
+    empty: MutableMapping[int, str],
 ) -> dict[int, str]:
     """Unpack what an archive holds of these tasks; gives why a task was refused."""
     told = {state.index: _status(state, data, fetch) for state in states if state.record}
@@ -125,8 +184,9 @@ def _unpack(
     try:
         if data and fetch and targets:
             with data.fetched(archive.name, states[0].job_record) as fetched:
-                return unpack_tasks(fetched, targets, told)
-        return unpack_tasks(archive, targets, told, light=data is not None)
+                return unpack_tasks(fetched, targets, told, most=most, empty=empty)
+        light = data is not None
+        return unpack_tasks(archive, targets, told, light=light, most=most, empty=empty)
     except ResultError as error:
         return {state.index: error.what for state in states}
     except OSError as error:
@@ -168,15 +228,15 @@ def _clear(folder: Path, results: Path) -> list[str]:
 
 def _is_ours(folder: Path) -> bool:
     """Whether every file in a folder was written by collect and not changed since."""
-    told = _read_status(folder)
-    files, links = _listed(told, "files"), _listed(told, "links")
+    told = read_status(folder)
+    files, links = listed(told, "files"), listed(told, "links")
     if folder.is_symlink():
         return False
     try:
         return all(
             links.get(name) == os.readlink(path)
             if path.is_symlink()
-            else path.is_file() and files.get(name) == _sha256(path)
+            else path.is_file() and files.get(name) == file_sha256(path)
             for name, path in _entries(folder)
             if name != STATUS
         )
@@ -195,14 +255,6 @@ def _entries(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _raise(error: OSError) -> None:
     raise error
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _fresh(target: Path) -> Path:
@@ -234,7 +286,7 @@ def _already(target: Path, expected: dict[str, object], fetch: bool) -> bool:
 
     What was fetched is made anew only by fetching it again.
     """
-    told = _read_status(target)
+    told = read_status(target)
     same = all(key in told and told[key] == value for key, value in expected.items())
     if same and told.get("fetched") and not fetch:
         return True
@@ -244,23 +296,9 @@ def _already(target: Path, expected: dict[str, object], fetch: bool) -> bool:
         and all(
             os.path.lexists(target / name)
             for kind in ("files", "links")
-            for name in _listed(told, kind)
+            for name in listed(told, kind)
         )
     )
-
-
-def _read_status(folder: Path) -> dict[str, object]:
-    try:
-        told = json.loads((folder / STATUS).read_text())
-    except (OSError, ValueError):
-        return {}
-    return told if isinstance(told, dict) else {}
-
-
-def _listed(told: Mapping[str, object], kind: str) -> dict[str, str]:
-    """The `files` or `links` of a status.json."""
-    listed = told.get(kind)
-    return listed if isinstance(listed, dict) else {}
 
 
 def results_folder(batch: Path) -> Path:

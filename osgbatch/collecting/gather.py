@@ -1,7 +1,8 @@
-"""Runs the user's gather script once, over all results, in the sweep's own environment."""
+"""Runs the user's gather script or function over all results, in the sweep's own environment."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,9 +11,11 @@ import sys
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from osgbatch.errors import OsgbatchError
 
@@ -23,8 +26,23 @@ class GatherError(OsgbatchError):
     exit_code = 1
 
 
+@dataclass(frozen=True)
+class Call:
+    """A function that gathers, and what it is given.
+
+    driver: the program that calls it. rows: of each task its folder in `results/` (None: it has
+    none) and its row, as JSON can write it. folders: where its module may be.
+    """
+
+    module: str
+    name: str
+    driver: Path
+    rows: Iterable[tuple[str | None, Mapping[str, Any]]]
+    folders: Sequence[Path]
+
+
 def run_gather(
-    script: Path,
+    script: Path | Call,
     results: Path,
     *,
     spec_folder: Path,
@@ -35,7 +53,7 @@ def run_gather(
 ) -> None:
     """Run a script with `results/` as its working folder; its output goes to the terminal.
 
-    script: of R where its name ends in `.R`, else of Python.
+    script: of R where its name ends in `.R`, else of Python; or a function of Python's.
     environment: the archive of the sweep's environment, unpacked for the run into a temporary
     folder; None, or one without Python (R alone), is the interpreter that runs osgbatch. A script
     of R's needs one that has R.
@@ -58,9 +76,9 @@ def run_gather(
             _put_right(scratch / "env", environment)
         for archive in libraries:
             _unpack(archive, scratch / "lib")
-        command = [*_interpreter(script, scratch / "env"), str(script)]
+        command = _command(script, scratch)
         variables = _clean(os.environ)
-        if is_of_r(script):
+        if isinstance(script, Path) and is_of_r(script):
             variables = _for_r(variables, scratch / "env")
         variables |= {
             "PYTHONNOUSERSITE": "1",
@@ -85,7 +103,7 @@ def run_gather(
         except OSError as error:
             raise GatherError(
                 f"{command[0]} cannot be started: {error.strerror}",
-                where=str(script),
+                where=_told(script),
                 fix="The results are in place. Pack the environment anew and submit, or run the "
                 "script by hand.",
             ) from error
@@ -95,10 +113,11 @@ def run_gather(
             if done.returncode < 0
             else f"exited with {done.returncode}"
         )
+        what = "script" if isinstance(script, Path) else "function"
         raise GatherError(
-            f"the gather script {said}",
-            where=str(script),
-            fix="The results are in place; mend the script and run `osgbatch collect` again.",
+            f"the gather {what} {said}",
+            where=_told(script),
+            fix=f"The results are in place; mend the {what} and run `osgbatch collect` again.",
         )
 
 
@@ -106,6 +125,33 @@ _ROOM = (
     "The results are in place. Let TMPDIR name a folder with more room, and run `osgbatch collect` "
     "again."
 )
+
+
+def _told(script: Path | Call) -> str:
+    return str(script) if isinstance(script, Path) else f"{script.module}:{script.name}"
+
+
+def _command(script: Path | Call, scratch: Path) -> list[str]:
+    """What is run. scratch: with the unpacked environment in `env`."""
+    if isinstance(script, Path):
+        return [*_interpreter(script, scratch / "env"), str(script)]
+    rows = scratch / "rows.jsonl"
+    try:
+        write_rows(rows, script.rows)
+    except OSError as error:
+        raise GatherError(
+            f"the results cannot be written down for gather: {error.strerror}",
+            where=str(rows),
+            fix=_ROOM,
+        ) from error
+    words = [str(rows), script.module, script.name, *map(str, script.folders)]
+    return [*_interpreter(script.driver, scratch / "env"), str(script.driver), *words]
+
+
+def write_rows(path: Path, rows: Iterable[tuple[str | None, Mapping[str, Any]]]) -> None:
+    """Write the rows that a function is given, a line each."""
+    with path.open("w", encoding="ascii") as stream:
+        stream.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 def is_of_r(script: Path) -> bool:

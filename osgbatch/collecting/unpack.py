@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
+from osgbatch.collecting.files import STATUS as STATUS
 from osgbatch.errors import ResultError
 from osgbatch.returned.content import Content, read_tasks
+from osgbatch.returned.stream import MAX_BYTES
 
-STATUS = "status.json"
+NOTHING = hashlib.sha256().hexdigest()
+"""The checksum of a file without content."""
 
 NOT_THE_ARCHIVES = frozenset(
     [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE]
@@ -27,12 +32,16 @@ def unpack_tasks(
     told: Mapping[int, Mapping[str, object]],
     *,
     light: bool = False,
+    most: int = MAX_BYTES,
+    empty: MutableMapping[int, str] | None = None,
 ) -> dict[int, str]:
     """Unpack tasks of an archive, each into a new folder, in one pass, verified as it is written.
 
     targets: the folder of each task; its `data/…`, stdout and stderr become `folder/…`, and the
     folder is there whole or not at all. told: what each task's status.json says, to which the
-    files and links that were written are added. light: the data is elsewhere (see read_tasks).
+    files and links that were written are added. light: the data is elsewhere; most: bytes that
+    its files may have (see read_tasks).
+    empty: is given the name of a file without content, of each task that has one among its outputs.
     Returns why a task was refused. Raises ResultError when the archive as a whole is, OSError when
     the disk is full or cannot be written.
     """
@@ -40,7 +49,7 @@ def unpack_tasks(
     done = False
     try:
         folders = {index: _Folder(target) for index, target in targets.items()}
-        _, contents = read_tasks(archive, targets, folders, light=light)
+        _, contents = read_tasks(archive, targets, folders, light=light, most=most)
         for index, folder in folders.items():
             content = contents.get(index)
             problem = content.finish() if content else "nothing of it is in the archive"
@@ -48,6 +57,9 @@ def unpack_tasks(
                 problem = _complete(folder, content, told.get(index, {}))
             if problem:
                 refused[index] = problem
+            elif content and empty is not None:
+                names = (name for name, sha256 in content.files.items() if sha256 == NOTHING)
+                empty.update((index, name) for name in islice(names, 1))
         done = True
     finally:
         for index, target in targets.items():

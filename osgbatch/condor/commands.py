@@ -38,6 +38,18 @@ def run(
     limit: seconds, None for no limit; keep: file descriptors that it inherits.
     Raises CondorError when it is missing, silent or fails, with what it said.
     """
+    said, complained = run_bytes(command, cwd=cwd, limit=limit, keep=keep)
+    return said.decode("utf-8", "replace"), complained.decode("utf-8", "replace")
+
+
+def run_bytes(
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    limit: float | None = ANSWER_LIMIT_S,
+    keep: Sequence[int] = (),
+) -> tuple[bytes, bytes]:
+    """The same, of a command that prints what need not be text."""
     try:
         done = subprocess.run(
             command,
@@ -64,7 +76,7 @@ def run(
             f"{command[0]} failed (exit code {done.returncode}): {said or 'it said nothing'}",
             fix="See `condor_q` and the administrator of this access point." + _local_too(command),
         )
-    return done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+    return done.stdout, done.stderr
 
 
 def _local_too(command: Sequence[str]) -> str:

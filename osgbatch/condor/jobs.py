@@ -6,14 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from osgbatch.condor.schedd import call_schedd, constraint_of
+from osgbatch.condor.queue import STATES
+from osgbatch.condor.schedd import call_schedd, constraint_of, schedd_of
 from osgbatch.model import JobState, Round
 
-_STATES = {
-    1: "waiting", 2: "running", 3: "removed", 4: "completed", 5: "held",
-    6: "transferring output", 7: "suspended",
-}  # fmt: skip
-"""JobStatus. Source: HTCondor manual, Job ClassAd Attributes."""
 _QUEUE = (
     "ClusterId", "ProcId", "JobStatus", "HoldReason", "HoldReasonCode", "HoldReasonSubCode",
     "NumJobStarts", "RemoteHost", "QDate", "JobCurrentStartDate", "JobMaterializeNextProcId",
@@ -42,15 +38,18 @@ class Queued:
     leaving: frozenset[int] = frozenset()
 
 
-def ask_jobs(round_: Round, cluster: int, submitted: float, ended: Iterable[int] = ()) -> Queued:
+def ask_jobs(
+    round_: Round, cluster: int, submitted: float, ended: Iterable[int] = (), schedd: str = ""
+) -> Queued:
     """Ask for the jobs of a round: one query, and one of the history when jobs are missing.
 
     submitted: when the round was submitted, s since 1970 (0: not known), so that no more of the
-    history is read; ended: procs of which nothing need be asked any more. Raises CondorError when
+    history is read; ended: procs of which nothing need be asked any more; schedd: the name
+    of the one that has it, empty for that of this machine. Raises CondorError when
     there is no answer: then nothing is known.
     """
     ads = call_schedd(
-        lambda htcondor: htcondor.Schedd().query(
+        lambda htcondor: schedd_of(htcondor, schedd).query(
             constraint=f"ClusterId == {cluster} && {constraint_of(round_)}",
             projection=list(_QUEUE),
             opts=htcondor.QueryOpt.IncludeClusterAd,
@@ -69,12 +68,12 @@ def ask_jobs(round_: Round, cluster: int, submitted: float, ended: Iterable[int]
     there = range(round_.jobs if next_proc is None else next_proc)
     missing = set(there) - jobs.keys() - set(ended)
     if missing:
-        jobs.update(_of_history(round_, cluster, submitted, missing))
+        jobs.update(_of_history(round_, cluster, submitted, missing, schedd))
     return Queued(jobs, next_proc, bool(ads), frozenset(leaving))
 
 
 def _of_history(
-    round_: Round, cluster: int, submitted: float, missing: set[int]
+    round_: Round, cluster: int, submitted: float, missing: set[int], schedd: str
 ) -> dict[int, JobState]:
     """What the history tells of jobs that are not in the queue any more.
 
@@ -84,7 +83,7 @@ def _of_history(
     constraint = f"ClusterId == {cluster} && {constraint_of(round_)}"
     ads = call_schedd(
         lambda htcondor: list(
-            htcondor.Schedd().history(
+            schedd_of(htcondor, schedd).history(
                 constraint=constraint, projection=list(_HISTORY), match=round_.jobs, since=since
             )
         )
@@ -98,7 +97,7 @@ def _of_history(
 
 
 def _of_queue(ad: Any) -> JobState:
-    state = _STATES.get(_number(ad, "JobStatus") or 0, "waiting")
+    state = STATES.get(_number(ad, "JobStatus") or 0, "waiting")
     held = state == "held"
     return JobState(
         proc=int(ad["ProcId"]),

@@ -6,8 +6,8 @@ import os
 import re
 from collections.abc import Iterable
 
-from osgbatch.condor.act import Queue, QueuedJob
 from osgbatch.condor.hold_codes import DISK, MEMORY, RELEASE, explain_hold
+from osgbatch.condor.queue import Queue, QueuedJob
 
 _INPUT = re.compile(r"(/[^\0\n]*?): \(errno (?:2|13|21)\)")
 """The file of a hold 13, which is the last path before its errno (seen on 23.9.6 and 25.14.1)."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from osgbatch import names
-from osgbatch.condor.commands import version
+from osgbatch.condor.commands import run, version
 from osgbatch.errors import CondorError
 from osgbatch.model import Round
 
+_HOST, _AD_FILE = "SCHEDD_HOST", "SCHEDD_DAEMON_AD_FILE"
 _CHECKS_ADDRESS = "SEC_FS_ENFORCE_CHANNEL_BINDING"
 
 
@@ -57,6 +60,39 @@ def _as_older(htcondor2: Any) -> bool:
         return False
     htcondor2.param[_CHECKS_ADDRESS] = "false"
     return True
+
+
+def name_here() -> str:
+    """The name of the schedd that HTCondor's commands speak to here; empty when it is not told."""
+    found = {}
+    for name in (_HOST, _AD_FILE):
+        with suppress(CondorError):
+            found[name] = run(["condor_config_val", name])[0].strip()
+    return _name(found)
+
+
+def schedd_of(htcondor2: Any, name: str) -> Any:
+    """The schedd of a name, as it was noted with a submission; empty: that of this machine.
+
+    Another one is found by the collector. Raises OSError when that does not know it.
+    """
+    if not name or name == _name(htcondor2.param):
+        return htcondor2.Schedd()
+    ad = htcondor2.Collector().locate(htcondor2.DaemonType.Schedd, name)
+    if ad is None:
+        raise OSError(f'its jobs are with the schedd "{name}", which the collector does not know')
+    return htcondor2.Schedd(ad)
+
+
+def _name(settings: Mapping[str, Any]) -> str:
+    """By what is configured: a schedd elsewhere, else what that of this machine says of itself."""
+    if settings.get(_HOST):
+        return str(settings[_HOST])
+    with suppress(OSError):
+        text = Path(str(settings.get(_AD_FILE) or "/")).read_text(errors="replace")
+        found = re.search(r'^Name = "(.*)"$', text, re.M)
+        return found[1] if found else ""
+    return ""
 
 
 def constraint_of(round_: Round) -> str:

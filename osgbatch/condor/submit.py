@@ -9,7 +9,7 @@ import time
 from osgbatch import names
 from osgbatch.condor.act import cancel
 from osgbatch.condor.commands import run
-from osgbatch.condor.schedd import call_schedd, constraint_of
+from osgbatch.condor.schedd import call_schedd, constraint_of, name_here
 from osgbatch.errors import CondorError, RefusedError
 from osgbatch.model import Round, Submitted
 
@@ -52,7 +52,8 @@ def submit(round_: Round, lock: int) -> Submitted:
         # jobs with wrong paths in the queue.
         cancel(round_, cluster)
         raise RefusedError(f"condor_submit complained, its jobs were removed: {complained.strip()}")
-    return Submitted("condor", cluster, round_.jobs, time.time(), socket.gethostname())
+    host, schedd = socket.gethostname(), name_here()
+    return Submitted("condor", cluster, round_.jobs, time.time(), host, schedd)
 
 
 def find_cluster(round_: Round) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from osgbatch.condor.commands import run
+from osgbatch.condor.commands import run_bytes
 from osgbatch.errors import CondorError, JobGoneError
 
 LIMIT_BYTES = 150_000
@@ -19,10 +19,12 @@ def tail(cluster: int, proc: int) -> bytes:
     """
     job = f"{cluster}.{proc}"
     try:
-        said, _ = run(["condor_tail", "-maxbytes", str(LIMIT_BYTES), job], limit=ANSWER_LIMIT_S)
+        # As it is: what is no UTF-8, or ends within a character, must not look like another text.
+        return run_bytes(["condor_tail", "-maxbytes", str(LIMIT_BYTES), job], limit=ANSWER_LIMIT_S)[
+            0
+        ]
     except CondorError as error:
         raise _explained(job, error) from None
-    return said.encode("utf-8")
 
 
 def _explained(job: str, error: CondorError) -> CondorError:

@@ -55,10 +55,14 @@ class Running:
 
 @dataclass
 class History:
-    """What the earlier starts of a job add up to."""
+    """What the earlier starts of a job add up to. over_memory: how many asked for more after that.
+
+    Those are no retries.
+    """
 
     starts: int = 0
     total: Usage = field(default_factory=Usage)
+    over_memory: int = 0
 
     def add(self, run: Usage) -> None:
         """Another start of the job has ended."""

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from osgbatch import names
-from osgbatch.local import events, fetch, processes, requests, sandbox, starting
+from osgbatch.local import endings, events, fetch, processes, requests, sandbox, starting
 from osgbatch.local.cgroups import Limits
+from osgbatch.local.endings import Outcome
 from osgbatch.local.events import EventLog, Usage
-from osgbatch.local.jobs import FIRST_ATTEMPT, WATCHED, History, Running, Setting, duration
+from osgbatch.local.jobs import FIRST_ATTEMPT, WATCHED, History, Running, Setting
 from osgbatch.local.record import CANCEL, CHECKPOINT_CODE, Item, Items, Need
 from osgbatch.urls import file_name, is_url
 
@@ -272,7 +272,7 @@ class Loop:
         sent, problem = 0, None
         if not job.ending and not over_memory:
             try:
-                sent = self._bring_home(job)
+                sent = endings.bring_home(self._set, job)
             except sandbox.TransferError as found:
                 problem = found
         disk = sandbox.remove(job.scratch)
@@ -281,68 +281,24 @@ class Loop:
         )
         history = self._history.setdefault(job.proc, History())
         history.add(run)
-        self._write_end(job, code, over_memory, problem, run, history)
+        self._judge(job, Outcome(code, over_memory, problem, self._stop), run, history)
 
-    def _write_end(
-        self,
-        job: Running,
-        code: int,
-        over_memory: bool,
-        problem: sandbox.TransferError | None,
-        run: Usage,
-        history: History,
-    ) -> None:
-        work, cluster, proc = self._set.work, self._set.cluster, job.proc
-        request = job.item.need.request
+    def _judge(self, job: Running, outcome: Outcome, run: Usage, history: History) -> None:
+        """Write down what the end of a start means, and see to what follows from it."""
+        proc = job.proc
         point = f"{_slot(job.slot)}@{self._set.host}"
-        if job.ending == "cancel":
-            self._log.write(events.aborted_event(cluster, proc, job.why))
-        elif job.ending == "evict":
-            self._log.write(events.evicted_event(cluster, proc, run, request, self._stop))
-        elif job.ending == "time":
-            limit = duration(job.item.need.execute_s)
-            self._hold(proc, 47, 0, f"The job exceeded allowed execute duration of {limit}")
-        elif over_memory:
-            limit = f"{request.memory_mb} megabytes"
-            self._hold(
-                proc,
-                34,
-                102,
-                f"Error from {point}: Job has gone over cgroup memory limit of {limit}. "
-                f"Last measured usage: {run.memory_mb} megabytes.  "
-                "Consider resubmitting with a higher request_memory.",
-            )
-        elif problem is not None:
-            self._hold(
-                proc,
-                12,
-                problem.subcode,
-                f"Transfer output files failure at execution point {point} while sending files to "
-                f"access point {self._set.host}. Details: reading from file {problem}",
-            )
-        elif work.retries(code) and history.starts <= work.retry_times:
-            how = f"exit code {code}" if code >= 0 else f"signal {-code}"
-            why = f"{how}: start {history.starts} of at most {work.retry_times + 1}"
-            self._log.write(events.requeued_event(cluster, proc, code, run, request, why))
+        verdict = endings.judge(self._set, job, point, outcome, run, history)
+        if verdict.memory_mb:  # before the log tells of it: a runner that comes after knows it
+            requests.ask_for(self._set.round_folder, [proc], verdict.memory_mb, 0)
+            self._more = requests.asked_for(self._set.round_folder)
+            history.over_memory += 1
+        self._log.write(verdict.event)
+        if verdict.then == endings.HELD:
+            self._held.append(proc)
+        elif verdict.then == endings.AGAIN:
             heapq.heappush(self._waiting, proc)
         else:
-            self._log.write(
-                events.terminated_event(cluster, proc, code, history.total, run, request)
-            )
             self._history.pop(proc, None)
-
-    def _bring_home(self, job: Running) -> int:
-        """Deliver a job's archive and what the shim itself printed; returns their bytes."""
-        folder = names.return_folder(self._set.round_folder, job.proc)
-        stem = f"{self._set.cluster}_{job.proc}"
-        deliveries = (
-            sandbox.Delivery(
-                names.OUT_ARCHIVE, folder / f"{stem}_{job.attempt}.tar.gz", required=True
-            ),
-            sandbox.Delivery(sandbox.STDOUT, folder / f"{stem}.out"),
-            sandbox.Delivery(sandbox.STDERR, folder / f"{stem}.err"),
-        )
-        return sum(sandbox.bring_home(job.scratch, delivery) for delivery in deliveries)
 
     def _hold(self, proc: int, code: int, subcode: int, why: str) -> None:
         self._log.write(events.held_event(self._set.cluster, proc, code, subcode, why))

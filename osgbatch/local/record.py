@@ -13,6 +13,7 @@ from typing import Any
 from osgbatch import names
 from osgbatch.errors import BatchError
 from osgbatch.local.events import Request
+from osgbatch.spec_model import Ladder
 
 RECORD = "local.json"
 LOCK = "local.lock"
@@ -93,7 +94,7 @@ class Work:
     shared_inputs: URLs, and paths relative to the initial directory, that every job is brought.
     in_container: the jobs run in an image; image: its file relative to the batch folder, empty
     where execution points get it themselves. checkpoint: a job that ends with CHECKPOINT_CODE goes
-    on at once in the same folder.
+    on at once in the same folder. memory: what a job asks for that used more than it asked for.
     """
 
     batch_id: str
@@ -108,6 +109,11 @@ class Work:
     in_container: bool = False
     image: str = ""
     checkpoint: bool = False
+    memory: Ladder | None = None
+
+    def more_memory(self, request_mb: int) -> int:
+        """What a job asks for next, in MiB, when so much was not enough; 0: it is held."""
+        return next(iter(self.memory.steps(request_mb)), 0) if self.memory else 0
 
     def retries(self, code: int) -> bool:
         """Whether a job that ended so (code: minus the signal) is started again, if it may be."""
@@ -143,6 +149,7 @@ def read_work(path: Path) -> Work:
             in_container=found.get("environment") == "container",
             image=images[0] if images else "",
             checkpoint=bool(found.get("checkpoint")),
+            memory=_ladder(retries.get("memory")),
         )
     except OSError as problem:
         raise BatchError(f"cannot be read: {problem.strerror}", where=str(path)) from problem
@@ -152,6 +159,12 @@ def read_work(path: Path) -> Work:
             where=str(path),
             fix="Submit the spec again: osgbatch then makes a new batch.",
         ) from problem
+
+
+def _ladder(found: dict[str, Any] | None) -> Ladder | None:
+    if not found:
+        return None
+    return Ladder(float(found["factor"]), tuple(int(size) for size in found["sizes"]))
 
 
 def _item_names(found: list[str]) -> tuple[str, ...]:

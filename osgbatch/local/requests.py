@@ -8,17 +8,20 @@ known as long as the round is.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from osgbatch.errors import BatchError
+from osgbatch.errors import BatchError, BusyError
 from osgbatch.local.events import Request as Amounts
-from osgbatch.local.record import Item
+from osgbatch.local.processes import take_lock
+from osgbatch.local.record import LOG, Item
 
 REQUEST = "local.request"
 MORE = "local.more.json"
+LOCK_LIMIT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,21 @@ def asked_for(folder: Path) -> dict[int, tuple[int, int]]:
 
 
 def ask_for(folder: Path, procs: Sequence[int], memory_mb: int, disk_kb: int) -> None:
-    """Write down what these jobs ask for from now on; 0 for what they do."""
-    known = asked_for(folder)
-    for proc in procs:
-        memory, disk = known.get(proc, (0, 0))
-        known[proc] = (memory_mb or memory, disk_kb or disk)
-    _write(folder / MORE, {str(proc): list(amounts) for proc, amounts in known.items()})
+    """Write down what these jobs ask for from now on; 0 for what they do.
+
+    Runners and `osgbatch release` do so. Raises BusyError when one of them keeps it locked.
+    """
+    lock = take_lock(folder / LOG, LOCK_LIMIT_S)  # a file that nobody else locks
+    if lock is None:
+        raise BusyError(f"{MORE} is locked by another osgbatch", where=str(folder))
+    try:
+        known = asked_for(folder)
+        for proc in procs:
+            memory, disk = known.get(proc, (0, 0))
+            known[proc] = (memory_mb or memory, disk_kb or disk)
+        _write(folder / MORE, {str(proc): list(amounts) for proc, amounts in known.items()})
+    finally:
+        os.close(lock)
 
 
 def with_amounts(item: Item, amounts: tuple[int, int] | None) -> Item:

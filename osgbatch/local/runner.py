@@ -156,8 +156,7 @@ def run(
         processes.become_subreaper()
         items = record.Items(folder / names.ITEMS, work)
         try:
-            enter = enter_again if again else enter_jobs
-            loop, log = enter(folder, cluster, work, items, scratch, limits)
+            loop, log = enter(folder, cluster, work, items, scratch, limits, again=again)
         except BaseException as problem:
             for name in () if again else (names.EVENTS, record.RECORD):
                 (folder / name).unlink(missing_ok=True)
@@ -178,32 +177,23 @@ def run(
         os._exit(status)
 
 
-def enter_jobs(
+def enter(
     folder: Path,
     cluster: int,
     work: record.Work,
     items: record.Items,
     scratch: Path,
     limits: cgroups.Limits,
+    *,
+    again: bool,
 ) -> tuple[Loop, events.EventLog]:
-    """Write `local.json` and the submit events."""
-    setting = write_down(folder, cluster, work, items, scratch, limits)
-    log = events.EventLog(folder / names.EVENTS)
-    log.write(events.submit_events(cluster, range(len(items)), setting.host))
-    return Loop(setting, items, log, limits), log
-
-
-def enter_again(
-    folder: Path,
-    cluster: int,
-    work: record.Work,
-    items: record.Items,
-    scratch: Path,
-    limits: cgroups.Limits,
-) -> tuple[Loop, events.EventLog]:
-    """Write `local.json` anew; the jobs are those that are held, the others have ended."""
+    """Write `local.json` and the submit events; `again`: of jobs that are held the log goes on."""
     setting = write_down(folder, cluster, work, items, scratch, limits)
     path = folder / names.EVENTS
+    if not again:
+        log = events.EventLog(path)
+        log.write(events.submit_events(cluster, range(len(items)), setting.host))
+        return Loop(setting, items, log, limits), log
     events.drop_partial_event(path)
     states = events.job_states(path, cluster, len(items))
     held = [proc for proc, state in enumerate(states) if state == "held"]

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from osgbatch.errors import SpecError
-from osgbatch.model import Environment, Place, UserPath
 from osgbatch.packing.container_build import KIND, built_definition, fingerprint
 from osgbatch.packing.container_registry import can_be_asked, image_architectures
 from osgbatch.packing.environment.cache import EnvironmentArchive, file_sha256, read_entry
+from osgbatch.spec_model import Environment, Place, UserPath
 
 Say = Callable[[str], None]
 

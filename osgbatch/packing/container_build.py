@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from osgbatch.errors import OsgbatchError, PackingError, SpecError
-from osgbatch.model import Place, UserPath
 from osgbatch.packing.archive import printable
 from osgbatch.packing.container_definition import expanded, is_pinned, read_definition, state
 from osgbatch.packing.environment.cache import (
@@ -24,6 +23,7 @@ from osgbatch.packing.environment.cache import (
     workshop,
     write_entry,
 )
+from osgbatch.spec_model import Place, UserPath
 
 KIND = "container"
 PROGRAMS = ("apptainer", "singularity")

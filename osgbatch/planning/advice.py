@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osgbatch.expressions import ExpressionError, parse_expression
-from osgbatch.model import Column, ColumnSource, Input, Place, Plan, Resources, Spec, Table
+from osgbatch.plan_model import Plan
 from osgbatch.planning.checks import used_names
-from osgbatch.planning.grouping import duration, size
+from osgbatch.spec_model import ColumnSource, Input, Place, Resources, Spec
 from osgbatch.submit_language import MEDIUM_S, duration_category
+from osgbatch.tables import Column, Table
+from osgbatch.texts import duration, size
 
 SHORT_JOB_S = 600
 """A job of less than this spends much of its life on being started and brought its files."""

@@ -8,9 +8,11 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from osgbatch.errors import SpecError, SpecErrors
-from osgbatch.model import ColumnSource, Input, InputFile, Place, Spec, Table, Template
 from osgbatch.names import task_path
+from osgbatch.plan_model import InputFile
 from osgbatch.planning import inputs as placing
+from osgbatch.spec_model import ColumnSource, Input, Place, Spec, Template
+from osgbatch.tables import Table
 from osgbatch.urls import file_name, is_url, scheme, split_url
 
 Problems = Callable[[SpecError], None]

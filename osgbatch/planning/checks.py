@@ -11,8 +11,9 @@ from pathlib import Path
 
 from osgbatch.errors import SpecError
 from osgbatch.expression_tree import short
-from osgbatch.model import Column, Environment, Place, Spec, Table, Template, UserPath
 from osgbatch.names import SCRIPT_VARIABLE
+from osgbatch.spec_model import Environment, Place, Spec, Template, UserPath
+from osgbatch.tables import Column, Table
 
 
 def unknown_names(spec: Spec, table: Table) -> Iterator[SpecError]:
@@ -131,6 +132,7 @@ def _used_names(spec: Spec) -> Iterator[tuple[str, Place]]:
         *spec.command,
         *inputs,
         *(output.pattern for output in spec.outputs),
+        *(output.to for output in spec.outputs if output.to),
         *(value for _, value in spec.environment_variables),
     ]
     nowhere = Place(str(spec.path), 1, 1)
@@ -147,9 +149,13 @@ def missing_files(spec: Spec) -> Iterator[SpecError]:
     if spec.environment.path and not _is_elsewhere(spec.environment):
         want = {"prefix": "folder", "container": ""}.get(spec.environment.kind, "file")
         yield from _missing(spec.environment.path, spec.folder, want, is_pattern=False)
-    if spec.gather:
-        yield from _missing(spec.gather, spec.folder, "file", is_pattern=False)
-        yield from _not_run(spec.gather, spec.environment)
+    if spec.gather and not spec.gather.function:
+        script = UserPath(spec.gather.text, spec.gather.place)
+        yield from _missing(script, spec.folder, "file", is_pattern=False)
+        yield from _not_run(script, spec.environment)
+    for path in spec.gather.inputs if spec.gather else ():
+        if "://" not in path.text and not path.text.startswith("@"):
+            yield from _missing(path, spec.folder)
 
 
 _NO_PYTHON = (".sh", ".bash", ".jl", ".m", ".pl", ".rmd", ".qmd", ".ipynb")

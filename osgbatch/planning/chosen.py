@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import overload
 
-from osgbatch.model import InputFile, Plan
+from osgbatch.plan_model import InputFile, Plan
 from osgbatch.planning.chunks import Chunks
 from osgbatch.planning.demand import job_demand, row_resources
 from osgbatch.planning.grouping import group

@@ -10,7 +10,9 @@ from typing import Any
 
 from osgbatch.errors import SpecError, SpecErrors
 from osgbatch.expressions import ExpressionError, parse_expression
-from osgbatch.model import Demand, ResourceExpression, Resources, Spec, Table
+from osgbatch.plan_model import Demand
+from osgbatch.spec_model import ResourceExpression, Resources, Spec
+from osgbatch.tables import Table
 
 _CHUNK = 4096
 _KINDS = {"memory": "size", "disk": "size", "time": "time"}

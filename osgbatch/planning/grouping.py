@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from osgbatch.model import Profile
+from osgbatch.spec_model import Profile
+from osgbatch.texts import duration, size
 
 AIM_S = 3600
 """Wall time in seconds that `tasks_per_job: auto` gives a job.
@@ -140,23 +141,3 @@ def _divided(count: int, by: int) -> int:
 
 def _of(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
-def duration(seconds: int) -> str:
-    """Seconds for people: `45 s`, `5 min`, `1 h 30 min`, `2 days`."""
-    days, rest = divmod(seconds, 86400)
-    hours, rest = divmod(rest, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = [(days, f"{days:,} day{'s' * (days != 1)}"), (hours, f"{hours} h")]
-    parts += [(minutes, f"{minutes} min"), (rest, f"{rest} s")]
-    shown = [text for count, text in parts if count][:2]
-    return " ".join(shown) or "0 s"
-
-
-def size(count: float) -> str:
-    """Bytes for people, powers of 1024, no more digits than needed: `500 MB`, `1.5 GB`."""
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if round(count, 1) < 1024:
-            return f"{round(count, 0 if unit == 'bytes' else 1):g} {unit}"
-        count /= 1024
-    return f"{round(count, 1):g} TB"

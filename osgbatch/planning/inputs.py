@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from osgbatch.model import InputFile
+from osgbatch.plan_model import InputFile
 from osgbatch.urls import file_name, holds_key, is_object, scheme
 
 # HTCondor's item file, transfer lists and submit language give these characters a meaning, and

@@ -11,7 +11,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from osgbatch.model import InputFile, Plan, Template
+from osgbatch.plan_model import InputFile, Plan
+from osgbatch.spec_model import Template
 from osgbatch.urls import is_object, scheme
 
 MOST_TASKS = 100_000
@@ -101,6 +102,7 @@ def _program(plan: Plan) -> list[object]:
         [[name, list(value.parts)] for name, value in spec.environment_variables],
         [[list(output.pattern.parts), output.optional] for output in plan.outputs],
         [column.name for column in plan.table.columns],
+        *([[list(spec.exclude), spec.changed_only]] if spec.exclude or spec.changed_only else []),
     ]
 
 

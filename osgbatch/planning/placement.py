@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from osgbatch.model import InputFile, Payload, Placed, Plan, TaskPlan, TaskRows
-from osgbatch.planning.grouping import size
+from osgbatch.plan_model import InputFile, Payload, Placed, Plan, TaskPlan, TaskRows
+from osgbatch.texts import size
 from osgbatch.urls import file_name, scheme, split_url
 
 _CHUNK = 4096

@@ -9,19 +9,8 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from osgbatch.errors import OsgbatchError, SpecError, SpecErrors
-from osgbatch.model import (
-    Input,
-    InputFile,
-    Output,
-    Place,
-    Plan,
-    Resources,
-    Spec,
-    Stash,
-    Table,
-    Template,
-)
-from osgbatch.names import RESULT_ARRAYS, RESULT_FILE
+from osgbatch.names import METRICS_FILE, RESULT_ARRAYS, RESULT_FILE
+from osgbatch.plan_model import InputFile, Plan
 from osgbatch.planning.advice import Advice, advise, table_notes
 from osgbatch.planning.brought import Brought, check_job, paths, read_entries
 from osgbatch.planning.checks import (
@@ -35,8 +24,11 @@ from osgbatch.planning.demand import job_demand, row_resources
 from osgbatch.planning.grouping import group
 from osgbatch.planning.inputs import common_folder, forget, real_path, travels_plainly
 from osgbatch.planning.placement import placed_inputs
+from osgbatch.planning.placing import check_targets
 from osgbatch.planning.program_checks import command_slips, function_errors, function_slips
 from osgbatch.planning.tasks import Tasks
+from osgbatch.spec_model import Input, Output, Place, Resources, Spec, Stash, Template
+from osgbatch.tables import Table
 from osgbatch.urls import scheme
 
 _CHUNK = 4096
@@ -78,6 +70,7 @@ def make_plan(
     initialdir = _initial_folder(spec, table, entries, batch_root)
     brought = Brought(spec, table, entries, initialdir, errors.append, listing)
     _raise(errors)
+    alike = check_targets(spec, table)
     outputs = _outputs(spec)
     tasks = Tasks(spec, table, outputs, brought, resources)
     check_job(brought.shared, spec)
@@ -128,6 +121,7 @@ def make_plan(
             *_other_name(spec),
             *_left_at_home(spec, tasks),
             *_odd_names(plan),
+            *alike,
             *(found.text for found in advice),
             *table_notes(spec, table),
         ),
@@ -177,11 +171,17 @@ def _noting(errors: list[SpecError], work: Callable[[], _T]) -> _T | None:
 
 
 def _outputs(spec: Spec) -> tuple[Output, ...]:
-    """What must come back; of a function also its result."""
+    """What must come back; of a function also its result, and always a task's own figures."""
+    outputs = spec.outputs
+    named = {output.pattern.parts for output in outputs}
+    if outputs and named.isdisjoint([("outputs",), ("outputs/",), (METRICS_FILE,)]):
+        outputs = (*outputs, Output(Template((METRICS_FILE,)), optional=True))
+    if not outputs and spec.changed_only:  # whatever the command has made, wherever
+        outputs = tuple(Output(Template((p,)), optional=True) for p in ("*", ".[!.]*"))
     if not spec.function:
-        return spec.outputs
+        return outputs
     return (
-        *(spec.outputs or [Output(Template(("outputs",)), optional=True)]),
+        *(outputs or [Output(Template(("outputs",)), optional=True)]),
         Output(Template((RESULT_FILE,))),
         Output(Template((RESULT_ARRAYS,)), optional=True),
     )

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osgbatch.errors import SpecError
-from osgbatch.model import InputFile, Place, Spec, Table, Template, UserPath
+from osgbatch.plan_model import InputFile
+from osgbatch.spec_model import Place, Spec, Template, UserPath
+from osgbatch.tables import Table
 
 if TYPE_CHECKING:
     import ast

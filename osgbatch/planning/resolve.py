@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 
-from osgbatch.model import Payload, Plan, Resolved
+from osgbatch.plan_model import Payload, Plan, Resolved
 
 
 def resolve(plan: Plan, payload: Sequence[Payload], microarch: str = "") -> Resolved:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from osgbatch.model import Plan, Requirements, Resolved, Resources, TaskPlan
+from osgbatch.plan_model import Plan, Resolved, TaskPlan
 from osgbatch.planning.placement import placed_payload
 from osgbatch.planning.resolve import resolve
+from osgbatch.spec_model import Requirements, Resources
 
 
 def plan_data(plan: Plan, resolved: Resolved | None = None) -> dict[str, Any]:

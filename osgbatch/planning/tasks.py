@@ -6,9 +6,11 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import overload
 
-from osgbatch.model import InputFile, Output, Spec, Table, TaskPlan, TaskRows
 from osgbatch.names import escape_glob, task_path
+from osgbatch.plan_model import InputFile, TaskPlan, TaskRows
 from osgbatch.planning.brought import Brought
+from osgbatch.spec_model import Output, Spec
+from osgbatch.tables import Table
 from osgbatch.urls import file_name
 
 

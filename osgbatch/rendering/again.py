@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from osgbatch.model import Ladder, Profile, Resolved
+from osgbatch.plan_model import Resolved
+from osgbatch.spec_model import Ladder, Profile
 from osgbatch.urls import scheme
 
 MEMORY_LADDERS = "25.2.1"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from osgbatch.errors import OsgbatchError
-from osgbatch.model import Resolved
+from osgbatch.plan_model import Resolved
 
 CONTAINER = "container"
 """The kind of an environment, and of the payload that holds its image."""

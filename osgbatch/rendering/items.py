@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from osgbatch.model import InputFile, Resolved
+from osgbatch.plan_model import InputFile, Resolved
 from osgbatch.rendering.limits import execute_limit
 from osgbatch.rendering.rows import MAX_ITEM_BYTES, RowWriter, encode_rows, encode_singly
 from osgbatch.task_ranges import task_ranges

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from osgbatch.model import Spec
+from osgbatch.spec_model import Spec
 
 STOP_GRACE_S = 10
 """Seconds between TERM and KILL when a task is over its time."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from osgbatch.model import Plan, Template
 from osgbatch.names import SCRIPT_VARIABLE
+from osgbatch.plan_model import Plan
 from osgbatch.rendering.container import CONTAINER, RUN_SCRIPT
 from osgbatch.rendering.rows import RowWriter, input_line, shell_word
 from osgbatch.rendering.templates import template_folder
+from osgbatch.spec_model import Template
 
 CALL = "call.py"
 """The program that calls a `function:`, in the template folder."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from osgbatch.errors import OsgbatchError
-from osgbatch.model import Requirements
+from osgbatch.spec_model import Requirements
 from osgbatch.submit_language import classad_problems
 
 _ARCH = {"x86_64": "X86_64"}

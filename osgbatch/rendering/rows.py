@@ -8,7 +8,7 @@ import zlib
 from binascii import b2a_base64
 from collections.abc import Sequence
 
-from osgbatch.model import InputFile, TaskRows
+from osgbatch.plan_model import InputFile, TaskRows
 from osgbatch.tables import Column, Table, is_json
 
 MAX_ITEM_BYTES = 16 * 1024

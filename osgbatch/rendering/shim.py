@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from osgbatch.model import Resolved, Round
+from osgbatch.model import Round
+from osgbatch.plan_model import Resolved
 from osgbatch.rendering.container import CONTAINER
 from osgbatch.rendering.program import row_body
 from osgbatch.rendering.rows import RowWriter
@@ -36,6 +37,8 @@ def shim_text(resolved: Resolved, round_: Round) -> str:
                 for output in plan.outputs
                 if not by_row
             ],
+            "exclude": spec.exclude,
+            "changed_only": spec.changed_only,
             "time_limit": spec.resources.time_s,
             "disk_needed_kb": _disk_needed(resolved),
             "in_container": spec.environment.kind == "container",

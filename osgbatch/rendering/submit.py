@@ -9,7 +9,8 @@ from typing import Any
 
 from osgbatch import names
 from osgbatch.errors import OsgbatchError
-from osgbatch.model import Resolved, Retries, Round, Spec
+from osgbatch.model import Round
+from osgbatch.plan_model import Resolved
 from osgbatch.rendering.again import again, avoidance
 from osgbatch.rendering.container import CONTAINER, MOUNTS, container_image
 from osgbatch.rendering.limits import execute_limit
@@ -21,6 +22,7 @@ from osgbatch.rendering.requirements import (
 )
 from osgbatch.rendering.templates import fill, submit_value
 from osgbatch.returned.codes import RETRIED_CODES
+from osgbatch.spec_model import Retries, Spec
 from osgbatch.submit_language import MEDIUM_S, duration_category
 from osgbatch.version import VERSION
 

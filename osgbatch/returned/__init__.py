@@ -11,10 +11,10 @@ from typing import BinaryIO
 from osgbatch.errors import ResultError
 from osgbatch.returned.content import read_tasks
 from osgbatch.returned.records import number, parse_record, whole
-from osgbatch.returned.stream import blocks, open_archive
+from osgbatch.returned.stream import MAX_BYTES, blocks, most_bytes, open_archive
 
 __all__ = [
-    "Expected", "Returned", "copy_member", "number", "open_archive", "parse_record",
+    "Expected", "Returned", "copy_member", "most_bytes", "number", "open_archive", "parse_record",
     "read_records", "read_tasks", "told_data", "whole",
 ]  # fmt: skip
 
@@ -25,6 +25,7 @@ class Expected:
 
     tasks: those of its job; required: the patterns of the outputs that a task must have brought,
     relative to its folder. light: the data went elsewhere (`outputs_to`), in an archive of its own.
+    most: bytes that its files may have together.
     """
 
     batch: str
@@ -34,6 +35,7 @@ class Expected:
     tasks: Collection[int]
     required: Callable[[int], Sequence[str]]
     light: bool = False
+    most: int = MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def read_records(path: Path, expected: Expected) -> Returned:
     Raises ResultError when it is damaged, is not what the shim writes or is of another job,
     OSError when the file cannot be read. What is wrong with one task is told in `problems`.
     """
-    job, contents = read_tasks(path, expected.tasks, light=expected.light)
+    job, contents = read_tasks(path, expected.tasks, light=expected.light, most=expected.most)
     if job.get("batch") != expected.batch:
         raise ResultError("the returned archive is of another batch", where=str(path))
     for key in ("round", "cluster", "proc"):

@@ -12,7 +12,7 @@ from typing import Protocol
 from osgbatch.errors import ResultError
 from osgbatch.returned.paths import matches, resolve
 from osgbatch.returned.records import parse_checksums, parse_names, parse_record, whole
-from osgbatch.returned.stream import blocks, member_kind, open_archive
+from osgbatch.returned.stream import MAX_BYTES, blocks, member_kind, open_archive
 
 MAX_RECORD = 64 * 1024
 """Bytes that a record may have; the shim writes a few hundred."""
@@ -43,17 +43,19 @@ def read_tasks(
     sinks: Mapping[int, Sink] | None = None,
     *,
     light: bool = False,
+    most: int = MAX_BYTES,
 ) -> tuple[dict[str, str], dict[int, Content]]:
     """Read an archive once: its job's record, and what it holds of `tasks`, checksums computed.
 
     sinks: where the files of a task are written as they are read; none is verifying only.
-    light: the data is in another archive (`outputs_to`), and here are only the lists of it.
+    light: the data is in another archive (`outputs_to`), and here are only the lists of it. most:
+    bytes that all its files may have together.
     Raises ResultError when the archive as a whole cannot be accepted.
     """
     wanted, job = frozenset(tasks), dict[str, str]()
     contents: dict[int, Content] = {}
     budget = _Budget(MAX_NAMES)
-    with open_archive(path) as tar:
+    with open_archive(path, most) as tar:
         for member in tar:
             found = member_kind(member.name)
             if member.name.removeprefix("./") == "job":
@@ -200,6 +202,11 @@ class Content:
             raise ResultError("its list of checksums or links is no file")
         self._budget.spend(member.size)
         return b"".join(blocks(tar, member))
+
+    @property
+    def listed(self) -> Mapping[str, str]:
+        """The sha256 of each file, as the execution point listed them."""
+        return self._listed or {}
 
     def finish(self) -> str:
         """Compare with the list of checksums and the record; gives the problem, empty when none."""

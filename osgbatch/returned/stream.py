@@ -25,9 +25,24 @@ _TASK_MEMBER = re.compile(
 )
 
 
+MAX_BYTES = 100 * 1024**4
+"""Bytes that the files of an archive may have where nobody says how many."""
+
+
+def most_bytes(disk_kb: int) -> int:
+    """Bytes that the files of an archive may have whose job asked for so much disk.
+
+    Far more than a job that kept to that can have made; 1 GB of gzip can hold 1 TB of zeros.
+    """
+    return 100 * disk_kb * 1024 + 10 * 1024**3
+
+
 @contextmanager
-def open_archive(path: Path) -> Iterator[tarfile.TarFile]:
-    """The archive as a stream of members; every way of being broken is a ResultError."""
+def open_archive(path: Path, most: int = MAX_BYTES) -> Iterator[tarfile.TarFile]:
+    """The archive as a stream of members; every way of being broken is a ResultError.
+
+    most: bytes that its files may have together.
+    """
     try:
         with (
             _gzip().open(path, "rb") as stream,
@@ -35,6 +50,7 @@ def open_archive(path: Path) -> Iterator[tarfile.TarFile]:
                 fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape"
             ) as tar,
         ):
+            tar.most, tar.where = most, str(path)
             yield tar
             # The rest of the stream is read so that its checksum is looked at.
             while stream.read(_BLOCK):
@@ -97,13 +113,21 @@ class _Archive(tarfile.TarFile):
     members: list[tarfile.TarInfo]
     extensions = 0
     """Extension headers read for the member that comes next."""
+    most = MAX_BYTES
+    where = ""
 
     def __iter__(self) -> Iterator[tarfile.TarInfo]:
-        count = 0
+        count = size = 0
         while (member := self.next()) is not None:
-            count += 1
+            count, size = count + 1, size + member.size
             if count > MAX_MEMBERS:
                 raise tarfile.ReadError("more members than any job makes")
+            if size > self.most:
+                raise ResultError(
+                    f"the returned archive would have more than {self.most:,} bytes unpacked: a "
+                    "hundred times the disk that its job asked for",
+                    where=self.where,
+                )
             self.members.clear()
             yield member
 

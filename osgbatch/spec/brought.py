@@ -1,4 +1,4 @@
-"""What a task is brought and what it brings back: inputs, related, outputs, its variables."""
+"""What a task is brought: inputs, related, its variables."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from osgbatch.model import Input, Output, Place, Template
-from osgbatch.names import TAKEN_OUTPUTS
 from osgbatch.spec.document import Loc
 from osgbatch.spec.reading import Reading
-from osgbatch.spec.schema import InputModel, OutputModel, SpecModel
+from osgbatch.spec.schema import InputModel, SpecModel
 from osgbatch.spec.sweeps import suggest
+from osgbatch.spec_model import Input, Place, Template
 from osgbatch.urls import is_url, split_url
 
 SCHEMES = ("osdf", "http", "https", "s3", "file", "pelican")
@@ -120,36 +119,6 @@ def _target(reading: Reading, key: str, text: str, loc: Loc) -> Template | None:
         text = text.removeprefix(f"{key}/").lstrip("/") if text != "./" else ""
         return reading.template(text or "./", place)
     return None
-
-
-def read_outputs(reading: Reading, outputs: Sequence[str | OutputModel]) -> Iterator[Output]:
-    """The entries of `outputs:`."""
-    for loc, entry in reading.entries("outputs", outputs):
-        optional = False
-        text = entry
-        if isinstance(entry, OutputModel):
-            text, optional, loc = entry.path, entry.optional, (*loc, "path")
-        assert isinstance(text, str)
-        problem, fix = output_problem(text)
-        if problem:
-            reading.fail(problem, reading.place(loc), fix)
-        elif template := reading.template(text, reading.place(loc)):
-            yield Output(template, optional)
-
-
-def output_problem(text: str) -> tuple[str, str]:
-    """What is wrong with a path or pattern in the task's folder, and what to write."""
-    if text.startswith("/") or ".." in text.split("/"):
-        fix = "Write it relative to the task's folder, such as outputs/result.csv."
-        return "an output must lie in the task's own folder", fix
-    if text.split("/")[0] in TAKEN_OUTPUTS:
-        fix = f"Write it into outputs/, such as outputs/{text.split('/')[0]}."
-        if text in ("stdout", "stderr"):
-            fix = "What a task prints comes back by itself: leave it out."
-        return f'"{text}" would meet what osgbatch itself keeps of a task', fix
-    if "**" in text:
-        return '"**" is not known in outputs', "Name the folder instead."
-    return "", ""
 
 
 _SECRET_FIX = (

@@ -8,12 +8,12 @@ import shlex
 from difflib import get_close_matches
 
 from osgbatch.errors import SpecError, SpecErrors
-from osgbatch.model import Function, Script, Template
 from osgbatch.spec.document import Loc
 from osgbatch.spec.environment_kinds import environment_kind
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.schema import EnvironmentModel, SpecModel
 from osgbatch.spec.scripts import parse_script
+from osgbatch.spec_model import Function, Script, Template
 
 KINDS = ("command", "script", "function")
 _ONE = [[kind] for kind in KINDS]
@@ -125,14 +125,15 @@ def read_function(reading: Reading, model: SpecModel) -> Function | None:
         return None
     place = reading.place(("function",))
     module, _, name = model.function.strip().partition(":")
-    if not module.endswith(".py") and all(_is_name(part) for part in (*module.split("."), name)):
+    if not module.endswith(".py") and all(is_name(part) for part in (*module.split("."), name)):
         return Function(module, name, place)
     what = "function: should be a module and a function in it"
     reading.fail(what, place, f"Write {_meant(model.function.strip())}.")
     return None
 
 
-def _is_name(text: str) -> bool:
+def is_name(text: str) -> bool:
+    """Whether a text can be a name in Python."""
     return text.isidentifier() and not keyword.iskeyword(text)
 
 
@@ -145,8 +146,8 @@ def _meant(text: str) -> str:
         module, name = module.rsplit(".", 1)
     if (
         not module.endswith(".py")
-        and all(_is_name(part) for part in module.split("."))
-        and (_is_name(name) or not name)
+        and all(is_name(part) for part in module.split("."))
+        and (is_name(name) or not name)
     ):
         return f"{module}:{name or 'run'}"
     return "module:name, such as analysis:run for the function run of analysis.py"

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from osgbatch.errors import OsgbatchError, SpecError
-from osgbatch.model import Place
 from osgbatch.spec.yaml_errors import character_error, syntax_error
+from osgbatch.spec_model import Place
 
 Loc = tuple[str | int, ...]
 

@@ -6,7 +6,6 @@ import re
 from pathlib import PurePosixPath
 from typing import Any
 
-from osgbatch.model import Environment, UserPath
 from osgbatch.spec.environment_kinds import (
     ENVIRONMENT_KINDS,
     FITS,
@@ -16,6 +15,7 @@ from osgbatch.spec.environment_kinds import (
 )
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.schema import EnvironmentModel, SpecModel
+from osgbatch.spec_model import Environment, UserPath
 from osgbatch.urls import without_login
 
 _IN_CONDA = {

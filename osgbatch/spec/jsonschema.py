@@ -33,6 +33,8 @@ def json_schema() -> dict[str, Any]:
     for holder, key, pattern in (
         ("ResourcesModel", "memory", _SIZE), ("ResourcesModel", "disk", _SIZE),
         ("ResourcesModel", "time", _TIME), ("GpusModel", "min_memory", _SIZE),
+        ("GatherResourcesModel", "memory", _SIZE), ("GatherResourcesModel", "disk", _SIZE),
+        ("GatherResourcesModel", "time", _TIME),
         ("CheckpointModel", "every", _TIME),
     ):  # fmt: skip
         _measured(definitions[holder]["properties"][key], pattern)

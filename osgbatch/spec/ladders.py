@@ -7,8 +7,8 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from osgbatch.model import Ladder
 from osgbatch.spec.values import Advice, nonempty, size
+from osgbatch.spec_model import Ladder
 
 LEAST_FACTOR, MOST_FACTOR, MOST_SIZES = 1.1, 100.0, 20
 

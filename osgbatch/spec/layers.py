@@ -10,12 +10,12 @@ from typing import Any
 
 from osgbatch import places
 from osgbatch.errors import OsgbatchError, SpecError, SpecErrors
-from osgbatch.model import Place, Profile
 from osgbatch.spec import profiles
 from osgbatch.spec.document import Document, Loc, parse_document, parse_setting, read_document
 from osgbatch.spec.merging import merge
 from osgbatch.spec.rebasing import rebase
 from osgbatch.spec.writing import effective_text
+from osgbatch.spec_model import Place, Profile
 
 SET = "--set"
 """What stands for the file's name in places of settings that the command line gave."""

@@ -7,20 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from osgbatch.errors import SpecErrors
-from osgbatch.model import Place, Profile, Spec, Stash, UserPath
 from osgbatch.names import slug
-from osgbatch.spec.brought import read_inputs, read_outputs, read_variables
+from osgbatch.spec.brought import read_inputs, read_variables
 from osgbatch.spec.checking import check
 from osgbatch.spec.commands import read_command, read_function, read_script
 from osgbatch.spec.document import Document
 from osgbatch.spec.environments import read_environment
+from osgbatch.spec.gathering import read_gather
 from osgbatch.spec.layers import read_defaults, read_layers
+from osgbatch.spec.outputs import changed_only, read_exclude, read_outputs
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.resources import read_requirements, read_resources
 from osgbatch.spec.retrying import read_checkpoint, read_retries
 from osgbatch.spec.stashes import read_outputs_to, read_stash
 from osgbatch.spec.submitting import read_notify, read_submit, read_tags
 from osgbatch.spec.sweeps import read_sources
+from osgbatch.spec_model import Place, Profile, Spec, Stash
 
 
 def load_spec(path: Path, settings: Sequence[str] = (), copy: Path | None = None) -> Spec:
@@ -81,7 +83,9 @@ def spec_of(path: Path, document: Document) -> Spec:
             *read_inputs(reading, "inputs", model.inputs),
             *read_inputs(reading, "related", model.related),
         ),
-        outputs=tuple(read_outputs(reading, model.outputs)),
+        outputs=read_outputs(reading, model),
+        exclude=read_exclude(reading, model),
+        changed_only=changed_only(model),
         environment=read_environment(reading, model),
         environment_variables=tuple(read_variables(reading, model)),
         resources=resources,
@@ -92,6 +96,7 @@ def spec_of(path: Path, document: Document) -> Spec:
         retries=read_retries(model),
         checkpoint=checkpoint,
         project=model.project,
+        orcid=model.orcid,
         max_running=model.max_running,
         tags=read_tags(reading, model),
         notify=read_notify(model),
@@ -99,7 +104,7 @@ def spec_of(path: Path, document: Document) -> Spec:
         stash=read_stash(reading, model),
         outputs_to=read_outputs_to(reading, model),
         tasks_per_job=1 if checkpoint else model.tasks_per_job,
-        gather=UserPath(model.gather, reading.place(("gather",))) if model.gather else None,
+        gather=read_gather(reading, model),
     )
     if reading.errors:
         found = sorted(reading.errors, key=lambda error: _order(error.place, document))

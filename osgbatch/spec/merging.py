@@ -42,9 +42,10 @@ def merge(
 def is_whole(loc: Loc) -> bool:
     """Whether a mapping is one of several ways to say one thing, and therefore is replaced.
 
-    A column's source, an environment, a stash, a resource that is an expression, which sites.
+    A column's source, an environment, a stash, a resource that is an expression, which sites, what
+    gathers.
     """
-    if loc in (("environment",), STASH, ("requirements", "sites"), ("gpus", "count")):
+    if loc in (("environment",), ("gather",), STASH, ("requirements", "sites"), ("gpus", "count")):
         return True
     if len(loc) != 2:
         return False

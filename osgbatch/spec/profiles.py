@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from osgbatch.errors import OsgbatchError, SpecError, SpecErrors
-from osgbatch.model import Place, Profile, Stash
 from osgbatch.spec import units
 from osgbatch.spec.document import Document, parse_document
 from osgbatch.spec.series import suggest
 from osgbatch.spec.stashes import stash_url_fault
+from osgbatch.spec_model import Place, Profile, Stash
 
 DATA = Path(__file__).parent.parent / "profiles"
 """One YAML file per pool that osgbatch knows."""

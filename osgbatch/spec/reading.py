@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from osgbatch.errors import SpecError, SpecErrors
-from osgbatch.model import Place, Template, UserPath
 from osgbatch.spec.document import Block, Document, Loc
 from osgbatch.spec.templates import parse_template
+from osgbatch.spec_model import Place, Template, UserPath
 
 T = TypeVar("T")
 
@@ -61,15 +61,21 @@ class Reading:
             return place
         return Place(place.file, place.line, found + offset + 1, place.source, max(1, width))
 
-    def entries(self, key: str, entries: Sequence[T]) -> Iterator[tuple[Loc, T]]:
-        """What is left of a list, or its only entry, with the places in the document."""
-        raw = self.document.data.get(key)
+    def entries(self, key: str, entries: Sequence[T], below: str = "") -> Iterator[tuple[Loc, T]]:
+        """What is left of a list, or its only entry, with the places in the document.
+
+        below: the key of the list where it stands below `key`.
+        """
+        raw: Any = self.document.data.get(key)
+        loc: Loc = (key,)
+        if below:
+            raw, loc = raw.get(below), (key, below)
         if not isinstance(raw, list):
-            yield from (((key,), entry) for entry in entries)
+            yield from ((loc, entry) for entry in entries)
             return
-        if (key,) in self.dropped:
+        if loc in self.dropped:
             return
-        locs = [(key, i) for i in range(len(raw)) if (key, i) not in self.dropped]
+        locs = [(*loc, i) for i in range(len(raw)) if (*loc, i) not in self.dropped]
         yield from zip(locs, entries, strict=True)
 
     def template(self, text: str, place: Place) -> Template | None:

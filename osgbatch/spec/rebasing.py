@@ -11,6 +11,7 @@ from typing import Any
 from osgbatch.names import SWEEP_WORDS
 from osgbatch.spec.document import Document, Loc
 from osgbatch.spec.environment_kinds import ENVIRONMENT_KINDS, environment_kind
+from osgbatch.spec.gathering import is_function
 from osgbatch.spec.profiles import is_profile_path
 
 
@@ -36,7 +37,11 @@ class _Rebase:
             self._each(data, (key,), self._pattern)
         for key in ("inputs", "related"):
             self._inputs(data, (key,))
-        self._change(data, ("gather",), self._path)
+        if isinstance(gather := data.get("gather"), dict):
+            self._change(gather, ("gather", "script"), self._path)
+            self._inputs(gather, ("gather", "inputs"))
+        else:
+            self._change(data, ("gather",), lambda t: t if is_function(t) else self._path(t))
         self._change(data, ("profile",), lambda t: self._path(t) if is_profile_path(t) else t)
         if isinstance(data.get("environment"), dict):
             for kind in ENVIRONMENT_KINDS:

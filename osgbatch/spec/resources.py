@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from osgbatch.expressions import ExpressionError, parse_expression
-from osgbatch.model import Gpus, Requirements, ResourceExpression, Resources
 from osgbatch.spec.document import Loc
 from osgbatch.spec.reading import Reading
-from osgbatch.spec.schema import ExpressionModel, GpusModel, SpecModel
+from osgbatch.spec.schema import SpecModel
+from osgbatch.spec.schema_resources import ExpressionModel, GpusModel
+from osgbatch.spec_model import Gpus, Requirements, ResourceExpression, Resources
 from osgbatch.submit_language import classad_problems
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from osgbatch.model import Checkpoint, Retries
-from osgbatch.spec.brought import output_problem
 from osgbatch.spec.document import Loc
+from osgbatch.spec.outputs import output_problem
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.schema import SpecModel
 from osgbatch.spec.schema_retries import CheckpointModel, RetriesModel
+from osgbatch.spec_model import Checkpoint, Retries
 
 
 def read_retries(model: SpecModel) -> Retries:

@@ -4,77 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from osgbatch.spec import values
 from osgbatch.spec.schema_base import (
     BY_KEYS,
     BY_LIST,
-    Cpus,
-    Disk,
     Gpus,
-    Memory,
     Model,
     Scalar,
-    Seconds,
     Text,
     Texts,
 )
+from osgbatch.spec.schema_resources import GatherResourcesModel, GpusModel, ResourcesModel
 from osgbatch.spec.schema_retries import CheckpointModel, RetriesModel
 from osgbatch.spec.values import SCALAR, TEXT, Check, OneOrMore
-
-
-class ExpressionModel(Model):
-    """A value that is computed for each row: `{expr: "2 GB * n_cells"}`."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_braces(cls, value: Any) -> Any:
-        """`cpus: {n}` is, for YAML, a mapping whose key n has no value."""
-        if isinstance(value, dict) and len(value) == 1 and None in value.values():
-            (name, *_) = value
-            if name != "expr":
-                fix = f'Write {{expr: "{name}"}}.'
-                raise values.Advice("placeholders are not known here", fix)
-        return value
-
-    expr: Text = Field(
-        description="An expression over the columns, with units.", examples=["2 GB * n_cells"]
-    )
-
-
-_Expr = Annotated[ExpressionModel, Tag("[keys]")]
-CpusOrExpr = Annotated[Annotated[Cpus, Tag("[value]")] | _Expr, BY_KEYS]
-MemoryOrExpr = Annotated[Annotated[Memory, Tag("[value]")] | _Expr, BY_KEYS]
-DiskOrExpr = Annotated[Annotated[Disk, Tag("[value]")] | _Expr, BY_KEYS]
-GpusOrExpr = Annotated[Annotated[Gpus, Tag("[value]")] | _Expr, BY_KEYS]
-TimeOrExpr = Annotated[Annotated[Seconds, Tag("[value]")] | _Expr, BY_KEYS]
-
-
-class ResourcesModel(Model):
-    """What one task needs. Sizes and times have units."""
-
-    cpus: CpusOrExpr = Field(default=1, description="CPU cores.")
-    memory: MemoryOrExpr = Field(
-        default=1024, description="Memory.", json_schema_extra={"default": "1 GB"}
-    )
-    disk: DiskOrExpr = Field(
-        default=2 * 1024 * 1024,
-        description="Disk for what a task writes.",
-        json_schema_extra={"default": "2 GB"},
-    )
-    gpus: GpusOrExpr = Field(default=0, description="How many GPUs.")
-    time: TimeOrExpr = Field(default=0, description="A task that takes longer is stopped.")
-
-
-class GpusModel(Model):
-    """How many GPUs, and which will do."""
-
-    count: GpusOrExpr = Field(default=1, description="How many.")
-    min_memory: Memory = Field(default=0, description="The least memory of each.")
-    min_capability: Annotated[
-        Any, Check(values.capability, {"type": ["number", "string"], "examples": [7.0, 8.6]})
-    ] = Field(default="", description="The least compute capability.")
 
 
 class SitesModel(Model):
@@ -116,10 +60,15 @@ class RequirementsModel(Model):
 
 
 class OutputModel(Model):
-    """An output that need not be there."""
+    """An output that need not be there, or that is to lie elsewhere, too."""
 
     path: Text = Field(description="A path, pattern or folder in the task's folder.")
     optional: bool = Field(default=False, description="A task without it may succeed.")
+    to: Text | None = Field(
+        default=None,
+        description="Where it lies in results/, too: {column}s may stand in it; a/ is a folder.",
+        examples=["{threshold}/{lfp}.npy"],
+    )
 
 
 class InputModel(Model):
@@ -205,6 +154,7 @@ class NotifyModel(Model):
     ] = Field(default="complete", description="When a job ends, when it fails, or at every event.")
 
 
+_WHERE = ("here", "pool")
 _PAIR = {
     "type": "object",
     "minProperties": 1,
@@ -222,6 +172,25 @@ OutputEntry = Annotated[
     Annotated[Text, Tag("[value]")] | Annotated[OutputModel, Tag("[keys]")],
     Discriminator(values.output_form),
 ]
+
+
+class OutputsModel(Model):
+    """Which files come back, beside stdout and stderr."""
+
+    include: Annotated[list[OutputEntry], OneOrMore()] = Field(
+        default_factory=list, description="What must come back; default: all of outputs/."
+    )
+    exclude: Texts = Field(
+        default_factory=list,
+        description="Patterns of what stays away; one without a / holds in every folder.",
+        examples=["*.tmp"],
+    )
+    changed_only: bool = Field(
+        default=False,
+        description="Only files that the command made or changed, also outside outputs/.",
+    )
+
+
 Argument = Annotated[Any, Check(values.scalar("an argument should be text or a number"), SCALAR)]
 Arguments = Annotated[list[Argument], BeforeValidator(values.arguments)]
 Tag_ = Annotated[Any, Check(values.label("a tag"), SCALAR)]
@@ -229,6 +198,26 @@ Submit = Annotated[
     Any,
     Check(values.scalar("a submit command should be text, a number, or true or false"), SCALAR),
 ]
+
+
+class GatherModel(Model):
+    """What runs once over all results, and where."""
+
+    script: Text | None = Field(default=None, description="A script of Python, or of R.")
+    function: Text | None = Field(
+        default=None, description="A Python function, module:name, that is given the results."
+    )
+    where: Annotated[str, Check(values.choice(*_WHERE), {"enum": list(_WHERE)})] = Field(
+        default="here",
+        alias="in",
+        description="Here, on the access point, or in the pool, as a last job.",
+    )
+    resources: GatherResourcesModel | None = Field(
+        default=None, description="What that job needs, in the pool."
+    )
+    inputs: Texts = Field(
+        default_factory=list, description="More data for that job, in the pool: paths or URLs."
+    )
 
 
 class SpecModel(Model):
@@ -295,9 +284,11 @@ class SpecModel(Model):
         description="Where big and shared files are staged, or none; default: the pool's.",
         examples=["s3://bucket/prefix", "none"],
     )
-    outputs: Annotated[list[OutputEntry], OneOrMore()] = Field(
-        default_factory=list, description="What must come back; default: all of outputs/."
-    )
+    outputs: Annotated[
+        Annotated[list[OutputEntry], OneOrMore(), Tag("[list]")]
+        | Annotated[OutputsModel, Tag("[keys]")],
+        Discriminator(values.outputs_form),
+    ] = Field(default_factory=list, description="What must come back; default: all of outputs/.")
     outputs_to: Text | None = Field(
         default=None, description="A URL that outputs go to.", examples=["s3://bucket/prefix"]
     )
@@ -335,6 +326,11 @@ class SpecModel(Model):
     project: Annotated[str, Check(values.project, {**TEXT, "pattern": "^[A-Za-z0-9._-]+$"})] = (
         Field(default="", description="The project that the work is accounted to.")
     )
+    orcid: Annotated[str, Check(values.orcid, TEXT)] = Field(
+        default="",
+        description="Who runs it, for the provenance of the results.",
+        examples=["0000-0002-1825-0097"],
+    )
     tags: Annotated[list[Tag_], OneOrMore()] = Field(
         default_factory=list, description="Words to find the batch by."
     )
@@ -361,8 +357,13 @@ class SpecModel(Model):
         description="The state that a program saves, with which it goes on when it was moved.",
         examples=["state.npz"],
     )
-    gather: Text | None = Field(
-        default=None, description="A script of Python, or of R, that runs once over all results."
+    gather: (
+        Annotated[Annotated[Text, Tag("[value]")] | Annotated[GatherModel, Tag("[keys]")], BY_KEYS]
+        | None
+    ) = Field(
+        default=None,
+        description="A script of Python or R, or a function, that runs once over all results.",
+        examples=["gather.py", "analysis:summarise"],
     )
     submit: dict[str, Submit] = Field(
         default_factory=dict,

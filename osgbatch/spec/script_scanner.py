@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from osgbatch.errors import SpecError
-from osgbatch.model import Place
 from osgbatch.spec.document import at_line
 from osgbatch.spec.script_code import (
     ASSIGNMENT,
@@ -18,6 +17,7 @@ from osgbatch.spec.script_code import (
     unquoted,
 )
 from osgbatch.spec.script_words import Frame, Reference
+from osgbatch.spec_model import Place
 
 _PLACEHOLDER = re.compile(
     rf"\{{\{{\{{({NAME})\}}\}}\}}|\{{\{{({NAME})\}}\}}|\{{({NAME})\}}", re.ASCII

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from osgbatch.errors import SpecError
-from osgbatch.model import Place, Script
 from osgbatch.names import SCRIPT_VARIABLE
 from osgbatch.spec.script_scanner import Scanner
 from osgbatch.spec.script_words import INTEGER, Reference
+from osgbatch.spec_model import Place, Script
 
 
 def parse_script(text: str, place: Place) -> Script:

@@ -9,8 +9,9 @@ from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from osgbatch.model import Cell, ColumnSource, Place
 from osgbatch.spec.document import Document, Loc
+from osgbatch.spec_model import ColumnSource, Place
+from osgbatch.tables import Cell
 
 Fail = Callable[..., None]
 """Called with what is wrong, its Place and, perhaps, what to do."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from osgbatch.model import Stash
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.schema import SpecModel, StashModel
+from osgbatch.spec_model import Stash
 from osgbatch.urls import holds_key, scheme, split_url
 
 KINDS = ("folder", "s3", "pelican")

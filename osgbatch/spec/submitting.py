@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from osgbatch.model import Notify
 from osgbatch.spec.document import Loc
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.schema import NotifyModel, SpecModel
+from osgbatch.spec_model import Notify
 from osgbatch.submit_language import (
     KNOWN_COMMANDS,
     custom_attribute,

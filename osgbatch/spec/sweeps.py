@@ -8,11 +8,12 @@ from difflib import get_close_matches
 from typing import Any
 
 from osgbatch.expressions import ExpressionError, parse_expression
-from osgbatch.model import Cell, ColumnSource, Place, UserPath
 from osgbatch.names import SWEEP_WORDS, column_problem
 from osgbatch.spec.document import Document, Loc
 from osgbatch.spec.series import SOURCES, Fail, ValueReader
 from osgbatch.spec.series import suggest as suggest
+from osgbatch.spec_model import ColumnSource, Place, UserPath
+from osgbatch.tables import Cell
 from osgbatch.urls import scheme
 
 LISTED = ("s3", "osdf", "pelican", "file")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from osgbatch.errors import SpecError
-from osgbatch.model import Place, Template
+from osgbatch.spec_model import Place, Template
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|\{|\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

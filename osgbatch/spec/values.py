@@ -82,6 +82,12 @@ def output_form(value: Any) -> str:
     return "[keys]" if isinstance(value, dict) and not _quotes(value) else "[value]"
 
 
+def outputs_form(value: Any) -> str:
+    """The tag of `outputs:`: {include: …, exclude: …, changed_only: …}, or entries."""
+    is_entry = not isinstance(value, dict) or "path" in value or _quotes(value)
+    return "[list]" if is_entry else "[keys]"
+
+
 def checkpoint_form(value: Any) -> str:
     """The tag of `checkpoint:`: text, a list, or {files: …, every: …}."""
     if isinstance(value, list):
@@ -364,6 +370,14 @@ def project(value: Any) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]+", nonempty(value)):
         raise Advice(f'"{value}" cannot name a project', "Use letters, digits and . _ -")
     return str(value)
+
+
+def orcid(value: Any) -> str:
+    """An ORCID, `0000-0002-1825-0097`, also as the address that it is shown as."""
+    text = nonempty(value).removeprefix("https://orcid.org/")
+    if not re.fullmatch(r"\d{4}-\d{4}-\d{4}-\d{3}[\dX]", text, re.ASCII):
+        raise Advice(f'"{value}" is no ORCID', "Write it as 0000-0002-1825-0097.")
+    return text
 
 
 def email(value: Any) -> str:

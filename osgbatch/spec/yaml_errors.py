@@ -7,7 +7,7 @@ import re
 import yaml
 
 from osgbatch.errors import SpecError
-from osgbatch.model import Place
+from osgbatch.spec_model import Place
 
 _KEY = re.compile(r"\s*(?:- +)?[^\s'\"#{}\[\],&*!|>%@`][^:{}\[\]'\"]*$")
 _REST_OF_TEXT = re.compile(r"(?:\{\w+\}|[^\s,\]{}])*")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osgbatch.errors import ResultError, StagingError
-from osgbatch.model import Stash
+from osgbatch.spec_model import Stash
 from osgbatch.staging.hashes import CHUNK
 from osgbatch.staging.stage import Progress
 

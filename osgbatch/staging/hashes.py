@@ -75,6 +75,13 @@ class Hashes:
                 digest = self._read(path, stamp, advance)
             yield digest, stamp[0]
 
+    def known(self, path: Path) -> str:
+        """SHA-256 of a file that was read before and has not changed since; empty for others.
+
+        Raises StagingError when it cannot be looked at, or is no regular file.
+        """
+        return self._known(path, _stamp_of(path))
+
     def of_tree(self, root: Path, advance: Advance) -> Iterator[tuple[str, str, int, bool]]:
         """Path below the root, SHA-256, bytes, whether it is a program: of every file, by path.
 

@@ -7,9 +7,12 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 from osgbatch.errors import StagingError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 WAITING = "waiting for another osgbatch, which is bringing the same files to the stash"
 
@@ -34,7 +37,25 @@ def lock(descriptor: int, kind: int, waiting: Callable[[], None]) -> bool:
     return True
 
 
-class Hold:
+class Closing:
+    """What holds a descriptor, and is closed at the end of a `with`."""
+
+    descriptor = -1
+
+    def close(self) -> None:
+        """Let others have it. Harmless when it is closed."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class Hold(Closing):
     """A lock that is held for as long as this is open, or this process lives."""
 
     def __init__(self, path: Path, *, alone: bool, tell: Callable[[str], None] = quiet) -> None:
@@ -44,19 +65,19 @@ class Hold:
         bring files do without one. Raises StagingError when it is wanted alone, and in use or not
         to be had.
         """
-        self._descriptor = _opened(path)
+        self.descriptor = _opened(path)
         if alone:
             self._alone(path)
-        elif self._descriptor >= 0:
+        elif self.descriptor >= 0:
             waiting = "waiting for the stash: `osgbatch stage gc` is removing objects just now"
-            if not lock(self._descriptor, fcntl.LOCK_SH, lambda: tell(waiting)):
+            if not lock(self.descriptor, fcntl.LOCK_SH, lambda: tell(waiting)):
                 self.close()
 
     def _alone(self, path: Path) -> None:
         try:
-            if self._descriptor < 0:
+            if self.descriptor < 0:
                 raise PermissionError
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()
             raise StagingError(
@@ -72,23 +93,6 @@ class Hold:
                 fix="Run this as the owner of that file, on a machine whose file system knows "
                 "locks (flock); nothing was removed.",
             ) from None
-
-    def close(self) -> None:
-        """Let others have it. Harmless when it is closed."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-    def __enter__(self) -> Hold:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         with suppress(AttributeError, OSError):

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from osgbatch.errors import StagingError
-from osgbatch.model import Stash
 from osgbatch.places import config_folder
+from osgbatch.spec_model import Stash
 from osgbatch.staging.store import expanded
 
 ACCESS = "access_key"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from osgbatch.errors import StagingError
-from osgbatch.model import Stash
+from osgbatch.spec_model import Stash
 from osgbatch.staging.objects import FOLDER, checksum_of
 from osgbatch.staging.store import expanded, stash_url
 from osgbatch.urls import holds_key, scheme, split_url, without_login

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from osgbatch.errors import StagingError
-from osgbatch.model import Stash
+from osgbatch.spec_model import Stash
 from osgbatch.staging.hashes import CHUNK, changed
 from osgbatch.staging.keys import check_lifetime, key_files
 from osgbatch.staging.objects import FOLDER, Object, checksum_of

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from osgbatch.errors import StagingError
-from osgbatch.model import Stash
+from osgbatch.spec_model import Stash
 from osgbatch.staging.keys import Keys, find_keys
 
 WORKERS = 4

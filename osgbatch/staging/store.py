@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from osgbatch.errors import StagingError
-from osgbatch.model import Profile, Stash
 from osgbatch.places import cache_folder
+from osgbatch.spec_model import Profile, Stash
 from osgbatch.staging.hold import Hold, quiet
 from osgbatch.staging.objects import FOLDER, Object
 from osgbatch.staging.quota import Room, room_left

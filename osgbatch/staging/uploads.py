@@ -8,16 +8,15 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from osgbatch.errors import StagingError
-from osgbatch.staging.hold import WAITING, quiet
+from osgbatch.staging.hold import WAITING, Closing, quiet
 from osgbatch.staging.objects import Object
 
 _LOOK_S = 0.2
 
 
-class Upload:
+class Upload(Closing):
     """The note of one object, locked: nobody else on this machine brings it meanwhile.
 
     was_begun: whether an earlier upload of this object did not come to its end. descriptor: holds
@@ -38,7 +37,6 @@ class Upload:
         """
         self._path = folder / wanted.name.rpartition("/")[2]
         self._size = wanted.size
-        self.descriptor = -1
         self.was_begun = False
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
@@ -76,19 +74,6 @@ class Upload:
         if self.descriptor >= 0:
             with suppress(OSError):
                 self._path.unlink()
-
-    def __enter__(self) -> Upload:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        descriptor, self.descriptor = self.descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
 
 
 def begun_sizes(folder: Path) -> dict[str, int]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from decimal import Context, Decimal
 from itertools import islice
 
-from osgbatch.model import ColumnSource
+from osgbatch.spec_model import ColumnSource
 from osgbatch.sweep.cells import TextCells
 from osgbatch.tables import Cells, Column
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from osgbatch.errors import SpecError, SpecErrors
-from osgbatch.model import ColumnSource, Spec, UserPath
+from osgbatch.spec_model import ColumnSource, Spec, UserPath
 from osgbatch.sweep.cells import TextCells, typed
 from osgbatch.sweep.draws import random_column
 from osgbatch.sweep.files import matches, natural_key, read_lines

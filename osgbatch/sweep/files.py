@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from osgbatch.errors import SpecError
-from osgbatch.model import Place, UserPath
+from osgbatch.spec_model import Place, UserPath
 from osgbatch.sweep.cells import TextCells
 from osgbatch.urls import is_url
 

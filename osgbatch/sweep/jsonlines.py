@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from osgbatch.errors import SpecError
-from osgbatch.model import Place, UserPath
 from osgbatch.names import column_problem
+from osgbatch.spec_model import Place, UserPath
 from osgbatch.sweep.cells import BLOCK, TextCells, pack
 from osgbatch.sweep.files import numbered_lines
 from osgbatch.tables import Column

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from osgbatch.errors import SpecError
-from osgbatch.model import Place, UserPath
 from osgbatch.names import column_problem
+from osgbatch.spec_model import Place, UserPath
 from osgbatch.sweep.cells import TextCells
 from osgbatch.sweep.files import cannot_read
 from osgbatch.tables import Column

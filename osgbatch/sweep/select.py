@@ -10,7 +10,7 @@ from typing import Any
 
 from osgbatch.errors import SpecError
 from osgbatch.expressions import Expression, ExpressionError, parse_expression
-from osgbatch.model import ColumnSource
+from osgbatch.spec_model import ColumnSource
 from osgbatch.sweep.cells import PickedCells
 from osgbatch.sweep.draws import sample
 from osgbatch.tables import Column, Table

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from osgbatch.errors import SpecError
-from osgbatch.model import Place, UserPath
 from osgbatch.names import column_problem
+from osgbatch.spec_model import Place, UserPath
 from osgbatch.sweep.cells import BLOCK, TextCells, pack
 from osgbatch.sweep.files import cannot_read, decoded
 from osgbatch.sweep.jsonlines import read_json_lines

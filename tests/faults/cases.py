@@ -3,90 +3,18 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from daemons_of import Daemons, json_of
+from daemons_of import json_of
+from registry import BUSY, CANNOT_ASK, CASES, SUBMIT, Case, case, while_watched
 from scene import OK_OR_FAILED, Scene
 
 KILL_AT = str(Path(__file__).resolve().parent / "kill_at.py")
-SUBMIT = ("submit", "sweep.yaml", "--pool", "condor", "--no-watch", "--json")
-CANNOT_ASK = (0, 1, 5)
-"""Exit codes of a command that may need a schedd that is down."""
-BUSY = (0, 1, 6)
-"""Exit codes of a command that another osgbatch may keep from working."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A fault. pool: it strikes the whole pool, so nothing else may use that meanwhile."""
-
-    name: str
-    strike: Callable[[Scene], None]
-    pool: bool = False
-    seconds: float = 1.0
-
-
-CASES: dict[str, Case] = {}
-
-
-def case(
-    name: str, *, pool: bool = False, seconds: float = 1.0
-) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
-    """Enter a function as a fault. seconds: about how long the tasks take, each."""
-
-    def enter(strike: Callable[[Scene], None]) -> Callable[[Scene], None]:
-        CASES[name] = Case(name, strike, pool, seconds)
-        return strike
-
-    return enter
-
-
-def run_together(
-    name: str, folders: Sequence[Path], daemons: Daemons, seeds: Sequence[int]
-) -> list[list[str]]:
-    """A fault of the whole pool strikes several batches at once; gives the violations of each."""
-    seconds = CASES[name].seconds
-    scenes = [
-        Scene(folder, daemons, random.Random(seed), seconds)
-        for folder, seed in zip(folders, seeds, strict=True)
-    ]
-
-    def finish(scene: Scene, watch: subprocess.Popen[str]) -> None:
-        scene.end(watch)
-        scene.finish()
-
-    with ThreadPoolExecutor(len(scenes)) as several:
-        try:
-            list(several.map(Scene.submit, scenes))
-            watches = [scene.start("watch") for scene in scenes]
-            scenes[0].pause(4)
-            OF_THE_POOL[name](scenes[0])
-            list(several.map(finish, scenes, watches))
-        except AssertionError as error:
-            scenes[0].wrong(str(error))
-    return [scene.violations for scene in scenes]
-
-
-def run(name: str, folder: Path, daemons: Daemons, seed: int) -> list[str]:
-    """One run of a fault in a new folder; gives the violations."""
-    chosen = CASES[name]
-    scene = Scene(folder, daemons, random.Random(seed), chosen.seconds)
-    try:
-        chosen.strike(scene)
-        scene.finish()
-    except AssertionError as error:
-        scene.wrong(str(error))
-    return scene.violations
 
 
 # submit, killed
@@ -155,6 +83,16 @@ def stop_schedd(scene: Scene) -> None:
     scene.daemons.off("schedd")
     scene.look(CANNOT_ASK)
     scene.pause(3, 1)
+    scene.daemons.on("schedd")
+
+
+def stop_schedd_long(scene: Scene) -> None:
+    """For a minute: what the event log does not tell cannot be asked for, and has not failed."""
+    scene.daemons.off("schedd")
+    began = time.monotonic()
+    while time.monotonic() < began + 60:
+        scene.look(CANNOT_ASK)
+        scene.pause(15, 5)
     scene.daemons.on("schedd")
 
 
@@ -236,19 +174,6 @@ def _state(scene: Scene) -> Path:
     return scene.batch / "state.db"
 
 
-def while_watched(scene: Scene, *hits: Callable[[Scene], object], most: float = 4) -> None:
-    """Strike at random moments while a watch goes on, which must get to the end by itself.
-
-    most: seconds before each.
-    """
-    scene.submit()
-    watch = scene.start("watch")
-    for hit in hits:
-        scene.pause(most)
-        hit(scene)
-    scene.end(watch)
-
-
 FOLLOWED = {
     "watch killed, then collect killed": kill_looks,
     "event log truncated": truncate_log,
@@ -264,10 +189,15 @@ OF_THE_POOL = {
     "whole pool stopped and started": stop_pool,
     "startd killed, jobs evicted": kill_startd,
 }
-for _name, _hit in {**FOLLOWED, **OF_THE_POOL}.items():
-    _pool = _name in OF_THE_POOL
-    case(_name, pool=_pool, seconds=2 if _pool else 1)(
-        partial(lambda h, s: while_watched(s, h), _hit)
+LONG = {"schedd down for a minute during watch": stop_schedd_long}
+MOST_OF_LONG = 6
+for _name, _hit in {**FOLLOWED, **OF_THE_POOL, **LONG}.items():
+    CASES[_name] = Case(
+        _name,
+        partial(lambda h, s: while_watched(s, h), _hit),
+        hit=None if _name in FOLLOWED else _hit,
+        seconds=1 if _name in FOLLOWED else 2,
+        most=MOST_OF_LONG if _name in LONG else 0,
     )
 
 

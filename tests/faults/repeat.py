@@ -14,17 +14,19 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import cases
+import cases  # noqa: F401 (enters its faults)
+import surroundings  # noqa: F401
 from daemons_of import Daemons, json_of
+from registry import CASES, run, run_together
 
-AT_ONCE = 3
+AT_ONCE = 8
 """Runs at a time; a fault of the whole pool strikes so many batches. They mostly wait."""
 
 
@@ -45,18 +47,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["XDG_CONFIG_HOME"] = str(folder / "config")
     os.environ["OSGBATCH_PROFILE"] = "generic"
     daemons = Daemons(Path(os.environ["OSGBATCH_POOL"]))
-    chosen = [n for n in cases.CASES if not options.only or any(w in n for w in options.only)]
+    chosen = [n for n in CASES if not options.only or any(w in n for w in options.only)]
     seed = options.seed or random.randrange(10**6)
     print(f"{options.times} times each of {len(chosen)} faults, --seed {seed}", flush=True)
     reports = []
-    for name in chosen:
-        report = repeat(name, options.times, folder, daemons, seed)
-        reports.append(report)
-        print(line(report), flush=True)
-        for text in report.violations:
-            print(f"    {text}", flush=True)
-        if options.report:
-            write(options.report, reports, options.times, seed)
+    with ThreadPoolExecutor(AT_ONCE) as several:
+        runs = Runs(folder, daemons, seed, several)
+        for report in runs.all(chosen, options.times):
+            reports.append(report)
+            print(line(report), flush=True)
+            for text in report.violations:
+                print(f"    {text}", flush=True)
+            if options.report:
+                write(options.report, reports, options.times, seed)
     if any(report.violations for report in reports):
         print(f"their folders are kept: {folder}")
         return 1
@@ -73,36 +76,64 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def repeat(name: str, times: int, folder: Path, daemons: Daemons, seed: int) -> Report:
-    """Run a fault so many times; of each run that went wrong the report has the seed and why."""
-    report = Report(name)
-    order = list(cases.CASES).index(name)
+@dataclass(frozen=True)
+class Runs:
+    """The runs of faults. several: does what may be done at the same time."""
 
-    together = cases.CASES[name].pool
+    folder: Path
+    daemons: Daemons
+    seed: int
+    several: ThreadPoolExecutor
 
-    def some(numbers: Sequence[int]) -> None:
-        places = [folder / f"{order}-{number}" for number in numbers]
-        seeds = [(seed * 100 + order) * 1000 + number for number in numbers]
+    def all(self, names: Sequence[str], times: int) -> Iterator[Report]:
+        """Each fault so many times; of each run that went wrong the report has the seed and why.
+
+        Those that strike the whole pool come last, when nothing else uses it.
+        """
+        begun = {
+            name: [self.several.submit(self._run, name, [n]) for n in self._numbers(name, times)]
+            for name in names
+            if not CASES[name].hit
+        }
+        for name, waiting in begun.items():
+            yield _sum(name, [one.result() for one in waiting])
+        for name in names:
+            if CASES[name].hit:
+                numbers = self._numbers(name, times)
+                groups = [numbers[n : n + AT_ONCE] for n in range(0, len(numbers), AT_ONCE)]
+                yield _sum(name, [self._run(name, group) for group in groups])
+
+    def _numbers(self, name: str, times: int) -> range:
+        return range(min(times, CASES[name].most or times))
+
+    def _run(self, name: str, numbers: Sequence[int]) -> Report:
+        """One run, or one strike at the whole pool, which meets several batches."""
+        order = list(CASES).index(name)
+        places = [self.folder / f"{order}-{number}" for number in numbers]
+        seeds = [(self.seed * 100 + order) * 1000 + number for number in numbers]
         began = time.monotonic()
         try:
-            if together:
-                found = cases.run_together(name, places, daemons, seeds)
+            if CASES[name].hit:
+                found = run_together(name, places, self.daemons, seeds)
             else:
-                found = [cases.run(name, places[0], daemons, seeds[0])]
+                found = [run(name, places[0], self.daemons, seeds[0])]
         except Exception as error:
             found = [[f"the test itself failed: {type(error).__name__}: {error}"]]
-        report.runs += len(numbers)
-        report.seconds += time.monotonic() - began
+        report = Report(name, len(numbers), seconds=time.monotonic() - began)
         for number, place, wrong in zip(numbers, places, found, strict=False):
             report.violations += [f"run {number}: {text}" for text in wrong]
             if not wrong:
                 shutil.rmtree(place, ignore_errors=True)
+        return report
 
-    size = AT_ONCE if together else 1
-    chosen = [range(n, min(n + size, times)) for n in range(0, times, size)]
-    with ThreadPoolExecutor(1 if together else AT_ONCE) as several:
-        list(several.map(some, chosen))
-    return report
+
+def _sum(name: str, parts: Sequence[Report]) -> Report:
+    return Report(
+        name,
+        sum(part.runs for part in parts),
+        [text for part in parts for text in part.violations],
+        sum(part.seconds for part in parts),
+    )
 
 
 def line(report: Report) -> str:
@@ -127,7 +158,8 @@ def write(path: Path, reports: Sequence[Report], times: int, seed: int) -> None:
         "",
         f"Last run of `make faults N={times}`: HTCondor {version}, {cores} cores, seed {seed}.",
         "Each run is a batch of 6 tasks in 3 jobs on a real pool, struck at a random moment. What",
-        "must hold afterwards is said in `tests/faults/scene.py`.",
+        f"must hold afterwards is said in `tests/faults/scene.py`. {AT_ONCE} run at the same time;",
+        "the seconds of what strikes the whole pool are shared by those that it meets.",
         "",
         "| fault | runs | violations | seconds a run |",
         "|---|---|---|---|",

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from daemons_of import Daemons, json_of
+from disks import Disk
 
 TASKS = 6
 PER_JOB = 2
@@ -40,6 +41,7 @@ resources: {{memory: 100 MB, disk: 50 MB}}
 submit: {{job_lease_duration: 6}}
 """
 SCRIPT = """\
+until [ -e '{ledger}.go' ]; do sleep 0.1; done
 echo "start $1" >> '{ledger}'
 case $1 in {sleeps} esac
 echo "value $1" > outputs/value
@@ -61,7 +63,12 @@ class Said:
 
 @dataclass
 class Scene:
-    """One sweep in a folder of its own. seconds: about how long its tasks take, each."""
+    """One sweep in a folder of its own. seconds: about how long its tasks take, each.
+
+    disk: on which it lies, all that osgbatch keeps for a user included; env: more variables for
+    osgbatch; ledger: where the tasks write down what they do, an execution point's business. They
+    begin when a submission has come to its end, so that none is over before it is tried again.
+    """
 
     folder: Path
     daemons: Daemons
@@ -69,12 +76,19 @@ class Scene:
     seconds: float = 1.0
     violations: list[str] = field(default_factory=list)
     batch: Path | None = None
+    disk: Disk | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    ledger: Path = Path("ledger")
+    runner: Sequence[str] = ("-m", "osgbatch")
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
         self.name = f"f{self.rng.randrange(16**10):010x}"
-        self.ledger = self.folder / "ledger"
+        self.ledger = self.folder / self.ledger
         self.ledger.touch()
+        if self.disk:
+            for kept in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
+                self.env[kept] = str(self.disk.path / kept.lower())
         sleeps = " ".join(
             f"{n}) sleep {self.rng.uniform(0.2, 2) * self.seconds:.2f} ;;" for n in range(TASKS)
         )
@@ -84,14 +98,17 @@ class Scene:
         (self.folder / "sweep.yaml").write_text(spec)
 
     def start(
-        self, *arguments: str, path: str = "", runner: Sequence[str] = ("-m", "osgbatch")
+        self, *arguments: str, path: str = "", runner: Sequence[str] | None = None
     ) -> subprocess.Popen[str]:
-        """Start osgbatch; path: folders to be searched before those of PATH."""
-        env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        """Start osgbatch; path: folders to be searched before those of PATH.
+
+        runner: what Python is to run, else that of the scene.
+        """
+        env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **self.env}
         if path:
             env["PATH"] = f"{path}:{env['PATH']}"
         return subprocess.Popen(
-            [sys.executable, *runner, *arguments],
+            [sys.executable, *(runner or self.runner), *arguments],
             cwd=self.folder,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -138,13 +155,17 @@ class Scene:
             "submit", "sweep.yaml", "--pool", "condor", "--no-watch", "--json", allowed=None
         )
         if said.code == 0:
-            self.batch = Path(json.loads(said.out)["folder"])
-            return self.batch
+            return self.submitted(Path(json.loads(said.out)["folder"]))
         found = sorted((self.folder / "batches").glob("*/rounds"))
         if "--again" not in said.err or len(found) != 1:
             raise AssertionError(f"submit exited with {said.code}: {said.err}")
-        self.batch = found[0].parent  # it had been submitted whole
-        return self.batch
+        return self.submitted(found[0].parent)  # it had been submitted whole
+
+    def submitted(self, batch: Path) -> Path:
+        """Let the tasks begin."""
+        self.batch = batch
+        self.ledger.with_name(f"{self.ledger.name}.go").touch()
+        return batch
 
     @property
     def log(self) -> Path:
@@ -180,7 +201,12 @@ class Scene:
         if said.code not in OK_OR_FAILED:
             return
         ended = self.ended_in_ledger()
-        for task in json.loads(said.out)["tasks"]:
+        try:
+            tasks = json.loads(said.out)["tasks"]
+        except ValueError:
+            self.wrong(f"status is no JSON: {said.out[:200]}")
+            return
+        for task in tasks:
             index, state = task["index"], task["state"]
             if state in ("succeeded", "failed") and index not in ended:
                 self.wrong(f"task {index} is told as {state} before it has ended")
@@ -221,7 +247,7 @@ class Scene:
             if time.monotonic() > deadline:
                 self.wrong("osgbatch says that the batch has ended, but jobs wait or run")
                 return ads
-            time.sleep(0.2)
+            time.sleep(0.5)
 
     def _each_once(self, ads: Sequence[Mapping[str, Any]]) -> None:
         """Each task in exactly one job of a round, all of one batch."""
@@ -260,6 +286,14 @@ class Scene:
                     self.wrong(f"task {index} is told as {state} ({why}, code {code}), but {job}")
                 if state == "succeeded" and index not in ended:
                     self.wrong(f"task {index} is told as succeeded, but it never ended")
+
+    def check_results_so_far(self) -> None:
+        """What a collect that was cut short has left: whole results, or none."""
+        assert self.batch is not None
+        for made in self.batch.glob("results/[0-9]*/outputs/value"):
+            index = made.parents[1].name
+            if made.read_text() != f"value {index}\n":
+                self.wrong(f"a part of the result of task {index} is told as the result")
 
     def _results(self, tasks: Mapping[int, Mapping[str, Any]]) -> None:
         assert self.batch is not None

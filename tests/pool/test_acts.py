@@ -74,9 +74,8 @@ def test_chosen_tasks_are_cancelled_also_those_not_yet_queued_and_the_others_run
     pool.wait_for(lambda: batch.jobs() == [0, 1], 30, "two jobs")
     # what has yet to come is live, too: none of its tasks is run in another job
     (round_,) = load(batch.folder).rounds()
-    live = condor.live_jobs(round_, batch.cluster)
-    assert [job.proc for job in live] == list(range(8))
-    assert {job.proc for job in live if not job.idle} <= {0, 1}
+    queue = condor.look(round_, batch.cluster)
+    assert (queue.live, sorted(queue.jobs)) == (list(range(8)), [0, 1])
     done = batch("cancel", "--tasks", "4,6")
     assert (done["cancelled"], done["jobs"], done["not_queued"]) == (2, 2, 2)
     assert batch.jobs() == [0, 1]
@@ -152,7 +151,7 @@ def test_what_is_held_idle_or_at_most_so_many_is_cancelled(pool: Pool, tmp_path:
     assert "were not removed" in held.fails("cancel --yes", 5, env=path)
     assert held("cancel --yes")["cancelled"] == 1
     (round_,) = load(held.folder).rounds()
-    assert condor.live_jobs(round_, held.cluster) == []
+    assert condor.look(round_, held.cluster).live == []
     # nobody answers: nothing is changed, and nothing is said to have failed
     silent = tmp_path / "condor_config"
     silent.write_text("LOCAL_DIR = /nowhere\nCOLLECTOR_HOST = 127.0.0.1:9\nSCHEDD_HOST = x\n")

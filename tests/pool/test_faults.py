@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from conftest import Pool
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
 
 import cases
+import surroundings
 from daemons_of import Daemons
+from disks import small_disk, why_none
+from registry import on_disk, while_watched
 from scene import Scene
 
 # Of access points alone; the pool is stopped and started, and that of each kind is the same.
@@ -52,14 +56,14 @@ def test_files_of_a_batch_are_lost_while_it_is_followed(scene: Scene) -> None:
     scene.rng.shuffle(hits)
     hits += last
     print([hit.__name__ for hit in hits])
-    cases.while_watched(scene, *hits, most=0.5)
+    while_watched(scene, *hits, most=0.5)
     survived(scene)
 
 
 @pytest.mark.both_versions
 def test_jobs_are_held_and_removed_outside_and_the_log_is_cut_short(scene: Scene) -> None:
     hits = cases.hold_and_release, cases.truncate_log, cases.remove_outside
-    cases.while_watched(scene, *hits, most=1)
+    while_watched(scene, *hits, most=1)
     survived(scene)
 
 
@@ -68,5 +72,28 @@ def test_daemons_are_killed_and_stopped(scene: Scene) -> None:
     hits = list(cases.OF_THE_POOL.values())
     scene.rng.shuffle(hits)
     print([hit.__name__ for hit in hits])
-    cases.while_watched(scene, *hits, most=1)
+    while_watched(scene, *hits, most=1)
     survived(scene)
+
+
+@pytest.fixture
+def full(pool: Pool, tmp_path: Path) -> Iterator[Scene]:
+    """A sweep on a disk that can be filled."""
+    if why_none():
+        pytest.skip(why_none())
+    seed = random.randrange(10**9)
+    print(f"seed {seed}")
+    with small_disk() as disk:
+        yield on_disk(disk, Daemons(pool.folder), random.Random(seed), 0.3, tmp_path / "ledger")
+
+
+@pytest.mark.both_versions
+def test_the_disk_is_full_at_each_step(full: Scene) -> None:
+    surroundings.submit_when_full(full)
+    surroundings.return_when_full_unseen(full)
+    surroundings.release(full, watched=False)
+    full.osgbatch("watch")
+    full.wait_for_history()
+    surroundings.status_when_full(full)
+    surroundings.collect_when_full(full)
+    survived(full)

@@ -22,9 +22,9 @@ resources: {memory: 100 MB, disk: 50 MB}
 """
 # The test makes the file in the scratch folder; the number only ends what is never told.
 WORK = """\
-echo first $1; echo oops $1 >&2
+echo first $1; printf '\\351 %s\n' $1 >&2
 i=0; until [ -e ../../go ] || [ $i -ge 600 ]; do i=$((i + 1)); sleep 0.2; done
-echo second $1
+echo second $1; echo second >&2
 """
 
 
@@ -40,27 +40,26 @@ def test_logs_of_a_running_task_and_of_the_same_task_once_ended(pool: Pool, tmp_
         data = json.loads(done.stdout)
         assert data["state"] == "running"
         assert not data["whole"]
-        return (data["stdout"], data["stderr"]) == ("first 1\n", "oops 1\n")
+        return (data["stdout"], data["stderr"]) == ("first 1\n", "\ufffd 1\n")
 
     pool.wait_for(first, 30, "the first line of the running task")
     later = osgbatch("logs", batch, "1", cwd=tmp_path)
     assert "task 1 has printed nothing so far" in later.stderr
     follow = subprocess.Popen(
-        [sys.executable, "-m", "osgbatch", "logs", batch, "0", "-f", "--stream", "stdout"],
+        [sys.executable, "-m", "osgbatch", "logs", batch, "0", "-f", "--stream", "stderr"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     )
     assert follow.stdout is not None
-    assert follow.stdout.readline() == "first 1\n"
+    assert follow.stdout.readline() == b"\xe9 1\n"  # as it is, though that is no UTF-8
     numbers = [event.number for event in events(log) if event.proc == 0]
     assert 1 in numbers
     assert 5 not in numbers, "all of this was said while the job ran"
     for path in pool.folder.glob("execute/**/tasks/0"):
         (path.parents[1] / "go").touch()
     pool.terminate_event(log, cluster, 0)
-    assert follow.stdout.read() == "second 1\n"
+    assert follow.stdout.read() == b"second\n"
     follow.communicate(timeout=60)
     assert follow.returncode == 0
     for index in (0, 1):

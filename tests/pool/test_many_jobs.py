@@ -11,7 +11,7 @@ import pytest
 from conftest import Pool
 from sweeps import osgbatch, write_sweep
 
-pytestmark = pytest.mark.pool
+pytestmark = [pytest.mark.pool, pytest.mark.once]  # of the queue, whatever runs the jobs
 
 TASKS = 20_000
 SPEC = f"""\

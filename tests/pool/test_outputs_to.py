@@ -98,6 +98,7 @@ def aws(stash: stashes.Stash, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", stash.about["s3"]["ca_file"])
 
 
+@pytest.mark.once  # of HTCondor's plugins, which run outside of the container
 def test_data_goes_to_a_bucket(
     pool: Pool, stash: stashes.Stash, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +134,7 @@ def test_data_goes_to_a_bucket(
     assert stash.wait(lambda: stash.count("s3", "GET", name) == 1)
 
 
+@pytest.mark.once  # of HTCondor's plugins, which run outside of the container
 def test_data_goes_to_the_osdf(pool: Pool, stash: stashes.Stash, tmp_path: Path) -> None:
     place = f'{{folder: {stash.posix}, url: "{stash.osdf_url}"}}'
     ran = run_sweep("condor", one_task(tmp_path, f"{stash.osdf_url}/away", place))

@@ -20,7 +20,7 @@ import conda_channel_installed as installed
 import r_channel
 from conda_channel import Package
 
-pytestmark = pytest.mark.pool
+pytestmark = [pytest.mark.pool, pytest.mark.environments]
 
 NEEDS = ("--set", "resources.memory=400MB", "--set", "resources.disk=600MB")
 

@@ -16,7 +16,7 @@ from conftest import Pool
 from osgbatch.condor.slots import matching_slots
 from osgbatch.errors import CondorError
 
-pytestmark = pytest.mark.pool
+pytestmark = [pytest.mark.pool, pytest.mark.once]  # of the collector, whatever runs the jobs
 
 CPUS, MEMORY_MB = 64, 65536
 SLEEPER = """\

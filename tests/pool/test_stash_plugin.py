@@ -85,6 +85,7 @@ def test_an_output_goes_to_the_origin_and_is_never_overwritten(
     assert (stash.posix / "r/up").read_text() == "1\n"
 
 
+@pytest.mark.once  # of HTCondor's plugins, which run outside of the container
 def test_what_changes_under_its_name_is_stale(
     pool: Pool, stash: stashes.Stash, tmp_path: Path
 ) -> None:
@@ -100,6 +101,7 @@ def test_what_changes_under_its_name_is_stale(
     assert (tmp_path / "c/got").read_text() == "new"
 
 
+@pytest.mark.once  # of HTCondor's plugins, which run outside of the container
 def test_a_wrong_key_holds_the_job_and_does_not_appear_in_its_log(
     pool: Pool, stash: stashes.Stash, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 from conftest import Pool
 from sweeps import osgbatch, write_sweep
 
-pytestmark = pytest.mark.pool
+pytestmark = [pytest.mark.pool, pytest.mark.once]  # of the queue, whatever runs the jobs
 
 SPEC = """\
 command: [sh, -c, "sleep {seconds}"]
@@ -204,7 +204,6 @@ def test_jobs_of_a_submission_that_condor_submit_complained_of_are_removed(
     pool.wait_for(lambda: not pool.queue_ads('JobBatchName == "sweep"'), 30, "removal")
 
 
-@pytest.mark.once  # no pool answers
 @pytest.mark.parametrize("pool_name", ["auto", "condor"])
 @pytest.mark.parametrize("listens", [True, False])
 def test_an_htcondor_that_is_silent_is_an_error_and_changes_nothing(

@@ -12,8 +12,8 @@ import pytest
 from conftest import Event, Pool, events
 from sweeps import osgbatch, run_sweep, write_sweep
 
-from osgbatch.model import Requirements
 from osgbatch.rendering.requirements import requirements_expression
+from osgbatch.spec_model import Requirements
 from osgbatch.submit_language import known_command
 
 pytestmark = pytest.mark.pool
@@ -35,6 +35,7 @@ def cluster_ads(pool: Pool, cluster: int, jobs: int) -> list[dict[str, Any]]:
     return [pool.history_ad(cluster, proc) for proc in range(jobs)]
 
 
+@pytest.mark.once  # of the queue and the job's ad
 def test_the_job_ads_say_what_the_spec_says(pool: Pool, tmp_path: Path) -> None:
     ran = run_sweep("condor", write_sweep(tmp_path / "sweep", EVERYTHING, {}))
     assert ran.status["counts"] == {"succeeded": 3}
@@ -62,6 +63,7 @@ def test_the_job_ads_say_what_the_spec_says(pool: Pool, tmp_path: Path) -> None:
     assert [ad["JobDurationCategory"] for ad in ads] == ["Medium", "Long", "Long"]
 
 
+@pytest.mark.once  # of the queue and the job's ad
 def test_a_plain_sweep_asks_for_nothing_special(pool: Pool, tmp_path: Path) -> None:
     spec = "command: [sh, -c, 'true']\nresources: {memory: 40 MB, disk: 50 MB}\n"
     ran = run_sweep("condor", write_sweep(tmp_path / "sweep", spec, {}))
@@ -88,6 +90,7 @@ def dry_run(submit_file: Path) -> tuple[dict[str, str], str]:
     return {key.strip(): value.strip() for key, _, value in lines}, done.stderr
 
 
+@pytest.mark.once  # of the queue and the job's ad
 def test_gpus_are_asked_for_in_condors_words(pool: Pool, tmp_path: Path) -> None:
     spec = (
         "command: [nvidia-smi]\ngpus: {count: 2, min_memory: 8 GB, min_capability: 7.5}\n"
@@ -208,6 +211,7 @@ def ended(pool: Pool, log: Path) -> str:
     return pool.wait_for(look, 90, f"the end of the factory in {log}")
 
 
+@pytest.mark.once  # of the queue and the job's ad
 def test_no_more_than_max_running_run_at_once(pool: Pool, tmp_path: Path) -> None:
     ran = run_sweep("condor", write_sweep(tmp_path / "sweep", SLEEPERS, {}))
     assert ran.status["counts"] == {"succeeded": 5, "failed": 1}
@@ -220,6 +224,7 @@ def test_no_more_than_max_running_run_at_once(pool: Pool, tmp_path: Path) -> Non
     assert not any("JobMaterializeMaxIdle" in ad for ad in ads)
 
 
+@pytest.mark.once  # of the queue and the job's ad
 def test_max_idle_and_max_running_hold_together(pool: Pool, tmp_path: Path) -> None:
     path = write_sweep(tmp_path / "sweep", SLEEPERS.replace("max_running: 2", "max_running: 3"), {})
     made = json.loads(osgbatch("render", "--json", path, cwd=path.parent).stdout)
@@ -258,6 +263,7 @@ def test_max_idle_and_max_running_hold_together(pool: Pool, tmp_path: Path) -> N
         ("max_retry", False),
     ],
 )
+@pytest.mark.once  # of the queue and the job's ad
 def test_the_vocabulary_is_condor_submits(
     pool: Pool, tmp_path: Path, key: str, known: bool
 ) -> None:
@@ -270,6 +276,7 @@ def test_the_vocabulary_is_condor_submits(
     assert known_command(key) is known
 
 
+@pytest.mark.once  # of the queue and the job's ad
 def test_a_folder_named_like_a_macro_below_the_initial_directory(
     pool: Pool, tmp_path: Path
 ) -> None:

@@ -14,6 +14,10 @@ import pytest
 from conftest import Pool
 from sweeps import osgbatch, write_sweep
 
+from osgbatch import condor
+from osgbatch.batches.folder import load
+from osgbatch.errors import CondorError
+
 pytestmark = [pytest.mark.pool, pytest.mark.once]
 
 FAILING = """\
@@ -54,6 +58,14 @@ def test_watching_can_be_left_and_come_back_to(pool: Pool, tmp_path: Path) -> No
     folder, cluster = Path(told["folder"]), int(told["cluster"])
     log = folder / "rounds/001/events.log"
     pool.event(1, log, cluster, 0)
+    (ad,) = pool.queue_ads(f"ClusterId == {cluster}")
+    noted = folder / "rounds/001/submitted.json"
+    said = json.loads(noted.read_text())
+    assert ad["GlobalJobId"].startswith(f"{said['schedd']}#")
+    (round_,) = load(folder).rounds()
+    assert condor.ask_jobs(round_, cluster, 0.0, (), said["schedd"]).jobs[0].state == "running"
+    with pytest.raises(CondorError, match="other@nowhere"):
+        condor.ask_jobs(round_, cluster, 0.0, (), "other@nowhere")
     command = [sys.executable, "-m", "osgbatch", "watch", str(folder)]
     one = subprocess.Popen(
         [*command, "--notify", f'echo "$OSGBATCH_ENDED" > {tmp_path}/told; cat >> {tmp_path}/told'],

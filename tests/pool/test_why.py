@@ -18,14 +18,14 @@ from sweeps import osgbatch, write_sweep
 
 pytestmark = [pytest.mark.pool, pytest.mark.once]
 
-CASES = ("good", "memory", "missing", "long", "user", "interpreter", "idle", "fails")
+CASES = ("good", "memory", "missing", "long", "user", "interpreter", "idle", "fails", "disk")
 SPEC = f"""\
 command: [sh, case.sh, "{{case}}"]
 sweep:
   zip:
     case: [{", ".join(CASES)}]
-    gb: [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 500, 0.1]
-    file: [d/a, d/a, d/gone, d/a, d/a, d/a, d/a, d/a]
+    gb: [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 500, 0.1, 0.1]
+    file: [d/a, d/a, d/gone, d/a, d/a, d/a, d/a, d/a, d/a]
 files: [case.sh]
 inputs: ["{{file}}"]
 resources: {{memory: {{expr: "1 GB * gb"}}, disk: 50 MB, time: 10 min}}
@@ -35,6 +35,7 @@ case $1 in
 memory) (dd if=/dev/zero bs=1M count=400 2>/dev/null; sleep 60) | tail -n 1 >/dev/null ;;
 long) sleep 60 ;;
 user) touch "$OSGBATCH_SCRATCH/started"; sleep 60 ;;
+disk) dd if=/dev/zero of=big bs=1M count=300 2>/dev/null; sleep 60 ;;
 fails) echo "ModuleNotFoundError: No module named 'numpy'" >&2; exit 3 ;;
 esac
 """
@@ -71,14 +72,14 @@ def broken(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
     (here / "d" / "gone").unlink()
     soon = [f"{cluster}.{n}" for n, case in enumerate(CASES) if case != "interpreter"]
     pool.run("condor_release", *soon)
-    started = ("good", "memory", "long", "user")
+    started = ("good", "memory", "long", "user", "disk")
     for case in started:
         pool.event(1, log, cluster, CASES.index(case))
     pool.run("condor_hold", f"{cluster}.{CASES.index('user')}")
     shim = (first / "shim.sh").read_text().partition("\n")[2]
     (first / "shim.sh").write_text(f"#!/no/such/interpreter\n{shim}")
     pool.run("condor_release", f"{cluster}.{CASES.index('interpreter')}")
-    held: tuple[str, ...] = ("memory", "missing", "long", "user", "interpreter")
+    held: tuple[str, ...] = ("memory", "missing", "long", "user", "interpreter", "disk")
     if "CondorVersion: 23." in pool.run("condor_version"):
         # 23.9.6 lets some of a dozen equal jobs run on, for no reason to be seen
         pool.run("condor_rm", f"{cluster}.{CASES.index('long')}")
@@ -129,6 +130,7 @@ def test_each_cause_is_named_with_what_to_do(pool: Pool, broken: Broken) -> None
         "long": ("hold 47.0", "ran for longer", f"osgbatch resubmit {name} --held --set"),
         "user": ("hold 1.0", "by hand", f"osgbatch release {name}"),
         "interpreter": ("hold 6.2", "the interpreter", f"osgbatch resubmit {name} --held"),
+        "disk": ("hold", "more disk than it asked for", f"osgbatch release {name} --disk"),
         "fails": ("exit code 3", "the command itself", f"osgbatch logs {name} --task 7"),
     }
     assert sum(len(cause["tasks"]) for cause in found["causes"]) == len(expected)

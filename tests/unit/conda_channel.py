@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -17,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from osgbatch.packing.archive import MTIME
 from osgbatch.packing.environment import elf, interpreter
 
 PLACEHOLDER = "/" + "placehold_" * 25
@@ -58,9 +60,10 @@ def write_package(channel: Path, package: Package) -> Path:
     if package.noarch:
         index["noarch"] = package.noarch
     listed = []
+    files = {**package.files, **bytecode(package)}
     content, info = io.BytesIO(), io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as tar:
-        for name, given in package.files.items():
+        for name, given in files.items():
             entry: dict[str, object] = {"_path": name, "path_type": "hardlink"}
             if isinstance(given, str):
                 link = tarfile.TarInfo(name)
@@ -83,7 +86,7 @@ def write_package(channel: Path, package: Package) -> Path:
         _add(tar, "info/index.json", json.dumps(index).encode())
         paths = {"paths": listed, "paths_version": 1}
         _add(tar, "info/paths.json", json.dumps(paths).encode())
-        _add(tar, "info/files", "".join(f"{name}\n" for name in package.files).encode())
+        _add(tar, "info/files", "".join(f"{name}\n" for name in files).encode())
         if package.noarch == "python":
             noarch = {"type": "python", "entry_points": list(package.entry_points)}
             more = {"noarch": noarch, "package_metadata_version": 1}
@@ -96,9 +99,32 @@ def write_package(channel: Path, package: Package) -> Path:
     return path
 
 
+def bytecode(package: Package) -> dict[str, bytes]:
+    """What Python has kept here of a package's modules, valid where they are installed.
+
+    conda-forge's packages of Python and of what is compiled have it, too. Without it each of some
+    fifty packings in the tests would compile the standard library.
+    """
+    found: dict[str, bytes] = {}
+    for name, source in package.files.items():
+        if isinstance(source, Path) and name.endswith(".py") and name not in package.prefixed:
+            kept = Path(importlib.util.cache_from_source(str(source)))
+            place = f"{name.rpartition('/')[0]}/__pycache__/{kept.name}"
+            if not name.startswith("lib/python") or place in package.files or not kept.is_file():
+                continue
+            data, status = kept.read_bytes(), source.stat()
+            if data[:8] == importlib.util.MAGIC_NUMBER + bytes(4) and data[8:16] == (
+                (int(status.st_mtime) & 0xFFFFFFFF).to_bytes(4, "little")
+                + status.st_size.to_bytes(4, "little")
+            ):
+                found[place] = data[:8] + MTIME.to_bytes(4, "little") + data[12:]
+    return found
+
+
 def _add(tar: tarfile.TarFile, name: str, data: bytes, executable: bool = False) -> None:
     member = tarfile.TarInfo(name)
     member.size, member.mode = len(data), 0o755 if executable else 0o644
+    member.mtime = MTIME
     tar.addfile(member, io.BytesIO(data))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -144,7 +145,11 @@ def make_venv(folder: Path, names: Sequence[str] = SCIENTIFIC) -> Path:
         for name, source in library_files(one):
             target = site / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target)
+            shutil.copy2(source, target)
+            kept = Path(importlib.util.cache_from_source(str(source)))
+            if name.endswith(".py") and kept.is_file():  # as pip leaves it
+                (target.parent / "__pycache__").mkdir(exist_ok=True)
+                shutil.copy2(kept, target.parent / "__pycache__")
     return folder
 
 

@@ -11,7 +11,7 @@ import aptget
 import pytest
 import stashes
 
-from osgbatch.model import Stash
+from osgbatch.spec_model import Stash
 from osgbatch.staging import s3, s3_parts
 from osgbatch.staging.objects import Object
 

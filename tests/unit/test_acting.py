@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_local_harness import wait_until
 
 from osgbatch import local, names
 from osgbatch.acting import Cancelling, Choice, cancel_chosen
 from osgbatch.batches import folder as folders
-from osgbatch.condor import act
-from osgbatch.condor.act import Queue, QueuedJob
+from osgbatch.condor import Queue, QueuedJob, act
+from osgbatch.condor import queue as in_queue
 from osgbatch.condor.recurring import will_recur
 from osgbatch.errors import CondorError
 from osgbatch.model import Round
@@ -129,8 +132,19 @@ def test_what_runs_by_the_time_of_the_answer_is_left_alone(
 
 
 def test_a_hold_without_a_reason_has_none() -> None:
-    job = act._job({"ProcId": 3, "JobStatus": 5, "HoldReasonCode": None, "HoldReason": None})
+    job = in_queue._job({"ProcId": 3, "JobStatus": 5, "HoldReasonCode": None, "HoldReason": None})
     assert job == QueuedJob(3, "held")
+
+
+@given(st.sets(st.integers(0, 40), min_size=1))
+def test_jobs_are_named_one_by_one_or_as_ranges(procs: set[int]) -> None:
+    (text,) = in_queue.in_pieces(procs)
+    named: set[int] = set()
+    for part in text.split(" || "):
+        found = [int(number) for number in re.findall(r"\d+", part)]
+        assert re.fullmatch(r"\(ProcId == \d+\)|\(ProcId >= \d+ && ProcId <= \d+\)", part)
+        named |= set(range(found[0], found[-1] + 1))
+    assert named == procs
 
 
 def test_jobs_in_too_many_pieces_are_refused_before_anything_is_asked(tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ from test_local_harness import make_round, numbers, returned, run
 from osgbatch import names
 from osgbatch.errors import OsgbatchError, SpecErrors
 from osgbatch.local import backend
-from osgbatch.model import Environment, Payload, Place, Plan, Resolved, Round, Spec, UserPath
+from osgbatch.model import Round
+from osgbatch.plan_model import Payload, Plan, Resolved
 from osgbatch.rendering import program
 from osgbatch.rendering.rows import RowWriter
 from osgbatch.rendering.submit import submit_text
 from osgbatch.spec.load import load_spec
+from osgbatch.spec_model import Environment, Place, Spec, UserPath
 
 slot = shim_harness.slot
 DOCKER = "docker://ghcr.io/ada/tool:1.2"

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from osgbatch.errors import SpecError
-from osgbatch.model import Environment, Place, UserPath
 from osgbatch.packing.container import packed_image
 from osgbatch.packing.container_registry import image_architectures
+from osgbatch.spec_model import Environment, Place, UserPath
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"

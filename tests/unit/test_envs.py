@@ -74,6 +74,8 @@ def test_every_example_is_checked_and_planned(example: Path, tmp_path: Path) -> 
         done = osgbatch(command, example, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, ""), command
         assert "warning" not in done.stdout
+    if example.parent.name == "find_peaks":
+        assert "10 jobs of 1 task" in done.stdout
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=short)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -176,7 +178,10 @@ def test_task_writes_both_outputs(task: Path) -> None:
     for name in ("peaks", "troughs"):
         found = np.load(task / "outputs" / f"{name}.npy")
         assert (found.dtype, found.shape) == (np.dtype("int64"), (39,))
+    told = json.loads((task / "outputs" / "metrics.json").read_text())
+    assert told == {"peaks": 39, "troughs": 39, "seconds": 5.0}
     assert sorted(path.name for path in (task / "outputs").iterdir()) == [
+        "metrics.json",
         "peaks.npy",
         "troughs.npy",
     ]
@@ -196,18 +201,29 @@ def test_task_writes_both_outputs(task: Path) -> None:
     ],
 )
 def test_task_says_what_is_wrong_and_fails(
-    task: Path, content: Any, arguments: list[str], message: str
+    task: Path,
+    content: Any,
+    arguments: list[str],
+    message: str,
+    waveshape: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     recording = task / "inputs" / "data" / "bad.npy"
     if isinstance(content, bytes):
         recording.write_bytes(content)
     elif content is not None:
         np.save(recording, content)
-    done = run_task(task, "inputs/data/bad.npy", *arguments)
-    assert done.returncode == 1
-    assert done.stderr.startswith("find_peaks.py: inputs/data/bad.npy: ")
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    # in this process: to import SciPy takes a second
+    monkeypatch.chdir(task)
+    monkeypatch.setattr(sys, "argv", ["find_peaks.py", "inputs/data/bad.npy", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path("find_peaks.py", run_name="__main__")
+    said = capfd.readouterr().err
+    assert ended.value.code == 1
+    assert said.startswith("find_peaks.py: inputs/data/bad.npy: ")
+    assert message in said
+    assert len(said.splitlines()) == 1
     assert list((task / "outputs").iterdir()) == []
 
 

@@ -106,7 +106,8 @@ def test_gather_is_left_out_when_a_task_failed(batch: Batch) -> None:
     now, _, failure = collect_batch(batch, said.append)
     assert now.counts == {"succeeded": 1, "failed": 1}
     assert failure is None
-    assert said == ["gather: left out, since some task did not succeed"]
+    told = "gather: left out, since some task did not succeed; --partial gathers the others"
+    assert said == [told]
     assert not (batch.folder / "results/gathered").exists()
 
 

@@ -7,9 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from osgbatch.condor.slots import count_fitting, over_the_slot
-from osgbatch.model import Profile
 from osgbatch.planning.chunks import Chunks
-from osgbatch.planning.grouping import AIM_S, Grouping, duration, group, size
+from osgbatch.planning.grouping import AIM_S, Grouping, group
+from osgbatch.spec_model import Profile
+from osgbatch.texts import about, duration, size
 
 MB = 1024**2
 GENERIC = Profile()
@@ -251,6 +252,15 @@ def test_requirements_are_read_with_the_slot_as_my() -> None:
 )  # fmt: skip
 def test_durations_for_people(seconds: int, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (59.7, "1 min"), (130, "2 min"), (8000, "2 h 13 min"), (40_000, "11 h"),
+     (250_000, "3 days")],
+)  # fmt: skip
+def test_a_time_that_was_measured_is_rounded(seconds: float, text: str) -> None:
+    assert about(seconds) == text
 
 
 @pytest.mark.parametrize(

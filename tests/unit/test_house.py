@@ -22,7 +22,8 @@ from osgbatch.batches import registry
 from osgbatch.batches.folder import Batch, load, locked, newest_of
 from osgbatch.batches.settled import settled_counts
 from osgbatch.batches.tags import add_tags, read_tags, remove_tags
-from osgbatch.cli.app import app
+from osgbatch.batches.writing import write_json
+from osgbatch.cli.app import command_line
 from osgbatch.cli.house_texts import list_text
 from osgbatch.errors import BatchError, BusyError, OsgbatchError
 from osgbatch.finishing import collect_batch
@@ -54,7 +55,7 @@ def ended(batch: Batch) -> Batch:
 
 
 def run(*arguments: str | Path, answer: str = "") -> str:
-    done = CliRunner().invoke(app, [str(word) for word in arguments], input=answer)
+    done = CliRunner().invoke(command_line(), [str(word) for word in arguments], input=answer)
     assert done.exception is None, done.exception
     return done.output
 
@@ -96,7 +97,7 @@ def test_what_may_have_changed_is_looked_at(ended: Batch, change: str) -> None:
         (ended.folder / "state.db").unlink()
     else:
         with sqlite3.connect(ended.folder / "state.db") as database:
-            database.execute("UPDATE tasks SET state = 'held' WHERE task = 1")
+            database.execute("UPDATE counts SET state = 'held'")
     assert settled_counts(ended) is None
 
 
@@ -196,6 +197,31 @@ def test_a_batch_that_was_moved_is_known_where_it_was_found(ended: Batch, tmp_pa
     assert registry.batches_everywhere() == [new]
 
 
+def test_a_batch_whose_folder_cannot_be_read_now_is_not_lost(ended: Batch) -> None:
+    ended.folder.rename(ended.folder.parent / "aside")
+    ended.folder.symlink_to(ended.folder.name)  # leads nowhere, also for root: ELOOP
+    assert registry.lost() == []
+    ended.folder.unlink()
+    (gone,) = registry.lost()
+    assert gone.id == ended.id
+
+
+def test_a_file_is_on_the_disk_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        assert (tmp_path / "a.json").exists() == (len(flushed) == 2)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_json(tmp_path / "a.json", {})
+    assert flushed[1] == str(tmp_path.resolve())
+
+
 def test_a_copy_does_not_take_the_place_of_its_original(ended: Batch, tmp_path: Path) -> None:
     shutil.copytree(ended.folder, tmp_path / "copy")
     registry.find(str(tmp_path / "copy"), Path("/"))
@@ -232,7 +258,7 @@ def test_a_removed_batch_is_gone_from_disk_and_registry(ended: Batch, tmp_path: 
 
 
 def test_rm_asks_and_without_an_answer_removes_nothing(ended: Batch) -> None:
-    done = CliRunner().invoke(app, ["rm", str(ended.folder)])
+    done = CliRunner().invoke(command_line(), ["rm", str(ended.folder)])
     assert isinstance(done.exception, OsgbatchError)
     assert "--yes" in done.exception.fix
     assert load(ended.folder)
@@ -257,7 +283,7 @@ def test_a_batch_with_jobs_is_not_removed(ended: Batch, tmp_path: Path, how: str
         shutil.rmtree(ended.folder / "rounds/001/returned")
     with locked(ended.folder) if how == "locked" else open(os.devnull):
         for arguments in (["rm", "--yes"], ["archive", "--rm", "--yes"]):
-            done = CliRunner().invoke(app, [*arguments, str(ended.folder)])
+            done = CliRunner().invoke(command_line(), [*arguments, str(ended.folder)])
             assert isinstance(done.exception, BusyError), done.output
     assert load(ended.folder)
     assert sorted(p.name for p in ended.folder.parent.iterdir()) == [ended.folder.name]
@@ -283,7 +309,7 @@ def test_jobs_that_only_the_queue_knows_keep_a_batch(
 def test_one_batch_that_may_not_go_keeps_all(ended: Batch, tmp_path: Path) -> None:
     other = steps.render_sweep(tmp_path / "sweep.yaml", None, lambda text: None)
     hold(ended)
-    done = CliRunner().invoke(app, ["rm", "--yes", str(other.folder), str(ended.folder)])
+    done = CliRunner().invoke(command_line(), ["rm", "--yes", str(other.folder), str(ended.folder)])
     assert isinstance(done.exception, BusyError)
     assert load(other.folder)
     run("rm", "--yes", other.folder)  # it was never submitted

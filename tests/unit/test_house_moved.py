@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,19 @@ def test_a_copy_goes_on_with_its_original(batch: Batch, tmp_path: Path) -> None:
 def test_a_batch_that_stands_still_is_left_alone(batch: Batch) -> None:
     assert status(batch).notes == ()
     assert not (batch.folder / "rounds/001/moved.json").exists()
+
+
+def test_a_file_system_mounted_elsewhere_on_another_machine_is_not_moved(
+    moved: tuple[Batch, Path],
+) -> None:
+    batch, old = moved
+    shutil.rmtree(old)
+    noted = batch.folder / "rounds/001/submitted.json"
+    told = {"backend": "condor", "cluster": 7, "jobs": 2, "time": 1.0, "host": "ap40.example.edu"}
+    for host, is_moved in (("ap40.example.edu", False), (socket.gethostname(), True), ("", True)):
+        noted.write_text(json.dumps({**told, "host": host}))
+        notes = " ".join(status(batch).notes)
+        assert ("this folder was moved" in notes) is is_moved, host
 
 
 def test_another_batch_at_the_old_place_is_none_of_ours(

@@ -14,7 +14,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from osgbatch.cli.app import app
+from osgbatch.cli.app import command_line
 from osgbatch.cli.settings import effective_settings, settings_text
 from osgbatch.errors import OsgbatchError
 from osgbatch.spec import profiles
@@ -542,7 +542,7 @@ def test_facts_of_the_ospool() -> None:
 
 
 def test_generic_is_what_the_model_says() -> None:
-    from osgbatch.model import Profile
+    from osgbatch.spec_model import Profile
 
     assert profiles.known_profile("generic").facts == Profile()
 
@@ -614,7 +614,7 @@ def test_defaults_of_a_profile_cannot_make_a_sweep() -> None:
 
 
 def config_lines(*arguments: str) -> dict[str, tuple[str, str]]:
-    done = CliRunner().invoke(app, ["config", *arguments], env={"COLUMNS": "100"})
+    done = CliRunner().invoke(command_line(), ["config", *arguments], env={"COLUMNS": "100"})
     assert done.exception is None, done.output
     lines = [line.split("  ") for line in done.output.splitlines()]
     cells = [[cell.strip() for cell in line if cell] for line in lines if line[0]]
@@ -699,7 +699,7 @@ def test_config_shows_a_file_elsewhere_by_its_whole_path(monkeypatch: pytest.Mon
 
 def test_config_of_a_spec_with_mistakes_shows_it_and_tells_them() -> None:
     write("sweep.yaml", "command: e\nresources: {memory: 5, cpus: 2}\n")
-    done = CliRunner().invoke(app, ["config", "sweep.yaml"])
+    done = CliRunner().invoke(command_line(), ["config", "sweep.yaml"])
     assert isinstance(done.exception, OsgbatchError)
     assert done.exception.exit_code == 2
     assert "resources.memory: a size needs a unit" in str(done.exception)
@@ -711,13 +711,13 @@ def test_config_shows_the_first_line_of_a_script_and_the_start_of_a_long_list() 
     found = config_lines("sweep.yaml")
     assert found["script"] == ("set -x ...", "sweep.yaml:1")
     assert found["sweep.x"][0].startswith("[0, 1, 2, 3")
-    done = CliRunner().invoke(app, ["config", "sweep.yaml"], env={"COLUMNS": "100"})
+    done = CliRunner().invoke(command_line(), ["config", "sweep.yaml"], env={"COLUMNS": "100"})
     assert " ...]" in done.output
 
 
 def test_config_for_other_programs() -> None:
     write("sweep.yaml", "command: e\nsweep: {x: [1, 2.50]}\n")
-    done = CliRunner().invoke(app, ["config", "sweep.yaml", "--json", "--set", "name=n"])
+    done = CliRunner().invoke(command_line(), ["config", "sweep.yaml", "--json", "--set", "name=n"])
     found = json.loads(done.output)
     assert {"setting": "name", "value": "n", "from": "--set", "line": None} in found["settings"]
     assert {"setting": "sweep.x", "value": [1, 2.5], "from": "sweep.yaml", "line": 2} in (
@@ -739,7 +739,9 @@ def test_the_page_shows_what_config_prints(monkeypatch: pytest.MonkeyPatch) -> N
     write("peaks/sweep.yaml", block("yaml"))
     monkeypatch.chdir("peaks")
     done = CliRunner().invoke(
-        app, ["config", "sweep.yaml", "--set", "resources.time=20min"], env={"COLUMNS": "80"}
+        command_line(),
+        ["config", "sweep.yaml", "--set", "resources.time=20min"],
+        env={"COLUMNS": "80"},
     )
     assert done.output == block("text config")
 
@@ -771,10 +773,16 @@ def test_the_page_names_all_profiles() -> None:
 def test_settings_reach_check_plan_and_render() -> None:
     write("sweep.yaml", "command: echo {x}\nsweep: {x: [1, 2]}\n")
     run = CliRunner().invoke
-    assert "3 tasks" in run(app, ["check", "sweep.yaml", "--set", "sweep.x=[1,2,3]"]).output
-    planned = json.loads(run(app, ["plan", "sweep.yaml", "--json", "--set", "name=n"]).output)
+    assert (
+        "3 tasks" in run(command_line(), ["check", "sweep.yaml", "--set", "sweep.x=[1,2,3]"]).output
+    )
+    planned = json.loads(
+        run(command_line(), ["plan", "sweep.yaml", "--json", "--set", "name=n"]).output
+    )
     assert planned["name"] == "n"
-    done = run(app, ["render", "sweep.yaml", "--out", "b", "--set", "resources.memory=4GB"])
+    done = run(
+        command_line(), ["render", "sweep.yaml", "--out", "b", "--set", "resources.memory=4GB"]
+    )
     assert done.exception is None
     assert "4096" in Path("b/rounds/001/job.submit").read_text()
     assert "resources: {memory: 4GB}" in Path("b/sweep.yaml").read_text()

@@ -11,8 +11,8 @@ import pytest
 import stashes
 
 from osgbatch.errors import SpecErrors, StagingError
-from osgbatch.model import Stash
 from osgbatch.planned import plan_sweep
+from osgbatch.spec_model import Stash
 from osgbatch.staging.folder import FolderStore
 from osgbatch.staging.listing import compiled, list_urls
 from osgbatch.staging.objects import Object

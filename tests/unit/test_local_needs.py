@@ -165,3 +165,25 @@ def test_each_job_is_held_to_its_own_memory_where_the_system_lets_it(tmp_path: P
         pytest.skip(f"control groups: {record_of(round_).why}")
     assert "cgroup memory limit of 40 megabytes" in last(events)["HoldReason"]
     assert last(events, 1)["ReturnValue"] == 7
+
+
+def test_a_job_over_its_memory_asks_for_more_where_the_system_lets_it(tmp_path: Path) -> None:
+    eat = "x=$(head -c 60000000 /dev/zero | tr '\\0' x); "
+    flag = tmp_path / "seen"
+    tell = f'grep -h "^RequestMemory" .job.ad; {eat}'
+    jobs = [f"{tell}[ -e '{flag}' ] || {{ touch '{flag}'; exit 101; }}; exit 7", eat]
+    ladder = {"factor": 0, "sizes": [50, 600]}
+    # One retry after a failure of the execution point; those for memory are none.
+    retries = {"times": 1, "any": False, "codes": [101], "memory": ladder}
+    own = [{"memory_mb": 40}, {"memory_mb": 20}]
+    round_ = make_round(tmp_path, jobs, retries=retries, own=own)
+    (round_.folder / "local.more.json").write_text('{"1": [50, 0]}')  # as a release asked for
+    events = run(round_)
+    if not record_of(round_).memory_enforced:
+        pytest.skip(f"control groups: {record_of(round_).why}")
+    assert numbers(events, 0) == [0, 1, 4, 1, 4, 1, 4, 1, 5]
+    assert last(events)["ReturnValue"] == 7
+    assert returned(round_)["0/1_0.out"] == "RequestMemory = 600\n"
+    asked = json.loads((round_.folder / "local.more.json").read_text())
+    assert asked == {"0": [600, 0], "1": [600, 0]}
+    assert numbers(events, 1) == [0, 1, 4, 1, 5]

@@ -19,9 +19,10 @@ import pytest
 
 from osgbatch import following, output_following, task_output
 from osgbatch.cli import logs_commands
+from osgbatch.condor import Queue, QueuedJob
 from osgbatch.condor import tail as condor_tail
 from osgbatch.errors import CondorError, JobGoneError, OsgbatchError
-from osgbatch.model import JobState, TaskState
+from osgbatch.model import JobState, Round, TaskState
 from osgbatch.output_following import Following
 from osgbatch.task_output import echoed, first_failures, is_cut
 
@@ -65,7 +66,7 @@ def test_what_condor_tail_says_is_told_with_what_to_do(
     def refuse(*_: Any, **__: Any) -> None:
         raise CondorError(said)
 
-    monkeypatch.setattr(condor_tail, "run", refuse)
+    monkeypatch.setattr(condor_tail, "run_bytes", refuse)
     with pytest.raises(CondorError, match=told):
         condor_tail.tail(1, 0)
 
@@ -260,8 +261,55 @@ def test_what_a_second_start_prints_is_shown_whole(
 ) -> None:
     looks = [(runs(0), b"[0] seed 1\n"), (runs(0), b"[0] seed 2\n"), (done(0), b"")]
     text, said = shown(Fake(looks, {0: b"seed 2\nend\n"}), 0)
-    assert text == b"seed 1\nseed 2\nseed 2\nend\n"
+    assert text == b"seed 1\nseed 2\nend\n"
     assert said == ["task 0 was started again", "task 0 succeeded"]
+
+
+# what a task printed, and its echo at two looks: within a character, with line breaks of its own
+ODD = [
+    (b"\xc3\xa9t\xe9\n", b"[0] \xc3", b"[0] \xc3\xa9t\xe9\n"),
+    (b"\xff\0\xfe\0\n\0end", b"[0] \xff\xfe\n", b"[0] \xff\xfe\n[0] end\n"),
+    (b"no end", b"[0] no", b"[0] no\n[0 err] x\n[0]  end\n"),
+    (b"no end\n", b"[0] no\n", b"[0] no\n[0]  end\n"),
+]
+
+
+@pytest.mark.parametrize(("printed", "first", "second"), ODD)
+def test_odd_bytes_are_shown_once(
+    shown: Callable[..., tuple[bytes, list[str]]], printed: bytes, first: bytes, second: bytes
+) -> None:
+    looks = [(runs(0, 1), first), (runs(0, 1), second), (done(0, 1), b"")]
+    text, said = shown(Fake(list(looks), {0: printed, 1: b""}), 0)
+    assert said == ["task 0 succeeded"]
+    seen = text.replace(b"x\n", b"")
+    assert output_following.covered(seen, printed) is not None
+    assert len(seen) <= len(printed) + 2, "shown twice"
+    text, _ = shown(Fake(list(looks), {0: printed, 1: b""}), None)
+    lines = [line.partition(b"] ")[2] for line in text.splitlines(keepends=True)]
+    assert len(b"".join(lines).replace(b"x\n", b"")) <= len(printed) + 2, "shown twice"
+
+
+def test_what_another_start_printed_is_not_taken_for_shown() -> None:
+    assert output_following.covered(b"seed 1\n", b"seed 2\nend\n") is None
+    assert output_following.covered(b"a\nb\nc\n", b"a\nb\n") is None
+
+
+def test_a_job_of_another_access_point_is_not_asked_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    round_ = Round(tmp_path, "4a80deadbeef", "test", 1, 1, tmp_path)
+    job = task_output.RunningJob(round_, "condor", 7, 0)
+    monkeypatch.setattr(task_output, "condor_tail", lambda cluster, proc: b"[0] of 7.0\n")
+    monkeypatch.setattr("osgbatch.condor.configured", lambda: True)
+    jobs = {0: QueuedJob(0, "running")}
+    monkeypatch.setattr("osgbatch.condor.look", lambda round_, cluster: Queue(cluster, jobs))
+    (tmp_path / "submitted.json").write_text(
+        '{"backend": "condor", "cluster": 7, "jobs": 1, "time": 1.0, "host": "ap.example.edu"}'
+    )
+    assert job.echo() == b"[0] of 7.0\n"  # this machine has only another name now
+    jobs.clear()
+    with pytest.raises(OsgbatchError, match=r"queue of ap.example.edu, not(.|\n)*Ask on ap.exa"):
+        job.echo()
 
 
 def test_no_more_than_three_jobs_are_followed(
@@ -357,9 +405,9 @@ def test_logs_of_tasks_that_run_and_that_failed(sweep: Path) -> None:
 def test_wishes_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from osgbatch.cli.app import app
+    from osgbatch.cli.app import command_line
 
     for wish in (["-f", "--failed"], ["-f", "--json"], ["--failed", "-t", "1"], ["--stream", "x"]):
-        result = CliRunner().invoke(app, ["logs", *wish])
+        result = CliRunner().invoke(command_line(), ["logs", *wish])
         assert isinstance(result.exception, OsgbatchError), wish
         assert result.exception.exit_code == 2

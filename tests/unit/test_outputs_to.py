@@ -22,9 +22,11 @@ from osgbatch.cli.plans import plan_text
 from osgbatch.collecting.collect import Collected, collect
 from osgbatch.delivering import Data, delivery_of, fault_of
 from osgbatch.errors import ResultError, StagingError
-from osgbatch.model import Delivery, JobState, Plan, Stash, TaskState
+from osgbatch.model import JobState, TaskState
+from osgbatch.plan_model import Delivery, Plan
 from osgbatch.planned import Choices, plan_sweep
 from osgbatch.returned import Expected, Returned, read_records
+from osgbatch.spec_model import Stash
 from osgbatch.staged import Silent
 from osgbatch.staging.fetch import PART, FolderSource, Source, fetch, open_source
 from osgbatch.steps import render_sweep

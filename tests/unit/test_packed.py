@@ -10,13 +10,13 @@ from test_packing_given import STARTED, tarball
 
 from osgbatch import packed, steps, ui
 from osgbatch.errors import PackingError
-from osgbatch.model import Spec
 from osgbatch.packed import environment_warnings
 from osgbatch.packing.environment import EnvironmentArchive
 from osgbatch.packing.environment.cache import file_sha256
 from osgbatch.packing.environment.conda_lock import read_lock
 from osgbatch.planned import plan_sweep
 from osgbatch.spec.load import load_spec
+from osgbatch.spec_model import Spec
 
 
 def sweep(folder: Path, more: str = "") -> Spec:

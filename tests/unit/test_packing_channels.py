@@ -15,7 +15,6 @@ from private_channel import TOKEN, WORD, Server, small_channel
 from test_pack_commands import osgbatch
 
 from osgbatch.errors import PackingError, SpecError
-from osgbatch.model import Environment
 from osgbatch.packing.environment import conda_install
 from osgbatch.packing.environment.cache import EnvironmentArchive
 from osgbatch.packing.environment.cleaning import clean
@@ -24,6 +23,7 @@ from osgbatch.packing.environment.conda_access import with_secrets
 from osgbatch.packing.environment.conda_lock import Package as Listed
 from osgbatch.packing.environment.conda_lock import incomplete, lock_text, read_lock
 from osgbatch.packing.environment.conda_spec import read_conda_spec
+from osgbatch.spec_model import Environment
 
 UNTRIED = Environment("conda", test=False)
 

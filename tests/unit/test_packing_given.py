@@ -17,7 +17,6 @@ import pytest
 from test_packing_environment import SMALL, run, wheel
 
 from osgbatch.errors import PackingError
-from osgbatch.model import Environment, Place, UserPath
 from osgbatch.packing.archive import Archive, Member
 from osgbatch.packing.environment import (
     EnvironmentArchive,
@@ -31,6 +30,7 @@ from osgbatch.packing.environment import (
 from osgbatch.packing.environment.imports import importable, missing, script_imports
 from osgbatch.packing.environment.strip import strip
 from osgbatch.packing.environment.trial import unpack
+from osgbatch.spec_model import Environment, Place, UserPath
 
 OWN = "{}.{}".format(*sys.version_info[:2])
 STARTED = "#!/bin/sh\necho started\n"

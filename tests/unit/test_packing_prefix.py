@@ -16,7 +16,6 @@ import pytest
 from test_packing_environment import SMALL, run, wheel
 
 from osgbatch.errors import PackingError
-from osgbatch.model import Environment, Place, UserPath
 from osgbatch.packing.environment import (
     EnvironmentArchive,
     known_environment,
@@ -28,6 +27,7 @@ from osgbatch.packing.environment import (
 from osgbatch.packing.environment.prefix_editable import editables
 from osgbatch.packing.environment.prefix_scan import scan
 from osgbatch.packing.environment.trial import unpack
+from osgbatch.spec_model import Environment, Place, UserPath
 
 MINOR = "{}.{}".format(*sys.version_info[:2])
 SITE = f"lib/python{MINOR}/site-packages"

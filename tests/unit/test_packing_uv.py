@@ -11,7 +11,6 @@ import pytest
 from conda_channel import write_wheel
 
 from osgbatch.errors import PackingError
-from osgbatch.model import Environment, Place, UserPath
 from osgbatch.packing.environment import (
     EnvironmentArchive,
     environment_archive,
@@ -20,6 +19,7 @@ from osgbatch.packing.environment import (
     standalone,
 )
 from osgbatch.packing.environment.trial import unpack
+from osgbatch.spec_model import Environment, Place, UserPath
 
 UV = Path(sysconfig.get_path("scripts")) / "uv"
 BUILT = '[build-system]\nrequires = ["uv_build>=0.7,<1"]\nbuild-backend = "uv_build"\n'

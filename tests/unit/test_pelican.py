@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from osgbatch.errors import StagingError
-from osgbatch.model import Stash
+from osgbatch.spec_model import Stash
 from osgbatch.staged import Silent
 from osgbatch.staging import pelican_client
 from osgbatch.staging.objects import Object, suffix_of

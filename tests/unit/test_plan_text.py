@@ -12,24 +12,15 @@ from textwrap import dedent
 import pytest
 
 from osgbatch.cli.plans import plan_text
-from osgbatch.model import (
-    Column,
-    Place,
-    Plan,
-    Profile,
-    ResourceExpression,
-    Resources,
-    Spec,
-    Table,
-    Template,
-)
+from osgbatch.plan_model import Plan
 from osgbatch.planning.advice import Advice, advise, table_notes
 from osgbatch.planning.plan import make_plan
 from osgbatch.planning.summary import core_hours, plan_data
 from osgbatch.spec.load import load_spec
+from osgbatch.spec_model import Place, Profile, ResourceExpression, Resources, Spec, Template
 from osgbatch.submit_language import duration_category
 from osgbatch.sweep.expand import expand
-from osgbatch.tables import Cell
+from osgbatch.tables import Cell, Column, Table
 
 GB = 1024**3
 HOUR = 3600

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osgbatch.errors import OsgbatchError
-from osgbatch.model import Payload, Plan
 from osgbatch.names import task_path
+from osgbatch.plan_model import Payload, Plan
 from osgbatch.planning.checks import long_values
 from osgbatch.planning.chunks import Chunks
 from osgbatch.planning.inputs import travels_plainly
@@ -204,8 +204,8 @@ def test_a_parameters_wildcard_is_no_wildcard_in_an_output(tmp_path: Path) -> No
         tmp_path, "command: echo\nsweep: {a: ['*', '[x]']}\noutputs: ['outputs/{a}/*.txt']\n"
     )
     assert [t.outputs for t in made.tasks] == [
-        (("outputs/[*]/*.txt", False),),
-        (("outputs/[[]x]/*.txt", False),),
+        (("outputs/[*]/*.txt", False), ("outputs/metrics.json", True)),
+        (("outputs/[[]x]/*.txt", False), ("outputs/metrics.json", True)),
     ]
 
 

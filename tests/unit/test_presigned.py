@@ -16,8 +16,8 @@ from test_container_image import image
 
 from osgbatch import exits
 from osgbatch.errors import OsgbatchError, StagingError
-from osgbatch.model import Stash
 from osgbatch.planned import Choices, presigned_seconds
+from osgbatch.spec_model import Stash
 from osgbatch.staging.keys import Keys, check_lifetime
 from osgbatch.staging.store import open_store
 from osgbatch.steps import render_sweep

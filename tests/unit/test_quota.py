@@ -11,8 +11,8 @@ import pytest
 
 from osgbatch import exits
 from osgbatch.cli import app
-from osgbatch.model import Profile, Stash
 from osgbatch.packing import folders
+from osgbatch.spec_model import Profile, Stash
 from osgbatch.staging import quota
 from osgbatch.staging.quota import QuotaCommandError, Room, ask, room_left
 from osgbatch.staging.store import open_store, quota_command

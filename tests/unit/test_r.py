@@ -15,13 +15,13 @@ from shim_harness import Slot, row, sh, tarball
 
 from osgbatch.collecting.gather import run_gather
 from osgbatch.errors import PackingError
-from osgbatch.model import Environment
 from osgbatch.packing.environment.cache import EnvironmentArchive
 from osgbatch.packing.environment.conda import conda_archive, put_right
 from osgbatch.packing.environment.given import given_archive
 from osgbatch.packing.environment.prefix_conda import conda_entry
 from osgbatch.packing.environment.trial import unpack
 from osgbatch.packing.environment.trial_r import try_languages
+from osgbatch.spec_model import Environment
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not shutil.which("apt-get"), reason="R is taken from Debian"

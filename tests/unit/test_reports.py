@@ -13,12 +13,14 @@ from typer.testing import CliRunner
 
 from osgbatch import following, names, steps, ui
 from osgbatch.batches.folder import load
-from osgbatch.cli.app import app
+from osgbatch.batches.measures import Measures
+from osgbatch.cli.app import command_line
 from osgbatch.cli.reports import SHOWN, collect_text, endings_text, next_steps, status_text
 from osgbatch.errors import BatchError
 from osgbatch.following import Status
 from osgbatch.model import JobState, Submitted, TaskState
 from osgbatch.naming import in_commands, in_short
+from osgbatch.rounds import LATER_CUT_SHORT
 
 
 @pytest.fixture
@@ -151,10 +153,47 @@ def test_why_is_pointed_to_when_nothing_runs(status: Callable[..., Status]) -> N
     assert len(next_steps(status(2, TaskState(0, "running")))) == 1
 
 
+def test_what_waits_for_a_canary_says_how_it_goes_on(status: Callable[..., Status]) -> None:
+    good = status(3, TaskState(0, "succeeded"))
+    name = in_commands(good.batch)
+    # its canary has succeeded; has failed; is held; and the submission was cut short
+    assert next_steps(replace(good, held_back=2)) == [f"osgbatch watch {name}"]
+    failed = replace(status(3, TaskState(0, "failed", "exit", exit_code=3)), held_back=2)
+    steps_ = [step.split()[1] for step in next_steps(failed)]
+    assert steps_ == ["why", "resubmit", "watch"]
+    held = replace(status(3, TaskState(0, "held")), held_back=2)
+    assert [step.split()[1] for step in next_steps(held)] == ["why", "release", "watch"]
+    assert next_steps(replace(good, held_back=2, counts={"waiting": 3}, stalled="cut short")) == []
+    cut = replace(status(1, TaskState(0, "removed")), stalled=LATER_CUT_SHORT)
+    assert f"\nnote: {LATER_CUT_SHORT}\nnext: osgbatch resubmit " in status_text(cut)
+    both = status(2, TaskState(0, "held"), TaskState(1, "unknown"))
+    assert [step.split()[1] for step in next_steps(both)] == ["why", "release", "resubmit"]
+
+
+def test_tasks_that_run_in_turn_are_told_with_their_jobs(status: Callable[..., Status]) -> None:
+    now = status(12, *(TaskState(n, "running") for n in range(11)))
+    told = "\n12 tasks: 11 running{}, 1 waiting\n"
+    for jobs, text in ((2, " in 2 jobs"), (1, " in 1 job"), (11, ""), (0, "")):
+        measured = replace(now, measures=Measures(running_jobs=jobs))
+        assert told.format(text) in status_text(measured)
+
+
+def test_a_folder_is_told_as_seen_from_here(
+    status: Callable[..., Status], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    now = status(1, TaskState(0, "succeeded"))
+    assert f"\n{now.batch.folder}\n" in status_text(now)
+    monkeypatch.chdir(tmp_path)
+    assert f"\nbatches/{now.batch.folder.name}\n" in status_text(now)
+    assert f"results: batches/{now.batch.folder.name}/results\n" in collect_text(now, 1)
+    monkeypatch.chdir(now.batch.folder)
+    assert f"\n{now.batch.folder}\n" in status_text(now)
+
+
 def test_a_lone_number_may_be_meant_as_a_task(status: Callable[..., Status]) -> None:
     status(1)
     for command in ("why", "logs"):
-        done = CliRunner().invoke(app, [command, "3"])
+        done = CliRunner().invoke(command_line(), [command, "3"])
         assert isinstance(done.exception, BatchError)
         assert f"`osgbatch {command} --task 3`" in str(done.exception)
 
@@ -168,7 +207,7 @@ def test_submit_without_a_terminal_says_what_comes_next(
     monkeypatch.setattr(
         "osgbatch.batches.folder.read_submitted", lambda round_: Submitted("local", 1, 1, 0.0)
     )
-    done = CliRunner().invoke(app, ["submit", "sweep.yaml", *["--json"] * as_json])
+    done = CliRunner().invoke(command_line(), ["submit", "sweep.yaml", *["--json"] * as_json])
     assert done.exception is None
     name = in_commands(batch)
     told = f"osgbatch watch {name}" in done.output and f"osgbatch collect {name}" in done.output

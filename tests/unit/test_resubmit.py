@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,19 +14,21 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from osgbatch import canary, names, steps
+from osgbatch.acting import cancel_batch
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
-from osgbatch.cli.app import app
-from osgbatch.condor import held
+from osgbatch.cli.app import command_line
 from osgbatch.errors import BatchError, BusyError, OsgbatchError
 from osgbatch.following import Status, status
-from osgbatch.model import Plan, TaskState
+from osgbatch.model import TaskState
+from osgbatch.plan_model import Plan
 from osgbatch.planned import AS_WRITTEN, Choices, plan_sweep
 from osgbatch.planned_again import plan_again
 from osgbatch.planning.chosen import choose
 from osgbatch.planning.resolve import resolve
 from osgbatch.rendered import Made, link_or_copy, render_round
 from osgbatch.rendering.items import item_lines
+from osgbatch.reporting import sizing
 from osgbatch.resubmitting import Wanted, chosen_tasks, parse_tasks
 from osgbatch.staged import Silent, Staging, stage_plan
 from osgbatch.submitting import settle
@@ -285,14 +286,14 @@ def test_tasks_are_named_as_people_write_them() -> None:
 def test_an_empty_word_never_means_all_tasks(batch: Batch, command: str, given: list[str]) -> None:
     """As a shell makes it of `"$(osgbatch tasks --ids ...)"` that found nothing."""
     words = [word for text in given for word in ("--tasks", text)]
-    done = CliRunner().invoke(app, [command, str(batch.folder), *words])
+    done = CliRunner().invoke(command_line(), [command, str(batch.folder), *words])
     assert isinstance(done.exception, OsgbatchError)
     assert "names no tasks" in str(done.exception)
     assert status(batch).counts == {"waiting": 12}
 
 
 def test_an_empty_size_is_refused(batch: Batch) -> None:
-    done = CliRunner().invoke(app, ["release", str(batch.folder), "--memory", ""])
+    done = CliRunner().invoke(command_line(), ["release", str(batch.folder), "--memory", ""])
     assert isinstance(done.exception, OsgbatchError)
     assert "a size" in str(done.exception)
 
@@ -353,8 +354,14 @@ def test_what_waits_for_a_canary_is_open_but_nothing_to_watch(spec: Path) -> Non
     round_ = whole.rounds()[0].folder
     note_ = folders.read_note(round_)
     assert note_ is not None and note_.indices() == list(range(12))
-    folders.write_note(round_, replace(note_, why="canary", tasks="0+11"))
+    folders.write_note(round_, replace(note_, why="canary", tasks="0+11", jobs=2))
     (round_ / "jobs.items").write_text("0 .\n11 .\n")
+    note(whole, 1, cluster=0, backend="local")  # cut short
+    now = status(whole)
+    assert now.notes == ("10 more tasks wait for the canary, which was not submitted yet",)
+    with pytest.raises(BatchError, match="never submitted"):
+        cancel_batch(whole)
+    assert not folders.load(whole.folder).rest_cancelled
     note(whole, 1, cluster=1)
     (round_ / names.EVENTS).write_text(
         "000 (001.000.000) 2026-11-20 10:00:00 Job submitted from host: <x>\n...\n"
@@ -389,21 +396,10 @@ def test_what_waits_for_a_canary_is_open_but_nothing_to_watch(spec: Path) -> Non
 def test_a_canary_that_took_little_is_not_told_to_ask_for_more(
     used_mb: int, asked: int, enough: int
 ) -> None:
-    assert canary._enough(used_mb * 1024**2, 1.5, asked) == enough
+    assert sizing.enough(used_mb * 1024**2, 1.5, asked) == enough
 
 
 # --- removing held jobs, and what an earlier round brought ---------------------------------------
-
-
-@given(st.sets(st.integers(0, 40), min_size=1))
-def test_held_jobs_are_named_one_by_one_or_as_ranges(procs: set[int]) -> None:
-    (text,) = held._ranges(procs)
-    named: set[int] = set()
-    for part in text.split(" || "):
-        found = [int(number) for number in re.findall(r"\d+", part)]
-        assert re.fullmatch(r"\(ProcId == \d+\)|\(ProcId >= \d+ && ProcId <= \d+\)", part)
-        named |= set(range(found[0], found[-1] + 1))
-    assert named == procs
 
 
 def test_what_an_earlier_round_brought_is_not_written_again(tmp_path: Path) -> None:

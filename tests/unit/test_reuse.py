@@ -17,6 +17,7 @@ from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.keys import read_keys
 from osgbatch.batches.reused import read_reused
+from osgbatch.batches.settled import settled_counts
 from osgbatch.canary import verdict
 from osgbatch.errors import OsgbatchError
 from osgbatch.finishing import collect_batch
@@ -221,7 +222,7 @@ def test_what_has_succeeded_is_taken_over_and_nothing_is_submitted(scene: Scene)
     with (batch.folder / "results/results.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [(r["state"], r["wall_s"], r["x"]) for r in rows] == [
-        ("succeeded", "2.000", x) for x in ("2", "2", "0", "0")
+        ("succeeded", "2.0", x) for x in ("2", "2", "0", "0")
     ]
 
     # taken over once more: the results are told to be of where they were computed
@@ -275,8 +276,11 @@ def test_a_result_that_was_deleted_is_brought_back_or_unknown(scene: Scene) -> N
     assert (batch.folder / "results/old/0.1/mine").read_text() == "notes"
     assert "results/old/0.1" in collected.notes[0]
 
+    status(batch)
+    assert settled_counts(batch) == {"succeeded": 6}
     shutil.rmtree(first.folder)
     shutil.rmtree(batch.folder / "results/3")
+    assert settled_counts(batch) is None
     now, _, _ = collect_batch(batch, scene.said.append)
     assert now.counts == {"unknown": 1, "succeeded": 5}
     assert now.wrong[0].reason == "reused-gone"

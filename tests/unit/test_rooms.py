@@ -6,24 +6,32 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+
+from osgbatch.cli import app
 
 PACKAGE = Path(__file__).parents[2] / "osgbatch"
 ROOMS = {p.name for p in PACKAGE.iterdir() if p.is_dir() and (p / "__init__.py").exists()} - {"cli"}
 COMMON = {
     "expressions",
+    "expression_surely",
     "expression_tree",
     "tables",
     "model",
     "spec_model",
+    "plan_model",
     "errors",
     "exits",
     "names",
     "places",
     "returned",
     "submit_language",
+    "targets",
     "task_ranges",
+    "texts",
     "urls",
     "version",
 }
@@ -88,10 +96,21 @@ HEAVY = ("jinja2", "yaml", "htcondor2", "isal", "osgbatch.spec", "osgbatch.rende
 
 
 @pytest.mark.parametrize(
-    ("module", "absent"),
-    [("osgbatch.__main__", ("typer", "pydantic", "rich", *HEAVY)), ("osgbatch.cli.app", HEAVY)],
+    ("start", "absent"),
+    [
+        ("import osgbatch.__main__", ("typer", "pydantic", "rich", *HEAVY)),
+        ("from osgbatch.cli.app import command_line; command_line()", HEAVY),
+    ],
 )
-def test_start_up_loads_only_what_it_needs(module: str, absent: tuple[str, ...]) -> None:
-    code = f"import sys, {module}; print([m for m in {absent!r} if m in sys.modules])"
+def test_start_up_loads_only_what_it_needs(start: str, absent: tuple[str, ...]) -> None:
+    code = f"import sys; {start}; print([m for m in {absent!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", app.MODULES)
+def test_a_command_is_known_by_its_first_word(module: str) -> None:
+    """So that the module that has it is the only one loaded."""
+    group: Any = typer.main.get_command(app.command_line([module]))
+    assert tuple(group.commands) == app.MODULES[module]
+    assert {tuple(app.modules_for([name, "--help"])) for name in group.commands} == {(module,)}

@@ -14,7 +14,7 @@ from osgbatch import canary, later_rounds, names, steps
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.keys import read_digest
-from osgbatch.condor.held import LiveJob
+from osgbatch.condor import Queue, QueuedJob
 from osgbatch.errors import BatchError, BusyError
 from osgbatch.later_rounds import Choice, Later, add_round
 from osgbatch.planned import AS_WRITTEN, Choices
@@ -49,7 +49,7 @@ def batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batch:
     monkeypatch.setattr("osgbatch.condor.configured", lambda: False)
     monkeypatch.setattr(later_rounds, "choose_backend", lambda pool: "condor")
     monkeypatch.setattr(later_rounds, "give_later", give)
-    monkeypatch.setattr("osgbatch.condor.live_jobs", lambda round_, cluster: [])
+    monkeypatch.setattr("osgbatch.condor.look", lambda round_, cluster: Queue(cluster, {}))
     return made
 
 
@@ -105,8 +105,9 @@ def test_a_batch_named_otherwise_has_the_same_rounds(
 def test_jobs_still_to_come_and_those_under_another_host_name_are_live(
     batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    live = [LiveJob(1, 1), LiveJob(2, 5)]
-    monkeypatch.setattr("osgbatch.condor.live_jobs", lambda round_, cluster: live)
+    jobs = {2: QueuedJob(2, "held")}
+    found = [Queue(1, jobs, unqueued=[1])]
+    monkeypatch.setattr("osgbatch.condor.look", lambda round_, cluster: found[0])
     round_ = batch.rounds()[0]
     for host in ("", "ap.example.edu"):
         note(round_.folder, host)
@@ -125,6 +126,10 @@ def test_jobs_still_to_come_and_those_under_another_host_name_are_live(
     later_rounds._refuse_live(batch, Choice([1]))
     with pytest.raises(BusyError, match=r"job 1\.2, .*held"):
         later_rounds._refuse_live(batch, Choice([2]))
+    # one that was removed may still be running
+    found[0] = Queue(1, {}, leaving=[3])
+    with pytest.raises(BusyError, match=r"job 1\.3"):
+        later_rounds._refuse_live(batch, Choice([3]))
 
 
 # --- a canary ------------------------------------------------------------------------------------
@@ -136,7 +141,7 @@ def good(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> Batch:
     round_ = batch.folder / "rounds/001"
     note_ = folders.read_note(round_)
     assert note_ is not None
-    folders.write_note(round_, replace(note_, why="canary", tasks="0+3"))
+    folders.write_note(round_, replace(note_, why="canary", tasks="0+3", jobs=2))
     (round_ / names.ITEMS).write_text("0 .\n3 .\n")
     monkeypatch.setattr(canary, "verdict", lambda now: ([], "succeeded"))
     return batch
@@ -195,7 +200,8 @@ def test_long_cells_are_read_and_short_rows_are_not(batch: Batch) -> None:
     path = batch.folder / names.TASKS
     long = "x" * 200_000
     path.write_text(f'"index","x"\n0,"{long}"\n')
-    assert list(folders.read_tasks_csv(batch)) == [[long]]
+    one = Batch(batch.folder, {**batch.data, "tasks": 1})
+    assert list(folders.read_tasks_csv(one)) == [[long]]
     for row in ('0,"a","b"', "0", ""):
         path.write_text(f'"index","x"\n0,"a"\n{row}\n')
         with pytest.raises(BatchError, match=r"line 3 has \d cells, not 2"):

@@ -11,15 +11,17 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from osgbatch.model import Cell, Column, ColumnSource, Place, Plan, Spec, Table, Template
+from osgbatch.plan_model import Plan
 from osgbatch.planning.plan import make_plan
 from osgbatch.planning.resolve import resolve
 from osgbatch.rendering.items import item_lines, item_names
 from osgbatch.rendering.program import row_body
 from osgbatch.rendering.rows import RowWriter, decode_rows
 from osgbatch.spec.load import load_spec
+from osgbatch.spec_model import ColumnSource, Place, Spec, Template
 from osgbatch.sweep.cells import TextCells
 from osgbatch.sweep.expand import expand
+from osgbatch.tables import Cell, Column, Table
 
 NOWHERE = Place("sweep.yaml", 1, 1)
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from osgbatch.cli.app import app
+from osgbatch.cli.app import command_line
 from osgbatch.spec import units
 from osgbatch.spec.document import parse_document
 from osgbatch.spec.jsonschema import json_schema
@@ -158,9 +158,9 @@ def _reads(parse: Any, text: str) -> bool:
 
 
 def test_the_command_prints_or_writes_it(tmp_path: Path) -> None:
-    printed = CliRunner().invoke(app, ["schema"])
+    printed = CliRunner().invoke(command_line(), ["schema"])
     assert json.loads(printed.output) == SCHEMA
     out = tmp_path / "schema.json"
-    done = CliRunner().invoke(app, ["schema", "--out", str(out)])
+    done = CliRunner().invoke(command_line(), ["schema", "--out", str(out)])
     assert done.exception is None
     assert json.loads(out.read_text()) == SCHEMA

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from osgbatch.errors import SpecError
-from osgbatch.model import Place, Script
 from osgbatch.spec.scripts import parse_script
+from osgbatch.spec_model import Place, Script
 
 PLACE = Place("sweep.yaml", 3, 1, "script: |")
 NASTY = [

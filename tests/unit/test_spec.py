@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from osgbatch.errors import OsgbatchError, SpecErrors
-from osgbatch.model import Spec
 from osgbatch.spec import units
 from osgbatch.spec.load import load_spec
+from osgbatch.spec_model import Spec
 
 
 def load(folder: Path, text: str | bytes) -> Spec:

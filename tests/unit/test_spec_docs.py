@@ -18,15 +18,15 @@ import yaml
 from pydantic import BaseModel
 
 from osgbatch.errors import OsgbatchError
-from osgbatch.model import Plan
 from osgbatch.names import RESULT_FILE, SCRIPT_VARIABLE, SWEEP_WORDS
-from osgbatch.planning.grouping import duration, size
+from osgbatch.plan_model import Plan
 from osgbatch.planning.plan import make_plan
 from osgbatch.rendering.templates import template_folder
 from osgbatch.spec.load import load_spec
 from osgbatch.spec.schema import SpecModel
 from osgbatch.spec.series import DISTRIBUTIONS, SOURCES
 from osgbatch.sweep.expand import expand
+from osgbatch.texts import duration, size
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "spec.md"
 FILES = [

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from osgbatch.errors import SpecErrors
-from osgbatch.model import Environment, Function, Gpus, Notify, Requirements, Spec
 from osgbatch.spec.document import parse_document
 from osgbatch.spec.load import load_spec, spec_of
 from osgbatch.spec.schema import SpecModel
+from osgbatch.spec_model import Environment, Function, Gpus, Notify, Requirements, Spec
 
 WHOLE = """\
 name: all-keys

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from osgbatch import stashing
 from osgbatch.batches import registry
-from osgbatch.cli.app import app
+from osgbatch.cli.app import command_line
 from osgbatch.errors import OsgbatchError, StagingError
 from osgbatch.planned import Choices
 from osgbatch.staged import Silent
@@ -72,7 +72,7 @@ class Place:
 
 def command(*words: str | Path) -> tuple[int, str]:
     """`osgbatch stage`: its exit code, and what it prints."""
-    done = CliRunner().invoke(app, ["stage", *map(str, words)], standalone_mode=False)
+    done = CliRunner().invoke(command_line(), ["stage", *map(str, words)], standalone_mode=False)
     if isinstance(done.exception, OsgbatchError):
         return done.exception.exit_code, str(done.exception)
     assert done.exception is None, done.exception
@@ -253,7 +253,9 @@ def test_submit_has_an_option_for_it(place: Place, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("osgbatch.steps.submit_sweep", submit)
     for words in (["--verify"], []):
-        CliRunner().invoke(app, ["submit", str(place.spec), *words], standalone_mode=False)
+        CliRunner().invoke(
+            command_line(), ["submit", str(place.spec), *words], standalone_mode=False
+        )
     assert given == [True, False]
 
 
@@ -286,7 +288,9 @@ def test_a_stash_that_the_spec_may_not_have_is_not_used(place: Place, stash: str
         assert "sweep.yaml:2:" in said
         assert "misspelt" not in said
     for words in (["--json"], []):
-        shown = CliRunner().invoke(app, ["config", str(place.spec), *words], standalone_mode=False)
+        shown = CliRunner().invoke(
+            command_line(), ["config", str(place.spec), *words], standalone_mode=False
+        )
         assert "SECRET@" not in shown.output
 
 

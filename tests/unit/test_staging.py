@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from osgbatch.errors import StagingError
-from osgbatch.model import Stash
+from osgbatch.spec_model import Stash
 from osgbatch.staging.folder import FolderStore
 from osgbatch.staging.hashes import Hashes
 from osgbatch.staging.objects import Object, checksum_of, suffix_of

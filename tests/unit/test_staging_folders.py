@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from osgbatch.errors import PackingError, StagingError
-from osgbatch.model import Placed
 from osgbatch.packing import folders
 from osgbatch.packing.archive import Archive, Member
 from osgbatch.packing.environment.cleaning import clean, kept_things
 from osgbatch.packing.folders import drop_archive, folder_archive, is_known
+from osgbatch.plan_model import Placed
 from osgbatch.staged import Silent, bring, files_of
 from osgbatch.staging import hashes
 from osgbatch.staging.folder import FolderStore

@@ -29,7 +29,7 @@ from s3_place import (
 )
 
 from osgbatch.errors import StagingError
-from osgbatch.model import Stash
+from osgbatch.spec_model import Stash
 from osgbatch.staging import s3, s3_asking
 from osgbatch.staging.stage import stage
 

@@ -24,7 +24,7 @@ from botocore.stub import Stubber
 from s3_place import MB, files_in, place_of, use_keys
 
 from osgbatch.errors import StagingError
-from osgbatch.model import Stash
+from osgbatch.spec_model import Stash
 from osgbatch.staging import s3, s3_asking, s3_client
 from osgbatch.staging.objects import Object
 

@@ -20,7 +20,7 @@ from s3_place import MB, content, files_in, nothing, place_of, settled, use_keys
 from s3_place import written as all_written
 
 from osgbatch.errors import StagingError
-from osgbatch.model import Stash
+from osgbatch.spec_model import Stash
 from osgbatch.staging import s3, s3_parts
 from osgbatch.staging.objects import Object
 
@@ -63,7 +63,7 @@ def notes(tmp_path: Path) -> list[Path]:
 
 PUT = """\
 import sys, pathlib
-from osgbatch.model import Stash
+from osgbatch.spec_model import Stash
 from osgbatch.staging import s3, s3_parts
 from osgbatch.staging.objects import Object
 s3.WHOLE = s3_parts.PART = 5 * 1024**2

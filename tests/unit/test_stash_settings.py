@@ -13,15 +13,15 @@ import pytest
 from typer.testing import CliRunner
 
 from osgbatch import exits, stashing
-from osgbatch.cli.app import app
+from osgbatch.cli.app import command_line
 from osgbatch.cli.plan_data import staged_json
 from osgbatch.cli.settings import effective_settings
 from osgbatch.errors import OsgbatchError, ResultError, StagingError
-from osgbatch.model import Stash
 from osgbatch.planned import Choices, plan_sweep
 from osgbatch.spec import profiles
 from osgbatch.spec.layers import read_layers
 from osgbatch.spec.load import load_spec
+from osgbatch.spec_model import Stash
 from osgbatch.staged import Silent
 from osgbatch.staging.fetch import fetch, open_source
 from osgbatch.steps import render_sweep
@@ -253,7 +253,7 @@ def test_plan_json_says_what_is_staged_and_the_disk_that_the_page_says() -> None
     write("x", "folder/b")
     inputs = "[{path: a, shared: true}, {path: folder, shared: true, tree: true}]"
     write(f"command: echo\ninputs: {inputs}\nresources: {{disk: 1 MB}}\n{HERE}\n")
-    done = CliRunner().invoke(app, ["plan", "sweep.yaml", "--json"])
+    done = CliRunner().invoke(command_line(), ["plan", "sweep.yaml", "--json"])
     data = json.loads(done.stdout)
     assert data["stash"] == "https://host/data"
     here = Path.cwd()
@@ -266,7 +266,7 @@ def test_plan_json_says_what_is_staged_and_the_disk_that_the_page_says() -> None
     ]  # fmt: skip
     assert data["resources"]["disk_kb"] == 1024
     assert data["job_resources"]["disk_kb"] == 1024 + 5
-    data = json.loads(CliRunner().invoke(app, ["plan", "sweep.yaml", "--json", "--set",
+    data = json.loads(CliRunner().invoke(command_line(), ["plan", "sweep.yaml", "--json", "--set",
                                                "stash=none"]).stdout)  # fmt: skip
     assert (data["stash"], data["staged"]) == (None, [])
 
@@ -284,8 +284,8 @@ def test_a_submission_says_what_it_has_staged() -> None:
     submit = (batch.folder / "rounds/001/job.submit").read_text()
     assert f" = {plan['job_resources']['disk_kb']}KB\n" in submit
     write("command: echo\n")
-    done = CliRunner().invoke(app, ["submit", "sweep.yaml", "--pool", "local", "--no-watch",
-                                    "--json"])  # fmt: skip
+    done = CliRunner().invoke(command_line(), ["submit", "sweep.yaml", "--pool", "local",
+                                               "--no-watch", "--json"])  # fmt: skip
     data = json.loads(done.stdout)
     assert (data["stash"], data["objects"], data["staged"]) == (None, 0, [])
 

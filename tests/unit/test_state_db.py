@@ -9,16 +9,18 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from osgbatch import names, steps
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.notes import write_submitted
+from osgbatch.batches.store import Store
 from osgbatch.condor import Queued
 from osgbatch.errors import CondorError
 from osgbatch.following import Follower, Status, status
-from osgbatch.model import Submitted
+from osgbatch.model import JobState, Submitted
 from osgbatch.rounds import RoundFollower
 
 SUBMIT = "000 (7.{p:03}.000) 2026-11-20 10:00:00 Job submitted from host: <1.2.3.4>\n...\n"
@@ -245,3 +247,117 @@ def test_a_job_of_which_htcondor_knows_nothing_is_not_asked_for_from_another_hos
     monkeypatch.setenv("CONDOR_CONFIG", "/nowhere")
     assert status(batch).counts == {"running": 1, "waiting": 2}
     assert not status(batch).notes
+
+
+def test_events_out_of_turn_are_a_reason_to_ask(
+    batch: Batch, happened: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened((SUBMIT, 0), (SUBMIT, 1), (SUBMIT, 2), (HELD, 0))
+    answer = Queued({0: JobState(0, "running"), 1: JobState(1), 2: JobState(2)}, None, True)
+    asked = told_by_the_schedd(batch, monkeypatch, answer)
+    monkeypatch.setattr("osgbatch.rounds.SILENT_S", 1e12)
+    assert status(batch).counts == {"held": 1, "waiting": 2}
+    happened((SUBMIT, 0), (HELD, 0))  # told again: that is sure
+    assert status(batch).counts == {"held": 1, "waiting": 2}
+    assert not asked
+    happened((EXECUTE, 0))  # was it set free, and a clock is wrong, or did this come late?
+    assert status(batch).counts == {"running": 1, "waiting": 2}
+    assert len(asked) == 1
+
+
+def test_the_counts_are_those_of_the_tasks(batch: Batch, happened: Callable[..., None]) -> None:
+    follower = Follower(batch)
+    for events in ([(SUBMIT, 0), (SUBMIT, 1)], [(EXECUTE, 0), (HELD, 1)], [(ABORTED, 0)], []):
+        happened(*events)
+        now = follower.status(all_tasks=True)
+        with sqlite3.connect(database(batch)) as there:
+            kept = dict(there.execute("SELECT state, count FROM counts WHERE count"))
+            counted = dict(there.execute("SELECT state, COUNT(*) FROM tasks GROUP BY state"))
+        assert kept == counted
+        states = [state.state for state in now.states]
+        assert now.counts == {state: states.count(state) for state in states}
+
+
+def returned(batch: Batch, procs: int = 3) -> None:
+    """Archives of the first jobs, none of which is whole."""
+    folder = batch.rounds()[0].folder / names.RETURNED / "0"
+    folder.mkdir(parents=True)
+    for proc in range(procs):
+        (folder / f"7_{proc}_0.tar.gz").write_bytes(b"half")
+    os.utime(folder, (1, 1))
+
+
+def test_what_was_read_is_kept_when_a_long_first_look_is_killed(
+    batch: Batch, happened: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened((SUBMIT, 0), (SUBMIT, 1), (SUBMIT, 2), (EXECUTE, 0))
+    returned(batch)
+    read: list[str] = []
+    real = RoundFollower._read
+
+    def once(self: RoundFollower, store: Any, path: Path, *more: Any) -> bool:
+        if len(read) == 2:
+            raise KeyboardInterrupt
+        read.append(path.name)
+        return real(self, store, path, *more)
+
+    monkeypatch.setattr("osgbatch.rounds.SAVE_S", -1.0)
+    with monkeypatch.context() as killed:
+        killed.setattr(RoundFollower, "_read", once)
+        with pytest.raises(KeyboardInterrupt):
+            status(batch)
+    with sqlite3.connect(database(batch)) as there:
+        assert list(there.execute("SELECT name FROM archives")) == [(name,) for name in read]
+        assert ("running", 1) in there.execute("SELECT state, count FROM counts").fetchall()
+    now = status(batch, all_tasks=True)
+    assert now.counts == {"running": 1, "waiting": 2}
+    assert now.states[0].job is not None
+    assert now.states[0].job.starts == 1
+    assert len(now.notes) == 3
+
+
+def test_who_is_overtaken_while_saving_goes_on_from_there(
+    batch: Batch, happened: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened((SUBMIT, 0), (EXECUTE, 0))
+    returned(batch)
+    others: list[Status] = []
+
+    def save(self: Store) -> None:
+        self._db.execute("COMMIT")
+        monkeypatch.undo()
+        happened((HELD, 0), (SUBMIT, 1), (ABORTED, 1))
+        others.append(status(batch))
+        self._db.execute("BEGIN IMMEDIATE")
+
+    monkeypatch.setattr("osgbatch.rounds.SAVE_S", -1.0)
+    monkeypatch.setattr(Store, "save", save)
+    others.append(Follower(batch).status())
+    assert len(others) == 2
+    assert others[-1].counts == status(batch).counts == {"held": 1, "removed": 1, "waiting": 1}
+    assert of_file(batch)[:2] == [(0, "held"), (1, "removed")]
+
+
+def test_a_file_that_was_locked_for_long_is_used_again(
+    batch: Batch, happened: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened((SUBMIT, 0), (SUBMIT, 1))
+    follower = Follower(batch)
+    follower.status()
+    monkeypatch.setattr("osgbatch.batches.store._WAIT_S", 0.01)
+    monkeypatch.setattr("osgbatch.batches.store._SHORT_WAIT_S", 0.01)
+    monkeypatch.setattr("osgbatch.batches.store.RETRY_S", 0.0)
+    locked = sqlite3.connect(database(batch), isolation_level=None)
+    locked.execute("BEGIN EXCLUSIVE")
+    happened((EXECUTE, 0))
+    for _ in range(2):
+        now = follower.status()
+        assert now.counts == {"running": 1, "waiting": 2}
+        assert "locked" in now.notes[-1]
+    locked.execute("ROLLBACK")
+    locked.close()
+    happened((HELD, 1))
+    now = follower.status()
+    assert now.counts == {"running": 1, "held": 1, "waiting": 1}
+    assert not now.notes
+    assert of_file(batch)[:2] == [(0, "running"), (1, "held")]

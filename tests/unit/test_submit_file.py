@@ -13,21 +13,11 @@ import htcondor2
 import pytest
 
 from osgbatch.errors import OsgbatchError
-from osgbatch.model import (
-    Gpus,
-    InputFile,
-    Notify,
-    Payload,
-    Plan,
-    Requirements,
-    Resolved,
-    Resources,
-    Retries,
-    Round,
-    Spec,
-)
+from osgbatch.model import Round
+from osgbatch.plan_model import InputFile, Payload, Plan, Resolved
 from osgbatch.rendering.requirements import requirements_expression
 from osgbatch.rendering.submit import submit_text
+from osgbatch.spec_model import Gpus, Notify, Requirements, Resources, Retries, Spec
 from osgbatch.submit_language import classad_problems, custom_attribute, known_command
 from osgbatch.version import VERSION
 

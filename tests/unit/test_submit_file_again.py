@@ -13,16 +13,9 @@ import pytest
 from test_submit_file import HOUR, SPEC, commands, render
 
 from osgbatch.errors import SpecErrors
-from osgbatch.model import (
-    Checkpoint,
-    Ladder,
-    Profile,
-    Requirements,
-    Resources,
-    Retries,
-)
 from osgbatch.rendering.again import AVOID_S, avoidance
 from osgbatch.spec.profiles import known_profile, profile_file
+from osgbatch.spec_model import Checkpoint, Ladder, Profile, Requirements, Resources, Retries
 
 DOUBLE = Ladder(2.0, (4096,))
 TWO_SIZES = Ladder(0.0, (2048, 4096))

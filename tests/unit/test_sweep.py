@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osgbatch.errors import OsgbatchError
-from osgbatch.model import Cell, Column, Table
 from osgbatch.spec.load import load_spec
 from osgbatch.sweep.expand import expand, natural_key, typed
+from osgbatch.tables import Cell, Column, Table
 
 
 def rows(folder: Path, sweep: str) -> list[tuple[str, ...]]:

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from osgbatch.model import Table
 from osgbatch.spec.load import load_spec
 from osgbatch.sweep.cells import BLOCK, PickedCells, TextCells, typed
-from osgbatch.tables import Cell, Column
+from osgbatch.tables import Cell, Column, Table
 
 
 def table(folder: Path, sweep: str) -> Table:

@@ -12,14 +12,14 @@ import pytest
 from typer.testing import CliRunner
 
 from osgbatch import following, steps
-from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
-from osgbatch.cli.app import app
+from osgbatch.cli.app import command_line
 from osgbatch.cli.house_texts import tasks_text
 from osgbatch.collecting.table import write_results
 from osgbatch.errors import OsgbatchError
 from osgbatch.model import JobState, TaskState
 from osgbatch.planned import plan_sweep
+from osgbatch.result_rows import result_table
 from osgbatch.task_table import json_rows, ranges, task_table, write_csv
 
 DONE = {"start": "100", "end": "175.5", "memory_kb": "524288"}
@@ -55,7 +55,14 @@ def batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batch:
         ("n == 2.5 and state != 'waiting'", "2"),
         ("word == 'a' or index == 5", "0,2,4-5"),
         ("exit_code == 3", "1"),
-        ("exit_code != 0", "1-5"),
+        ("exit_code != 0", "1"),
+        ("site != 'There'", "0"),
+        ("host not in ['x.example']", "0,5"),
+        ("exit_code != 0 or state == 'held'", "1-2"),
+        ("not (exit_code == 0 or index == 3)", "1"),
+        ("not (exit_code == 0 and index < 3)", "1,3-5"),
+        ("site == '' and signal != ''", "4"),
+        ("reason != 'exit'", "0,2-5"),  # a success has a reason: none
         ("exit_code > 0", "1"),  # what has no exit code does not match
         ("not exit_code > 0", "0"),
         ("memory_mb >= 512 and wall_s < 80", "0-1,4"),
@@ -101,7 +108,8 @@ def test_a_wrong_filter_says_what_is_wrong(
 
 
 def test_csv_is_what_collect_writes(batch: Batch, tmp_path: Path) -> None:
-    write_results(tmp_path / "r.csv", batch.data["columns"], folders.read_tasks_csv(batch), STATES)
+    table = result_table(batch, STATES)
+    write_results(tmp_path / "r.csv", table.columns, table.cells())
     out = io.BytesIO()
     write_csv(task_table(batch), out)
     assert out.getvalue() == (tmp_path / "r.csv").read_bytes()
@@ -145,7 +153,7 @@ def test_the_list_fits_the_terminal(batch: Batch, width: int) -> None:
 
 def test_the_command_prints_one_form(batch: Batch) -> None:
     def run(*arguments: str) -> Any:
-        return CliRunner().invoke(app, ["tasks", str(batch.folder), *arguments])
+        return CliRunner().invoke(command_line(), ["tasks", str(batch.folder), *arguments])
 
     assert run("--failed", "--ids").output == "1,4\n"
     assert run("--state", "held", "--ids").stdout == "2\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from osgbatch.cli.app import app
+from osgbatch.cli.app import command_line
 from osgbatch.errors import SpecErrors
 from osgbatch.steps import render_sweep
 from osgbatch.urls import without_login
@@ -68,7 +68,7 @@ def test_a_login_of_the_spec_is_in_no_batch_and_in_no_settings(
     ]
     assert holding == ["sweep.yaml"] and not (tmp_path / "batch").exists()
     for options in ((), ("--json",)):
-        done = CliRunner().invoke(app, ["config", "sweep.yaml", *options])
+        done = CliRunner().invoke(command_line(), ["config", "sweep.yaml", *options])
         assert "WORD" not in done.stdout and "http://host/c" in done.stdout
     found = [one["value"] for one in json.loads(done.stdout)["settings"]]
     assert {"conda": "environment.yml", "channels": ["http://host/c"]} in found

@@ -108,11 +108,11 @@ def _commands() -> list[str]:
 
 @pytest.mark.parametrize("command", _commands())
 def test_every_command_can_be_typed(command: str) -> None:
-    from osgbatch.cli.app import app
+    from osgbatch.cli.app import command_line
 
     assert "{" not in command
     _, *words = shlex.split(command)
-    known: Any = typer.main.get_command(app)
+    known: Any = typer.main.get_command(command_line())
     while hasattr(known, "commands"):
         known = known.commands[words.pop(0)]
     options = {option for parameter in known.params for option in parameter.opts}
@@ -189,6 +189,21 @@ def test_a_command_names_the_tasks_where_others_failed_otherwise(batch: Batch) -
     assert among.commands[-1] == 'osgbatch resubmit b --tasks 3,5-6 --set "resources.time=40 min"'
 
 
+def test_what_is_told_for_a_state_brings_its_tasks_back(batch: Batch) -> None:
+    unknown = [TaskState(n, "unknown", "damaged", "x") for n in (3, 5)]
+    assert describe(batch, "b", unknown).commands == ("osgbatch resubmit b --missing",)
+    among = describe(batch, "b", unknown, alone=False)
+    assert among.commands == ("osgbatch resubmit b --tasks 3,5",)
+    long = [held(2, 47, 0, "")]
+    again = ' --set "resources.time=40 min"'
+    assert describe(batch, "b", long).commands[-1] == f"osgbatch resubmit b --held{again}"
+    # what is held for another reason is left alone
+    assert describe(batch, "b", long, alone=False).commands[-2:] == (
+        "osgbatch cancel b --tasks 2",
+        f"osgbatch resubmit b --tasks 2{again}",
+    )
+
+
 # --- places --------------------------------------------------------------------------------------
 
 
@@ -233,6 +248,9 @@ def test_what_an_execution_point_calls_itself_never_comes_into_a_command() -> No
     assert causes.suspects([failed(n, "a", "X") for n in (0, 1)] + states[2:], "b")[0].command == (
         "osgbatch resubmit b --failed --set 'requirements.sites.avoid=[X]'"
     )
+    states[0] = held(0, 34, 102, "", "a")
+    states[1] = failed(1, "a", "", "unknown")
+    assert suspects(states, "b")[0].command.startswith("osgbatch resubmit b --held --missing --set")
 
 
 def test_held_jobs_that_stop_a_batch_are_told(

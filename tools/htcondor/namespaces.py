@@ -7,6 +7,8 @@ once, as the outermost of three:
     supervisor  the first process of its PID namespace (where there is none: a subreaper that
                 watches the outer one); reaps; kills what is left when the command has ended
     command     what was asked for, as an ordinary account
+
+The command sees a few disks that are soon full, for tests of full disks.
 """
 
 from __future__ import annotations
@@ -18,15 +20,19 @@ import pwd
 import select
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from common import ToolError
+from common import ToolError, short_temp
 
 MARK = "OSGBATCH_INSIDE"
+SMALL_DISKS = "OSGBATCH_SMALL_DISKS"
+"""Names a folder whose folders 0, 1, ... are small disks, where this machine allows that."""
+DISKS, DISK_MB = 8, 4
 FORCE = "OSGBATCH_NAMESPACES"  # for tests: "user", "pid", "none" leave out what is not named
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
@@ -107,6 +113,17 @@ def _mount_proc() -> None:
     _check(_libc.mount(b"proc", b"/proc", b"proc", flags, None), "mount /proc")
 
 
+def _mount_small_disks(way: Way, folder: Path) -> None:
+    """Disks that nobody else sees; they and what is on them are gone with the namespace."""
+    here, whose = os.fsencode(folder), f"mode=700,uid={way.uid},gid={way.gid}"
+    _check(_libc.mount(b"disks", here, b"tmpfs", 0, whose.encode()), "mount a tmpfs")
+    for number in range(DISKS):
+        disk = folder / str(number)
+        disk.mkdir()
+        size = f"{whose},size={DISK_MB}m".encode()
+        _check(_libc.mount(b"disk", os.fsencode(disk), b"tmpfs", 0, size), "mount a small disk")
+
+
 def _possible(way: Way) -> bool:
     """Try the namespaces in a child and say whether they work here."""
     trial = os.fork()
@@ -185,6 +202,11 @@ def run_inside(command: Sequence[str], env: Mapping[str, str] | None = None) -> 
     when the calling process is killed, even by KILL. Raises ToolError.
     """
     way = best_way()
+    env = dict(env or os.environ)
+    env.pop(SMALL_DISKS, None)
+    disks = Path(tempfile.mkdtemp(prefix="osgd-", dir=short_temp())) if way.pid_namespace else None
+    if disks:
+        env[SMALL_DISKS] = str(disks)
     alive, hold = os.pipe()  # nobody but the outer process holds the writing end
     sys.stdout.flush()
     sys.stderr.flush()
@@ -193,12 +215,14 @@ def run_inside(command: Sequence[str], env: Mapping[str, str] | None = None) -> 
     middle = os.fork()
     if middle == 0:
         os.close(hold)
-        _guarded(lambda: _middle(way, command, env or os.environ, alive, old))
+        _guarded(lambda: _middle(way, command, env, alive, old))
     os.close(alive)
     try:
         return wait_passing(middle)
     finally:
         os.close(hold)
+        if disks:
+            disks.rmdir()
         signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
@@ -234,6 +258,8 @@ def _middle(way: Way, command: Sequence[str], env: Mapping[str, str], alive: int
         def supervisor() -> int:
             _die_with_parent(alive)
             _mount_proc()
+            with contextlib.suppress(OSError):  # then there are none
+                _mount_small_disks(way, Path(env[SMALL_DISKS]))
             return _supervise(way, command, env, alive, old)
 
         _guarded(supervisor)

@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
             folder: bool = False) -> None:  # fmt: skip
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(action=action)
-        if name in ("provide", "run"):
+        if name in ("provide", "run", "up", "hold"):
             text = "how the version starts; not given: the installed one, else the newest"
             sub.add_argument("--version", choices=[v for v in SUITES if v], default="", help=text)
         if config:
@@ -97,6 +97,10 @@ def enter(htcondor: Installation, arguments: Sequence[str]) -> int:
     return run_inside([python, str(Path(__file__).resolve()), *arguments], env)
 
 
+def version_argument(version: str) -> list[str]:
+    return [f"--version={version}"] if version else []
+
+
 def command_of(options: argparse.Namespace) -> list[str]:
     words: list[str] = options.command
     return words[1:] if words[:1] == ["--"] else words
@@ -129,7 +133,7 @@ def do_run(options: argparse.Namespace) -> int:
     htcondor = get_htcondor(options.version)
     lines = config_lines(options)
     if not inside():
-        version = [f"--version={options.version}"] if options.version else []
+        version = version_argument(options.version)
         return enter(htcondor, ["run", *version, *config_arguments(options), "--", *command])
     # Both come to this process as well as to the command; what follows the command is to be done.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -189,6 +193,15 @@ def kept_folder(options: argparse.Namespace) -> Path:
     return folder
 
 
+def kept_htcondor(folder: Path) -> Installation:
+    """The HTCondor of the kept pool, as `up` was told."""
+    try:
+        version = (folder / "version").read_text()
+    except OSError:
+        version = ""
+    return get_htcondor(version)
+
+
 def holder_pid(folder: Path) -> int | None:
     """The outermost process of the kept pool, if it is alive."""
     try:
@@ -205,17 +218,18 @@ def do_up(options: argparse.Namespace) -> int:
         raise ToolError(
             "Start the kept pool from outside: what runs in here ends with this command."
         )
-    htcondor = get_htcondor()
+    htcondor = get_htcondor(options.version)
     config_lines(options)  # what takes long is done before the holder's time limit runs
     folder = kept_folder(options)
     if holder_pid(folder):
         raise ToolError(f"A pool is up in {folder} already: `down` stops it.")
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     (folder / "ready").unlink(missing_ok=True)
+    (folder / "version").write_text(options.version)
     with (folder / "holder.log").open("wb") as log:
         holder = subprocess.Popen(
             [sys.executable, str(Path(__file__).resolve()), "hold", f"--folder={folder}",
-             *config_arguments(options)],
+             *version_argument(options.version), *config_arguments(options)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
             env={**os.environ, "PATH": htcondor.path()},
         )  # fmt: skip
@@ -232,11 +246,13 @@ def do_up(options: argparse.Namespace) -> int:
 
 def do_hold(options: argparse.Namespace) -> int:
     """Keep a pool running until told to stop."""
-    htcondor = get_htcondor()
+    htcondor = get_htcondor(options.version)
     lines = config_lines(options)
     folder = kept_folder(options)
     if not inside():
-        return enter(htcondor, ["hold", f"--folder={folder}", *config_arguments(options)])
+        version = version_argument(options.version)
+        arguments = [f"--folder={folder}", *version, *config_arguments(options)]
+        return enter(htcondor, ["hold", *arguments])
     enders = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, enders)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -274,8 +290,8 @@ def do_status(options: argparse.Namespace) -> int:
         if holder_pid(folder) is None:
             print(f"down: no pool in {folder}")
             return 1
-        return enter(get_htcondor(), ["status", f"--folder={folder}"])
-    pool = Pool(folder, get_htcondor())
+        return enter(kept_htcondor(folder), ["status", f"--folder={folder}"])
+    pool = Pool(folder, kept_htcondor(folder))
     slots = pool.slots()
     jobs = pool.ask("condor_q", "-allusers", "-totals").stdout.strip().splitlines()
     if not slots or not jobs:
@@ -290,7 +306,7 @@ def do_shell(options: argparse.Namespace) -> int:
     folder = kept_folder(options)
     if not inside() and holder_pid(folder) is None:
         raise ToolError(f"No pool is up in {folder}: `pool.py up` starts it.")
-    htcondor = get_htcondor()
+    htcondor = kept_htcondor(folder)
     command = command_of(options)
     if not inside():
         return enter(htcondor, ["shell", f"--folder={folder}", "--", *command])

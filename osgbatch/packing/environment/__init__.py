@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from osgbatch.model import Environment
 from osgbatch.packing.environment.build import (
     cached_environment,
     environment_archive,
@@ -15,6 +14,7 @@ from osgbatch.packing.environment.build import (
 from osgbatch.packing.environment.cache import EnvironmentArchive
 from osgbatch.packing.environment.standalone import NotYetError
 from osgbatch.packing.tree import absolute
+from osgbatch.spec_model import Environment
 
 __all__ = [
     "EnvironmentArchive",

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from osgbatch.errors import PackingError
-from osgbatch.model import Environment
 from osgbatch.packing.archive import Archive, Member, printable, write_archive
 from osgbatch.packing.environment import cache as kept
 from osgbatch.packing.environment import elf, interpreter, projects, standalone
@@ -32,6 +31,7 @@ from osgbatch.packing.environment.packages import (
 )
 from osgbatch.packing.environment.trial import Trial, run_python, try_environment, unpack
 from osgbatch.packing.tree import absolute
+from osgbatch.spec_model import Environment
 
 KIND = "environment"
 PACKER = "4"

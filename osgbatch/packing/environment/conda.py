@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from osgbatch.errors import PackingError
-from osgbatch.model import Environment
 from osgbatch.packing.archive import Archive, Member, printable, write_archive
 from osgbatch.packing.environment import cache as kept
 from osgbatch.packing.environment import conda_elf, conda_install, elf, interpreter, strip
@@ -31,6 +30,7 @@ from osgbatch.packing.environment.r_scripts import r_packages
 from osgbatch.packing.environment.trial import Trial, run_program
 from osgbatch.packing.environment.trial_r import failing, try_languages
 from osgbatch.packing.tree import absolute
+from osgbatch.spec_model import Environment
 
 KIND = "environment"
 PACKER = "conda 4"

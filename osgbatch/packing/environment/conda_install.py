@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from osgbatch.errors import OsgbatchError, PackingError, SpecError
-from osgbatch.model import Place
 from osgbatch.packing.archive import printable
 from osgbatch.packing.disk_full import full_disk, is_full
 from osgbatch.packing.environment.cache import file_sha256
 from osgbatch.packing.environment.conda_access import login_advice, secret_addresses, with_secrets
 from osgbatch.packing.environment.conda_lock import Lock, Package
 from osgbatch.packing.environment.conda_spec import CondaSpec
+from osgbatch.spec_model import Place
 from osgbatch.urls import without_login
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from pathlib import Path
 import yaml
 
 from osgbatch.errors import PackingError, SpecError, SpecErrors
-from osgbatch.model import Environment, Place
 from osgbatch.packing.archive import printable
 from osgbatch.packing.environment.conda_access import ChannelNames, channel_names
 from osgbatch.packing.environment.requirements import Line, check_lines, logical_lines
+from osgbatch.spec_model import Environment, Place
 from osgbatch.urls import without_login
 
 KNOWN = ("name", "channels", "dependencies", "prefix", "variables", "platforms")

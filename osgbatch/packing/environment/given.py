@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from osgbatch.errors import PackingError
-from osgbatch.model import Environment
 from osgbatch.packing.archive import Archive, printable
 from osgbatch.packing.disk_full import check_room, full_disk, is_full
 from osgbatch.packing.environment import cache as kept
@@ -23,6 +22,7 @@ from osgbatch.packing.environment.prefix_scan import facts
 from osgbatch.packing.environment.trial import Trial, run_program
 from osgbatch.packing.environment.trial_r import try_languages
 from osgbatch.packing.tree import absolute
+from osgbatch.spec_model import Environment
 
 Say = Callable[[str], None]
 

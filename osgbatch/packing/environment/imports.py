@@ -10,11 +10,11 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from osgbatch.errors import PackingError
-from osgbatch.model import Spec
 from osgbatch.packing.archive import printable
 from osgbatch.packing.environment.r_scripts import r_packages, r_warnings
 from osgbatch.packing.environment.script_imports import Import, found_imports
 from osgbatch.packing.libraries import libraries_members
+from osgbatch.spec_model import Spec
 
 _TOP = re.compile(
     r"lib/python3\.\d+/(?:(?:site|dist)-packages/)?([A-Za-z_]\w*)(?:/|\.(?:py|(?:.+\.)?so)$)"

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from osgbatch.errors import PackingError
-from osgbatch.model import Environment
 from osgbatch.packing.archive import printable
 from osgbatch.packing.environment import cache as kept
 from osgbatch.packing.environment import interpreter
@@ -25,6 +24,7 @@ from osgbatch.packing.environment.prefix_editable import Editables, editables
 from osgbatch.packing.environment.prefix_scan import Scan, paths_digest, scan
 from osgbatch.packing.environment.venv_files import belonging, left_out_note
 from osgbatch.packing.tree import absolute
+from osgbatch.spec_model import Environment
 
 Say = Callable[[str], None]
 

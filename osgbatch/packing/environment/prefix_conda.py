@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from osgbatch.errors import PackingError
-from osgbatch.model import Environment
 from osgbatch.packing.archive import Archive, Member, printable, write_archive
 from osgbatch.packing.environment import cache as kept
 from osgbatch.packing.environment import conda_elf, elf, interpreter, strip
@@ -21,6 +20,7 @@ from osgbatch.packing.environment.packages import top_modules
 from osgbatch.packing.environment.r_scripts import r_packages
 from osgbatch.packing.environment.trial import Trial
 from osgbatch.packing.environment.trial_r import failing, try_languages
+from osgbatch.spec_model import Environment
 
 Say = Callable[[str], None]
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from osgbatch.errors import PackingError
-from osgbatch.model import Spec
 from osgbatch.packing.archive import printable
 from osgbatch.packing.environment import cache as kept
 from osgbatch.packing.environment.build import unpacked
@@ -24,6 +23,7 @@ from osgbatch.packing.environment.imports import needed_imports
 from osgbatch.packing.environment.prefix_scan import paths_digest
 from osgbatch.packing.environment.script_imports import Import
 from osgbatch.packing.environment.trial import run_program
+from osgbatch.spec_model import Spec
 
 Say = Callable[[str], None]
 

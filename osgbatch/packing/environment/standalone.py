@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from osgbatch.errors import PackingError
-from osgbatch.model import Place
 from osgbatch.packing.environment.interpreter import running_interpreter
+from osgbatch.spec_model import Place
 
 Say = Callable[[str], None]
 

@@ -1,0 +1,53 @@
+"""What a batch knows of its `gather:`: what is to run, and on which results it has run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from osgbatch import names
+from osgbatch.batches.writing import write_json
+
+if TYPE_CHECKING:
+    from osgbatch.spec_model import Gather
+
+
+def gather_data(gather: Gather) -> dict[str, Any]:
+    """What `resolved.json` says besides the name of the script or function."""
+    return {
+        "function": [gather.function.module, gather.function.name] if gather.function else None,
+        "in_pool": gather.in_pool,
+        "resources": dict(gather.resources),
+        "inputs": [path.text for path in gather.inputs],
+    }
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The last time that it ended well (`gathered.json`).
+
+    key: of the results and of what ran; made: what it wrote at the top of `results/`; seconds: how
+    long it took.
+    """
+
+    key: str
+    made: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def write_gathered(batch: Path, gathered: Gathered) -> None:
+    """Write it down."""
+    write_json(batch / names.GATHERED, {"version": 1, **asdict(gathered)})
+
+
+def read_gathered(batch: Path) -> Gathered | None:
+    """What was written down; None when it never ended well, or that cannot be read."""
+    try:
+        told: Mapping[str, Any] = json.loads((batch / names.GATHERED).read_text())
+        made = [str(name) for name in told["made"]]
+        return Gathered(str(told["key"]), made, float(told["seconds"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

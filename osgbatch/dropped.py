@@ -1,0 +1,64 @@
+"""Archives that were dropped after collecting, as a look at a round sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from osgbatch import names
+from osgbatch.batches.store import ArchiveRow, Store
+from osgbatch.errors import ResultError
+from osgbatch.model import Round
+from osgbatch.returned.kept import SUFFIX, archive_name, read_kept
+
+NOT_THERE = "its archive was dropped once it was collected, and it is not in results/ any more"
+
+
+def results_stamp(batch: Path) -> int:
+    """When `results/` of a batch was changed (ns); 1 when it is not there."""
+    try:
+        return (batch / names.RESULTS).stat().st_mtime_ns
+    except OSError:
+        return 1
+
+
+def take_kept(store: Store, round_: Round, folder: Path, cluster: int) -> set[int]:
+    """Take what is kept of dropped archives into the store; gives their procs.
+
+    folder: of returned archives. A success counts as long as its results are there.
+    """
+    procs = set()
+    results = round_.folder.parents[1] / names.RESULTS
+    for path in folder.glob(f"*{SUFFIX}"):
+        name = archive_name(path.name)
+        parsed = names.parse_archive_name(name)
+        if parsed is None or parsed[0] != cluster or parsed[1] >= round_.jobs:
+            continue
+        if path.with_name(name).exists():
+            continue
+        _take(store, round_.number, path, results, parsed[1:])
+        procs.add(parsed[1])
+    return procs
+
+
+def _take(store: Store, number: int, path: Path, results: Path, start: tuple[int, int]) -> None:
+    """start: proc and attempt."""
+    name = archive_name(path.name)
+    job: Mapping[str, str] = {}
+    tasks: Mapping[int, Mapping[str, str]] = {}
+    size, mtime_ns, fault = 0, 0, ""
+    try:
+        kept = read_kept(path)
+        job, tasks, size, mtime_ns = kept.job, kept.tasks, kept.size, kept.mtime_ns
+    except ResultError as error:
+        fault = f"{path.name}: {error.what}"
+    except OSError as error:
+        fault = f"{path.name}: {error.strerror or error}"
+    problems = {
+        index: NOT_THERE
+        for index, record in tasks.items()
+        if record.get("state") == "succeeded"
+        and not (results / str(index) / "status.json").exists()
+    }
+    row = ArchiveRow(*start, name, size, mtime_ns, job, fault)
+    store.put_archive(number, row, tasks, problems)

@@ -1,0 +1,1 @@
+"""What a batch was made of and what came of it: written as an RO-Crate, checked, read again."""

@@ -1,0 +1,309 @@
+"""`collect --drop-archives`: nothing is lost, and what the archives told is known all the same."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tarfile
+import threading
+from pathlib import Path
+
+import pytest
+import test_finishing
+from returned_archives import archive, member
+from test_finishing import bring, states
+from typer.testing import CliRunner
+
+from osgbatch import finishing
+from osgbatch.batches.folder import Batch
+from osgbatch.cli.app import command_line
+from osgbatch.collecting.collect import Collected
+from osgbatch.collecting.comparing import compare
+from osgbatch.dropping import drop_archives
+from osgbatch.errors import OsgbatchError, ResultError
+from osgbatch.finishing import collect_batch
+from osgbatch.following import Follower, copy_log, status
+from osgbatch.taking import Taker
+
+batch = test_finishing.batch
+
+
+def returned(batch: Batch) -> list[str]:
+    return sorted(p.name for p in (batch.folder / "rounds/001/returned/0").iterdir())
+
+
+def dropped(batch: Batch) -> list[str]:
+    """Collect and drop; what is said."""
+    _, collected, _ = collect_batch(batch, lambda text: None, gather=False, drop=True)
+    return [note for note in collected.notes if "archives" in note]
+
+
+def test_what_was_dropped_is_known_without_a_state_db(batch: Batch) -> None:
+    bring(batch, 0)
+    bring(batch, 1, state="failed")
+    before = [(s.state, s.reason, s.exit_code, s.record, s.job_record, s.archive)
+              for s in status(batch, all_tasks=True).states]  # fmt: skip
+    (said,) = dropped(batch)
+    assert said.startswith("dropped 2 archives, ")
+    assert returned(batch) == ["7_0_0.kept.json", "7_1_0.kept.json"]
+    for _ in range(2):
+        after = [(s.state, s.reason, s.exit_code, s.record, s.job_record, s.archive)
+                 for s in status(batch, all_tasks=True).states]  # fmt: skip
+        assert after == before
+        again = collect_batch(batch, lambda text: None, gather=False)
+        assert (again[1].unpacked, again[0].counts) == (0, {"succeeded": 1, "failed": 1})
+        (batch.folder / "state.db").unlink()
+
+
+def test_what_a_task_printed_is_then_read_from_the_results(batch: Batch) -> None:
+    for proc in range(2):
+        bring(batch, proc, state=("succeeded", "failed")[proc])
+    collect_batch(batch, lambda text: None, gather=False)
+    for folder in ("0", "failed/1"):
+        assert (batch.folder / "results" / folder / "stdout").read_bytes() == b""
+    dropped(batch)
+    for state in status(batch, all_tasks=True).states:
+        out = io.BytesIO()
+        assert copy_log(state, "stdout", out) == 0
+    shutil.rmtree(batch.folder / "results/failed")
+    with pytest.raises(OsgbatchError, match="is not there any more"):
+        copy_log(state, "stdout", io.BytesIO())
+
+
+@pytest.mark.parametrize("change", ["changed", "gone", "link", "stream", "longer"])
+def test_an_archive_stays_when_not_all_of_it_is_in_the_results(batch: Batch, change: str) -> None:
+    bring(batch, 0)
+    bring(batch, 1)
+    now, _, _ = collect_batch(batch, lambda text: None, gather=False)
+    path = batch.folder / "results/0/outputs/a.txt"
+    if change == "changed":
+        path.write_text("RESULT\n")
+    elif change == "longer":
+        path.write_text("result\nand more\n")
+    elif change == "gone":
+        path.unlink()
+    elif change == "link":
+        path.rename(path.with_name("b"))
+        path.symlink_to("b")
+    else:
+        (batch.folder / "results/0/stdout").write_text("x")
+    done = drop_archives(batch, now.states)
+    assert done.archives == 1
+    assert [note.partition(":")[0] for note in done.kept] == ["7_0_0.tar.gz"]
+    assert returned(batch) == ["7_0_0.tar.gz", "7_1_0.kept.json"]
+
+
+def test_an_archive_of_another_start_stays(batch: Batch) -> None:
+    bring(batch, 0)
+    bring(batch, 1)
+    folder = batch.folder / "rounds/001/returned/0"
+    shutil.copy(folder / "7_0_0.tar.gz", folder / "7_0_1.tar.gz")
+    dropped(batch)
+    assert returned(batch) == ["7_0_0.kept.json", "7_0_1.tar.gz", "7_1_0.kept.json"]
+    (batch.folder / "state.db").unlink()
+    assert states(batch) == ["succeeded", "succeeded"]
+
+
+def test_a_damaged_archive_stays(batch: Batch) -> None:
+    bring(batch, 0)
+    bring(batch, 1)
+    now, _, _ = collect_batch(batch, lambda text: None, gather=False)
+    path = batch.folder / "rounds/001/returned/0/7_0_0.tar.gz"
+    raw = bytearray(path.read_bytes())
+    raw[-6] ^= 1
+    path.write_bytes(raw)
+    done = drop_archives(batch, now.states)
+    assert "damaged" in done.kept[0]
+    assert path.read_bytes() == raw
+
+
+def test_results_that_are_deleted_after_dropping_can_be_computed_again(batch: Batch) -> None:
+    bring(batch, 0)
+    bring(batch, 1)
+    dropped(batch)
+    os.utime(batch.folder / "results", (1, 1))
+    follower = Follower(batch)
+    assert follower.status().counts == {"succeeded": 2}
+    shutil.rmtree(batch.folder / "results/0")
+    now = follower.status(all_tasks=True)
+    assert now.counts == {"succeeded": 1, "unknown": 1}
+    assert "its archive was dropped" in now.states[0].detail
+    shutil.rmtree(batch.folder / "results")
+    assert follower.status().counts == {"unknown": 2}
+
+
+def test_it_may_be_killed_at_any_moment(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring(batch, 0)
+    bring(batch, 1)
+    now, _, _ = collect_batch(batch, lambda text: None, gather=False)
+
+    def killed(path: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("osgbatch.dropping.os.unlink", killed)
+        drop_archives(batch, now.states)
+    assert "7_0_0.tar.gz" in returned(batch)
+    (batch.folder / "state.db").unlink()
+    assert states(batch) == ["succeeded", "succeeded"]
+    assert drop_archives(batch, now.states).archives == 2
+
+
+def test_an_archive_that_comes_again_is_the_one_that_counts(batch: Batch) -> None:
+    bring(batch, 0)
+    bring(batch, 1)
+    dropped(batch)
+    bring(batch, 0, lies={"cluster": "8"})
+    (batch.folder / "state.db").unlink()
+    assert states(batch) == ["unknown", "succeeded"]
+
+
+def test_a_kept_record_that_is_damaged_is_told(batch: Batch) -> None:
+    bring(batch, 0)
+    bring(batch, 1)
+    dropped(batch)
+    (batch.folder / "rounds/001/returned/0/7_0_0.kept.json").write_text("{}")
+    (batch.folder / "state.db").unlink()
+    now = status(batch, all_tasks=True)
+    assert [state.state for state in now.states] == ["unknown", "succeeded"]
+    assert any("the record of a dropped archive is damaged" in note for note in now.notes)
+
+
+def test_an_execution_point_cannot_bring_a_kept_record(batch: Batch) -> None:
+    """HTCondor gives what a job brings its name; what is in an archive stays in its folder."""
+    bring(batch, 1)
+    folder = batch.folder / "rounds/001/returned/0"
+    inside = b"{}"
+    with tarfile.open(folder / "7_0_0.tar.gz", "w:gz") as tar:
+        info = tarfile.TarInfo("tasks/0/data/../../../7_0_0.kept.json")
+        info.size = len(inside)
+        tar.addfile(info, io.BytesIO(inside))
+    dropped(batch)
+    assert returned(batch) == ["7_0_0.tar.gz", "7_1_0.kept.json"]
+
+
+# --- room, and two at once ------------------------------------------------------------------------
+
+
+def test_what_does_not_fit_is_told_before_anything_is_unpacked(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(batch.folder.parents[1]))
+    quota = batch.folder.parents[1] / "quota.sh"
+    quota.write_text("#!/bin/sh\necho 19 KB\n")
+    quota.chmod(0o755)
+    home = Batch(batch.folder, {**batch.data, "home": ["", str(quota)]})
+    bring(batch, 0)
+    bring(batch, 1)
+    with pytest.raises(OsgbatchError, match=r"takes up to 20 KB unpacked, and the quota") as no:
+        Taker(home, lambda text: None).take()
+    assert "Nothing was unpacked" in no.value.fix
+    assert list((batch.folder / "results").iterdir()) == []
+    quota.write_text("#!/bin/sh\necho 20 KB\n")
+    assert Taker(home, lambda text: None).take()[1].unpacked == 2
+
+
+def test_a_second_collection_waits_for_the_first(batch: Batch) -> None:
+    bring(batch, 0)
+    said: list[str] = []
+    one = Taker(batch, said.append)
+    told, taken = threading.Event(), threading.Event()
+
+    def waits(text: str) -> None:
+        said.append(text)
+        told.set()
+
+    def second() -> None:
+        with Taker(batch, waits).alone():
+            taken.set()
+
+    thread = threading.Thread(target=second)
+    with one.alone():
+        thread.start()
+        assert told.wait(20)
+        assert not taken.is_set()
+    thread.join(20)
+    assert taken.is_set()
+    assert "waiting until it is done" in said[0]
+
+
+def test_the_exit_code_says_whether_all_is_there(batch: Batch, tmp_path: Path) -> None:
+    bring(batch, 0)
+    command = ["collect", str(batch.folder), "--no-gather"]
+    done = CliRunner().invoke(command_line(), command, standalone_mode=False)
+    assert done.return_value == 1
+    assert "1 succeeded, 1 unknown" in done.output
+    bring(batch, 1)
+    done = CliRunner().invoke(command_line(), command, standalone_mode=False)
+    assert (done.return_value, "1 newly unpacked" in done.output) == (0, True)
+
+
+def test_a_success_without_an_output_is_told_where_others_have_one(batch: Batch) -> None:
+    bring(batch, 0)
+    bring(batch, 1)
+    path = batch.folder / "rounds/001/returned/0/7_1_0.tar.gz"
+    told = [("job", b""), ("tasks/1/data/outputs/b.txt", b"")]
+    with tarfile.open(path) as tar:
+        (job,) = (tar.extractfile(m) for m in tar if m.name == "job")
+        assert job
+        told[0] = ("job", job.read())
+    digest = hashlib.sha256(b"").hexdigest()
+    told += [("tasks/1/sha256", f"{digest}  outputs/b.txt\n".encode())]
+    told += [("tasks/1/status", b"index=1\nstate=succeeded\nexit_code=0\noutputs=1\n")]
+    archive(path, *(member(name, content) for name, content in told))
+    _, collected = Taker(batch, lambda text: None).take()
+    assert collected.notes[0] == "1 task brought an empty file (1), such as outputs/b.txt"
+
+
+def test_json_and_watching_do_not_go_together(batch: Batch) -> None:
+    done = CliRunner().invoke(command_line(), ["collect", str(batch.folder), "--watch", "--json"])
+    assert "do not go together" in str(done.exception)
+
+
+def test_watching_collects_what_is_there_and_ends(batch: Batch) -> None:
+    bring(batch, 0)
+    bring(batch, 1)
+    done = CliRunner().invoke(
+        command_line(), ["collect", str(batch.folder), "--watch"], standalone_mode=False
+    )
+    assert done.return_value == 0, done.output
+    assert "2 newly unpacked" in done.output
+    assert (batch.folder / "results/gathered").exists()
+
+
+# --- data that did not come home ------------------------------------------------------------------
+
+
+def test_data_that_is_elsewhere_is_fetched_before_anything_is_dropped(batch: Batch) -> None:
+    now = status(batch, all_tasks=True)
+    collected = Collected(list(now.states), 0, elsewhere=2)
+    with pytest.raises(OsgbatchError, match="the data of 2 tasks is not here"):
+        finishing._without_archives(batch, now, collected)
+
+
+@pytest.mark.parametrize("change", ["none", "changed", "gone", "stream"])
+def test_fetched_data_is_compared_with_what_the_execution_point_listed(
+    tmp_path: Path, change: str
+) -> None:
+    digest = hashlib.sha256(b"data").hexdigest()
+    light = archive(
+        tmp_path / "7_0_0.tar.gz",
+        member("job", b"batch=x\n"),
+        member("tasks/0/stdout", b"hello"),
+        member("tasks/0/sha256", f"{digest}  outputs/a\n".encode()),
+        member("tasks/0/status", b"index=0\nstate=succeeded\noutputs=1\n"),
+    )
+    folder = tmp_path / "0"
+    (folder / "outputs").mkdir(parents=True)
+    (folder / "outputs/a").write_text("data" if change != "changed" else "DATA")
+    (folder / "stdout").write_text("hello" if change != "stream" else "hallo")
+    if change == "gone":
+        (folder / "outputs/a").unlink()
+    if change == "none":
+        job, tasks = compare(light, {0: folder}, light=True)
+        assert (job, tasks[0]["state"]) == ({"batch": "x"}, "succeeded")
+    else:
+        with pytest.raises(ResultError, match=r"changed|not in results"):
+            compare(light, {0: folder}, light=True)

@@ -1,0 +1,214 @@
+"""Gathering of a whole batch by the local runner: once, here and as a job of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from osgbatch import following, names, steps
+from osgbatch.batches import folder as folders
+from osgbatch.batches.folder import Batch
+from osgbatch.batches.gathered import read_gathered
+from osgbatch.collecting.gather import GatherError
+from osgbatch.errors import BusyError, OsgbatchError
+from osgbatch.finishing import collect_batch
+from osgbatch.gathering import GatherPending
+from osgbatch.gathering_when import Wish
+from osgbatch.housekeeping import old_batches
+
+JOB = """\
+printf '{"loss": %s.5}' "$1" > outputs/metrics.json
+echo "$1" > outputs/y
+[ "$1" != 9 ]
+"""
+FUNCTION = """\
+from lib.factor import FACTOR
+
+def summarise(rows):
+    assert len(rows) == len(list(rows)) == 2 and rows[0]["x"] == 1
+    good = [row for row in rows if row["state"] == "succeeded"]
+    total = sum(row["loss"] * FACTOR + int(row.path("outputs/y").read_text()) for row in good)
+    open("total", "a").write(f"{total}\\n")
+"""
+SCRIPT = """\
+import csv, os, pathlib, shutil
+from lib.factor import FACTOR
+rows = list(csv.DictReader(open("results.csv")))
+assert len(rows) == 2 == len(list(pathlib.Path().glob("**/outputs/y")))
+assert os.path.isfile(os.environ["OSGBATCH_SPEC_DIR"] + "/data/more.txt")
+os.makedirs("figures", exist_ok=True)
+open("figures/a b.txt", "w").write("a figure")
+open("total", "w").write(str(sum(float(row["loss"]) for row in rows) * FACTOR))
+open("0/changed", "w").write("stays away")
+open("provenance", "w").write("is not ours")
+print("gathered\\x1b[31m", len(rows))
+"""
+
+
+def sweep(folder: Path, gather: str, values: str = "[1, 2]") -> Path:
+    """A sweep of two tasks, with the modules and data that gathering needs."""
+    for name, text in {
+        "job.sh": JOB, "analysis.py": FUNCTION, "gather.py": SCRIPT, "data/more.txt": "more\n",
+        "lib/__init__.py": "", "lib/factor.py": "FACTOR = 10\n",
+        "sweep.yaml": "name: g\ncommand: sh job.sh {x}\nfiles: [job.sh, lib/*.py]\n"
+        f"sweep: {{x: {values}}}\noutputs: [outputs/y]\ngather: {gather}\n"
+        "resources: {memory: 100 MB, disk: 100 MB}\n",
+    }.items():  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder / "sweep.yaml"
+
+
+def until(done: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for something to be so."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "it does not come"
+        time.sleep(0.1)
+
+
+def run(spec: Path) -> Batch:
+    """Run a sweep to its end."""
+    batch = steps.submit_sweep(spec, "local", lambda text: None)
+    until(lambda: following.status(batch).ended)
+    return batch
+
+
+@pytest.fixture(autouse=True)
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSGBATCH_LOCAL_SLOTS", "2")
+    for name in ("STATE", "CACHE", "CONFIG"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
+
+
+def test_a_function_gathers_once(tmp_path: Path) -> None:
+    batch = run(sweep(tmp_path / "s", "analysis:summarise"))
+    said: list[str] = []
+
+    def collected(wish: Wish = Wish()) -> list[str]:  # noqa: B008
+        said.clear()
+        _, _, failure = collect_batch(batch, said.append, wish=wish)
+        assert failure is None
+        return (batch.folder / "results/total").read_text().split()
+
+    assert collected() == ["43.0"]
+    header = (batch.folder / "results/results.csv").read_text().split("\n")[0]
+    assert header.endswith("detail,loss")
+    assert collected() == ["43.0"] and "--gather runs it again" in said[0]
+    assert collected(Wish(force=True)) == ["43.0"] * 2
+    (tmp_path / "s/analysis.py").write_text(FUNCTION + "\n")
+    assert collected() == ["43.0"] * 3  # the module has changed
+    (batch.folder / "results/total").unlink()
+    assert collected() == ["43.0"]  # what it made is gone
+    assert collected() == ["43.0"]
+    known = read_gathered(batch.folder)
+    assert known is not None and known.made == ["total"]
+    (tmp_path / "s/analysis.py").write_text("def summarise(rows): raise SystemExit(5)\n")
+    for _ in range(2):  # one that failed is run again
+        _, _, failure = collect_batch(batch, said.append)
+        assert isinstance(failure, GatherError) and "exited with 5" in failure.what
+
+
+def test_gathering_waits_for_all_unless_told_otherwise(tmp_path: Path) -> None:
+    batch = run(sweep(tmp_path / "s", "analysis:summarise", "[1, 9]"))
+    said: list[str] = []
+    _, _, failure = collect_batch(batch, said.append)
+    assert failure is None and not (batch.folder / "results/total").exists()
+    assert said == [
+        "gather: left out, since some task did not succeed; --partial gathers the others"
+    ]
+    _, _, failure = collect_batch(batch, said.append, wish=Wish(partial=True))
+    assert failure is None
+    assert (batch.folder / "results/total").read_text() == "16.0\n"
+    rows = (batch.folder / "results/results.csv").read_text().split("\n")
+    assert rows[2].startswith("1,9,failed,exit,1") and rows[2].endswith(",9.5")
+    spec = sweep(tmp_path / "n", "none")
+    spec.write_text(spec.read_text().replace("gather: none\n", ""))
+    none = steps.render_sweep(spec, None, lambda text: None)
+    for wish, option in ((Wish(partial=True), "--partial"), (Wish(force=True), "--gather")):
+        with pytest.raises(OsgbatchError, match=f"{option}: the spec of this batch has no gather"):
+            collect_batch(none, said.append, wish=wish)
+
+
+def test_a_job_of_the_pool_gathers_once(tmp_path: Path) -> None:
+    gather = "{script: gather.py, in: pool, inputs: [data], resources: {memory: 50 MB}}"
+    spec = sweep(tmp_path / "s", gather)
+    spec.write_text(spec.read_text().replace("lib/*.py]", "lib/*.py, '*.py']"))
+    batch = run(spec)
+    above, said = batch.folder / names.GATHER, list[str]()
+
+    def collect() -> OsgbatchError | None:
+        said.clear()
+        return collect_batch(batch, said.append)[2]
+
+    def ended() -> bool:
+        (job,) = [folders.load(p.parent) for p in above.glob("*/resolved.json")]
+        return following.status(job).ended
+
+    script = (tmp_path / "s/gather.py").read_text()
+    (tmp_path / "s/gather.py").write_text("import time; time.sleep(1)\n" + script)
+    assert isinstance(collect(), GatherPending)
+    with pytest.raises(BusyError, match="jobs of it are queued"):
+        old_batches([batch])
+    assert isinstance(collect(), GatherPending)
+    until(ended)
+    (first,) = [p.parent for p in above.glob("*/resolved.json")]
+    cluster = json.loads((first / "rounds/001/submitted.json").read_text())["cluster"]
+    assert json.loads((first / "resolved.json").read_text())["resources"]["memory_mb"] == 50
+
+    (batch.folder / "results/total").write_text("of the user")
+    assert collect() is None
+    results = batch.folder / "results"
+    assert (results / "total").read_text() == "40.0"
+    assert (results / "old/total.1").read_text() == "of the user"
+    assert (results / "figures/a b.txt").read_text() == "a figure"
+    assert not (results / "0/changed").exists() and not (results / "provenance").exists()
+    assert "gathered?[31m 2" in said
+    assert any("provenance was not brought" in line for line in said)
+    assert collect() is None and "has run on these very results" in said[0]
+    assert [p.name for p in above.iterdir()] == [first.name]  # the archive of results is gone
+    assert json.loads((first / "rounds/001/submitted.json").read_text())["cluster"] == cluster
+
+
+def test_a_job_that_was_half_made_is_made_anew_and_given_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = sweep(tmp_path / "s", "{function: analysis:summarise, in: pool}")
+    batch = run(spec)
+    above = batch.folder / names.GATHER
+    given: list[str] = []
+
+    def killed(*arguments: object) -> None:
+        given.append("killed")
+        raise KeyboardInterrupt
+
+    for where in ("render_batch", "give"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"osgbatch.gathering_pool.{where}", killed)
+            with pytest.raises(KeyboardInterrupt):
+                collect_batch(batch, print)
+    assert given == ["killed"] * 2
+    (folder,) = [p.parent for p in above.glob("*/resolved.json")]
+    assert not (folder / "rounds/001/submitted.json").exists()
+    assert isinstance(collect_batch(batch, print)[2], GatherPending)
+    assert [p.parent for p in above.glob("*/resolved.json")] == [folder]
+    job = folders.load(folder)
+    until(lambda: following.status(job).ended)
+    assert collect_batch(batch, print)[2] is None
+    assert (batch.folder / "results/total").read_text() == "43.0\n"
+    shutil.rmtree(batch.folder / "results/0")
+    (tmp_path / "s/analysis.py").write_text("def summarise(rows): raise SystemExit(5)\n")
+    assert isinstance(collect_batch(batch, print)[2], GatherPending)
+    (other,) = {p.parent for p in above.glob("*/resolved.json")} - {folder}
+    until(lambda: following.status(folders.load(other)).ended)
+    for _ in range(2):  # it failed, and is not submitted again by itself
+        failure = collect_batch(batch, print)[2]
+        assert isinstance(failure, GatherError) and "exit code 5" in failure.what
+    assert len(list(above.glob("*/resolved.json"))) == 2
+    failure = collect_batch(batch, print, wish=Wish(force=True))[2]
+    assert isinstance(failure, GatherPending) and failure.batch.folder.name == f"{other.name}-2"

@@ -1,0 +1,207 @@
+"""`submit --from`: a folder made of a crate plans the very same batch, or says why not."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+from test_provenance import collected, ran
+from test_provenance import project as project
+
+from osgbatch import exits, steps
+from osgbatch.batches.folder import Batch, payload_sums, read_tasks_csv
+from osgbatch.errors import OsgbatchError
+from osgbatch.planned import Choices
+from osgbatch.rerun import Rerun, make_folder
+from osgbatch.rerun_environment import same_environment
+from osgbatch.spec.load import load_spec
+
+SPEC = """\
+name: peaks
+command: sh job.sh {x} {n}
+sweep: {x: {files: "../data/*.txt"}, table: params.csv}
+files: [job.sh, ../shared.py, scripts]
+libraries: [util, ../lib]
+inputs: ["@list.txt"]
+gather: gather.py
+"""
+
+
+@pytest.fixture
+def crate(project: Path, tmp_path: Path) -> Path:
+    """A crate whose spec names much that lies outside its folder, moved away from its batch."""
+    spec = project / "spec"
+    shutil.copytree(project, spec)
+    for name, text in {
+        "spec/sweep.yaml": SPEC,
+        "spec/params.csv": "n\n1\n",
+        "spec/list.txt": "ref.fa\n",
+        "spec/ref.fa": "ACGT\n",
+        "spec/scripts/run.sh": "true\n",
+        "shared.py": "",
+        "lib/__init__.py": "",
+    }.items():
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text(text)
+    (spec / "scripts/run.sh").chmod(0o755)
+    batch = ran(spec)
+    assert collected(batch) == []
+    shutil.copytree(batch.folder / "provenance", tmp_path / "provenance")
+    shutil.copytree(batch.folder, tmp_path / "first")
+    return tmp_path / "provenance"
+
+
+def made(
+    crate: Path, into: str = "again", *, data: Path | None = None, again: bool = False
+) -> Rerun:
+    target = crate.parent / into
+    return make_folder(crate, target, data, lambda text: None, steps.Silent(), lambda why: again)
+
+
+def rendered(rerun: Rerun) -> Batch:
+    choices = Choices(rerun.words, rows=rerun.same_tasks)
+    return steps.render_sweep(rerun.spec, None, lambda text: None, choices)
+
+
+def test_what_is_submitted_is_what_was(crate: Path, project: Path) -> None:
+    (project / "spec/job.sh").write_text("changed since\n")
+    shutil.rmtree(project / "spec/util")
+    rerun = made(crate)
+    assert rerun.home == crate.parent / "again/spec"  # so that ../data is inside
+    batch, first = rendered(rerun), Batch(crate.parent / "first", _data(crate.parent / "first"))
+    assert payload_sums(batch.data) == payload_sums(first.data)
+    assert list(read_tasks_csv(batch)) == list(read_tasks_csv(first))
+    assert os.readlink(rerun.home / "../data/a.txt") == str(project / "data/a.txt")
+    told = json.loads((batch.rounds()[0].folder / "origin.json").read_text())
+    assert told["from"]["batch"] == first.id
+    assert made(crate).home == rerun.home  # a second time the folder is used as it is
+
+
+def _data(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((folder / "resolved.json").read_text())
+    return found
+
+
+def test_inputs_elsewhere_are_found_and_changed_ones_are_told(crate: Path, project: Path) -> None:
+    shutil.move(project / "data", crate.parent / "moved")
+    with pytest.raises(OsgbatchError, match=r"the input \.\./data/a\.txt is not there"):
+        made(crate)
+    data = crate.parent / "x/y"
+    data.mkdir(parents=True)
+    shutil.move(crate.parent / "moved", crate.parent / "x/data")
+    (crate.parent / "x/data/b.txt").write_text("B\n")
+    with pytest.raises(OsgbatchError, match=r"b\.txt is not what it was") as error:
+        made(crate, data=data)
+    assert error.value.exit_code == exits.BUSY
+    assert not list(crate.parent.glob("*again*"))
+    assert made(crate, data=data, again=True).spec.is_file()
+
+
+def test_a_folder_made_before_is_compared_again(crate: Path, project: Path) -> None:
+    rerun = made(crate)
+    (project / "data/a.txt").write_text("later\n")
+    (rerun.home / "job.sh").write_text("later\n")
+    with pytest.raises(OsgbatchError) as error:
+        made(crate)
+    assert "a.txt is not what it was" in error.value.what
+    assert "files: what would be packed is not what was" in error.value.what
+    assert made(crate, again=True).home == rerun.home
+
+
+def test_other_tasks_are_refused(crate: Path, project: Path) -> None:
+    rerun = made(crate)
+    (rerun.home / "../data/c.txt").write_text("one more")
+    with pytest.raises(OsgbatchError, match=r"from task 2 on: x=\.\./data/c\.txt n=1, which was n"):
+        rendered(rerun)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("osgbatch.json", b"{}"),
+        ("sweep.yaml", b"command: rm -rf /\n"),
+        ("ro-crate-metadata.json", b"\xff not json"),
+        ("ro-crate-metadata.json", b'{"@graph": [{"@id": 3}]}'),
+        ("tasks.csv", None),
+    ],
+)
+def test_a_damaged_crate_is_one_clear_error(crate: Path, name: str, content: bytes | None) -> None:
+    if content is None:
+        (crate / name).unlink()
+    else:
+        (crate / name).write_bytes(content)
+    with pytest.raises(OsgbatchError) as error:
+        made(crate)
+    assert name in str(error.value)
+    assert "\n" not in error.value.what
+    assert not list(crate.parent.glob("*again*"))
+
+
+@pytest.mark.parametrize(
+    ("member", "why"),
+    [
+        (tarfile.TarInfo("../out"), "no place"),
+        (tarfile.TarInfo("/etc/out"), "no place"),
+        (tarfile.TarInfo("x/.git/config"), "no place"),
+        ("link", "a link out"),
+        ("fifo", "no file, folder or link"),
+    ],
+)
+def test_a_hostile_archive_is_refused(crate: Path, member: tarfile.TarInfo | str, why: str) -> None:
+    (code,) = crate.glob("code/files-*.tar.gz")
+    if isinstance(member, str):
+        kind, member = member, tarfile.TarInfo(member)
+        member.type = tarfile.FIFOTYPE if kind == "fifo" else tarfile.SYMTYPE
+        member.linkname = "../../etc"
+    with tarfile.open(code, "w:gz") as tar:
+        tar.addfile(member, io.BytesIO() if member.isreg() else None)
+    forge(crate, code)
+    with pytest.raises(OsgbatchError, match=why):
+        made(crate)
+    assert not list(crate.parent.glob("*again*")) + list(crate.parent.glob("out"))
+
+
+def forge(crate: Path, code: Path) -> None:
+    """Make the sums of a crate agree with an archive that was put into it."""
+    fresh = hashlib.sha256(code.read_bytes()).hexdigest()
+    facts = json.loads((crate / "osgbatch.json").read_text())
+    for one in facts["archives"]:
+        if one["kind"] == "files":
+            one["sha256"] = fresh
+    (crate / "osgbatch.json").write_text(json.dumps(facts))
+    metadata = json.loads((crate / "ro-crate-metadata.json").read_text())
+    for one in metadata["@graph"]:
+        if one["@id"] in ("osgbatch.json", f"code/{code.name}"):
+            one["sha256"] = hashlib.sha256((crate / one["@id"]).read_bytes()).hexdigest()
+    (crate / "ro-crate-metadata.json").write_text(json.dumps(metadata))
+
+
+def test_a_folder_of_something_else_is_never_written_into(crate: Path) -> None:
+    (crate.parent / "again").mkdir()
+    with pytest.raises(OsgbatchError, match="there already"):
+        made(crate)
+
+
+def test_an_environment_is_taken_from_the_cache_or_its_lock(tmp_path: Path, project: Path) -> None:
+    (project / "requirements.txt").write_text("numpy\n")
+    text = (project / "sweep.yaml").read_text()
+    (project / "sweep.yaml").write_text(f"{text}environment: requirements.txt\n")
+    lock = tmp_path / "environment.lock"
+    lock.write_text("# python 3.11.2\nnumpy==2.0.0\n")
+    spec = load_spec(project / "sweep.yaml")
+    told = {"kind": "requirements", "sha256": "0" * 64, "python": "3.11.2"}
+    rerun = Rerun(None, project)  # type: ignore[arg-type]
+    same_environment(told, spec, lock, project, rerun, lambda text: None)
+    words = json.loads(rerun.settings["environment"])
+    assert words == {"requirements": "environment.lock.txt", "python": "3.11"}
+    assert "numpy==2.0.0" in (project / "environment.lock.txt").read_text()
+    assert rerun.differences == [] and len(rerun.notes) == 1
+    lock.unlink()
+    same_environment(told, spec, lock, project, rerun, lambda text: None)
+    assert len(rerun.differences) == 1
