@@ -44,9 +44,11 @@ def write(
     are left alone: OsgbatchError, before anything is written.
     """
     target = out if out is not None else batch.folder / names.RESULTS / PAGE
-    for path in (target if page else None, md):
+    for path in (out if page else None, md):
         if path is not None:
             _free(path)
+    if page and out is None and os.path.lexists(target):
+        _free(target)
     if png is not None:
         from osgbatch.reporting import png as drawn
 
@@ -75,6 +77,10 @@ def _free(path: Path) -> None:
     """Raises OsgbatchError when something else is at a path, or it cannot be written to."""
     if path.is_dir():
         raise OsgbatchError("this is a folder", where=str(path), fix="Name a file to write.")
+    if not path.parent.is_dir():
+        raise OsgbatchError(
+            "there is no such folder", where=str(path.parent), fix="Make it, or name another."
+        )
     if not os.path.lexists(path):
         return
     try:

@@ -65,7 +65,7 @@ def pictures_of(
         data = _read(path)
         if data is None:
             continue
-        kind = KINDS[path.suffix.lower()]
+        kind = next(kind for end, kind in KINDS.items() if path.name.lower().endswith(end))
         if len(data) > min(MOST_BYTES, room):
             left["large"] += 1
         elif not data.lstrip().startswith(_SIGNS[kind]):

@@ -78,14 +78,16 @@ def times_of(batch: Batch, states: Sequence[TaskState], known: Known, now: float
     sites = _sites(states, known.places)
     found.place_kind = "site" if any(site for site, _ in sites.values()) else "host"
     _count(found, jobs, states, known, sites)
+    # What came of the last tasks is to be seen, too.
+    until = found.end if open_ else found.end + max(1.0, 0.02 * (found.end - found.begin))
     later: dict[int, float] = {}
     spells: list[tuple[str, float, float, float]] = []
     for job in reversed(jobs):
-        spells += _spells(job, states, later, found.end)
+        spells += _spells(job, states, later, until)
         for task in job.tasks:
-            later[task] = min(later.get(task, found.end), job.submitted or found.end)
-    spells += _without_jobs(states, later, found)
-    found.levels = averaged(spells, found.begin, found.end)
+            later[task] = min(later.get(task, until), job.submitted or until)
+    spells += _without_jobs(states, later, found.begin, until)
+    found.levels = averaged(spells, found.begin, until)
     _endings(found, jobs, states)
     _where(found, jobs, states, sites)
     return found
@@ -257,20 +259,18 @@ def _idle(
 
 
 def _without_jobs(
-    states: Sequence[TaskState], later: Mapping[int, float], found: Times
+    states: Sequence[TaskState], later: Mapping[int, float], begin: float, end: float
 ) -> Iterator[tuple[str, float, float, float]]:
     """Tasks until the first of their jobs, or of which no job is known."""
     known: Counter[str] = Counter()
-    waiting = 0
     for state in states:
         first = later.get(state.index)
         if first is None:
             known[state.state] += 1
-        elif first > found.begin:
-            waiting += 1
-            yield "waiting", found.begin, first, 1.0
+        elif first > begin:
+            yield "waiting", begin, first, 1.0
     for kind, many in known.items():
-        yield kind, found.begin, found.end, float(many)
+        yield kind, begin, end, float(many)
 
 
 # --- how fast, and where --------------------------------------------------------------------------

@@ -61,11 +61,11 @@ def _asked(drawing: Drawing, frame: Frame, found: Spread, near: bool, asked: str
     elif near:
         x = frame.x(found.asked)
         drawing.line([(x, 48), (x, frame.bottom)], "mark", 1.5, dashes=True)
-        drawing.text(min(x + 4, frame.right), 43, f"asked: {asked}", "mark", "end", SMALL)
+        drawing.text(min(x + 4, frame.right), 43, f"requested: {asked}", "mark", "end", SMALL)
     else:
         times = found.asked / found.peak if found.peak else 0
         more = f", {value(float(f'{times:.2g}'))} times the most" if times else ""
-        drawing.text(frame.right, 43, f"asked: {asked}{more} →", "mark", "end", SMALL)
+        drawing.text(frame.right, 43, f"requested: {asked}{more} →", "mark", "end", SMALL)
 
 
 # --- a metric over one parameter ------------------------------------------------------------------
@@ -82,17 +82,19 @@ def _across(found: Chart, most: int) -> Axis:
     return Axis(axis.low - pad, axis.high + pad, axis.marks)
 
 
+_BAND = (("run", "nine of ten tasks"), ("ok", "median"))
+
+
 def chart(found: Chart, width: float) -> Drawing:
     """A metric over a parameter: each task a dot, the medians a line; of many tasks a band."""
     if found.names:
         return _by_name(found, width)
     single = bool(found.points) and all(group.count == 1 for group in found.groups)
-    entries = [("ok", "a task")] if found.points else [("band", "nine of ten tasks")]
-    if not single:
-        entries.append(("ink", "median" if len(found.groups) > 1 else ""))
+    entries = [("ok", "a task")] if found.points else list(_BAND)
+    if found.points and not single and len(found.groups) > 1:
+        entries.append(("ink", "median"))
     if found.missing:
         entries.append(("bad", "× no value"))
-    entries = [entry for entry in entries if entry[1]]
     top = 18.0 * key_rows(width, entries) + 4 if len(entries) > 1 else 0.0
     drawing = Drawing(width, top + 270, f"{found.metric} over {found.x}")
     if top:
@@ -111,7 +113,7 @@ def chart(found: Chart, width: float) -> Drawing:
     else:
         upper = [(frame.x(g.x), frame.y(g.high)) for g in found.groups]
         lower = [(frame.x(g.x), frame.y(g.low)) for g in reversed(found.groups)]
-        drawing.area([*upper, *lower], "ok", 0.25)
+        drawing.area([*upper, *lower], "run", 0.6)
         drawing.line([(frame.x(g.x), frame.y(g.middle)) for g in found.groups], "ok", 2)
     low = frame.bottom - 5
     drawing.dots([(frame.x(x), low) for x in found.missing], "bad", 3, cross=True)
@@ -132,16 +134,19 @@ def _padded(unit: str, numbers: Sequence[float], most: int = 5) -> Axis:
 def _by_name(found: Chart, width: float) -> Drawing:
     """One row for each text, the tasks as dots."""
     row = 20.0
-    height = 46 + row * len(found.names)
+    top = 4.0 if found.points else 26.0
+    height = top + 42 + row * len(found.names)
     drawing = Drawing(width, height, f"{found.metric} by {found.x}")
     ys = [y for _, y in found.points] or [n for g in found.groups for n in (g.low, g.high)]
     across = _padded(found.unit, ys, 8 if width > 500 else 4)
     longest = max(text_width(clean(name), SMALL) for name in found.names)
     left = min(longest + 12, width * 0.42)
-    frame = Frame(left, 4, width - 14, height - 38, across, counted(1))
+    frame = Frame(left, top, width - 14, height - 38, across, counted(1))
     middle = {}
+    if not found.points:
+        key(drawing, 0, _BAND)
     for i, name in enumerate(found.names):
-        y = middle[i] = 4 + row * i + row / 2
+        y = middle[i] = top + row * i + row / 2
         drawing.line([(left, y), (frame.right, y)], "line")
         drawing.text(left - 8, y + 4, fitted(name, left - 10, SMALL), "ink", "end", SMALL)
     if found.points:

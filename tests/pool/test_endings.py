@@ -157,6 +157,7 @@ def test_the_folder_stays_small(ran: Ran) -> None:
     outside = [
         p
         for p in ran.folder.rglob("*")
-        if p.is_file() and not {"returned", "results"} & set(p.relative_to(ran.folder).parts)
+        if p.is_file()
+        and not {"returned", "results", "provenance"} & set(p.relative_to(ran.folder).parts)
     ]
     assert len(outside) <= 20, outside
