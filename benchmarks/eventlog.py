@@ -51,7 +51,7 @@ import sys, time
 from pathlib import Path
 from shutil import which
 from osgbatch.batches.folder import load
-from osgbatch.following import Follower
+from osgbatch.life.following import Follower
 follower = Follower(load(Path(sys.argv[1])))
 began = time.perf_counter()
 now = follower.status(most_wrong=200)

@@ -31,7 +31,7 @@ WRITE = """\
 import sys, time
 from pathlib import Path
 from osgbatch.batches import folder
-from osgbatch.crated import write_crate
+from osgbatch.results.crated import write_crate
 from osgbatch.model import TaskState
 batch = folder.load(Path(sys.argv[1]))
 archive = batch.folder / "rounds/001/returned/0/7_0_0.tar.gz"

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from measure import Sample, run
 
-from osgbatch import steps
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.notes import write_submitted
 from osgbatch.batches.store import ArchiveRow, Store, TaskRow
-from osgbatch.following import status
+from osgbatch.life.following import status
 from osgbatch.model import Submitted
+from osgbatch.submission import steps
 
 TASKS = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
 SECONDS, MEGABYTES = 15.0, 5.0

@@ -23,7 +23,7 @@ from measure import alternate, report, run
 
 from osgbatch.batches.folder import load
 from osgbatch.batches.store import ArchiveRow, Store
-from osgbatch.following import status
+from osgbatch.life.following import status
 from osgbatch.names import return_folder
 
 TASKS = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
@@ -35,8 +35,8 @@ import resource, sys, time
 from pathlib import Path
 from osgbatch import names
 from osgbatch.batches.folder import load
-from osgbatch.following import status
-from osgbatch.result_rows import result_table
+from osgbatch.life.following import status
+from osgbatch.results.result_rows import result_table
 from osgbatch.collecting.table import write_results
 folder = Path(sys.argv[1])
 began = time.perf_counter()

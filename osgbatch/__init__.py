@@ -9,7 +9,7 @@ from osgbatch.version import __version__
 if TYPE_CHECKING:
     import os
 
-    from osgbatch.loading import LoadedBatch
+    from osgbatch.results.loading import LoadedBatch
 
 __all__ = ["__version__", "load"]
 
@@ -24,6 +24,6 @@ def load(name: str | os.PathLike[str] | None = None) -> LoadedBatch:
         frame = batch.results.to_pandas()
         peaks = numpy.load(batch.task(3).path("outputs/peaks.npy"))
     """
-    from osgbatch.loading import load_batch
+    from osgbatch.results.loading import load_batch
 
     return load_batch(name)

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from osgbatch.causes import fill
 from osgbatch.condor.hold_codes import ERRNO, ERRNO_CODES, HOLD_CODES, HoldCode, known_codes
+from osgbatch.life.causes import fill
 from osgbatch.returned.codes import (
     EXIT_CODES,
     REASONS,

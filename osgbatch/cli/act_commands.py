@@ -14,7 +14,7 @@ from osgbatch.cli.spec_commands import Json
 from osgbatch.errors import OsgbatchError
 
 if TYPE_CHECKING:
-    from osgbatch.acting import Cancelling, Choice
+    from osgbatch.life.acting import Cancelling, Choice
 
 LARGEST = 2**31 - 1
 """Priorities are 32-bit integers; condor_qedit takes larger ones and keeps another number."""
@@ -48,7 +48,7 @@ def cancel(
     as_json: Json = False,
 ) -> int:  # fmt: skip
     """Remove the jobs of one batch, and of no other: all, or the tasks chosen."""
-    from osgbatch.acting import Choice
+    from osgbatch.life.acting import Choice
     from osgbatch.task_ranges import named_tasks
 
     batch = find(name)
@@ -59,7 +59,7 @@ def cancel(
 
 
 def _cancel_all(batch: Any, yes: bool, as_json: bool) -> int:
-    from osgbatch.acting import cancel_batch, open_tasks
+    from osgbatch.life.acting import cancel_batch, open_tasks
 
     if not yes and _terminal():
         count = open_tasks(batch)
@@ -79,7 +79,7 @@ def _cancel_all(batch: Any, yes: bool, as_json: bool) -> int:
 
 
 def _cancel_some(batch: Any, choice: Choice, yes: bool, as_json: bool) -> int:
-    from osgbatch.acting import cancel_chosen
+    from osgbatch.life.acting import cancel_chosen
     from osgbatch.task_ranges import task_list
 
     def agree(plan: Cancelling) -> bool:
@@ -159,7 +159,7 @@ def release(
     as_json: Json = False,
 ) -> int:  # fmt: skip
     """Let the held jobs of a batch run again; with more memory or disk, if that is given."""
-    from osgbatch.releasing import More, release_batch
+    from osgbatch.life.releasing import More, release_batch
     from osgbatch.task_ranges import named_tasks
 
     more = More(_size("memory", memory), _size("disk", disk), lower)
@@ -221,7 +221,7 @@ def prioritize(
     as_json: Json = False,
 ) -> int:  # fmt: skip
     """Set the priority of a batch among your own jobs; those of others are not concerned."""
-    from osgbatch.releasing import prioritize_batch
+    from osgbatch.life.releasing import prioritize_batch
 
     if abs(priority) > LARGEST:
         raise OsgbatchError(

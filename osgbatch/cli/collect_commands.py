@@ -54,7 +54,7 @@ def collect(
         views = Views(fetch)
         follow(batch, view=views)
         before = views.unpacked
-    from osgbatch.gathering_when import Wish
+    from osgbatch.results.gathering_when import Wish
 
     return collect_batch_and_tell(
         batch,
@@ -86,9 +86,9 @@ def collect_batch_and_tell(
     wait: for a job of the pool that gathers, too. before: how many were unpacked while watching.
     """
     from osgbatch.cli.reports import collect_text, status_data
-    from osgbatch.finishing import collect_batch
-    from osgbatch.gathering import GatherPending
-    from osgbatch.gathering_when import Wish
+    from osgbatch.results.finishing import collect_batch
+    from osgbatch.results.gathering import GatherPending
+    from osgbatch.results.gathering_when import Wish
 
     with ui.progress() as progress:
         now, collected, failure = collect_batch(

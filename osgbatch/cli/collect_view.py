@@ -7,8 +7,8 @@ from typing import Any
 
 from osgbatch import ui
 from osgbatch.cli.live import is_plain, progress_line
-from osgbatch.following import Status
-from osgbatch.taking import Taker
+from osgbatch.life.following import Status
+from osgbatch.results.taking import Taker
 
 SHORTEST_S = 2.0
 """Seconds between the end of a collection and the next one, at least."""

@@ -15,7 +15,7 @@ from osgbatch.cli.spec_commands import Json
 from osgbatch.errors import OsgbatchError
 
 if TYPE_CHECKING:
-    from osgbatch.housekeeping import Old
+    from osgbatch.life.housekeeping import Old
 
 OneBatch = Annotated[
     str,
@@ -44,9 +44,9 @@ def ls(
     as_json: Json = False,
 ) -> int:
     """List the batches in the current folder, the newest first, and how far each has come."""
-    from osgbatch.batch_list import listed
     from osgbatch.batches.registry import batches_everywhere, batches_here
     from osgbatch.cli.house_texts import list_data, list_text
+    from osgbatch.life.batch_list import listed
 
     here = Path(os.getcwd())
     known = list(listed(batches_everywhere() if everywhere else batches_here(here)))
@@ -99,8 +99,8 @@ def tasks(
         raise OsgbatchError("--csv, --ids and --json do not go together", fix="Take one of them.")
     if parameters and not as_csv:
         raise OsgbatchError("--parameters goes with --csv", fix="Add --csv.")
-    from osgbatch import task_table
     from osgbatch.cli.house_texts import tasks_text
+    from osgbatch.results import task_table
 
     batch = find(name)
     wanted = [*(states or ()), *(["failed"] * failed)]
@@ -158,7 +158,7 @@ def rm(
     as_json: Json = False,
 ) -> int:
     """Remove batches: their folders, with results and all. Refused while a job is queued."""
-    from osgbatch.housekeeping import old_batches, remove
+    from osgbatch.life.housekeeping import old_batches, remove
 
     found = {batch.folder.resolve(): batch for batch in map(find, batches)}
     old = old_batches(list(found.values()))
@@ -186,8 +186,8 @@ def archive(
     as_json: Json = False,
 ) -> int:
     """Put a batch into one tar.gz, and read it back. Refused while a job is queued."""
-    from osgbatch.archiving import archive as put_away
-    from osgbatch.housekeeping import old_batches
+    from osgbatch.life.archiving import archive as put_away
+    from osgbatch.life.housekeeping import old_batches
 
     batch = find(name)
     (old,) = old_batches([batch])
@@ -207,7 +207,7 @@ def archive(
     if remove:
         ui.out(f"removed {batch.folder}")
     else:
-        from osgbatch.naming import in_commands
+        from osgbatch.life.naming import in_commands
 
         ui.say(f"to remove the folder: `osgbatch rm {in_commands(batch)}`")
     return exits.OK

@@ -13,9 +13,9 @@ from osgbatch.cli.reports import explain
 from osgbatch.texts import about
 
 if TYPE_CHECKING:
-    from osgbatch.batch_list import Listed
-    from osgbatch.housekeeping import Old
-    from osgbatch.task_table import TaskRow, TaskTable
+    from osgbatch.life.batch_list import Listed
+    from osgbatch.life.housekeeping import Old
+    from osgbatch.results.task_table import TaskRow, TaskTable
 
 LEAST = 26
 """So many characters a list of batches keeps for their states."""

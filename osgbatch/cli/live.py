@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from osgbatch import ui
-from osgbatch.following import Status
+from osgbatch.life.following import Status
+from osgbatch.life.naming import in_commands
 from osgbatch.model import ACTIVE, TaskState
-from osgbatch.naming import in_commands
 from osgbatch.texts import about
 
 _BAR = 30
@@ -156,8 +156,8 @@ def progress_line(now: Status) -> str:
 
 def cause_lines(now: Status) -> Iterator[str]:
     """What is held and what went wrong, by cause."""
-    from osgbatch.causes import group
     from osgbatch.cli.reports import brief
+    from osgbatch.life.causes import group
 
     causes: list[list[TaskState]] = group(now.wrong)
     shown = sum(len(same) for same in causes)

@@ -15,9 +15,9 @@ from osgbatch.cli.spec_commands import Json
 from osgbatch.errors import CondorError, JobGoneError, OsgbatchError
 
 if TYPE_CHECKING:
-    from osgbatch.following import Status
+    from osgbatch.life.following import Status
+    from osgbatch.life.task_output import Failure
     from osgbatch.model import TaskState
-    from osgbatch.task_output import Failure
 
 
 LOOKS = 3
@@ -55,9 +55,9 @@ def logs(
     """Print what a task prints on stdout and stderr; of one that runs, what there is so far."""
     index = chosen if task is None else task
     _check(index, stream, follow=follow, failed=failed, as_json=as_json)
-    from osgbatch.following import status
+    from osgbatch.life.following import status
+    from osgbatch.life.task_output import choose_task
     from osgbatch.model import OPEN
-    from osgbatch.task_output import choose_task
 
     batch = find_for_task(name, index, "logs")
     now = status(batch, all_tasks=not failed)
@@ -87,9 +87,9 @@ def _check(index: int | None, stream: str, *, follow: bool, failed: bool, as_jso
 
 def _show(now: Status, state: TaskState, stream: str, *, as_json: bool) -> int:
     """One task: from its archive, or what it has printed so far."""
-    from osgbatch import task_output
     from osgbatch.cli.reports import explain
-    from osgbatch.following import copy_log
+    from osgbatch.life import task_output
+    from osgbatch.life.following import copy_log
 
     streams = task_output.STREAMS if stream == "both" else (stream,)
     if not task_output.has_output(state):
@@ -140,8 +140,8 @@ def _settled(now: Status, state: TaskState, error: CondorError) -> tuple[Status,
     error: what HTCondor said; raised when the end does not become known at once, but for a job that
     has left the queue: then what it did is on its way.
     """
-    from osgbatch.following import status
-    from osgbatch.task_output import running_job
+    from osgbatch.life.following import status
+    from osgbatch.life.task_output import running_job
 
     for _ in range(LOOKS):
         time.sleep(LOOK_S)
@@ -176,7 +176,7 @@ class _Output:
 
 def _say_of_echo(state: TaskState, echo: bytes) -> None:
     """What the reader of an echo may miss."""
-    from osgbatch.task_output import echoed, is_cut
+    from osgbatch.life.task_output import echoed, is_cut
 
     if is_cut(echo):
         ui.say("it has printed more: all of it is shown when its job has ended")
@@ -189,7 +189,7 @@ def _say_of_echo(state: TaskState, echo: bytes) -> None:
 
 def _follow(batch: Any, index: int | None, stream: str) -> int:
     from osgbatch.cli.reports import explain
-    from osgbatch.output_following import Following
+    from osgbatch.life.output_following import Following
 
     try:
         Following(batch, index, stream, sys.stdout.buffer, ui.say, explain).run()
@@ -201,8 +201,8 @@ def _follow(batch: Any, index: int | None, stream: str) -> int:
 
 def _show_failed(now: Status, *, as_json: bool) -> int:
     from osgbatch.cli.reports import explain
-    from osgbatch.naming import in_commands
-    from osgbatch.task_output import first_failures
+    from osgbatch.life.naming import in_commands
+    from osgbatch.life.task_output import first_failures
 
     found = first_failures(now)
     if as_json:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from osgbatch import ui
 from osgbatch.packing.container import is_elsewhere
 from osgbatch.plan_model import Plan
-from osgbatch.planned import PlannedArchive, expected, longest_s
 from osgbatch.planning.summary import core_hours, requirement_words
 from osgbatch.spec_model import Checkpoint, Profile, Resources, Retries, Spec
+from osgbatch.submission.planned import PlannedArchive, expected, longest_s
 from osgbatch.submit_language import duration_category
 from osgbatch.texts import duration, size
 

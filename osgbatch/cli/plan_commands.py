@@ -24,8 +24,8 @@ def check(
     spec: SpecPath, settings: Settings = None, fit_pool: FitPool = False, as_json: Json = False
 ) -> int:
     """Read a sweep.yaml and all it names; say what is wrong with it."""
-    from osgbatch.buckets import key_warning
-    from osgbatch.planned import plan_sweep
+    from osgbatch.submission.buckets import key_warning
+    from osgbatch.submission.planned import plan_sweep
 
     plan = plan_sweep(spec, choices=choices_of(settings, fit_pool))
     if as_json:
@@ -55,7 +55,7 @@ def render(
     as_json: Json = False,
 ) -> int:
     """Make a batch folder with everything in it, and submit nothing."""
-    from osgbatch.steps import render_sweep
+    from osgbatch.submission.steps import render_sweep
 
     with ui.progress() as progress:
         batch = render_sweep(spec, out, ui.say, choices_of(settings, fit_pool), progress)

@@ -9,10 +9,10 @@ from typing import Any
 from osgbatch import names
 from osgbatch.cli.plan_asked import environment_travels
 from osgbatch.plan_model import Plan
-from osgbatch.planned import expected, planned_archives
 from osgbatch.planning.placement import environment_why
 from osgbatch.planning.summary import plan_data, staged_entry
 from osgbatch.staging.store import stash_url
+from osgbatch.submission.planned import expected, planned_archives
 
 
 def plan_json(plan: Plan, environment_size: int | None) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from osgbatch.cli.plan_rows import shown_rows
 from osgbatch.errors import SpecError, SpecErrors
 from osgbatch.names import RESULT_FILE
 from osgbatch.plan_model import Plan, TaskPlan
-from osgbatch.planned import PlannedArchive, planned_archives
 from osgbatch.planning.placement import environment_why
 from osgbatch.spec_model import Gather, Spec, Template
 from osgbatch.staging.store import stash_url
+from osgbatch.submission.planned import PlannedArchive, planned_archives
 from osgbatch.tables import Column, Table
 from osgbatch.texts import size
 

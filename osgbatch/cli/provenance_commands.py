@@ -128,7 +128,7 @@ def provenance(
     as_json: Json = False,
 ) -> int:
     """Write provenance/ of a batch as it is now: an RO-Crate of what was run, and its results."""
-    from osgbatch.crated import crate_batch
+    from osgbatch.results.crated import crate_batch
 
     with ui.progress() as progress:
         made = crate_batch(find(name), progress, all_inputs=all_inputs)
@@ -149,7 +149,7 @@ def spec_of_crate(
     crate: Path, into: Path | None, data: Path | None, choices: Any, insist: Callable[[str], bool]
 ) -> tuple[Path, Any]:
     """The spec in a folder that is made of a crate, and what is to be said of the sweep."""
-    from osgbatch.rerun import make_folder
+    from osgbatch.submission.rerun import make_folder
 
     with ui.progress() as progress:
         made = make_folder(crate, into, data, ui.say, progress, insist)
@@ -161,7 +161,7 @@ def plan_of_crate(crate: Path, data: Path | None, choices: Any, as_json: bool) -
     from tempfile import TemporaryDirectory
 
     from osgbatch.cli.submit_commands import show_plan
-    from osgbatch.rerun import make_folder
+    from osgbatch.submission.rerun import make_folder
 
     def tell(reason: str) -> bool:
         ui.say(f"warning: {reason.rstrip()}")

@@ -49,9 +49,9 @@ def resubmit(
 
     Without options: those that failed, were removed, or are unknown.
     """
-    from osgbatch.naming import in_commands
-    from osgbatch.resubmitting import Wanted, count_held
-    from osgbatch.resubmitting import resubmit as run_again
+    from osgbatch.life.naming import in_commands
+    from osgbatch.submission.resubmitting import Wanted, count_held
+    from osgbatch.submission.resubmitting import resubmit as run_again
     from osgbatch.task_ranges import named_tasks, task_list
 
     if pool:

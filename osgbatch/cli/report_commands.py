@@ -13,7 +13,7 @@ from osgbatch.cli.batch_names import BatchName, find
 from osgbatch.cli.spec_commands import Json
 
 if TYPE_CHECKING:
-    from osgbatch.reported_sizes import Sizing
+    from osgbatch.results.reported_sizes import Sizing
 
 
 def register(app: typer.Typer) -> None:
@@ -42,10 +42,10 @@ def report(
 
     Also while tasks run. Collect first: metrics and pictures are those in results/.
     """
-    from osgbatch.following import exit_code_so_far
-    from osgbatch.report_writing import write
-    from osgbatch.reported import sizing_report
+    from osgbatch.life.following import exit_code_so_far
     from osgbatch.reporting.plain import plain, report_data
+    from osgbatch.results.report_writing import write
+    from osgbatch.results.reported import sizing_report
 
     batch = find(name)
     if sizing:

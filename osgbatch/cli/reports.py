@@ -12,12 +12,12 @@ from typing import Any
 
 from osgbatch import names, ui
 from osgbatch.batches.folder import read_tasks_csv
-from osgbatch.causes import group, heading
 from osgbatch.cli.batch_names import short_name
-from osgbatch.following import WRONG, Status
+from osgbatch.life.causes import group, heading
+from osgbatch.life.following import WRONG, Status
+from osgbatch.life.naming import in_commands, shown_path
+from osgbatch.life.rounds import LATER_CUT_SHORT
 from osgbatch.model import ACTIVE, TaskState
-from osgbatch.naming import in_commands, shown_path
-from osgbatch.rounds import LATER_CUT_SHORT
 from osgbatch.task_ranges import task_list
 from osgbatch.texts import about, duration
 

@@ -50,7 +50,7 @@ def put(
     as_json: Json = False,
 ) -> int:
     """Bring files and folders to the stash, unless they are there; print their URLs."""
-    from osgbatch import stashing
+    from osgbatch.submission import stashing
 
     store = stashing.stash_store(spec, settings or [])
     with ui.progress() as progress:
@@ -75,7 +75,7 @@ def _beside(found: list[tuple[str, str]]) -> str:
 @stage.command("ls", short_help="List what is in the stash.")
 def ls(spec: SpecOption = None, settings: Settings = None, as_json: Json = False) -> int:
     """List the objects in the stash: size, age, name."""
-    from osgbatch import stashing
+    from osgbatch.submission import stashing
 
     store = stashing.stash_store(spec, settings or [])
     found = list(store.listing())
@@ -112,7 +112,7 @@ def verify(
 
     Exits with 0 when no damaged one is there at the end, with 4 when there is.
     """
-    from osgbatch import stashing
+    from osgbatch.submission import stashing
 
     store = stashing.stash_store(spec, settings or [])
     with ui.progress() as progress:
@@ -169,8 +169,8 @@ def gc(
     What you have submitted is known, wherever it is; specs, tables and batches of others are looked
     for below the folders.
     """
-    from osgbatch import stashing
     from osgbatch.spec.units import UnitError, seconds
+    from osgbatch.submission import stashing
 
     try:
         older_s = seconds(older)

@@ -41,7 +41,7 @@ def choices_of(
     settings: list[str] | None, fit_pool: bool, presigned: str = "", verify: bool = False
 ) -> Any:
     """What the command line says about a sweep."""
-    from osgbatch.planned import Choices, presigned_seconds
+    from osgbatch.submission.planned import Choices, presigned_seconds
 
     seconds = presigned_seconds(presigned)
     return Choices(settings or (), fit_pool, presigned_s=seconds, verify=verify)
@@ -53,9 +53,9 @@ def show_plan(spec: Path, choices: Any, as_json: bool) -> int:
 
     from osgbatch.cli.plan_data import plan_json
     from osgbatch.cli.plans import plan_text
-    from osgbatch.packed import planned_environment
-    from osgbatch.planned import plan_sweep
-    from osgbatch.quotas import plan_warnings
+    from osgbatch.submission.packed import planned_environment
+    from osgbatch.submission.planned import plan_sweep
+    from osgbatch.submission.quotas import plan_warnings
 
     made = plan_sweep(spec, choices=choices)
     size, warnings = planned_environment(made)
@@ -138,14 +138,14 @@ def submit(
         )
     assert spec is not None
     check_spec_file(spec)
-    from osgbatch.steps import Ways, submit_sweep
+    from osgbatch.submission.steps import Ways, submit_sweep
 
     ways = Ways(canary, lambda reason: again or _asked(reason), reuse)
     with ui.progress() as progress:
         batch = submit_sweep(spec, pool, ui.say, choices, progress, ways)
     from osgbatch.batches.folder import read_submitted
     from osgbatch.batches.reused import read_reused
-    from osgbatch.naming import shown_path
+    from osgbatch.life.naming import shown_path
 
     newest = batch.rounds()[-1]
     submitted = read_submitted(newest)
@@ -216,7 +216,7 @@ def end(batch: Any, watch_it: bool | None) -> int:
     watch_it: None for what is usual: on a terminal.
     """
     if not (sys.stdout.isatty() if watch_it is None else watch_it):
-        from osgbatch.naming import in_commands
+        from osgbatch.life.naming import in_commands
 
         name = in_commands(batch)
         # in backticks a command is not broken into two lines

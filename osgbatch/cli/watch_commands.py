@@ -34,8 +34,8 @@ Notify = Annotated[
 def status(name: BatchName = None, as_json: Json = False) -> int:
     """Show how many tasks of a batch are in which state, and why those that failed did."""
     from osgbatch.cli.reports import status_data, status_text
-    from osgbatch.following import exit_code_so_far
-    from osgbatch.following import status as read_status
+    from osgbatch.life.following import exit_code_so_far
+    from osgbatch.life.following import status as read_status
 
     now = read_status(find(name), all_tasks=as_json, most_wrong=1000, measures=not as_json)
     if as_json:
@@ -68,8 +68,8 @@ def follow(batch: Any, *, stop_after: int = 0, notify: str = "", view: Any = Non
     What waits for its canary is submitted when that has succeeded, and watched, too. view:
     makes what each look is given to, of the batch; None: the usual one.
     """
-    from osgbatch.canary import go_on
-    from osgbatch.notifying import check, notify_end
+    from osgbatch.life.notifying import check, notify_end
+    from osgbatch.submission.canary import go_on
 
     check(notify)
     now = _followed(batch, stop_after, view)
@@ -83,8 +83,8 @@ def follow(batch: Any, *, stop_after: int = 0, notify: str = "", view: Any = Non
 def _followed(batch: Any, stop_after: int, view: Any = None) -> Any:
     """Watch the rounds that a batch has now."""
     from osgbatch.cli.live import view as usual
-    from osgbatch.stopping import Stopper
-    from osgbatch.watching import watch as looks
+    from osgbatch.life.stopping import Stopper
+    from osgbatch.life.watching import watch as looks
 
     stopper = Stopper(batch, stop_after, ui.say)
     shown = view(batch) if view else usual()
@@ -98,7 +98,7 @@ def _followed(batch: Any, stop_after: int, view: Any = None) -> Any:
                 break
     except KeyboardInterrupt:
         shown.close()
-        from osgbatch.naming import in_commands
+        from osgbatch.life.naming import in_commands
 
         name = in_commands(batch)
         ui.say("\nstopped watching; the jobs go on. To come back, or to end them:")

@@ -14,8 +14,8 @@ from osgbatch.cli.batch_names import BatchName, TaskOption, find_for_task
 from osgbatch.cli.spec_commands import Json
 
 if TYPE_CHECKING:
-    from osgbatch.causes import Cause, Suspect
-    from osgbatch.why import Why
+    from osgbatch.life.causes import Cause, Suspect
+    from osgbatch.life.why import Why
 
 PLACES = 3
 """How many hosts or sites of a group are named."""
@@ -40,8 +40,8 @@ def why(
     as_json: Json = False,
 ) -> int:
     """Say why tasks are held, failed or wait, like causes together, and what to do."""
-    from osgbatch.following import exit_code_so_far
-    from osgbatch.why import explain
+    from osgbatch.life.following import exit_code_so_far
+    from osgbatch.life.why import explain
 
     index = chosen if task is None else task
     found = explain(find_for_task(name, index, "why"), index)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from osgbatch.condor import Queued
-from osgbatch.rounds import RoundFollower
+from osgbatch.life.rounds import RoundFollower
 
 
 def sleep(seconds: float) -> None:

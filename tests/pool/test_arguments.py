@@ -64,7 +64,7 @@ def _submit_arguments(
     YAML and CSV hold no bytes that are not UTF-8, file names do: the lists are put in behind the
     spec, where they would come from.
     """
-    from osgbatch import steps
+    from osgbatch.submission import steps
     from osgbatch.sweep import expand
     from osgbatch.tables import Cell, Column, Table
 

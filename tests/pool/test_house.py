@@ -10,8 +10,9 @@ import pytest
 from conftest import Pool
 from sweeps import osgbatch, write_sweep
 
-from osgbatch import condor, following
+from osgbatch import condor
 from osgbatch.batches.folder import load
+from osgbatch.life import following
 
 pytestmark = [pytest.mark.pool, pytest.mark.once]
 

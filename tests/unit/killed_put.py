@@ -21,7 +21,7 @@ from test_staging_faults import objects, whole
 
 import osgbatch.cli.stage_commands
 import osgbatch.staging.folder
-import osgbatch.stashing  # noqa: F401 # what each run would import
+import osgbatch.submission.stashing  # noqa: F401 # what each run would import
 from osgbatch.cli.app import run
 
 COPIED = 30_000

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from test_local_harness import wait_until
 
 from osgbatch import local, names
-from osgbatch.acting import Cancelling, Choice, cancel_chosen
 from osgbatch.batches import folder as folders
 from osgbatch.condor import Queue, QueuedJob, act
 from osgbatch.condor import queue as in_queue
 from osgbatch.condor.recurring import will_recur
 from osgbatch.errors import CondorError
+from osgbatch.life.acting import Cancelling, Choice, cancel_chosen
 from osgbatch.model import Round
 
 SPEC = """\

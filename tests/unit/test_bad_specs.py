@@ -27,7 +27,7 @@ from osgbatch.spec.document import parse_document
 from osgbatch.spec.load import spec_of
 from osgbatch.spec.schema import SpecModel
 from osgbatch.spec.series import SOURCES
-from osgbatch.steps import Choices, plan_sweep
+from osgbatch.submission.steps import Choices, plan_sweep
 
 FOLDER = Path(__file__).parent / "bad_specs"
 CASES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

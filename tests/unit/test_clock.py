@@ -14,16 +14,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from osgbatch import names, steps, watching
+from osgbatch import names
 from osgbatch.batches import lost_events
 from osgbatch.batches.eventlog import LogReader
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.notes import write_submitted
 from osgbatch.condor import Queued
 from osgbatch.errors import CondorError
-from osgbatch.following import Follower, status
+from osgbatch.life import watching
+from osgbatch.life.following import Follower, status
+from osgbatch.life.rounds import RoundFollower
 from osgbatch.model import JobState, Submitted
-from osgbatch.rounds import RoundFollower
+from osgbatch.submission import steps
 
 HOUR = 3600.0
 SUBMIT = "000 (7.{p:03}.000) 2026-11-20 10:00:00 Job submitted from host: <1.2.3.4>\n...\n"

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from osgbatch import rendered
 from osgbatch.errors import OsgbatchError, PackingError, SpecError
 from osgbatch.packing.container import architecture, image_size, packed_image
 from osgbatch.packing.container_build import built_image, failure_lines
-from osgbatch.planned import plan_sweep
 from osgbatch.spec_model import Environment, Place, UserPath
+from osgbatch.submission import rendered
+from osgbatch.submission.planned import plan_sweep
 
 CODES = {"x86_64": b"02\0", "aarch64": b"04\0"}
 HERE = platform.machine()

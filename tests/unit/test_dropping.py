@@ -16,16 +16,16 @@ from returned_archives import archive, member
 from test_finishing import bring, states
 from typer.testing import CliRunner
 
-from osgbatch import finishing
 from osgbatch.batches.folder import Batch
 from osgbatch.cli.app import command_line
 from osgbatch.collecting.collect import Collected
 from osgbatch.collecting.comparing import compare
-from osgbatch.dropping import drop_archives
 from osgbatch.errors import OsgbatchError, ResultError
-from osgbatch.finishing import collect_batch
-from osgbatch.following import Follower, copy_log, status
-from osgbatch.taking import Taker
+from osgbatch.life.following import Follower, copy_log, status
+from osgbatch.results import finishing
+from osgbatch.results.dropping import drop_archives
+from osgbatch.results.finishing import collect_batch
+from osgbatch.results.taking import Taker
 
 batch = test_finishing.batch
 
@@ -143,7 +143,7 @@ def test_it_may_be_killed_at_any_moment(batch: Batch, monkeypatch: pytest.Monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("osgbatch.dropping.os.unlink", killed)
+        patched.setattr("osgbatch.results.dropping.os.unlink", killed)
         drop_archives(batch, now.states)
     assert "7_0_0.tar.gz" in returned(batch)
     (batch.folder / "state.db").unlink()

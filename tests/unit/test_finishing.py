@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from osgbatch import steps
 from osgbatch.batches.folder import Batch
-from osgbatch.finishing import collect_batch
-from osgbatch.following import Follower, status
+from osgbatch.life.following import Follower, status
+from osgbatch.results.finishing import collect_batch
+from osgbatch.submission import steps
 
 SPEC = """\
 command: sh job.sh {x}

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from osgbatch import following, names, steps
+from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.gathered import read_gathered
 from osgbatch.collecting.gather import GatherError
 from osgbatch.errors import BusyError, OsgbatchError
-from osgbatch.finishing import collect_batch
-from osgbatch.gathering import GatherPending
-from osgbatch.gathering_when import Wish
-from osgbatch.housekeeping import old_batches
+from osgbatch.life import following
+from osgbatch.life.housekeeping import old_batches
+from osgbatch.results.finishing import collect_batch
+from osgbatch.results.gathering import GatherPending
+from osgbatch.results.gathering_when import Wish
+from osgbatch.submission import steps
 
 JOB = """\
 printf '{"loss": %s.5}' "$1" > outputs/metrics.json
@@ -189,7 +191,7 @@ def test_a_job_that_was_half_made_is_made_anew_and_given_once(
 
     for where in ("render_batch", "give"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"osgbatch.gathering_pool.{where}", killed)
+            patch.setattr(f"osgbatch.results.gathering_pool.{where}", killed)
             with pytest.raises(KeyboardInterrupt):
                 collect_batch(batch, print)
     assert given == ["killed"] * 2

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from osgbatch.errors import SpecErrors
-from osgbatch.planned import plan_sweep
 from osgbatch.spec.load import load_spec
 from osgbatch.spec_model import Gather
+from osgbatch.submission.planned import plan_sweep
 
 
 def gather_of(folder: Path, text: str) -> Gather | None:

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from osgbatch import steps
 from osgbatch.batches.folder import Batch
-from osgbatch.taking import Taker
+from osgbatch.results.taking import Taker
+from osgbatch.submission import steps
 
 GOOD = b"the result\n"
 SUM = hashlib.sha256(GOOD).hexdigest()
@@ -315,7 +315,7 @@ def test_a_bomb_of_many_files_is_refused(batch: Batch, monkeypatch: pytest.Monke
 def test_zeros_beyond_what_the_job_could_hold_are_not_unpacked(
     batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("osgbatch.rounds.most_bytes", lambda kb: 4 << 20)
+    monkeypatch.setattr("osgbatch.life.rounds.most_bytes", lambda kb: 4 << 20)
     zeros = member("tasks/0/data/outputs/zeros", bytes(5 << 20))
     raw = gzip.compress(tar_of(whole(batch, [zeros])), 9)
     assert len(raw) < 20_000

@@ -16,8 +16,6 @@ from test_finishing import batch, bring
 from test_stage_commands import Place, place
 from typer.testing import CliRunner
 
-from osgbatch import archiving, housekeeping, steps
-from osgbatch.batch_list import Listed, listed
 from osgbatch.batches import registry
 from osgbatch.batches.folder import Batch, load, locked, newest_of
 from osgbatch.batches.settled import settled_counts
@@ -26,9 +24,12 @@ from osgbatch.batches.writing import write_json
 from osgbatch.cli.app import command_line
 from osgbatch.cli.house_texts import list_text
 from osgbatch.errors import BatchError, BusyError, OsgbatchError
-from osgbatch.finishing import collect_batch
-from osgbatch.following import status
-from osgbatch.staged import Silent
+from osgbatch.life import archiving, housekeeping
+from osgbatch.life.batch_list import Listed, listed
+from osgbatch.life.following import status
+from osgbatch.results.finishing import collect_batch
+from osgbatch.submission import steps
+from osgbatch.submission.staged import Silent
 
 __all__ = ["batch", "place"]
 
@@ -78,7 +79,7 @@ def test_a_batch_that_has_ended_is_listed_without_a_look(
     ended: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert settled_counts(ended) == {"succeeded": 2}
-    monkeypatch.setattr("osgbatch.batch_list.Follower", None)
+    monkeypatch.setattr("osgbatch.life.batch_list.Follower", None)
     (one,) = listed([ended.folder])
     assert (one.counts, one.ended, one.wrong) == ({"succeeded": 2}, True, 0)
 

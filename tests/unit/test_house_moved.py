@@ -12,8 +12,8 @@ from test_finishing import batch, bring
 
 from osgbatch.batches.folder import Batch, load
 from osgbatch.batches.moved import as_moved
-from osgbatch.finishing import collect_batch
-from osgbatch.following import Follower, status
+from osgbatch.life.following import Follower, status
+from osgbatch.results.finishing import collect_batch
 
 __all__ = ["batch"]
 

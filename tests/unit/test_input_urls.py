@@ -10,14 +10,14 @@ import pytest
 import shim_harness
 from shim_harness import Slot, sh
 
-from osgbatch.buckets import key_warning, server_of
 from osgbatch.errors import SpecErrors, StagingError
-from osgbatch.planned import Choices, plan_sweep
-from osgbatch.quotas import plan_warnings
 from osgbatch.rendering.rows import input_line
 from osgbatch.spec_model import Stash
 from osgbatch.staging.objects import Object
-from osgbatch.steps import render_sweep
+from osgbatch.submission.buckets import key_warning, server_of
+from osgbatch.submission.planned import Choices, plan_sweep
+from osgbatch.submission.quotas import plan_warnings
+from osgbatch.submission.steps import render_sweep
 from osgbatch.urls import is_object
 
 slot = shim_harness.slot

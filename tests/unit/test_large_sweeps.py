@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from osgbatch.planning.chunks import Chunks
 from osgbatch.rendering.rows import decode_rows, encode_rows, encode_singly
-from osgbatch.steps import render_sweep
+from osgbatch.submission.steps import render_sweep
 
 ROWS = 100_000
 

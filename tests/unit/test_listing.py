@@ -11,12 +11,12 @@ import pytest
 import stashes
 
 from osgbatch.errors import SpecErrors, StagingError
-from osgbatch.planned import plan_sweep
 from osgbatch.spec_model import Stash
 from osgbatch.staging.folder import FolderStore
 from osgbatch.staging.listing import compiled, list_urls
 from osgbatch.staging.objects import Object
 from osgbatch.staging.store import expanded_url, open_store, stash_url
+from osgbatch.submission.planned import plan_sweep
 
 URL = "osdf:///ns/data"
 

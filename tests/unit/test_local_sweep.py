@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from test_local_harness import last, read_events, wait_for_end
 
-from osgbatch import local, names, steps
+from osgbatch import local, names
 from osgbatch.batches.eventlog import LogReader
 from osgbatch.model import Round
+from osgbatch.submission import steps
 
 SPEC = """\
 command: sh work.sh {value} {file}

@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from osgbatch import following, output_following, task_output
 from osgbatch.cli import logs_commands
 from osgbatch.condor import Queue, QueuedJob
 from osgbatch.condor import tail as condor_tail
 from osgbatch.errors import CondorError, JobGoneError, OsgbatchError
+from osgbatch.life import following, output_following, task_output
+from osgbatch.life.output_following import Following
+from osgbatch.life.task_output import echoed, first_failures, is_cut
 from osgbatch.model import JobState, Round, TaskState
-from osgbatch.output_following import Following
-from osgbatch.task_output import echoed, first_failures, is_cut
 
 ECHO = b"[3] a\r\n[3 err] oops\n[13] other\n[3] [4] b\n[osgbatch] no more\n[3] unfin"
 

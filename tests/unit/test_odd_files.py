@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from osgbatch import names, steps
-from osgbatch.batch_list import listed
+from osgbatch import names
 from osgbatch.batches.folder import Batch, load, read_submitted, round_tasks
 from osgbatch.batches.notes import write_submitted
 from osgbatch.errors import BatchError
-from osgbatch.following import Follower
+from osgbatch.life.batch_list import listed
+from osgbatch.life.following import Follower
 from osgbatch.model import Submitted
-from osgbatch.task_table import task_table
+from osgbatch.results.task_table import task_table
+from osgbatch.submission import steps
 
 EVENTS = "000 (7.000.000) 2026-11-20 10:00:00 Job submitted from host: <1.2.3.4>\n...\n"
 ODD = {

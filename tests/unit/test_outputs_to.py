@@ -20,16 +20,16 @@ from osgbatch.batches.folder import Batch
 from osgbatch.batches.states import Attempt, task_state
 from osgbatch.cli.plans import plan_text
 from osgbatch.collecting.collect import Collected, collect
-from osgbatch.delivering import Data, delivery_of, fault_of
 from osgbatch.errors import ResultError, StagingError
 from osgbatch.model import JobState, TaskState
 from osgbatch.plan_model import Delivery, Plan
-from osgbatch.planned import Choices, plan_sweep
 from osgbatch.returned import Expected, Returned, read_records
 from osgbatch.spec_model import Stash
-from osgbatch.staged import Silent
 from osgbatch.staging.fetch import PART, FolderSource, Source, fetch, open_source
-from osgbatch.steps import render_sweep
+from osgbatch.submission.delivering import Data, delivery_of, fault_of
+from osgbatch.submission.planned import Choices, plan_sweep
+from osgbatch.submission.staged import Silent
+from osgbatch.submission.steps import render_sweep
 
 slot = shim_harness.slot
 

@@ -19,11 +19,11 @@ from test_packing_given import STARTED, tarball
 from osgbatch.cli import pack_commands
 from osgbatch.cli.packs import Asked, age, environment_of, kept_text
 from osgbatch.errors import OsgbatchError, SpecError
-from osgbatch.packed import environment_warnings
 from osgbatch.packing.environment.cache import EnvironmentArchive, locked, packing
 from osgbatch.packing.environment.cleaning import clean, kept_things
 from osgbatch.packing.environment.imports import import_warnings
 from osgbatch.spec.load import load_spec
+from osgbatch.submission.packed import environment_warnings
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from test_packing_given import STARTED, tarball
 
-from osgbatch import packed, steps, ui
+from osgbatch import ui
 from osgbatch.errors import PackingError
-from osgbatch.packed import environment_warnings
 from osgbatch.packing.environment import EnvironmentArchive
 from osgbatch.packing.environment.cache import file_sha256
 from osgbatch.packing.environment.conda_lock import read_lock
-from osgbatch.planned import plan_sweep
 from osgbatch.spec.load import load_spec
 from osgbatch.spec_model import Spec
+from osgbatch.submission import packed, steps
+from osgbatch.submission.packed import environment_warnings
+from osgbatch.submission.planned import plan_sweep
 
 
 def sweep(folder: Path, more: str = "") -> Spec:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from osgbatch.rendered import link_or_copy
+from osgbatch.submission.rendered import link_or_copy
 
 
 def test_an_image_of_the_users_is_copied_and_what_is_cached_is_linked(

@@ -17,12 +17,12 @@ import pytest
 
 from osgbatch.errors import StagingError
 from osgbatch.spec_model import Stash
-from osgbatch.staged import Silent
 from osgbatch.staging import pelican_client
 from osgbatch.staging.objects import Object, suffix_of
 from osgbatch.staging.stage import stage
 from osgbatch.staging.store import Store, open_store
-from osgbatch.stashing import verify
+from osgbatch.submission.staged import Silent
+from osgbatch.submission.stashing import verify
 
 STAND_IN = Path(__file__).with_name("pelican_stand_in.py")
 

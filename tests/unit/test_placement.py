@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from osgbatch import names, stashing
+from osgbatch import names
 from osgbatch.errors import StagingError
 from osgbatch.packing import folders
 from osgbatch.packing.folders import drop_archive, folder_archive
-from osgbatch.planned import Choices, plan_sweep
 from osgbatch.staging.listing import compiled, list_urls
-from osgbatch.steps import render_sweep
+from osgbatch.submission import stashing
+from osgbatch.submission.planned import Choices, plan_sweep
+from osgbatch.submission.steps import render_sweep
 
 MB = 1024**2
 

@@ -18,7 +18,7 @@ from osgbatch.collecting.collect import Collected, collect
 from osgbatch.collecting.placing import Placer
 from osgbatch.errors import OsgbatchError, SpecError
 from osgbatch.model import TaskState
-from osgbatch.planned import Choices, plan_sweep
+from osgbatch.submission.planned import Choices, plan_sweep
 
 GOOD = b"the result\n"
 

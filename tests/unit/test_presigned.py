@@ -16,11 +16,11 @@ from test_container_image import image
 
 from osgbatch import exits
 from osgbatch.errors import OsgbatchError, StagingError
-from osgbatch.planned import Choices, presigned_seconds
 from osgbatch.spec_model import Stash
 from osgbatch.staging.keys import Keys, check_lifetime
 from osgbatch.staging.store import open_store
-from osgbatch.steps import render_sweep
+from osgbatch.submission.planned import Choices, presigned_seconds
+from osgbatch.submission.steps import render_sweep
 
 DAY = 86_400
 SPEC = """\

@@ -20,17 +20,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from osgbatch import crated_inputs, exits, steps
+from osgbatch import exits
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.cli.app import command_line
 from osgbatch.errors import OsgbatchError
-from osgbatch.finishing import collect_batch
 from osgbatch.provenance import crate as crates
 from osgbatch.provenance.git import code_state
 from osgbatch.provenance.layout import locate
 from osgbatch.provenance.manifest import entries, line, parse
 from osgbatch.provenance.verify import Verified, verify
+from osgbatch.results import crated_inputs
+from osgbatch.results.finishing import collect_batch
+from osgbatch.submission import steps
 
 SPEC = """\
 command: sh job.sh {x}
@@ -231,12 +233,12 @@ def test_what_cannot_be_written_leaves_the_old_crate_and_the_results(
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device", "here")
 
-    monkeypatch.setattr("osgbatch.crated_files.write_metadata", full)
+    monkeypatch.setattr("osgbatch.results.crated_files.write_metadata", full)
     assert collected(batch) == ["no provenance was written: No space left on device (here)"]
     assert graph(batch) == before
     assert not list(batch.folder.glob(".provenance*"))
     monkeypatch.setitem(sys.modules, "rocrate.rocrate", None)
-    monkeypatch.setattr("osgbatch.crated_files.write_metadata", crates.write_metadata)
+    monkeypatch.setattr("osgbatch.results.crated_files.write_metadata", crates.write_metadata)
     assert "rocrate, is not installed" in collected(batch)[0]
 
 

@@ -11,11 +11,12 @@ from test_state_db import SUBMIT, batch, happened
 from test_submit_file import SPEC, render
 from test_submit_file_again import DOUBLE, parts, value, with_ladders
 
-from osgbatch import names, watching
+from osgbatch import names
 from osgbatch.batches.folder import Batch
-from osgbatch.following import Follower, status
+from osgbatch.life import watching
+from osgbatch.life.following import Follower, status
+from osgbatch.life.released_later import SLACK_S, rules_of
 from osgbatch.model import JobState
-from osgbatch.released_later import SLACK_S, rules_of
 
 __all__ = ["batch", "happened"]
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osgbatch import steps
 from osgbatch.rendering.rows import decode_rows, encode_rows, shell_word
+from osgbatch.submission import steps
 
 
 def test_rows_read_back_and_are_ascii_for_htcondor() -> None:

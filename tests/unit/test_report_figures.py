@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from osgbatch import steps
 from osgbatch.batches.history import Start, read_history
 from osgbatch.batches.notes import write_submitted
 from osgbatch.model import Submitted
-from osgbatch.reported import report_of
 from osgbatch.reporting import charts, quantities, shapes, sizing, timelines, words
 from osgbatch.reporting.data import Bar, Cost, Lane, Spread
 from osgbatch.reporting.quantities import GIB, MIB
 from osgbatch.reporting.scene import Drawing, fitted, ramp, svg
+from osgbatch.results.reported import report_of
 from osgbatch.spec.load import load_spec
+from osgbatch.submission import steps
 
 FEW = settings(max_examples=30, deadline=None)
 

@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from osgbatch import following, names, steps, ui
+from osgbatch import names, ui
 from osgbatch.batches.folder import load
 from osgbatch.batches.measures import Measures
 from osgbatch.cli.app import command_line
 from osgbatch.cli.reports import SHOWN, collect_text, endings_text, next_steps, status_text
 from osgbatch.errors import BatchError
-from osgbatch.following import Status
+from osgbatch.life import following
+from osgbatch.life.following import Status
+from osgbatch.life.naming import in_commands, in_short
+from osgbatch.life.rounds import LATER_CUT_SHORT
 from osgbatch.model import JobState, Submitted, TaskState
-from osgbatch.naming import in_commands, in_short
-from osgbatch.rounds import LATER_CUT_SHORT
+from osgbatch.submission import steps
 
 
 @pytest.fixture
@@ -203,7 +205,7 @@ def test_submit_without_a_terminal_says_what_comes_next(
     status: Callable[..., Status], monkeypatch: pytest.MonkeyPatch, as_json: bool
 ) -> None:
     batch = status(1).batch
-    monkeypatch.setattr("osgbatch.steps.submit_sweep", lambda *given: batch)
+    monkeypatch.setattr("osgbatch.submission.steps.submit_sweep", lambda *given: batch)
     monkeypatch.setattr(
         "osgbatch.batches.folder.read_submitted", lambda round_: Submitted("local", 1, 1, 0.0)
     )

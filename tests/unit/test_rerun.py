@@ -14,13 +14,14 @@ import pytest
 from test_provenance import collected, ran
 from test_provenance import project as project
 
-from osgbatch import exits, steps
+from osgbatch import exits
 from osgbatch.batches.folder import Batch, payload_sums, read_tasks_csv
 from osgbatch.errors import OsgbatchError
-from osgbatch.planned import Choices
-from osgbatch.rerun import Rerun, make_folder
-from osgbatch.rerun_environment import same_environment
 from osgbatch.spec.load import load_spec
+from osgbatch.submission import steps
+from osgbatch.submission.planned import Choices
+from osgbatch.submission.rerun import Rerun, make_folder
+from osgbatch.submission.rerun_environment import same_environment
 
 SPEC = """\
 name: peaks

@@ -13,25 +13,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from osgbatch import canary, names, steps
-from osgbatch.acting import cancel_batch
+from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.cli.app import command_line
 from osgbatch.errors import BatchError, BusyError, OsgbatchError
-from osgbatch.following import Status, status
+from osgbatch.life.acting import cancel_batch
+from osgbatch.life.following import Status, status
 from osgbatch.model import TaskState
 from osgbatch.plan_model import Plan
-from osgbatch.planned import AS_WRITTEN, Choices, plan_sweep
-from osgbatch.planned_again import plan_again
 from osgbatch.planning.chosen import choose
 from osgbatch.planning.resolve import resolve
-from osgbatch.rendered import Made, link_or_copy, render_round
 from osgbatch.rendering.items import item_lines
 from osgbatch.reporting import sizing
-from osgbatch.resubmitting import Wanted, chosen_tasks, parse_tasks
-from osgbatch.staged import Silent, Staging, stage_plan
-from osgbatch.submitting import settle
+from osgbatch.submission import canary, steps
+from osgbatch.submission.planned import AS_WRITTEN, Choices, plan_sweep
+from osgbatch.submission.planned_again import plan_again
+from osgbatch.submission.rendered import Made, link_or_copy, render_round
+from osgbatch.submission.resubmitting import Wanted, chosen_tasks, parse_tasks
+from osgbatch.submission.staged import Silent, Staging, stage_plan
+from osgbatch.submission.submitting import settle
 from osgbatch.task_ranges import named_tasks, parse_task_ranges
 
 SPEC = """\

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from osgbatch import names, steps
+from osgbatch import names
 from osgbatch.batches.eventlog import LogReader
 from osgbatch.batches.folder import Batch
 from osgbatch.collecting import metrics as metrics_module
@@ -20,9 +20,10 @@ from osgbatch.collecting.metrics import Metrics, read_metrics
 from osgbatch.collecting.parquet import check_parquet, write_parquet
 from osgbatch.collecting.table import result_values, write_results, write_table
 from osgbatch.errors import OsgbatchError
-from osgbatch.loading import LoadedBatch
 from osgbatch.model import JobState, TaskState
-from osgbatch.result_rows import result_table, task_folder
+from osgbatch.results.loading import LoadedBatch
+from osgbatch.results.result_rows import result_table, task_folder
+from osgbatch.submission import steps
 
 SPEC = """\
 command: e {n} {word} {id}
@@ -259,11 +260,11 @@ def test_without_pyarrow_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_batch_is_loaded(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     import osgbatch
-    from osgbatch import following
+    from osgbatch.life import following
 
     put(batch, "1", {"loss": 0.5})
     now = following.status(batch, all_tasks=True).with_states(STATES)
-    monkeypatch.setattr("osgbatch.following.status", lambda batch, **_: now)
+    monkeypatch.setattr("osgbatch.life.following.status", lambda batch, **_: now)
     monkeypatch.chdir(batch.folder.parents[1])
     loaded = osgbatch.load(batch.id[:6])
     assert isinstance(loaded, LoadedBatch) and loaded.folder == batch.folder

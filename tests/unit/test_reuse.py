@@ -12,22 +12,23 @@ from pathlib import Path
 
 import pytest
 
-from osgbatch import names, reusing, steps
+from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.keys import read_keys
 from osgbatch.batches.reused import read_reused
 from osgbatch.batches.settled import settled_counts
-from osgbatch.canary import verdict
 from osgbatch.errors import OsgbatchError
-from osgbatch.finishing import collect_batch
-from osgbatch.following import status
-from osgbatch.keyed import keys_of
+from osgbatch.life.following import status
 from osgbatch.model import Round, Submitted
-from osgbatch.planned import plan_sweep
 from osgbatch.planning import keys as keying
-from osgbatch.resubmitting import Wanted, chosen_tasks
-from osgbatch.task_table import task_table
+from osgbatch.results.finishing import collect_batch
+from osgbatch.results.task_table import task_table
+from osgbatch.submission import reusing, steps
+from osgbatch.submission.canary import verdict
+from osgbatch.submission.keyed import keys_of
+from osgbatch.submission.planned import plan_sweep
+from osgbatch.submission.resubmitting import Wanted, chosen_tasks
 
 SPEC = """\
 command: sh job.sh {x} {f}
@@ -289,7 +290,7 @@ def test_a_result_that_was_deleted_is_brought_back_or_unknown(scene: Scene) -> N
 
 
 def test_a_task_of_two_rounds_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("osgbatch.reusing._succeeded", lambda folder: {0})
+    monkeypatch.setattr("osgbatch.submission.reusing._succeeded", lambda folder: {0})
     search = reusing.Search("digest", {"key": deque([0])})
     search.uncollected["b c"] += [(0, "key"), (0, "key")]
     told = list(reusing._told(search, 1, 0, tmp_path))
@@ -301,7 +302,7 @@ def test_results_that_were_not_collected_are_told(
 ) -> None:
     first = scene.done()
     shutil.rmtree(first.folder / "results")
-    monkeypatch.setattr("osgbatch.reusing._succeeded", lambda folder: {0, 4})
+    monkeypatch.setattr("osgbatch.submission.reusing._succeeded", lambda folder: {0, 4})
     scene.reuse()
     assert scene.given == ["0-5"]
     assert scene.said[-1].endswith(

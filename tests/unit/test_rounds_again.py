@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from osgbatch import canary, later_rounds, names, steps
+from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.keys import read_digest
 from osgbatch.condor import Queue, QueuedJob
 from osgbatch.errors import BatchError, BusyError
-from osgbatch.later_rounds import Choice, Later, add_round
-from osgbatch.planned import AS_WRITTEN, Choices
-from osgbatch.rendered import Rendered
+from osgbatch.submission import canary, later_rounds, steps
+from osgbatch.submission.later_rounds import Choice, Later, add_round
+from osgbatch.submission.planned import AS_WRITTEN, Choices
+from osgbatch.submission.rendered import Rendered
 
 SPEC = """\
 command: sh job.sh {x}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from osgbatch import steps
 from osgbatch.batches.folder import Batch, same_work
+from osgbatch.submission import steps
 
 SPEC = "command: cat {a} {b}\nsweep: {table: t.csv}\ninputs: '@list.txt'\nfiles: job.py\n"
 

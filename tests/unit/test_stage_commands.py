@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from osgbatch import stashing
 from osgbatch.batches import registry
 from osgbatch.cli.app import command_line
 from osgbatch.errors import OsgbatchError, StagingError
-from osgbatch.planned import Choices
-from osgbatch.staged import Silent
 from osgbatch.staging.store import Store
-from osgbatch.steps import render_sweep, submit_sweep
+from osgbatch.submission import stashing
+from osgbatch.submission.planned import Choices
+from osgbatch.submission.staged import Silent
+from osgbatch.submission.steps import render_sweep, submit_sweep
 
 ROOT = Path(__file__).parents[2]
 DAY = 86_400
@@ -251,7 +251,7 @@ def test_submit_has_an_option_for_it(place: Place, monkeypatch: pytest.MonkeyPat
         given.append(choices.verify)
         raise StagingError("enough")
 
-    monkeypatch.setattr("osgbatch.steps.submit_sweep", submit)
+    monkeypatch.setattr("osgbatch.submission.steps.submit_sweep", submit)
     for words in (["--verify"], []):
         CliRunner().invoke(
             command_line(), ["submit", str(place.spec), *words], standalone_mode=False
@@ -262,7 +262,7 @@ def test_submit_has_an_option_for_it(place: Place, monkeypatch: pytest.MonkeyPat
 def test_without_a_stash_it_is_said_that_nothing_is_verified(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("osgbatch.steps.give", lambda *given: None)
+    monkeypatch.setattr("osgbatch.submission.steps.give", lambda *given: None)
     said: list[str] = []
     submit_sweep(place.spec, "local", said.append, Choices(verify=True))
     assert "nothing to verify: this sweep uses no stash" in said

@@ -60,7 +60,9 @@ def test_a_tree_tells_which_of_its_files_are_programs(tmp_path: Path) -> None:
 
 
 def test_staging_loads_neither_the_planner_nor_the_packer_of_environments() -> None:
-    program = "import sys, osgbatch.stashing, osgbatch.staging.folder; print(*sys.modules)"
+    program = (
+        "import sys, osgbatch.submission.stashing, osgbatch.staging.folder; print(*sys.modules)"
+    )
     words = [sys.executable, "-c", program]
     loaded = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
     heavy = ("osgbatch.planning.plan", "osgbatch.packing.environment", "osgbatch.sweep.expand")

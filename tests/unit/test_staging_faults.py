@@ -21,7 +21,7 @@ from osgbatch.staging.folder import FolderStore
 from osgbatch.staging.listing import compiled
 from osgbatch.staging.objects import checksum_of
 from osgbatch.staging.part import hash_of
-from osgbatch.stashing import verify
+from osgbatch.submission.stashing import verify
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,12 +18,12 @@ from osgbatch.packing.archive import Archive, Member
 from osgbatch.packing.environment.cleaning import clean, kept_things
 from osgbatch.packing.folders import drop_archive, folder_archive, is_known
 from osgbatch.plan_model import Placed
-from osgbatch.staged import Silent, bring, files_of
 from osgbatch.staging import hashes
 from osgbatch.staging.folder import FolderStore
 from osgbatch.staging.hashes import Hashes
 from osgbatch.staging.stage import hash_files
-from osgbatch.steps import render_sweep
+from osgbatch.submission.staged import Silent, bring, files_of
+from osgbatch.submission.steps import render_sweep
 
 DAY = 86_400
 

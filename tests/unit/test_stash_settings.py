@@ -12,19 +12,20 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from osgbatch import exits, stashing
+from osgbatch import exits
 from osgbatch.cli.app import command_line
 from osgbatch.cli.plan_data import staged_json
 from osgbatch.cli.settings import effective_settings
 from osgbatch.errors import OsgbatchError, ResultError, StagingError
-from osgbatch.planned import Choices, plan_sweep
 from osgbatch.spec import profiles
 from osgbatch.spec.layers import read_layers
 from osgbatch.spec.load import load_spec
 from osgbatch.spec_model import Stash
-from osgbatch.staged import Silent
 from osgbatch.staging.fetch import fetch, open_source
-from osgbatch.steps import render_sweep
+from osgbatch.submission import stashing
+from osgbatch.submission.planned import Choices, plan_sweep
+from osgbatch.submission.staged import Silent
+from osgbatch.submission.steps import render_sweep
 from osgbatch.ui import amounts
 
 MB = 1024**2

@@ -13,15 +13,16 @@ from typing import Any
 
 import pytest
 
-from osgbatch import names, steps
+from osgbatch import names
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.notes import write_submitted
 from osgbatch.batches.store import Store
 from osgbatch.condor import Queued
 from osgbatch.errors import CondorError
-from osgbatch.following import Follower, Status, status
+from osgbatch.life.following import Follower, Status, status
+from osgbatch.life.rounds import RoundFollower
 from osgbatch.model import JobState, Submitted
-from osgbatch.rounds import RoundFollower
+from osgbatch.submission import steps
 
 SUBMIT = "000 (7.{p:03}.000) 2026-11-20 10:00:00 Job submitted from host: <1.2.3.4>\n...\n"
 EXECUTE = "001 (7.{p:03}.000) 2026-11-20 10:00:01 Job executing on host: <1.2.3.4:9618?x>\n...\n"
@@ -214,7 +215,7 @@ def test_what_the_schedd_tells_counts_and_one_empty_answer_does_not(
     status(batch)
     text = (batch.rounds()[0].folder / names.EVENTS).read_text()
     (batch.rounds()[0].folder / names.EVENTS).unlink()
-    monkeypatch.setattr("osgbatch.rounds.ASK_AGAIN_S", 0)
+    monkeypatch.setattr("osgbatch.life.rounds.ASK_AGAIN_S", 0)
     told_by_the_schedd(batch, monkeypatch, Queued({}, None, False))
     assert status(batch).counts == {"running": 1, "waiting": 2}
     assert status(batch).counts == {"unknown": 1, "removed": 2}
@@ -255,7 +256,7 @@ def test_events_out_of_turn_are_a_reason_to_ask(
     happened((SUBMIT, 0), (SUBMIT, 1), (SUBMIT, 2), (HELD, 0))
     answer = Queued({0: JobState(0, "running"), 1: JobState(1), 2: JobState(2)}, None, True)
     asked = told_by_the_schedd(batch, monkeypatch, answer)
-    monkeypatch.setattr("osgbatch.rounds.SILENT_S", 1e12)
+    monkeypatch.setattr("osgbatch.life.rounds.SILENT_S", 1e12)
     assert status(batch).counts == {"held": 1, "waiting": 2}
     happened((SUBMIT, 0), (HELD, 0))  # told again: that is sure
     assert status(batch).counts == {"held": 1, "waiting": 2}
@@ -301,7 +302,7 @@ def test_what_was_read_is_kept_when_a_long_first_look_is_killed(
         read.append(path.name)
         return real(self, store, path, *more)
 
-    monkeypatch.setattr("osgbatch.rounds.SAVE_S", -1.0)
+    monkeypatch.setattr("osgbatch.life.rounds.SAVE_S", -1.0)
     with monkeypatch.context() as killed:
         killed.setattr(RoundFollower, "_read", once)
         with pytest.raises(KeyboardInterrupt):
@@ -330,7 +331,7 @@ def test_who_is_overtaken_while_saving_goes_on_from_there(
         others.append(status(batch))
         self._db.execute("BEGIN IMMEDIATE")
 
-    monkeypatch.setattr("osgbatch.rounds.SAVE_S", -1.0)
+    monkeypatch.setattr("osgbatch.life.rounds.SAVE_S", -1.0)
     monkeypatch.setattr(Store, "save", save)
     others.append(Follower(batch).status())
     assert len(others) == 2

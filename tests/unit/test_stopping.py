@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from osgbatch import stopping
 from osgbatch.batches import folder as folders
 from osgbatch.condor import Queue, QueuedJob
 from osgbatch.errors import BusyError, CondorError
+from osgbatch.life import stopping
+from osgbatch.life.stopping import Stopper
 from osgbatch.model import TaskState
-from osgbatch.stopping import Stopper
 
 
 def now_with(failed: list[int | None], *, waiting: int = 5, ended: bool = False) -> Any:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from osgbatch.errors import SpecError, SpecErrors
 from osgbatch.spec.load import load_spec
-from osgbatch.steps import plan_sweep
+from osgbatch.submission.steps import plan_sweep
 from osgbatch.sweep.expand import expand
 from osgbatch.tables import Table
 

@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from osgbatch import following, steps
 from osgbatch.batches.folder import Batch
 from osgbatch.cli.app import command_line
 from osgbatch.cli.house_texts import tasks_text
 from osgbatch.collecting.table import write_results
 from osgbatch.errors import OsgbatchError
+from osgbatch.life import following
 from osgbatch.model import JobState, TaskState
-from osgbatch.planned import plan_sweep
-from osgbatch.result_rows import result_table
-from osgbatch.task_table import json_rows, ranges, task_table, write_csv
+from osgbatch.results.result_rows import result_table
+from osgbatch.results.task_table import json_rows, ranges, task_table, write_csv
+from osgbatch.submission import steps
+from osgbatch.submission.planned import plan_sweep
 
 DONE = {"start": "100", "end": "175.5", "memory_kb": "524288"}
 STATES = (
@@ -42,7 +43,7 @@ def batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batch:
     )
     made = steps.render_sweep(tmp_path / "sweep.yaml", None, lambda text: None)
     now = following.status(made, all_tasks=True).with_states(STATES)
-    monkeypatch.setattr("osgbatch.following.status", lambda batch, **_: now)
+    monkeypatch.setattr("osgbatch.life.following.status", lambda batch, **_: now)
     return made
 
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from osgbatch.cli.app import command_line
 from osgbatch.errors import SpecErrors
-from osgbatch.steps import render_sweep
+from osgbatch.submission.steps import render_sweep
 from osgbatch.urls import without_login
 
 LOGINS = {

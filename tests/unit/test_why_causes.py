@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 import typer
 
-from osgbatch import causes, following, steps, why
 from osgbatch.batches.folder import Batch
-from osgbatch.causes import describe, fill, group, suggestions, suspects
 from osgbatch.cli.why_commands import why_text
 from osgbatch.condor.hold_codes import HOLD_CODES, explain_hold, subcode_words
 from osgbatch.condor.idle_words import AGAIN, REMOVE
+from osgbatch.life import causes, following, why
+from osgbatch.life.causes import describe, fill, group, suggestions, suspects
+from osgbatch.life.why import Why
 from osgbatch.model import JobState, TaskState
 from osgbatch.returned.codes import RETRIED_CODES, SHIM_CODES, STDERR_SIGNS, sign
-from osgbatch.why import Why
+from osgbatch.submission import steps
 
 ROOT = Path(__file__).parents[2]
 _SCRIPT = runpy.run_path(str(ROOT / "tools" / "troubleshooting.py"))

@@ -1,0 +1,85 @@
+"""Stops a sweep whose first tasks all fail alike, before it burns the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from osgbatch import condor, local
+from osgbatch.batches import folder as folders
+from osgbatch.batches.folder import Batch
+from osgbatch.life.acting import live_rounds
+from osgbatch.life.causes import group
+from osgbatch.life.following import Follower, Status
+from osgbatch.life.naming import in_commands
+from osgbatch.model import ACTIVE, OPEN
+
+
+class Stopper:
+    """Looks whether the first tasks that end all fail alike, and then holds what is left.
+
+    first: how many tasks; 0 for never.
+    """
+
+    def __init__(self, batch: Batch, first: int, say: Callable[[str], None]) -> None:
+        self._batch = batch
+        self._first = first
+        self._say = say
+        self._done = not first
+
+    def look(self, now: Status) -> Status | None:
+        """Act on what was seen; gives what is left when it has stopped the batch.
+
+        Raises CondorError when the jobs cannot be held, as from another machine.
+        """
+        if self._done:
+            return None
+        count = now.counts.get("failed", 0)
+        shown = [state for state in now.wrong if state.state == "failed"]
+        ended = sum(n for state, n in now.counts.items() if state not in (*OPEN, "held"))
+        if ended > count or len(group(shown)) > 1:
+            self._done = True  # something went another way
+        if self._done or count < self._first or now.ended:
+            return None
+        what = f"the first {count:,} tasks all failed alike"
+        name = in_commands(self._batch)
+        if hold_rest(self._batch, what):
+            done, again = "was stopped (the local runner holds nothing)", "resubmit --missing"
+        else:
+            done, again = "is held", "release"
+        self._done = True
+        self._say(
+            f"{what}, so the rest {done}.\nSee why: osgbatch why {name}\n"
+            f"Let it run all the same: osgbatch {again} {name}\n"
+            f"Give up: osgbatch cancel {name}"
+        )
+        return _settled(self._batch)
+
+
+def _settled(batch: Batch) -> Status:
+    """The status once the event log tells of it."""
+    follower = Follower(batch)
+    for _ in range(20):
+        now = follower.status()
+        if not any(now.counts.get(state) for state in ACTIVE):
+            break
+        time.sleep(0.5)
+    return now
+
+
+def hold_rest(batch: Batch, why: str) -> bool:
+    """Hold what is left of a batch, also what is not yet in the queue.
+
+    why: the hold reason says it. Gives whether it was stopped instead: the local runner knows no
+    hold by the user. Raises CondorError when the schedd does not answer, or has none of its jobs.
+    """
+    why = f"osgbatch --stop-after: {why}"
+    stopped = False
+    with folders.locked(batch.folder, wait=True):
+        for live in live_rounds(batch):
+            if live.local:
+                local.cancel(live.round, live.cluster, why=why)
+            else:
+                condor.hold(live.round, live.cluster, why)
+            stopped = stopped or live.local
+    return stopped

@@ -1,0 +1,161 @@
+"""From a batch to its crate: `provenance/`, whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from osgbatch import names
+from osgbatch.batches import folder as folders
+from osgbatch.batches.folder import Batch
+from osgbatch.collecting.collect import results_folder
+from osgbatch.errors import OsgbatchError
+from osgbatch.model import TaskState
+from osgbatch.provenance import layout
+from osgbatch.provenance.layout import FOLDER
+from osgbatch.provenance.manifest import file_sum, walk
+from osgbatch.results.crated_inputs import MOST_READ
+from osgbatch.staging.stage import Progress
+from osgbatch.submission.staged import Silent
+
+
+@dataclass(frozen=True)
+class Crated:
+    """A crate that was written. files: results in its manifest; notes: sentences for the user."""
+
+    folder: Path
+    files: int
+    notes: tuple[str, ...] = ()
+
+
+def after_collect(batch: Batch, states: Sequence[TaskState], *, changed: bool) -> list[str]:
+    """Write the crate of a batch whose tasks have all ended, unless it is there and tells it all.
+
+    changed: whether results were unpacked just now. Gives notes for the user; a crate that cannot
+    be written is one of them, and never makes a collection fail.
+    """
+    try:
+        if not changed and _stamp_there(batch.folder / FOLDER) == _stamp(batch, states):
+            return []
+        return list(write_crate(batch, states).notes)
+    except OsgbatchError as error:
+        return [f"no provenance was written: {error.what}{f' ({error.fix})' * bool(error.fix)}"]
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return [f"no provenance was written: {error.strerror or error}{where}"]
+    except Exception as error:  # of a library that is not ours: the results are there all the same
+        return [f"no provenance was written: {type(error).__name__}: {error}"]
+
+
+def write_crate(
+    batch: Batch,
+    states: Sequence[TaskState],
+    progress: Progress | None = None,
+    *,
+    most_input: int = MOST_READ,
+) -> Crated:
+    """Write `provenance/` of a batch, in place of the one that is there.
+
+    states: of all its tasks. most_input: bytes of inputs that are read for their checksums. Whoever
+    calls holds the batch's lock. What a user has put into the old crate is kept aside, and told.
+    Raises ProvenanceError where rocrate is missing, OSError when the disk is full.
+    """
+    target, old = batch.folder / FOLDER, batch.folder / f".{FOLDER}-old"
+    if old.is_dir() and not os.path.lexists(target):  # killed between two renames
+        old.rename(target)
+    for left in batch.folder.glob(f".{FOLDER}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    fresh = batch.folder / f".{FOLDER}-{os.getpid()}"
+    fresh.mkdir()
+    from osgbatch.results.crated_files import CrateFiles
+
+    try:
+        stamp = _stamp(batch, states)  # before all else: what changes meanwhile is seen
+        writer = CrateFiles(batch, states, fresh)
+        writer.write(stamp, progress or Silent(), most_input)
+        notes = [*writer.notes, *_put(fresh, target)]
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return Crated(target, writer.files, tuple(notes))
+
+
+def _put(fresh: Path, target: Path) -> Iterator[str]:
+    """Give a crate its place. Two renames: killed between them, the next collection writes it."""
+    if os.path.lexists(target):
+        old = target.with_name(f".{FOLDER}-old")
+        shutil.rmtree(old, ignore_errors=True)
+        target.rename(old)
+        fresh.rename(target)
+        if _is_ours(old):
+            shutil.rmtree(old, ignore_errors=True)
+            return
+        number_ = 1
+        while os.path.lexists(kept := target.with_name(f"{FOLDER}.old-{number_}")):
+            number_ += 1
+        old.rename(kept)
+        yield f"{FOLDER}/ held files of yours; the old one is kept as {kept.name}"
+    else:
+        fresh.rename(target)
+
+
+def _is_ours(crate: Path) -> bool:
+    """Whether a crate holds nothing but what osgbatch has written, unchanged."""
+    from osgbatch.provenance.verify import described
+
+    try:
+        told = described(crate)
+        return all(
+            name == layout.METADATA
+            or (not entry.is_symlink() and told.get(name) == file_sum(entry.path)[0])
+            for name, entry in walk(crate)
+        )
+    except (OsgbatchError, OSError):
+        return False
+
+
+# --- whether a crate is still what would be written ----------------------------------------------
+
+
+def _stamp(batch: Batch, states: Sequence[TaskState]) -> str:
+    """What a crate follows from, but for the inputs: states, and what lies beside the tasks'."""
+    digest = hashlib.sha256()
+    for state in states:
+        archive = state.archive.name if state.archive else ""
+        digest.update(f"{state.index} {state.state} {state.round} {archive}\n".encode())
+    results = results_folder(batch.folder)
+    with suppress(OSError), os.scandir(results) as found:
+        for entry in sorted(found, key=lambda one: one.name):
+            if entry.name in layout.LATER:
+                continue
+            if not entry.is_file(follow_symlinks=False):
+                digest.update(os.fsencode(entry.name) + b"/\n")
+            elif entry.name == names.RESULTS_TABLE:  # written anew by each collection
+                digest.update(file_sum(entry.path)[0].encode())
+            else:
+                told = entry.stat(follow_symlinks=False)
+                digest.update(f"{told.st_size} {told.st_mtime_ns} ".encode())
+                digest.update(os.fsencode(entry.name) + b"\n")
+    return digest.hexdigest()
+
+
+def _stamp_there(crate: Path) -> str:
+    try:
+        return str(json.loads((crate / layout.FACTS).read_text())["stamp"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def crate_batch(batch: Batch, progress: Progress, *, all_inputs: bool = False) -> Crated:
+    """Write the crate of a batch as it is now. Raises OsgbatchError, OSError."""
+    from osgbatch.life.following import status
+
+    with folders.locked(batch.folder, wait=True):
+        now = status(batch, all_tasks=True)
+        most = 1 << 62 if all_inputs else MOST_READ
+        return write_crate(batch, now.states, progress, most_input=most)

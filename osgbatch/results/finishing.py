@@ -1,0 +1,77 @@
+"""Ends a batch: collect and gather its results, or cancel it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from osgbatch import names
+from osgbatch.batches.folder import Batch
+from osgbatch.collecting.collect import Collected
+from osgbatch.collecting.parquet import check_parquet, write_parquet
+from osgbatch.errors import OsgbatchError
+from osgbatch.life.following import Status
+from osgbatch.results.crated import after_collect
+from osgbatch.results.gathering_when import Wish, check_wish, gather_batch
+from osgbatch.results.result_rows import result_table
+from osgbatch.results.taking import Taker
+from osgbatch.staging.stage import Progress
+
+Say = Callable[[str], None]
+_USUAL = Wish()
+
+
+def collect_batch(
+    batch: Batch,
+    say: Say,
+    *,
+    gather: bool = True,
+    wish: Wish = _USUAL,
+    quiet: bool = False,
+    parquet: bool = False,
+    fetch: bool = False,
+    drop: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Status, Collected, OsgbatchError | None]:
+    """Unpack and verify what came back, write `results.csv`, gather when all succeeded.
+
+    wish: how to gather; quiet: what that prints goes to stderr. parquet: write `results.parquet`,
+    too. fetch: bring also the data that did not come home (`outputs_to`); gathering waits for it.
+    drop: delete the archives of what is in `results/`. Raises StagingError when data cannot be
+    brought: what was brought until then is in place. The lock is held to the end, so that two
+    collections do not gather into each other. The error of gathering is given back, not raised: the
+    results are in place all the same.
+    """
+    check_wish(batch, wish)
+    if parquet:
+        check_parquet()
+    taker = Taker(batch, say, fetch=fetch, progress=progress)
+    with taker.alone():
+        now, collected = taker.take()
+        if parquet:
+            table = result_table(batch, now.states)
+            write_parquet(taker.results / names.RESULTS_PARQUET, table.by_column())
+        failure = None
+        if gather:
+            away = collected.elsewhere
+            failure = gather_batch(
+                batch, now, taker.results, wish, say, quiet=quiet, elsewhere=away
+            )
+        if now.ended and not now.held_back:
+            more = after_collect(batch, now.states, changed=bool(collected.unpacked))
+            collected = replace(collected, notes=(*collected.notes, *more))
+        if drop:  # last of all: what else wants to read them has done so
+            collected = _without_archives(batch, now, collected)
+    return now, collected, failure
+
+
+def _without_archives(batch: Batch, now: Status, collected: Collected) -> Collected:
+    from osgbatch.results.dropping import drop_archives
+
+    if collected.elsewhere:
+        raise OsgbatchError(
+            f"the data of {collected.elsewhere:,} tasks is not here",
+            where="--drop-archives",
+            fix="Nothing was dropped. `osgbatch collect --fetch --drop-archives` brings it first.",
+        )
+    return replace(collected, notes=(*collected.notes, *drop_archives(batch, now.states).notes))

@@ -1,0 +1,181 @@
+"""Gives rounds to a backend, each once, whatever is killed when."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from osgbatch import condor, local, names
+from osgbatch.batches import folder as folders
+from osgbatch.batches.eventlog import log_cluster
+from osgbatch.batches.folder import Batch
+from osgbatch.errors import BusyError, CondorError, OsgbatchError, RefusedError
+from osgbatch.model import Round, Submitted
+from osgbatch.submission.rendered import Rendered
+
+Say = Callable[[str], None]
+
+
+def choose_backend(pool: str) -> str:
+    """`condor` where HTCondor is configured, `local` where there is none; checked to answer."""
+    if pool == "auto":
+        pool = "condor" if condor.configured() else "local"
+    if pool == "condor":
+        condor.check_alive()
+    return pool
+
+
+def give(backend: str, round_: Round, lock: int, say: Say) -> None:
+    """Submit a round: first it is written down that this is being done, then what came of it.
+
+    lock: of the batch, which condor_submit inherits. Raises OsgbatchError when it was refused: then
+    the round has no `submitted.json`.
+    """
+    folders.write_submitted(round_, _begun(backend, round_))
+    try:
+        if backend == "condor":
+            submitted = condor.submit(round_, lock)
+        else:
+            submitted = local.submit(round_)
+            runner = local.runner_record(round_)
+            if runner and not runner.memory_enforced:
+                say(f"the local runner cannot enforce memory limits: {runner.why}")
+    except OsgbatchError as error:
+        # Most likely it was refused; but a command can fail after its work is done.
+        if isinstance(error, RefusedError) or not queued_cluster(backend, round_, error):
+            (round_.folder / names.SUBMITTED).unlink(missing_ok=True)
+        raise
+    folders.write_submitted(round_, submitted)
+
+
+def give_later(
+    backend: str, rendered: Rendered, lock: int, say: Say, before: Callable[[], None]
+) -> None:
+    """Submit a later round that is written whole, but has not its own name yet.
+
+    before: called last of all, when only the submission can still go wrong. With its name the round
+    says that it is being submitted, so there is never a later round that nobody was asked to run.
+    """
+    round_ = rendered.round
+    folders.write_submitted(replace(round_, folder=rendered.folder), _begun(backend, round_))
+    try:
+        before()
+    except BaseException:
+        shutil.rmtree(rendered.folder, ignore_errors=True)
+        raise
+    rendered.folder.rename(round_.folder)
+    try:
+        give(backend, round_, lock, say)
+    except OsgbatchError:
+        if not (round_.folder / names.SUBMITTED).exists():
+            _drop(round_)
+        raise
+
+
+def _begun(backend: str, round_: Round) -> Submitted:
+    """What is written down before a backend is asked."""
+    return Submitted(backend, 0, round_.jobs, time.time(), socket.gethostname())
+
+
+def queued_cluster(backend: str, round_: Round, because: OsgbatchError | None = None) -> int:
+    """The cluster of a round by its event log, else by the queue; 0 when neither knows it.
+
+    Raises CondorError when the queue cannot be asked, so that nothing is known; because: the
+    error that made us ask, which is told with it.
+    """
+    cluster = log_cluster(round_.folder / names.EVENTS)
+    if not cluster and backend == "condor":
+        try:
+            cluster = condor.find_cluster(round_) or 0
+        except CondorError as later:
+            if because is None:
+                raise
+            again = "submit` of the same sweep" if round_.number == 1 else "resubmit` of the batch"
+            raise CondorError(
+                f"{because.what}; and whether it is queued is not known: {later.what}",
+                where=str(round_.folder),
+                fix=f"When HTCondor answers, `osgbatch {again} continues.",
+            ) from None
+    return cluster
+
+
+def has_jobs(batch: Batch) -> bool:
+    """Whether a batch whose lock we hold was submitted, as its notes and the queue tell."""
+    round_ = batch.rounds()[-1]
+    noted = folders.read_submitted(round_)
+    if noted is None:
+        return False
+    return bool(noted.cluster or queued_cluster(noted.backend, round_))
+
+
+def was_queued(batch: Batch, say: Say) -> bool:
+    """Whether a batch whose submission was cut short is in the queue after all.
+
+    Its lock is held for as long as a condor_submit of it works, whatever became of its osgbatch;
+    then the event log tells, last the queue. Only a round that neither knows may be given to a
+    backend again, so that no job is ever submitted twice.
+    """
+    say(f"continuing batch {batch.id}, whose submission was interrupted: {batch.folder}")
+    with folders.locked(batch.folder, wait=True):
+        round_ = batch.rounds()[0]
+        noted = folders.read_submitted(round_)
+        if noted is None:  # the one who held the lock was refused, and has said so
+            return False
+        return bool(noted.cluster) or _found(round_, noted, say)
+
+
+def _found(round_: Round, noted: Submitted, say: Say) -> bool:
+    """Whether a round that was cut short is known to its log or the queue; it is written down.
+
+    Raises BusyError when only another machine could tell.
+    """
+    if noted.host and noted.host != socket.gethostname():
+        raise BusyError(
+            f"its submission was interrupted on {noted.host}, whose queue alone knows of it",
+            where=str(round_.folder),
+            fix="Run the same command there.",
+        )
+    cluster = queued_cluster(noted.backend, round_)
+    if cluster:
+        where = {"condor": "HTCondor", "local": "the local runner"}[noted.backend]
+        say(f"it had been submitted to {where}, as cluster {cluster}")
+        folders.write_submitted(round_, replace(noted, cluster=cluster))
+    return bool(cluster)
+
+
+def settle(batch: Batch, say: Say) -> None:
+    """See to a later round whose submission was cut short: it is queued, or it never was.
+
+    Whoever calls holds the batch's lock. One that nobody runs is taken away, as if it had never
+    been made. Raises CondorError when the queue cannot be asked, BusyError when the local runner is
+    about to start it.
+    """
+    round_ = batch.rounds()[-1]
+    if round_.number == 1:
+        return
+    noted = folders.read_submitted(round_)
+    if noted is not None and noted.cluster:
+        return
+    if noted is not None:
+        say(f"the submission of round {round_.number} was interrupted")
+        if _found(round_, noted, say):
+            return
+        if noted.backend == "local" and local.alive(round_, round_.number):
+            raise BusyError(
+                "the local runner is starting this round",
+                where=str(round_.folder),
+                fix="Try again in a moment.",
+            )
+        say("nothing of it had been submitted")
+    _drop(round_)
+
+
+def _drop(round_: Round) -> None:
+    """Take a round away that nobody runs; a half removed one must not look like one."""
+    aside = round_.folder.with_name(f".{round_.folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    round_.folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
