@@ -180,9 +180,8 @@ _FOLDS: dict[bytes, Fold] = {
 }
 _FINAL = (_terminated, _aborted, _image_size, _submitted)
 """What may still be told of a job that is over."""
-_TELLING = frozenset([b"005", b"009", b"012"])
-"""Events of which a part would tell another job's words."""
-_NEXT = re.compile(rb"\n(?=\d{3} \(\d+\.-?\d+\.\d+\) )")
+_NEXT = re.compile(rb"(?<!^)(?=\d{3} \(\d+\.-?\d+\.\d+\) (?:\d{4}-)?\d\d[-/]\d\d )")
+"""Another event, also in the middle of a line: a full disk cuts anywhere."""
 _CLUSTER_SUBMIT, _CLUSTER_REMOVE = b"035", b"036"
 
 
@@ -321,7 +320,7 @@ class LogReader:
                     self.torn = True
                     continue
             fold = folds.get(kind)
-            if kind in _TELLING and b"\n0" in text:
+            if text.find(b".000) ", begin) >= 0:
                 again = _last_event(text)
                 if again is not text:  # torn, and another event follows without an end between
                     self.torn = True
@@ -371,7 +370,7 @@ class LogReader:
 
 def _last_event(text: bytes) -> bytes:
     """The last event in a text that may begin with a torn one."""
-    starts = [found.end() for found in _NEXT.finditer(text)]
+    starts = [found.start() for found in _NEXT.finditer(text)]
     return text[starts[-1] :] if starts else text
 
 

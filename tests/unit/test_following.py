@@ -187,16 +187,12 @@ def test_a_torn_terminate_event_does_not_end_a_job() -> None:
 
 
 def test_a_torn_event_does_not_speak_with_anothers_words() -> None:
-    for torn in (EXITED, KILLED, HELD, ABORTED):
-        half = torn.format(p=0, t=1)[:45]
-        jobs = fold(
-            SUBMIT.format(p=0, t=0)
-            + SUBMIT.format(p=1, t=0)
-            + half
-            + "\n"
-            + KILLED.format(p=1, t=2)
-        )
-        assert (jobs[0].state, jobs[1].signal) == ("waiting", 9)
+    before = SUBMIT.format(p=0, t=0) + SUBMIT.format(p=1, t=0)
+    for torn in (EXECUTE, EXITED, KILLED, HELD, ABORTED):
+        for cut in ("\n", ""):  # a full disk also cuts in the middle of a line
+            half = torn.format(p=0, t=1)[:45]
+            jobs = fold(before + half + cut + KILLED.format(p=1, t=2))
+            assert (jobs[0].state, jobs[1].signal) == ("waiting", 9)
 
 
 @pytest.mark.parametrize("bad", ["0a0", "000\0", "\0" * 400])
