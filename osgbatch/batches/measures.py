@@ -42,10 +42,14 @@ _STARTED = """
 SELECT MIN(started) FROM jobs WHERE started > 0 AND round = (SELECT MAX(round) FROM jobs)
 """
 _USED = """
-SELECT MAX(CAST(json_extract(record, '$.memory_kb') AS REAL)) / 1024,
-       MAX(CAST(json_extract(record, '$.disk_kb') AS REAL)) / 1024,
-       MAX(CAST(json_extract(record, '$.end') AS REAL) - json_extract(record, '$.start'))
-FROM records WHERE record != ''
+SELECT MAX(memory) FILTER (WHERE memory < 1e15) / 1024,
+       MAX(disk) FILTER (WHERE disk < 1e15) / 1024,
+       MAX(ended - began) FILTER (WHERE ended < 1e15 AND began >= 0)
+FROM (SELECT CAST(json_extract(record, '$.memory_kb') AS REAL) AS memory,
+             CAST(json_extract(record, '$.disk_kb') AS REAL) AS disk,
+             CAST(json_extract(record, '$.start') AS REAL) AS began,
+             CAST(json_extract(record, '$.end') AS REAL) AS ended
+      FROM records WHERE record != '')
 """
 _SITES = """
 SELECT COALESCE(NULLIF(json_extract(archives.job, '$.site'), ''),

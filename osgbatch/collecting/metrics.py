@@ -194,6 +194,10 @@ def _read(path: str) -> bytes | None:
     return text if len(text) <= MOST_BYTES else None
 
 
+_FORMULA = "=+-@"
+"""What begins so is run by a spreadsheet that opens the table."""
+
+
 def _problem(key: str, name: str, value: Any) -> str:
     """Why a name or its value cannot be in a table; empty when it can."""
     if not key:
@@ -202,6 +206,8 @@ def _problem(key: str, name: str, value: Any) -> str:
         return f"a name of more than {MOST_NAME} characters"
     if not _is_plain(name):
         return "a name that is no text"
+    if name[0] in _FORMULA:
+        return f"a name that begins with {name[0]}"
     if isinstance(value, str):
         if len(value) > MOST_TEXT:
             return f"a text of more than {MOST_TEXT:,} characters"

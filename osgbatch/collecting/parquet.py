@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,9 @@ def _array(arrow: Any, values: Sequence[Any], known: type | None) -> Any:
         return arrow.array(values, arrow.int64())
     if kinds and kinds <= {int, float} and float in kinds:
         # Else a NaN would become a null, or a large number be refused.
-        floats = [None if value is None else float(value) for value in values]
-        return arrow.array(floats, arrow.float64(), from_pandas=False)
+        with suppress(OverflowError):  # of a whole number that no float is near to
+            floats = [None if value is None else float(value) for value in values]
+            return arrow.array(floats, arrow.float64(), from_pandas=False)
     return arrow.array([_text(value) for value in values], arrow.string())
 
 

@@ -23,12 +23,18 @@ def _unescape(match: re.Match[str]) -> str:
     return {"n": "\n", "r": "\r", "\\": "\\"}[match[1]]
 
 
+LARGEST = 1e15
+"""No time in seconds and no size in kB is as large: an execution point may write anything."""
+
+
 def number(record: Mapping[str, str], key: str) -> float | None:
-    """A number of a record; None when it is absent or no number."""
+    """A number of a record; None when it is absent, or nothing that a time or a size can be."""
+    text = record.get(key, "")
     try:
-        return float(record[key])
-    except (KeyError, ValueError):
+        found = float(text)
+    except ValueError:
         return None
+    return found if 0 <= found < LARGEST and "_" not in text else None
 
 
 def whole(record: Mapping[str, str], key: str) -> int | None:

@@ -236,14 +236,15 @@ def test_parquet_has_the_types(batch: Batch) -> None:
     columns = table.by_column()
     columns["mixed"][0] = 7
     columns["word"][0] = os.fsdecode(b"\xff")
+    columns["large"] = [1.5, 10**400, None]
     check_parquet()
     write_parquet(batch.folder / "results/results.parquet", columns)
     read = parquet.read_table(batch.folder / "results/results.parquet")
-    assert read.column_names == list(table.columns)
+    assert read.column_names == [*table.columns, "large"]
     types = {name: str(read.schema.field(name).type) for name in read.column_names}
     assert {types[name] for name in ("index", "n", "exit_code", "signal", "n_ok")} == {"int64"}
     assert {types[name] for name in ("wall_s", "transfer_in_s", "memory_mb", "loss")} == {"double"}
-    assert {types[name] for name in ("word", "id", "state", "huge", "mixed")} == {"string"}
+    assert {types[name] for name in ("word", "id", "state", "huge", "mixed", "large")} == {"string"}
     assert types["ok"] == "bool"
     assert read.column("huge").to_pylist() == [None, str(2**70), None]
     assert read.column("word").to_pylist()[0] == "\\xff"
@@ -345,3 +346,10 @@ def test_the_log_tells_when_the_last_start_was_brought_its_files(tmp_path: Path)
         zip(names.RESULT_COLUMNS, result_values(TaskState(0, "failed", job=job), None), strict=True)
     )
     assert (values["queue_s"], values["transfer_in_s"], values["transfer_out_s"]) == (60, None, 3)
+
+
+@pytest.mark.parametrize("data", [{"=1+1": 2}, {"@x": 1}])
+def test_a_name_that_a_spreadsheet_runs_is_left_out(tmp_path: Path, data: Any) -> None:
+    found = metrics_of(tmp_path, {**data, "loss": 2})
+    assert (found.names, found.of(0)) == (("loss",), {"loss": 2})
+    assert len(found.notes) == 1

@@ -25,7 +25,7 @@ from osgbatch.returned import (
 )
 from osgbatch.returned.content import MAX_RECORD
 from osgbatch.returned.paths import matches, resolve
-from osgbatch.returned.records import parse_checksums
+from osgbatch.returned.records import number, parse_checksums
 
 JOB = b"shim=1\nbatch=b\nround=1\ncluster=7\nproc=0\n"
 DATA = b"the result"
@@ -435,3 +435,10 @@ def test_a_member_is_copied_by_its_name(tmp_path: Path) -> None:
     assert copy_member(path, "tasks/0/data/outputs/a", out) == len(DATA)
     assert out.getvalue() == DATA
     assert copy_member(path, "tasks/0/stderr", out) == 0
+
+
+@pytest.mark.parametrize("text", ["inf", "nan", "-inf", "1e308", "1_0", "-1", "", "x"])
+def test_what_no_time_and_no_size_can_be_is_no_number(text: str) -> None:
+    """An execution point may write anything, and everybody computes with it."""
+    assert number({"start": text}, "start") is None
+    assert number({"start": "1795297817.43"}, "start") == 1795297817.43
