@@ -98,7 +98,7 @@ def slug(text: str) -> str:
     return cleaned or "sweep"
 
 
-TAKEN_OUTPUTS = frozenset(["status.json", "stdout", "stderr"])
+TAKEN_OUTPUTS = frozenset(["status.json", "status.lost.json", "stdout", "stderr"])
 """Names in a task's results that are osgbatch's own."""
 
 RESULT_COLUMNS = (

@@ -271,6 +271,20 @@ class Store:
                 problems[task] = problem
         return records, problems
 
+    def successes(
+        self, round_: int, procs: range
+    ) -> Iterator[tuple[tuple[int, int], str, int, str]]:
+        """Proc and attempt, archive, task and problem of records of success, of some jobs."""
+        rows = self._db.execute(
+            "SELECT proc, attempt, name, task, problem FROM archives"
+            " JOIN records USING (round, proc, attempt)"
+            " WHERE round = ? AND proc BETWEEN ? AND ?"
+            """ AND instr(record, '"state": "succeeded"')""",
+            (round_, procs.start, procs.stop - 1),
+        )
+        for proc, attempt, *rest in rows.fetchall():
+            yield (proc, attempt), *rest
+
     def put_archive(
         self,
         round_: int,

@@ -11,11 +11,21 @@ from pathlib import Path
 from typing import Protocol
 
 from osgbatch import names
-from osgbatch.collecting.files import STATUS, file_sha256, listed, read_status
+from osgbatch.collecting.files import (
+    LOST,
+    STATUS,
+    all_there,
+    file_sha256,
+    listed,
+    note_found,
+    note_lost,
+    read_status,
+)
 from osgbatch.collecting.placing import Placer
 from osgbatch.collecting.unpack import NOT_THE_ARCHIVES, unpack_tasks, write_status
 from osgbatch.errors import ResultError
 from osgbatch.model import TaskState
+from osgbatch.returned.kept import NOT_THERE, kept_path
 from osgbatch.returned.stream import MAX_BYTES
 
 FAILED_FOLDER = "failed"
@@ -93,6 +103,7 @@ def collect(
     results.mkdir(exist_ok=True)
     known = {} if known is None else known
     fresh: dict[Path, list[TaskState]] = {}
+    refused: dict[int, str] = {}
     there = []
     for state in states:
         if state.index in known and known[state.index] == _key(state):
@@ -102,6 +113,12 @@ def collect(
         elif _already(_target(results, state), _status(state, data, fetch), fetch):
             known[state.index] = _key(state)
             there.append(state)
+            if state.state == "succeeded":
+                note_found(_target(results, state))
+        elif not (data and fetch) and _is_dropped(state.archive):
+            refused[state.index] = NOT_THERE
+            if state.state == "succeeded":
+                note_lost(_target(results, state))
         else:
             fresh.setdefault(state.archive, []).append(state)
     if make_sure and fresh:
@@ -110,7 +127,6 @@ def collect(
         for state in there:
             if state.state == "succeeded":
                 placer.place(state)
-    refused: dict[int, str] = {}
     empty: dict[int, str] = {}
     notes: list[str] = []
     unpacked = 0
@@ -238,7 +254,7 @@ def _is_ours(folder: Path) -> bool:
             if path.is_symlink()
             else path.is_file() and files.get(name) == file_sha256(path)
             for name, path in _entries(folder)
-            if name != STATUS
+            if name not in (STATUS, LOST)
         )
     except OSError:
         return False
@@ -290,15 +306,29 @@ def _already(target: Path, expected: dict[str, object], fetch: bool) -> bool:
     same = all(key in told and told[key] == value for key, value in expected.items())
     if same and told.get("fetched") and not fetch:
         return True
-    return (
-        same
-        and "files" in told
-        and all(
-            os.path.lexists(target / name)
-            for kind in ("files", "links")
-            for name in listed(told, kind)
-        )
-    )
+    return same and all_there(target, told)
+
+
+def _is_dropped(archive: Path) -> bool:
+    return not archive.exists() and kept_path(archive).exists()
+
+
+def note_losses(results: Path, states: Sequence[TaskState]) -> bool:
+    """Let looks at the batch see which successes are not whole, whose archives were dropped.
+
+    Says whether there are any. Raises OSError when that cannot be noted.
+    """
+    lost = False
+    for state in states:
+        if state.state == "succeeded" and state.archive and _is_dropped(state.archive):
+            folder = results / str(state.index)
+            told = read_status(folder)
+            if not told.get("fetched") and not all_there(folder, told):
+                note_lost(folder)
+                lost = True
+    if lost:
+        os.utime(results)  # by which looks see that something has changed
+    return lost
 
 
 def results_folder(batch: Path) -> Path:

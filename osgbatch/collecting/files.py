@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 STATUS = "status.json"
+LOST = "status.lost.json"
+"""Its name once a file that it lists is gone for good, since the archive was dropped: looks at the
+batch go by the name."""
 
 
 def read_status(folder: Path) -> dict[str, object]:
-    """What the status.json of a task's folder says; empty when it cannot be read."""
+    """What the status.json of a task's folder says, lost or not; empty when it cannot be read."""
     try:
-        told = json.loads((folder / STATUS).read_text())
+        try:
+            text = (folder / STATUS).read_text()
+        except FileNotFoundError:
+            text = (folder / LOST).read_text()
+        told = json.loads(text)
     except (OSError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}
@@ -23,6 +32,27 @@ def listed(told: Mapping[str, object], kind: str) -> dict[str, str]:
     """The `files` (name to sha256) or `links` (name to target) of a status.json."""
     found = told.get(kind)
     return found if isinstance(found, dict) else {}
+
+
+def all_there(folder: Path, told: Mapping[str, object]) -> bool:
+    """Whether each file and link that a status.json lists is in the task's folder."""
+    return "files" in told and all(
+        os.path.lexists(f"{folder}/{name}")
+        for kind in ("files", "links")
+        for name in listed(told, kind)
+    )
+
+
+def note_lost(folder: Path) -> None:
+    """Let looks at the batch see that files of a success are gone. Raises OSError."""
+    with suppress(FileNotFoundError):
+        os.rename(f"{folder}/{STATUS}", f"{folder}/{LOST}")
+
+
+def note_found(folder: Path) -> None:
+    """The user has brought back what was lost. Raises OSError."""
+    if not os.path.lexists(f"{folder}/{STATUS}"):
+        os.rename(f"{folder}/{LOST}", f"{folder}/{STATUS}")
 
 
 def file_sha256(path: Path) -> str:

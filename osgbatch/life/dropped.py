@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from osgbatch import names
 from osgbatch.batches.store import ArchiveRow, Store
+from osgbatch.collecting.files import LOST, STATUS, all_there, read_status
 from osgbatch.errors import ResultError
 from osgbatch.model import Round
-from osgbatch.returned.kept import SUFFIX, archive_name, read_kept
-
-NOT_THERE = "its archive was dropped once it was collected, and it is not in results/ any more"
+from osgbatch.returned.kept import NOT_THERE, SUFFIX, archive_name, kept_path, read_kept
 
 
 def results_stamp(batch: Path) -> int:
@@ -25,7 +25,8 @@ def results_stamp(batch: Path) -> int:
 def take_kept(store: Store, round_: Round, folder: Path, cluster: int) -> set[int]:
     """Take what is kept of dropped archives into the store; gives their procs.
 
-    folder: of returned archives. A success counts as long as its results are there.
+    folder: of returned archives. A success counts as long as its results are there: collecting
+    renames the status.json of one that is not whole.
     """
     procs = set()
     results = round_.folder.parents[1] / names.RESULTS
@@ -39,6 +40,32 @@ def take_kept(store: Store, round_: Round, folder: Path, cluster: int) -> set[in
         _take(store, round_.number, path, results, parsed[1:])
         procs.add(parsed[1])
     return procs
+
+
+def take_changed(store: Store, round_: Round, folder: Path, procs: range) -> set[int]:
+    """Take again what is kept where results have gone, or come back; gives the procs.
+
+    folder: of returned archives, in which nothing is new.
+    """
+    with os.scandir(folder) as entries:
+        kept = {entry.name for entry in entries if entry.name.endswith(SUFFIX)}
+    results = round_.folder.parents[1] / names.RESULTS
+    changed: dict[tuple[int, int], Path] = {}
+    for start, name, task, problem in store.successes(round_.number, procs) if kept else ():
+        path = kept_path(folder / name)
+        if path.name in kept and _is_there(results / str(task)) != (not problem):
+            changed[start] = path
+    for start, path in changed.items():
+        if not path.with_name(archive_name(path.name)).exists():
+            _take(store, round_.number, path, results, start)
+    return {proc for proc, _ in changed}
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether the results of a task are."""
+    if os.path.lexists(f"{folder}/{STATUS}"):
+        return True
+    return os.path.lexists(f"{folder}/{LOST}") and all_there(folder, read_status(folder))
 
 
 def _take(store: Store, number: int, path: Path, results: Path, start: tuple[int, int]) -> None:
@@ -57,8 +84,7 @@ def _take(store: Store, number: int, path: Path, results: Path, start: tuple[int
     problems = {
         index: NOT_THERE
         for index, record in tasks.items()
-        if record.get("state") == "succeeded"
-        and not (results / str(index) / "status.json").exists()
+        if record.get("state") == "succeeded" and not _is_there(results / str(index))
     }
     row = ArchiveRow(*start, name, size, mtime_ns, job, fault)
     store.put_archive(number, row, tasks, problems)

@@ -23,7 +23,7 @@ from osgbatch.batches.states import Attempt, supersedes, task_state
 from osgbatch.batches.store import ArchiveRow, RoundRow, Store, TaskRow
 from osgbatch.batches.tasks import brief, returned_of, row_of
 from osgbatch.errors import ResultError
-from osgbatch.life.dropped import results_stamp, take_kept
+from osgbatch.life.dropped import results_stamp, take_changed, take_kept
 from osgbatch.model import JobState, Round, Submitted
 from osgbatch.returned import Expected, most_bytes, read_records
 from osgbatch.task_ranges import parse_task_ranges
@@ -297,15 +297,16 @@ class RoundFollower:
     def _read_archives(self, store: Store, row: RoundRow) -> Iterator[int]:
         """Read the archives that are new, or were not whole and have changed; gives their procs."""
         # What was dropped after collecting counts as long as its results are there.
-        if row.kept and row.kept != (stamp := results_stamp(self.batch.folder)):
-            row.folders, row.kept = {}, stamp
+        stamp = results_stamp(self.batch.folder) if row.kept else 0
+        again, row.kept = row.kept != stamp, stamp if _is_past(stamp) else -1
         for folder, changed_ns in _folders(self.round.folder / names.RETURNED):
             # A folder that changed just now may change again within one tick of its clock.
-            if row.folders.get(folder.name) == changed_ns:
-                continue
-            sure = _is_past(changed_ns)
             first = int(folder.name) * names.JOBS_PER_RETURN_FOLDER
             procs = range(first, min(first + names.JOBS_PER_RETURN_FOLDER, self.round.jobs))
+            if row.folders.get(folder.name) == changed_ns:
+                yield from take_changed(store, self.round, folder, procs) if again else ()
+                continue
+            sure = _is_past(changed_ns)
             known = store.archives(self.round.number, procs)
             for entry in _archives(folder):
                 parsed = names.parse_archive_name(entry.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ _KINDS: Mapping[str, type] = {
     "batch": str, "name": str, "tasks": int, "columns": list, "spec_folder": str,
     "environment": dict, "archives": list, "kept": list,
 }  # fmt: skip
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,59}")
+"""What `names.slug` makes of any name: it stands in names of folders."""
 _FIX = "Take the crate again from where it was written; it is used whole or not at all."
 
 
@@ -95,6 +98,11 @@ def _check(facts: Mapping[str, Any], sums: Mapping[str, str]) -> None:
     for name, kind in _KINDS.items():
         if not isinstance(facts.get(name), kind):
             raise ValueError(f'"{name}" is missing, or is not what it should be')
+    if not _NAME.fullmatch(facts["name"]):
+        raise ValueError('"name" is no name that osgbatch gives to a batch')
+    home = facts["spec_folder"]
+    if not home.startswith("/") or ".." in home.split("/") or "\0" in home:
+        raise ValueError('"spec_folder" is no whole path')
     for one in (*facts["archives"], *facts["kept"]):
         file = one.get("file", "")
         if file and (not is_inside(file) or file not in sums):
@@ -107,6 +115,8 @@ def _check(facts: Mapping[str, Any], sums: Mapping[str, str]) -> None:
     for one in facts["kept"]:
         if not (isinstance(one["role"], str) and isinstance(one["path"], str)):
             raise ValueError("a file in it has no path")
+        if "\0" in one["path"] or not one["path"]:
+            raise ValueError("a file in it has a path that no file has")
 
 
 def _rows(path: Path, needed: tuple[str, ...]) -> Iterator[dict[str, str]]:
@@ -116,6 +126,8 @@ def _rows(path: Path, needed: tuple[str, ...]) -> Iterator[dict[str, str]]:
         what = f"it lacks one of the columns {', '.join(needed)}"
         raise ProvenanceError(what, where=str(path), fix=_FIX)
     for row in rows:
+        if any("\0" in cell for cell in row):  # no path, and of no use elsewhere
+            raise ProvenanceError("it has a cell with a NUL in it", where=str(path), fix=_FIX)
         yield dict(zip(header, row, strict=True))
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import tarfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from posixpath import dirname, normpath
 
 from osgbatch.provenance.layout import ProvenanceError
 from osgbatch.provenance.manifest import CHUNK, is_inside
+from osgbatch.returned.paths import resolve
 
 MOST_MEMBERS = 200_000
 MOST_BYTES = 8 << 30
+_LONGEST_LINK = 4095
+"""Bytes of a path that Linux takes."""
 _FORBIDDEN = frozenset([".git", ".hg", ".svn"])
 """Settings of version control can name programs to run; osgbatch packs none of them."""
 
@@ -25,7 +28,7 @@ def unpack(archive: Path, folder: Path) -> list[str]:
     is full.
     """
     folder.mkdir(parents=True)
-    links: list[tuple[str, str]] = []
+    links: dict[str, str] = {}
     left, tops = MOST_BYTES, dict[str, None]()
     try:
         with tarfile.open(archive, "r|*") as tar:
@@ -36,10 +39,9 @@ def unpack(archive: Path, folder: Path) -> list[str]:
                 if member.isdir():
                     (folder / name).mkdir(parents=True, exist_ok=True)
                 elif member.issym():
-                    target = normpath(f"{dirname(name)}/{member.linkname}".lstrip("/"))
-                    if member.linkname.startswith("/") or not is_inside(target):
-                        raise _refused(archive, name, "is a link out of it")
-                    links.append((name, member.linkname))
+                    if name in links:
+                        raise _refused(archive, name, "is there twice")
+                    links[name] = member.linkname
                 elif member.isreg():
                     left -= member.size
                     if left < 0:
@@ -51,10 +53,25 @@ def unpack(archive: Path, folder: Path) -> list[str]:
         if isinstance(error, OSError) and error.errno:
             raise
         raise ProvenanceError(f"cannot be unpacked: {error}", where=str(archive)) from None
-    for name, target in links:  # last, so that none lies on the way of a file
+    for name, target in links.items():
+        _check_link(archive, name, target, links)
+    for name, target in links.items():  # last, so that none lies on the way of a file
+        if os.path.lexists(folder / name):
+            raise _refused(archive, name, "is a link on the way of others, or there twice")
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         os.symlink(target, folder / name)
     return list(tops)
+
+
+def _check_link(archive: Path, name: str, target: str, links: Mapping[str, str]) -> None:
+    """Raises ProvenanceError for a link that leads out of the folder, also through others."""
+    *above, _ = name.split("/")
+    if any("/".join(above[: i + 1]) in links for i in range(len(above))):
+        raise _refused(archive, name, "lies below a link")
+    if len(target) > _LONGEST_LINK or "\0" in target or not target:
+        raise _refused(archive, name, "is a link to nothing")
+    if resolve(above, target, links) is None:
+        raise _refused(archive, name, "is a link out of it")
 
 
 def _check(archive: Path, name: str, count: int) -> None:

@@ -20,7 +20,7 @@ MAX_NAMES = 512 * 1024 * 1024
 """Bytes of names and checksums that are kept in memory for one archive."""
 MAX_NAME, MAX_PART, MAX_DEPTH = 2048, 255, 100
 """Bytes of a path below a task's folder, bytes of one of its parts, and number of parts."""
-RESERVED = frozenset(["status.json", "stdout", "stderr"])
+RESERVED = frozenset(["status.json", "status.lost.json", "stdout", "stderr"])
 """What osgbatch itself writes at the top of a task's folder in `results/`."""
 
 

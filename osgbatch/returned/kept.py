@@ -14,6 +14,7 @@ from pathlib import Path
 from osgbatch.errors import ResultError
 
 SUFFIX = ".kept.json"
+NOT_THERE = "its archive was dropped once it was collected, and not all is in results/ any more"
 
 
 @dataclass(frozen=True)

@@ -194,14 +194,16 @@ class _Maker:
         depth = max((_ups(path) for path in paths), default=0)
         if depth:  # `../` in the spec must stay inside of what is made
             self.made.home = self.top.joinpath(*self.crate.spec_folder.parts[1:][-depth:])
+        if not Path(os.path.realpath(self.home)).is_relative_to(os.path.realpath(self.top)):
+            raise OsgbatchError("the spec's folder is none", where=str(self.crate.folder))
         self.home.mkdir(parents=True)
         shutil.copyfile(self.crate.folder / SPEC, self.home / names.SPEC)
         self._code("files", self.home)
         self._code("library", self.top / f".{LIBRARIES}")
         self._kept()
         for row, found in self._compared(progress, self._place_of):
-            target = self.home / row["path"]
-            if self._is_inside(target) and not os.path.lexists(target):
+            target = self._place_for(row["path"])
+            if target and not os.path.lexists(target):
                 _link(found, target)
         spec = load_spec(self.home / names.SPEC)
         if spec.name != self.crate.name:  # it went by the name of its folder
@@ -249,8 +251,8 @@ class _Maker:
         for one in spec.libraries:
             path = Path(one.text)
             inside = not path.is_absolute() and ".." not in path.parts and path.parts
-            target = self.home / path
-            if inside and (unpacked / path.name).exists() and not os.path.lexists(target):
+            target = self._place_for(one.text) if inside else None
+            if target and (unpacked / path.name).exists() and not os.path.lexists(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 (unpacked / path.name).rename(target)
         if any(unpacked.iterdir()):
@@ -292,8 +294,8 @@ class _Maker:
         for one in self.crate.facts["kept"]:
             if one["role"] == "spec" or Path(one["path"]).is_absolute():
                 continue
-            target = self.home / one["path"]
-            if os.path.lexists(target) or not self._is_inside(target):
+            target = self._place_for(one["path"])
+            if target is None or os.path.lexists(target):
                 continue
             if one.get("file"):
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -337,8 +339,16 @@ class _Maker:
         first = [self.data / path] if self.data else []
         return [*first, self.crate.spec_folder / path]
 
-    def _is_inside(self, target: Path) -> bool:
-        return Path(os.path.normpath(target)).is_relative_to(self.top)
+    def _place_for(self, path: str) -> Path | None:
+        """Where a file of the spec's is put, all links on its way followed.
+
+        None for what lies outside of the folder that is made: nothing of a crate is written there,
+        neither by way of `..` nor through a link that the crate brought.
+        """
+        above, name = os.path.split(self.home / path)
+        real = Path(os.path.realpath(above))  # Path.resolve raises for links in a circle
+        inside = name not in ("", ".", "..") and real.is_relative_to(os.path.realpath(self.top))
+        return real / name if inside else None
 
 
 def _ups(path: str) -> int:

@@ -84,7 +84,9 @@ def _from_pins(
 ) -> None:
     """An environment of pip's: the very versions, as a requirements file."""
     pins = home / "environment.lock.txt"
-    pins.write_bytes(lock.read_bytes())
+    pins.unlink(missing_ok=True)  # what a crate brought may be a link to a file of the user's
+    with pins.open("xb") as out:
+        out.write(lock.read_bytes())
     minor = ".".join(str(told.get("python", "")).split(".")[:2])
     words: dict[str, Any] = {"requirements": pins.name}
     if minor:

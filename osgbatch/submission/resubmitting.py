@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.notes import RESUBMIT
+from osgbatch.collecting.collect import note_losses, results_folder
 from osgbatch.errors import BatchError, BusyError, OsgbatchError
 from osgbatch.life.following import Status, status
 from osgbatch.life.rounds import NOT_SUBMITTED
@@ -57,6 +58,9 @@ def resubmit(
     with folders.locked(batch.folder, wait=True):
         settle(batch, say)
         now = status(batch, all_tasks=True)
+        # Files of a success may be gone that no archive can bring back.
+        if not wanted.tasks and note_losses(results_folder(batch.folder), now.states):
+            now = status(batch, all_tasks=True)
     choice = chosen_tasks(now, wanted)
     if not choice.tasks:
         return None

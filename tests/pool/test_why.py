@@ -66,10 +66,12 @@ def broken(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bro
     folder = Path(json.loads(said.stdout)["folder"])
     first = folder / "rounds" / "001"
     text = (first / "job.submit").read_text()
-    more = "hold = true\nallowed_execute_duration = 5\nqueue "
+    more = "hold = true\nqueue "
     cluster = pool.submit(text.replace("\nqueue ", f"\n{more}"), here)
     log = first / "events.log"
     (here / "d" / "gone").unlink()
+    long = f"{cluster}.{CASES.index('long')}"
+    pool.run("condor_qedit", long, "AllowedExecuteDuration", "5")
     soon = [f"{cluster}.{n}" for n, case in enumerate(CASES) if case != "interpreter"]
     pool.run("condor_release", *soon)
     started = ("good", "memory", "long", "user", "disk")
@@ -124,12 +126,14 @@ def test_each_cause_is_named_with_what_to_do(pool: Pool, broken: Broken) -> None
     assert found["counts"]["held"] == len(broken.held)
     assert {found["counts"][state] for state in ("succeeded", "failed", "waiting")} == {1}
     name = broken.folder.name
+    long, none = CASES.index("long"), CASES.index("interpreter")
     expected = {
         "memory": ("hold", "more memory than it asked for", f"osgbatch release {name} --memory"),
         "missing": ("hold 13.2", "is not there any more", f"osgbatch release {name}"),
-        "long": ("hold 47.0", "ran for longer", f"osgbatch resubmit {name} --held --set"),
+        "long": ("hold 47.0", "ran for longer", f"osgbatch resubmit {name} --tasks {long} --set"),
         "user": ("hold 1.0", "by hand", f"osgbatch release {name}"),
-        "interpreter": ("hold 6.2", "the interpreter", f"osgbatch resubmit {name} --held"),
+        # `resubmit --held` would take away all that are held
+        "interpreter": ("hold 6.2", "the interpreter", f"osgbatch cancel {name} --tasks {none}"),
         "disk": ("hold", "more disk than it asked for", f"osgbatch release {name} --disk"),
         "fails": ("exit code 3", "the command itself", f"osgbatch logs {name} --task 7"),
     }

@@ -18,9 +18,10 @@ from osgbatch import exits
 from osgbatch.batches.folder import Batch, payload_sums, read_tasks_csv
 from osgbatch.errors import OsgbatchError
 from osgbatch.spec.load import load_spec
+from osgbatch.provenance.reading import read_crate
 from osgbatch.submission import steps
 from osgbatch.submission.planned import Choices
-from osgbatch.submission.rerun import Rerun, make_folder
+from osgbatch.submission.rerun import Rerun, _Maker, make_folder
 from osgbatch.submission.rerun_environment import same_environment
 
 SPEC = """\
@@ -168,17 +169,74 @@ def test_a_hostile_archive_is_refused(crate: Path, member: tarfile.TarInfo | str
     assert not list(crate.parent.glob("*again*")) + list(crate.parent.glob("out"))
 
 
-def forge(crate: Path, code: Path) -> None:
-    """Make the sums of a crate agree with an archive that was put into it."""
-    fresh = hashlib.sha256(code.read_bytes()).hexdigest()
-    facts = json.loads((crate / "osgbatch.json").read_text())
-    for one in facts["archives"]:
-        if one["kind"] == "files":
-            one["sha256"] = fresh
-    (crate / "osgbatch.json").write_text(json.dumps(facts))
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"a/b/c/s": "../../../r", "a/b/c/t": "s/../../.."},  # each inside of it by its name alone
+        {"up": ".", "up/x": "y"},
+        {"one": "two", "two": "one"},
+    ],
+)
+def test_links_that_lead_out_through_others_are_refused(
+    crate: Path, links: dict[str, str]
+) -> None:
+    (code,) = crate.glob("code/files-*.tar.gz")
+    with tarfile.open(code, "w:gz") as tar:
+        for name, target in links.items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            tar.addfile(member)
+    forge(crate, code)
+    with pytest.raises(OsgbatchError, match="a link out of it|below a link"):
+        made(crate)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "/tmp/x"},
+        {"name": "../.."},
+        {"name": ".."},
+        {"spec_folder": "/x/../../victim/newdir"},
+        {"spec_folder": "victim"},
+    ],
+)
+def test_a_crate_cannot_say_where_it_is_written(crate: Path, change: dict[str, str]) -> None:
+    told = json.loads((crate / "osgbatch.json").read_text())
+    told["kept"].append({"role": "table", "path": "../../../../x", "file": "tasks.csv"})
+    (crate / "osgbatch.json").write_text(json.dumps(told | change))
+    forge(crate)
+    before = set(crate.parent.iterdir())
+    with pytest.raises(OsgbatchError, match="name|spec_folder"):
+        make_folder(crate, None, None, lambda text: None, steps.Silent(), lambda why: True)
+    assert set(crate.parent.iterdir()) == before
+
+
+def test_nothing_is_written_through_a_link_of_the_crate(crate: Path) -> None:
+    home = crate.parent / "again/spec"
+    home.mkdir(parents=True)
+    (crate.parent / "victim").mkdir()
+    (home / "way").symlink_to(crate.parent / "victim")
+    (home / "loop").symlink_to("loop")
+    maker = _Maker(read_crate(crate), Rerun(None, home), home.parent, None, print)  # type: ignore[arg-type]
+    assert maker._place_for("way/new") is None
+    assert maker._place_for("../../x") is None
+    assert maker._place_for("../data/x") == home.parent / "data/x"
+    assert maker._place_for("a/..") is None
+
+
+def forge(crate: Path, code: Path | None = None) -> None:
+    """Make the sums of a crate agree with what was put into it, also as an archive."""
+    if code:
+        fresh = hashlib.sha256(code.read_bytes()).hexdigest()
+        facts = json.loads((crate / "osgbatch.json").read_text())
+        for one in facts["archives"]:
+            if one["kind"] == "files":
+                one["sha256"] = fresh
+        (crate / "osgbatch.json").write_text(json.dumps(facts))
     metadata = json.loads((crate / "ro-crate-metadata.json").read_text())
     for one in metadata["@graph"]:
-        if one["@id"] in ("osgbatch.json", f"code/{code.name}"):
+        if one["@id"] == "osgbatch.json" or (code and one["@id"] == f"code/{code.name}"):
             one["sha256"] = hashlib.sha256((crate / one["@id"]).read_bytes()).hexdigest()
     (crate / "ro-crate-metadata.json").write_text(json.dumps(metadata))
 
@@ -203,6 +261,12 @@ def test_an_environment_is_taken_from_the_cache_or_its_lock(tmp_path: Path, proj
     assert words == {"requirements": "environment.lock.txt", "python": "3.11"}
     assert "numpy==2.0.0" in (project / "environment.lock.txt").read_text()
     assert rerun.differences == [] and len(rerun.notes) == 1
+    (project / "victim").write_text("mine")
+    pins = project / "environment.lock.txt"
+    pins.unlink()
+    pins.symlink_to("victim")
+    same_environment(told, spec, lock, project, rerun, lambda text: None)
+    assert (project / "victim").read_text() == "mine" and not pins.is_symlink()
     lock.unlink()
     same_environment(told, spec, lock, project, rerun, lambda text: None)
     assert len(rerun.differences) == 1
