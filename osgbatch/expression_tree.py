@@ -132,9 +132,15 @@ def _unit(word: str) -> tuple[str, int] | None:
     return ("time", (1, 60, 3600, 86400)[(time.lastindex or 1) - 1]) if time else None
 
 
+_NAMED = 50
+"""So many names that are known are told."""
+
+
 def unknown_name(name: str, start: int, known: Collection[str]) -> ExpressionError:
     near = get_close_matches(name, known, n=1)
-    some = "" if near or not known else f"Known are {', '.join(list(known)[:9])}. "
+    shown = list(known)[:_NAMED]
+    more = f" and {len(known) - _NAMED:,} more" if len(known) > _NAMED else ""
+    some = "" if near or not known else f"Known are {', '.join(shown)}{more}. "
     message = f'unknown name "{short(name)}"' + (f'; did you mean "{near[0]}"?' if near else "")
     fix = f'{some}Text stands in quotes: "{short(name)}".'
     return ExpressionError(message, start, len(name), fix)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from osgbatch import names
 from osgbatch.spec_model import ColumnSource
 from osgbatch.urls import file_name
 
@@ -69,6 +70,23 @@ def file_word(text: str, base: str) -> str:
         text = below if not below.startswith(("/", "../")) else os.path.basename(text)
     folder, name = os.path.split(text)
     return os.path.join(folder, os.path.splitext(name)[0])
+
+
+def texts_of(
+    values: Mapping[str, str], files: Collection[str], folders: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What the names of columns stand for in a target, and in the pattern of an output.
+
+    values: a row's, by column; files: the columns of files; folders: what `bases` gives.
+    """
+    words, seen = dict(values), dict(values)
+    for name in files:
+        if name in values:
+            text = values[name]
+            words[name] = file_word(text, folders.get(name, ""))
+            # Where the task finds it.
+            seen[name] = names.task_path(file_name(text) if "://" in text else text)
+    return words, seen
 
 
 def fill(parts: Sequence[str], values: Mapping[str, str]) -> str:

@@ -58,17 +58,19 @@ def holds_key(url: str) -> bool:
     return _KEY.search(url) is not None
 
 
+# No part of these goes beyond the next `://`: else a long list without blanks takes minutes.
 _LOGIN = re.compile(
     r"(://)(?:[^/?#\s@\"']*@)+"  # all that stands before the last @ of the host's part
     # A password with / or ? in it: no address then, but people write it, and it is shown.
-    r"|(://)[^/?#\s:@\[\"']+:(?!\d*(?:[/?#,)\"'\s]|$))[^/?#\s@\"']*[/?#][^\s@\"']*@(?:[^/?#\s@\"']*@)*"
+    r"|(://)[^/?#\s:@\[\"']+:(?!\d*(?:[/?#,)\"'\s]|$))[^/?#\s@\"']*[/?#](?:(?!://)[^\s@\"'])*@(?:[^/?#\s@\"']*@)*"
 )
 _TOKEN = re.compile(
     r"(https?://[^/?#\s]+)/t/[^/?#\s]+(?=/)"  # directly behind the host
-    r"|(https?://[^?#\s]+?)/t/(?:tk-[\w-]+|[\w-]{20,})(?![^/?#\s\"'),])",
+    r"|(https?://(?:(?!://)[^?#\s])+?)/t/(?:tk-[\w-]+|[\w-]{20,})(?![^/?#\s\"'),])",
     re.IGNORECASE,
 )
-_QUERY = re.compile(r"(https?://[^?#\s]*)\?([^#\s\"'<>]*)", re.IGNORECASE)
+_QUERY = re.compile(r"(://(?:(?!://)[^?#\s])*)\?([^#\s\"'<>]*)")
+"""Of any scheme: HTCondor fetches osdf:// with `authz=` in its query, and s3:// signed, too."""
 
 
 def without_login(text: str) -> str:

@@ -5,6 +5,7 @@ ROWS: a line of JSON for each task, its folder there and its row of results.csv.
 module may be.
 """
 
+import array
 import importlib
 import json
 import os
@@ -24,27 +25,39 @@ class Row(dict):
         return self.folder / name
 
 
+def _row(line):
+    folder, values = json.loads(line.decode("ascii"))
+    row = Row(values)
+    row.folder = None if folder is None else pathlib.Path(folder).absolute()
+    return row
+
+
 class Rows:
     """The rows of all tasks: to be gone through as often as you like, read one by one."""
 
     def __init__(self, path):
         self._path = path
-        with open(path, encoding="ascii") as lines:
-            self._length = sum(1 for _ in lines)
+        self._starts = array.array("Q")
+        start = 0
+        with open(path, "rb") as lines:
+            for line in lines:
+                self._starts.append(start)
+                start += len(line)
 
     def __len__(self):
-        return self._length
+        return len(self._starts)
 
     def __iter__(self):
-        with open(self._path, encoding="ascii") as lines:
+        with open(self._path, "rb") as lines:
             for line in lines:
-                folder, values = json.loads(line)
-                row = Row(values)
-                row.folder = None if folder is None else pathlib.Path(folder).absolute()
-                yield row
+                yield _row(line)
 
     def __getitem__(self, index):
-        return list(self)[index]
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        with open(self._path, "rb") as lines:
+            lines.seek(self._starts[index])
+            return _row(lines.readline())
 
     def to_pandas(self):
         """The same as a pandas DataFrame, where the environment has pandas."""

@@ -21,6 +21,8 @@ _EVICTIONS = (b"004", b"007", b"024")
 MOVES = frozenset([EXECUTING, *_EVICTIONS, b"010", b"011", HELD, b"013", TRANSFER])
 """The kinds of events that move a job's state, as long as it has not ended."""
 _TO = {b"001": "running", b"010": "suspended", b"011": "running", b"012": "held", b"013": "waiting"}
+SAME_S = 5.0
+"""A job is not held again as soon as that."""
 _LONGEST = 1500
 """Characters of a job's memory: some sixty events, of a job that has had many."""
 OVER = ("completed", "removed")
@@ -29,17 +31,43 @@ _SET_BACK = "|"
 """In a job's memory: the times before it are of another clock than those after it."""
 
 
-def remember(job: JobState, kind: bytes, time: float) -> None:
-    """Keep in mind that a job was told of an event. (Not of its last start: `started` tells.)"""
-    entry = _entry(kind, time)
+def remember(job: JobState, kind: bytes, time: float, code: int = 0) -> None:
+    """Keep in mind that a job was told of an event. (Not of its last start: `started` tells.)
+
+    code: that of a hold.
+    """
+    entry = f" {kind.decode()}{f'.{code}' * bool(code)}@{time!r}"
     if not job.told.endswith(entry):
         job.told = f"{job.told}{entry}"
         if len(job.told) > _LONGEST:
             job.told = job.told[job.told.index(" ", len(job.told) - _LONGEST) :]
 
 
-def _entry(kind: bytes, time: float) -> str:
-    return f" {kind.decode()}@{time!r}"
+def holds_of(job: JobState) -> list[tuple[float, int]]:
+    """When a job was put on hold, as far as it is remembered, in the order told; and the code.
+
+    One that was told by the log and by the schedd, a second apart, is one.
+    """
+    found: list[tuple[float, int]] = []
+    for entry in job.told.split():
+        kind, _, when = entry.partition("@")
+        kind, _, code = kind.partition(".")
+        if kind == HELD.decode():
+            one = float(when), int(code or 0)
+            if not any(abs(one[0] - time) <= SAME_S and one[1] == other for time, other in found):
+                found.append(one)
+    return found
+
+
+def remember_hold(job: JobState, time: float, code: int) -> None:
+    """Keep in mind a hold that the schedd tells of, unless the log has told of it."""
+    if not any(abs(time - known) <= SAME_S for known, _ in holds_of(job)):
+        remember(job, HELD, time, code)
+
+
+def _is_told(entries: list[str], kind: bytes, time: float) -> bool:
+    begin, end = kind.decode(), f"@{time!r}"
+    return any(entry.startswith(begin) and entry.endswith(end) for entry in entries)
 
 
 def out_of_turn(
@@ -51,7 +79,7 @@ def out_of_turn(
     which nothing comes late. Says whether the state is doubtful, so that HTCondor should be asked.
     """
     entries = job.told.split()
-    if _entry(kind, time).strip() in entries or (kind == EXECUTING and time == job.started):
+    if _is_told(entries, kind, time) or (kind == EXECUTING and time == job.started):
         return False
     if kind == TRANSFER:  # it is not remembered, and tells little
         return False
@@ -77,7 +105,7 @@ def _known(job: JobState, entries: list[str]) -> list[tuple[float, bytes]]:
         if entry == _SET_BACK:
             break
         kind, _, when = entry.partition("@")
-        found.append((float(when), kind.encode()))
+        found.append((float(when), kind[:3].encode()))
     return found
 
 
@@ -122,6 +150,7 @@ def joined(earlier: JobState, read: JobState) -> JobState:
     was known, as of a log that was cut, takes nothing back.
     """
     silent = read.state == "waiting" and not read.starts and not read.evictions
+    silent = silent and read.changed <= earlier.changed
     if (earlier.state in OVER and read.state not in OVER) or (silent and earlier.starts):
         return earlier
     is_newer = earlier.changed <= read.changed or read.state in OVER

@@ -109,7 +109,7 @@ def _held(job: JobState, time: float, text: bytes, begin: int) -> None:
     job.reason = _hold_reason(text)
     job.hold_code = int(codes[1]) if codes else 0
     job.hold_subcode = int(codes[2]) if codes else 0
-    remember(job, b"012", time)
+    remember(job, b"012", time, job.hold_code)
 
 
 def _released(job: JobState, time: float, text: bytes, begin: int) -> None:
@@ -308,7 +308,8 @@ class LogReader:
             if time is None or not text.startswith(start, 3):
                 found = self._header(text)
                 if found is None:
-                    self.torn = self.torn or not _HEADER.match(text)
+                    if not _HEADER.match(text):
+                        self._take_rest(text)
                     continue
                 kind, proc, time, begin = found
                 start, size = self._start()
@@ -317,15 +318,12 @@ class LogReader:
                 try:
                     proc = int(text[size:dot])
                 except ValueError:  # a full disk, or zeros of a network file system
-                    self.torn = True
+                    self._take_rest(text)
                     continue
             fold = folds.get(kind)
-            if text.find(b".000) ", begin) >= 0:
-                again = _last_event(text)
-                if again is not text:  # torn, and another event follows without an end between
-                    self.torn = True
-                    self.take(again + _END)
-                    continue
+            if text.find(b".000) ", begin) >= 0 and _NEXT.search(text):
+                self._take_rest(text)
+                continue
             if fold is None:
                 self.removed = self.removed or kind == _CLUSTER_REMOVE
                 continue
@@ -338,6 +336,12 @@ class LogReader:
                     self.doubtful.add(proc)
             elif not job.ended or fold in _FINAL:
                 fold(job, time, text, begin)
+
+    def _take_rest(self, torn: bytes) -> None:
+        """Take the event that follows a torn one without an end between, if one does."""
+        self.torn = True
+        if starts := [found.start() for found in _NEXT.finditer(torn)]:
+            self.take(torn[starts[-1] :] + _END)
 
     def _start(self) -> tuple[bytes, int]:
         """What stands before a proc's number in the header of our cluster, and where that ends."""
@@ -366,12 +370,6 @@ class LogReader:
                 self._seconds.clear()
             self._seconds[b"%b:%b " % (minute, second)] = base + int(second)
         return kind, proc, base + int(second) + float(fraction or 0), header.end()
-
-
-def _last_event(text: bytes) -> bytes:
-    """The last event in a text that may begin with a torn one."""
-    starts = [found.start() for found in _NEXT.finditer(text)]
-    return text[starts[-1] :] if starts else text
 
 
 def _last_end(block: bytes) -> int:

@@ -30,12 +30,14 @@ class Gathered:
     """The last time that it ended well (`gathered.json`).
 
     key: of the results and of what ran; made: what it wrote at the top of `results/`; seconds: how
-    long it took.
+    long it took; brought: of each file that a job of the pool has made the SHA-256, by its path in
+    `results/`.
     """
 
     key: str
     made: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    brought: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_gathered(batch: Path, gathered: Gathered) -> None:
@@ -48,6 +50,7 @@ def read_gathered(batch: Path) -> Gathered | None:
     try:
         told: Mapping[str, Any] = json.loads((batch / names.GATHERED).read_text())
         made = [str(name) for name in told["made"]]
-        return Gathered(str(told["key"]), made, float(told["seconds"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        brought = {str(path): str(sum_) for path, sum_ in told.get("brought", {}).items()}
+        return Gathered(str(told["key"]), made, float(told["seconds"]), brought)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

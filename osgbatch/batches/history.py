@@ -26,6 +26,7 @@ class Start(NamedTuple):
     begin: when it took the slot (the transfer of its input began); run, output, end: when the
     program, and the transfer of its output, began, and when it ended. how: see above.
     cores: how many it kept busy on average, disk_kb: the scratch folder; -1 when not told.
+    code: what the job returned, None where it did not.
     """
 
     begin: float
@@ -36,6 +37,7 @@ class Start(NamedTuple):
     slot: str
     cores: float = -1.0
     disk_kb: int = -1
+    code: int | None = None
 
 
 class Hold(NamedTuple):
@@ -46,7 +48,7 @@ class Hold(NamedTuple):
 
 
 @dataclass(slots=True)
-class Told(JobState):
+class JobTold(JobState):
     """A job as its events are read: its starts so far, and the one that goes on."""
 
     past: list[Start] = field(default_factory=list)
@@ -55,12 +57,19 @@ class Told(JobState):
     run: float = 0.0
     output: float = 0.0
 
-    def close(self, time: float, how: str, cores: float = -1.0, disk_kb: int = -1) -> None:
+    def close(
+        self,
+        time: float,
+        how: str,
+        cores: float = -1.0,
+        disk_kb: int = -1,
+        code: int | None = None,
+    ) -> None:
         """End the start that goes on, if one does."""
         begin = self.begin or self.run
         if begin:
             end = max(begin, time)  # a clock may have been set back
-            one = Start(begin, self.run, self.output, end, how, self.host, cores, disk_kb)
+            one = Start(begin, self.run, self.output, end, how, self.host, cores, disk_kb, code)
             self.past.append(one)
         self.begin = self.run = self.output = 0.0
         self.host = ""
@@ -78,7 +87,7 @@ def _submitted(job: JobState, time: float, text: bytes, begin: int) -> None:
 
 
 def _transfer(job: JobState, time: float, text: bytes, begin: int) -> None:
-    assert isinstance(job, Told)
+    assert isinstance(job, JobTold)
     if not text.startswith(b"Started transferring ", begin):
         return
     if not text.startswith(b"i", begin + 21):
@@ -88,7 +97,7 @@ def _transfer(job: JobState, time: float, text: bytes, begin: int) -> None:
 
 
 def _executing(job: JobState, time: float, text: bytes, begin: int) -> None:
-    assert isinstance(job, Told)
+    assert isinstance(job, JobTold)
     if job.run == time:  # the same event again
         return
     if job.run:  # how it ended is lost
@@ -100,12 +109,12 @@ def _executing(job: JobState, time: float, text: bytes, begin: int) -> None:
 
 
 def _evicted(job: JobState, time: float, text: bytes, begin: int) -> None:
-    assert isinstance(job, Told)
+    assert isinstance(job, JobTold)
     job.close(time, EVICTED)
 
 
 def _held(job: JobState, time: float, text: bytes, begin: int) -> None:
-    assert isinstance(job, Told)
+    assert isinstance(job, JobTold)
     job.close(time, HELD)
     last = job.past[-1] if job.past else None
     if last and last.how == EVICTED and abs(time - last.end) <= _TOGETHER_S:
@@ -115,29 +124,32 @@ def _held(job: JobState, time: float, text: bytes, begin: int) -> None:
 
 
 def _released(job: JobState, time: float, text: bytes, begin: int) -> None:
-    assert isinstance(job, Told)
+    assert isinstance(job, JobTold)
     if job.holds and not job.holds[-1].end:
         job.holds[-1] = Hold(job.holds[-1].begin, time)
 
 
 _USAGE = re.compile(rb"Cpus\s*:[ \t]+([\d.]+)[ \t]+[\d.]+[ \t]+[\d.]+")
+_CODE = re.compile(rb"\(return value (-?\d{1,9})\)")
 _DISK = re.compile(rb"Disk \(KB\)\s*:[ \t]+(\d+)[ \t]+\d+[ \t]+\d+")
 
 
 def _terminated(job: JobState, time: float, text: bytes, begin: int) -> None:
-    assert isinstance(job, Told)
+    assert isinstance(job, JobTold)
     table = max(0, text.find(b"Partitionable Resources"))
     cores, disk = _USAGE.search(text, table), _DISK.search(text, table)
     try:
         busy = float(cores[1]) if cores else -1.0
     except ValueError:
         busy = -1.0
-    job.close(time, COMPLETED, busy, int(disk[1]) if disk else -1)
+    code = _CODE.search(text, begin)
+    told = int(code[1]) if code else None
+    job.close(time, COMPLETED, busy, int(disk[1]) if disk else -1, told)
     job.ended = time
 
 
 def _aborted(job: JobState, time: float, text: bytes, begin: int) -> None:
-    assert isinstance(job, Told)
+    assert isinstance(job, JobTold)
     job.close(time, REMOVED)
     _released(job, time, text, begin)
     job.ended = time
@@ -172,10 +184,10 @@ def read_history(log: Path, cluster: int) -> dict[int, JobHistory]:
 
     A log that is not there tells nothing. Raises OSError when it cannot be read.
     """
-    reader = _Reader(log, cluster, known=Told)
+    reader = _Reader(log, cluster, known=JobTold)
     reader.read()
     found = {}
     for proc, job in reader.jobs.items():
-        assert isinstance(job, Told)
+        assert isinstance(job, JobTold)
         found[proc] = JobHistory(job.submitted, tuple(job.all_starts()), tuple(job.holds))
     return found

@@ -17,11 +17,12 @@ _FEW = 3
 class Measures:
     """Of a batch, as its jobs' events and its tasks' records tell.
 
-    rate: tasks that ended per second, lately; left_s: seconds until all have ended, if that goes
-    on; None when it cannot be told. memory_mb, disk_mb, wall_s: the most that a task has used
+    rate: tasks that succeeded per second, lately; left_s: seconds until all have ended, if that
+    goes on; None when it cannot be told. memory_mb, disk_mb, wall_s: the most that a task has used
     (MiB, MiB, s); None when no record tells. sites: how many tasks ended, and how many of them did
     not succeed, at each site (host, where no site is known), most first. running_jobs: the jobs of
-    the tasks that count as running, all of which but one may wait for their turn.
+    the tasks that count as running, all of which but one may wait for their turn. requested_mb: the
+    amounts of memory that jobs which have ended asked for, MiB.
     """
 
     rate: float | None = None
@@ -31,11 +32,12 @@ class Measures:
     wall_s: float | None = None
     sites: Sequence[tuple[str, int, int]] = ()
     running_jobs: int = 0
+    requested_mb: Sequence[int] = ()
 
 
 _ENDED = """
 SELECT COUNT(*) FROM tasks JOIN jobs USING (round, proc)
-WHERE jobs.ended > ? AND jobs.round = (SELECT MAX(round) FROM jobs)
+WHERE jobs.ended > ? AND tasks.state = 'succeeded' AND jobs.round = (SELECT MAX(round) FROM jobs)
 """
 _ANY_ENDED = "SELECT 1 FROM jobs WHERE ended > ? LIMIT 1"
 _STARTED = """
@@ -60,13 +62,19 @@ GROUP BY place ORDER BY COUNT(*) DESC
 """
 
 
+_REQUESTED = """
+SELECT DISTINCT memory_requested_mb FROM jobs WHERE ended > 0 AND memory_requested_mb > 0 LIMIT 2
+"""
 _RUNNING = """
 SELECT COUNT(*) FROM (SELECT DISTINCT round, proc FROM tasks WHERE state = 'running')
 """
 
 
 def _rate(database: sqlite3.Connection, now: float) -> float | None:
-    """Tasks that ended per second lately, in the newest round; None when it cannot be told."""
+    """Tasks that succeeded per second lately, in the newest round; None when it cannot be told.
+
+    Those that fail often do so at once, and tell nothing of how long others take.
+    """
     since = now - WINDOW_S
     if database.execute(_ANY_ENDED, (since,)).fetchone() is None:
         return None
@@ -90,4 +98,5 @@ def measure(database: sqlite3.Connection, waiting: int, now: float) -> Measures:
         memory, disk, wall = database.execute(_USED).fetchone()
         sites = [(str(place), count, bad) for place, count, bad in database.execute(_SITES)]
     running: int = database.execute(_RUNNING).fetchone()[0]
-    return Measures(rate, left, memory, disk, wall, sites, running)
+    requested = tuple(int(row[0]) for row in database.execute(_REQUESTED))
+    return Measures(rate, left, memory, disk, wall, sites, running, requested)

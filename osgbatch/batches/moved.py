@@ -14,7 +14,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,7 +23,7 @@ from shlex import quote
 
 from osgbatch import names
 from osgbatch.batches.folder import Batch
-from osgbatch.batches.notes import read_submitted
+from osgbatch.batches.notes import other_host, read_submitted
 from osgbatch.model import Round
 
 TAKEN = "moved.json"
@@ -56,7 +55,7 @@ def other_places(batch: Batch) -> list[Place]:
         folder = submitted_from(round_)
         if folder is None or folder == batch.folder or _same(folder, batch.folder):
             continue
-        if not folder.exists() and _is_of_another_host(round_):
+        if not folder.exists() and other_host(round_):
             continue  # its file system may only be mounted elsewhere here
         if _was_submitted(round_, names.round_folder(folder, round_.number)):
             found.setdefault(folder, []).append(round_)
@@ -109,13 +108,22 @@ def told(place: Place, home: Path, *, may_come: bool) -> str:
     """What to say of another place; empty when nothing. may_come: jobs have not ended yet."""
     if place.is_original:
         return f"this is a copy of {place.folder}, to which its jobs deliver" if may_come else ""
+    if may_come and all(_is_local(round_) for round_ in place.rounds):
+        return (
+            f"this folder was moved while its jobs ran. They deliver to {place.folder}; "
+            "what comes there is taken from there. Those that had not started yet are held; when "
+            f"none runs any more, `osgbatch release {quote(str(home))}` lets them go on here"
+        )
     if may_come:
+        aside = f"{place.folder}.aside"
         return (
             f"this folder was moved while its jobs were queued. They deliver to {place.folder}; "
-            "what comes there is taken from there. Those that had not started yet are held: "
-            + ("move that folder aside, " if place.exists else "")
-            + f"`mv {quote(str(home))} {quote(str(place.folder))}` until all have ended, and "
-            "release them"
+            "what comes there is taken from there. Those that had not started yet are held. To let "
+            "them go on: "
+            + (f"`mv -T {quote(str(place.folder))} {quote(aside)}`, " if place.exists else "")
+            # -T: never into a folder that a job makes there meanwhile
+            + f"`mv -T {quote(str(home))} {quote(str(place.folder))}`, release them, and leave it "
+            "there until all have ended"
         )
     if place.exists:
         return (
@@ -125,9 +133,9 @@ def told(place: Place, home: Path, *, may_come: bool) -> str:
     return ""
 
 
-def _is_of_another_host(round_: Round) -> bool:
+def _is_local(round_: Round) -> bool:
     noted = read_submitted(round_)
-    return noted is not None and noted.host not in ("", socket.gethostname())
+    return noted is not None and noted.backend == "local"
 
 
 def _same(one: Path, other: Path) -> bool:

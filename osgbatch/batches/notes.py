@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -115,14 +116,39 @@ _SUBMITTED: Mapping[str, tuple[type, ...]] = {
 }
 
 
+def other_host(round_: Round) -> str:
+    """The access point that a round was submitted on, when that is another one than this."""
+    noted = read_submitted(round_)
+    return noted.host if noted and noted.host != socket.gethostname() else ""
+
+
+def cluster_of(round_: Round) -> int:
+    """The cluster of a round: as it is noted, else as its log tells; 0 when nobody knows it.
+
+    Raises OSError when the log cannot be read: then it is not known.
+    """
+    noted = read_submitted(round_)
+    return (noted.cluster if noted else 0) or log_cluster(round_.folder / names.EVENTS)
+
+
+def cluster_so_far(round_: Round) -> int:
+    """As `cluster_of`; also 0 when the log cannot be read now."""
+    with suppress(OSError):
+        return cluster_of(round_)
+    return 0
+
+
 def _write_again(round_: Round) -> str:
     """What a `submitted.json` that was lost must say."""
     cluster = 0
     with suppress(OSError):
         cluster = log_cluster(round_.folder / names.EVENTS)
     local = (round_.folder / LOCAL_RECORD).exists()
+    when = 0  # it bounds how much of the history is read
+    with suppress(OSError):
+        when = int((round_.folder / names.SUBMIT_FILE).stat().st_mtime)
     text = json.dumps({"backend": "local" if local else "condor", "cluster": cluster,
-                       "jobs": round_.jobs, "time": 0})  # fmt: skip
+                       "jobs": round_.jobs, "time": when})  # fmt: skip
     return f"Put it back from a copy of the batch, or write {text} into it" + (
         "." if cluster else ", with the number of the cluster instead of 0."
     )

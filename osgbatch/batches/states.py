@@ -45,41 +45,66 @@ def task_state(
     *,
     round_: int = 1,
     removed: bool = False,
+    vanished: bool = False,
     damaged: str = "",
 ) -> TaskState:
     """The state of a task as one round tells it.
 
     job: its job's, None when nothing is known of it; attempts: of this job, in order; removed: the
-    cluster has left the queue; damaged: why the job's latest archive was not accepted.
+    cluster has left the queue, as its log says; vanished: neither the queue nor the history knows
+    it; damaged: why the job's latest archive was not accepted.
     """
-    state = _task_state(index, job, attempts, removed, damaged)
+    if job is None:
+        state = _without_job(index, attempts, removed, vanished)
+    else:
+        state = _task_state(index, job, attempts, damaged)
     state.round = round_
     return state
 
 
-def _task_state(
-    index: int, job: JobState | None, attempts: Sequence[Attempt], removed: bool, damaged: str
-) -> TaskState:
-    starts = max(job.starts if job else 0, len(attempts))
+def _success(index: int, job: JobState | None, attempts: Sequence[Attempt]) -> TaskState | None:
+    """A task's first verified success."""
     for attempt in attempts:
         record = attempt.returned.tasks.get(index)
         if index in attempt.returned.problems or _uncertain(attempt, job):
             continue
         if record and record.get("state") == SUCCEEDED and whole(record, "exit_code") == 0:
-            return _from_record(SUCCEEDED, index, record, attempt, job, starts)
-    if job is None:
-        latest = attempts[-1] if attempts else None
-        if latest and removed:  # its events are lost
-            record = latest.returned.tasks.get(index, {})
-            if record.get("state") == FAILED:
-                return _from_record(FAILED, index, record, latest, None, starts)
-            return TaskState(index, "unknown", "gone", "the events of its job are lost")
-        if removed:
-            return TaskState(index, "removed", "its job had not come into the queue yet")
-        return TaskState(index, "waiting")
+            return _from_record(SUCCEEDED, index, record, attempt, job, _starts(job, attempts))
+    return None
+
+
+def _starts(job: JobState | None, attempts: Sequence[Attempt]) -> int:
+    return max(job.starts if job else 0, len(attempts))
+
+
+def _without_job(
+    index: int, attempts: Sequence[Attempt], removed: bool, vanished: bool
+) -> TaskState:
+    """The state of a task of whose job nothing is known."""
+    if found := _success(index, None, attempts):
+        return found
+    latest = attempts[-1] if attempts else None
+    if latest and (removed or vanished):  # its events are lost
+        record = latest.returned.tasks.get(index, {})
+        if record.get("state") == FAILED:
+            return _from_record(FAILED, index, record, latest, None, len(attempts))
+        return TaskState(index, "unknown", "gone", "the events of its job are lost")
+    if removed:
+        return TaskState(index, "removed", "its job had not come into the queue yet")
+    if vanished:
+        return TaskState(index, "unknown", "gone", _NOBODY_KNOWS)
+    return TaskState(index, "waiting")
+
+
+_NOBODY_KNOWS = "neither the queue nor the history of this access point knows its job"
+
+
+def _task_state(index: int, job: JobState, attempts: Sequence[Attempt], damaged: str) -> TaskState:
+    if found := _success(index, job, attempts):
+        return found
+    starts = _starts(job, attempts)
     if job.state == "gone":
-        detail = "neither the queue nor the history of this access point knows its job"
-        return TaskState(index, "unknown", "gone", detail, attempts=starts, job=job)
+        return TaskState(index, "unknown", "gone", _NOBODY_KNOWS, attempts=starts, job=job)
     if job.state != "completed":
         return TaskState(index, job.state, job.reason, attempts=starts, job=job)
     return _ended(index, job, attempts, starts, damaged)

@@ -14,8 +14,9 @@ class RoundRow:
     cluster has left the queue. folders: of returned archives, by name: time of change (ns) when
     they were last listed. lost: events may be missing, so that the schedd should be asked; asked:
     when it was last asked (s since 1970); missing: the procs that it did not know then; absent:
-    that it knew nothing of the round at all. kept: archives of it were dropped, and results/ was as
-    it was at this time (ns); 0: none were.
+    that it knew nothing of the round at all; vanished: twice in a row; leaving: the procs that were
+    over and not yet in its history. kept: archives of it were dropped, and results/ was as it was
+    at this time (ns); 0: none were.
     """
 
     number: int
@@ -30,6 +31,8 @@ class RoundRow:
     missing: list[int] = field(default_factory=list)
     absent: bool = False
     kept: int = 0
+    vanished: bool = False
+    leaving: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

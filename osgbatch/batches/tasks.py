@@ -16,7 +16,7 @@ from osgbatch.model import JobState, Round, TaskState
 from osgbatch.returned import Returned
 
 
-class Told(Mapping[str, str]):
+class Record(Mapping[str, str]):
     """A record, kept as the text that it is in the store, and read when it is looked into."""
 
     __slots__ = ("_text",)
@@ -101,9 +101,9 @@ class TaskReader:
                 if job[:1] + job[-1:] + (record or "{}")[-1:] != "{}}":
                     raise ValueError("a record in the store is damaged")
                 if job != last:  # the tasks of a job have one record of it
-                    last, shared = job, Told(job)
+                    last, shared = job, Record(job)
                 state.job_record = shared
-                state.record = shared if from_job else Told(record) if record else _NOTHING
+                state.record = shared if from_job else Record(record) if record else _NOTHING
             if proc is not None and number in self._rounds:
                 state.job = self._jobs[number].get(proc)
                 if name:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from osgbatch import exits, ui
+from osgbatch.cli.asking import agreed
 from osgbatch.cli.batch_names import BatchName, Tasks, find, named
 from osgbatch.cli.spec_commands import Json
 from osgbatch.errors import OsgbatchError
@@ -255,7 +256,7 @@ def _terminal() -> bool:
 
 
 def _agreed(text: str) -> bool:
-    if typer.confirm(ui.printable(text), err=True):
+    if agreed(text):
         return True
     ui.say("nothing was changed")
     return False

@@ -52,12 +52,13 @@ NAME = 24
 """Characters of a batch's name in a line; its folder has the whole."""
 
 
-def short_name(batch: Any) -> str:
-    """The name of a batch, cut where it is long."""
+def short_name(batch: Any, room: int = NAME) -> str:
+    """The name of a batch, cut where it is longer than `room` characters."""
     name = str(batch.name)
-    return name if len(name) <= NAME else f"{name[: NAME - 3]}..."
+    room = max(NAME, room)
+    return name if len(name) <= room else f"{name[: room - 3]}..."
 
 
 def named(batch: Any) -> str:
     """`batch 94eff67ed412 (find-peaks)`: as results tell of it."""
-    return f"batch {batch.id} ({short_name(batch)})"
+    return f"batch {batch.id} ({short_name(batch, 48)})"

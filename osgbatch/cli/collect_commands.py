@@ -115,7 +115,17 @@ def collect_batch_and_tell(
         from osgbatch.cli.watch_commands import follow
 
         follow(failure.batch)
-        return collect_batch_and_tell(batch, as_json=as_json, fetch=fetch, drop=drop)
+        return collect_batch_and_tell(
+            batch,
+            as_json=as_json,
+            gather=gather,
+            wish=Wish(partial=wish.partial) if wish else None,  # it was submitted once more already
+            parquet=parquet,
+            fetch=fetch,
+            drop=drop,
+            wait=wait,
+            before=before + collected.unpacked,
+        )
     if failure is not None:
         raise failure
     return int(now.exit_code) or (exits.SOME_FAILED if collected.misplaced else exits.OK)

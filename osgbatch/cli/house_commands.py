@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from osgbatch import exits, ui
+from osgbatch.cli.asking import agreed
 from osgbatch.cli.batch_names import BatchName, find
 from osgbatch.cli.spec_commands import Json
 from osgbatch.errors import OsgbatchError
@@ -225,7 +226,7 @@ def _ask(old: list[Old], yes: bool, verb: str) -> None:
         )
     ui.say(old_text(old))
     batches = "this batch" if len(old) == 1 else f"these {len(old)} batches"
-    if not typer.confirm(f"{verb} {batches}, with results and all?", err=True):
+    if not agreed(f"{verb} {batches}, with results and all?"):
         ui.say("nothing was removed")
         raise typer.Exit(exits.OK)
 

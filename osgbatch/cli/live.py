@@ -124,7 +124,7 @@ def block_lines(now: Status, events: Sequence[str]) -> Iterator[str]:
     """The lines of the block."""
     from osgbatch.cli.reports import head
 
-    yield f"{head(now)}  {time.strftime('%H:%M:%S')}"
+    yield f"{head(now, more=10)}  {time.strftime('%H:%M:%S')}"
     yield progress_line(now)
     yield f"  {ui.counts(now.counts)}"
     if now.stalled:
@@ -133,8 +133,10 @@ def block_lines(now: Status, events: Sequence[str]) -> Iterator[str]:
         yield f"  {event}"
     yield from cause_lines(now)
     for note in now.notes:
-        yield f"  note: {note}"
-    yield "  Ctrl-C stops watching; the jobs go on."
+        # That `osgbatch watch` submits what waits for a canary goes without saying here.
+        yield f"  note: {note.partition('; once that has succeeded')[0]}"
+    more = "; what waits for the canary does not" if now.held_back else ""
+    yield f"  Ctrl-C stops watching; the jobs go on{more}."
 
 
 def progress_line(now: Status) -> str:

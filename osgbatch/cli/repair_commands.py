@@ -18,7 +18,6 @@ from osgbatch.cli.submit_commands import (
     end,
     where,
 )
-from osgbatch.errors import OsgbatchError
 
 
 def resubmit(
@@ -47,7 +46,8 @@ def resubmit(
 ) -> int:
     """Run tasks of a batch again, in a new round of it, under the same indices.
 
-    Without options: those that failed, were removed, or are unknown.
+    Without options: those that failed, were removed, or are unknown. Of --tasks with --failed,
+    --held or --missing: those of them that did.
     """
     from osgbatch.life.naming import in_commands
     from osgbatch.submission.resubmitting import Wanted, count_held
@@ -57,11 +57,8 @@ def resubmit(
     if pool:
         check_pool(pool)
     check_output(as_json, watch_it)
-    if tasks and (failed or held or missing):
-        raise OsgbatchError(
-            "--tasks says it all; leave out --failed, --held and --missing", where="--tasks"
-        )
     batch = find(name)
+    never = set(batch.unsubmitted())
     wanted = Wanted(failed, held, missing, named_tasks(tasks, batch.tasks))
     choices = choices_of(settings, False, presigned)
     with ui.progress() as progress:
@@ -70,7 +67,8 @@ def resubmit(
         if as_json:
             ui.out_json({"id": batch.id, "round": None, "tasks": []})
         else:
-            ui.out(f"nothing to resubmit: no task of {named(batch)} {_described(wanted)}")
+            none = "none of these tasks" if wanted.tasks else "no task"
+            ui.out(f"nothing to resubmit: {none} of {named(batch)} {_described(wanted)}")
             if wanted.nothing_said and (held_tasks := count_held(batch)):
                 are = "is" if held_tasks == 1 else "are"
                 ui.say(
@@ -93,11 +91,18 @@ def resubmit(
         return exits.OK
     if wanted.nothing_said:
         ui.say("those that failed, were removed or are unknown are run again")
+    if count := len(never.intersection(later.tasks)):
+        waited = "one waited" if count == 1 else "of them waited"
+        ui.say(
+            f"note: {'' if count == 1 else f'{count:,} '}{waited} for the canary; now all run at "
+            "once, without one"
+        )
+    tasks_are = f"task{'s' * (len(later.tasks) != 1)}"
     ranges = task_list(later.tasks)
     shown = ranges if len(ranges) <= 40 else f"{ranges[:37]}..."
     ui.out(
         f"resubmitted {ui.work(len(later.tasks), later.submitted.jobs)} {where(later.submitted)}\n"
-        f"round {later.round.number} of batch {batch.id}, tasks {shown}"
+        f"round {later.round.number} of batch {batch.id}, {tasks_are} {shown}"
     )
     return end(later.batch, watch_it)
 

@@ -13,7 +13,7 @@ from typing import Any
 from osgbatch import names, ui
 from osgbatch.batches.folder import read_tasks_csv
 from osgbatch.cli.batch_names import short_name
-from osgbatch.life.causes import group, heading
+from osgbatch.life.causes import STOPPED, describe, group, heading
 from osgbatch.life.following import WRONG, Status
 from osgbatch.life.naming import in_commands, shown_path
 from osgbatch.life.rounds import LATER_CUT_SHORT
@@ -88,11 +88,15 @@ def counts_text(now: Status) -> str:
     return text.replace(told, f"{told} in {ui.number_of(jobs, 'job')}")
 
 
-def head(now: Status) -> str:
-    """Which batch it is, and where it runs."""
+def head(now: Status, more: int = 0) -> str:
+    """Which batch it is, and where it runs. more: characters that are to follow in the line."""
     where = {"condor": "HTCondor", "local": "local runner"}.get(now.backend, "not submitted")
+    rounds = len(now.batch.rounds())
+    several = f", round {rounds}" if rounds > 1 else ""
     cluster = f", cluster {now.cluster}" if now.cluster else ""
-    return f"{short_name(now.batch)}  batch {now.batch.id}  {where}{cluster}"
+    rest = f"  batch {now.batch.id}  {where}{several}{cluster}"
+    room = shutil.get_terminal_size().columns - len(rest) - more
+    return short_name(now.batch, room) + rest
 
 
 def _folded(line: str) -> str:
@@ -109,23 +113,45 @@ def measures_lines(now: Status) -> Iterator[str]:
         if found.left_s is not None and any(now.counts.get(state) for state in ACTIVE):
             text += f", about {about(found.left_s)} left"
         yield text
-    asked = now.batch.data.get("resources", {})
+    asked = requested(now)
     used = [
-        (found.memory_mb, 2**20, "memory", asked.get("memory_mb", 0) * 2**20),
-        (found.disk_mb, 2**20, "disk", asked.get("disk_kb", 0) * 2**10),
+        (found.memory_mb, "memory", asked["memory_mb"] * 2**20),
+        (found.disk_mb, "disk", asked["disk_kb"] * 2**10),
     ]
     parts = [
-        f"{ui.size(most * unit)} of {ui.size(wanted)} {what}"
-        for most, unit, what, wanted in used
-        if most and wanted
+        ui.size(most * 2**20) + (f" of {ui.size(wanted)}" if wanted else "") + f" {what}"
+        for most, what, wanted in used
+        if most
     ]
     if found.wall_s:
-        limit = f" of {duration(asked['time_s'])}" if asked.get("time_s") else ""
+        limit = f" of {duration(asked['time_s'])}" if asked["time_s"] else ""
         parts.append(f"{about(found.wall_s)}{limit}")
     if parts:
         yield f"a task used at most {', '.join(parts)}"
     if found.sites:
         yield f"ran at {_sites(found.sites)}"
+
+
+def requested(now: Status) -> dict[str, int]:
+    """What all jobs asked for: memory_mb, disk_kb, time_s; 0 of what is not the same for all.
+
+    Rounds and their jobs may differ; of released jobs, and of those with a ladder of memory, the
+    event of their end tells.
+    """
+    found: dict[str, set[int]] = {"memory_mb": set(), "disk_kb": set(), "time_s": set()}
+    for round_ in now.batch.rounds():
+        data = now.batch.round_data(round_.number)
+        resources, own = data.get("resources") or {}, set(data.get("item_names") or ())
+        for key, values in found.items():
+            values.add(int(resources.get(key) or 0))
+            if key in own or (key == "time_s" and "execute_s" in own):
+                values.add(0)
+    if now.measures:
+        if now.measures.requested_mb:
+            found["memory_mb"] = set(now.measures.requested_mb)
+        most = now.measures.disk_mb or 0
+        found["disk_kb"] |= {0} if most * 1024 > max(found["disk_kb"], default=0) else set()
+    return {key: next(iter(values)) if len(values) == 1 else 0 for key, values in found.items()}
 
 
 def _sites(sites: Sequence[tuple[str, int, int]]) -> str:
@@ -155,8 +181,7 @@ def next_steps(now: Status) -> list[str]:
         steps.append(f"osgbatch watch {name}")
     if any(counts.get(state) for state in ("failed", "held", "unknown")) or only_waits(now):
         steps.append(f"osgbatch why {name}")
-    if counts.get("held"):
-        steps.append(f"osgbatch release {name}")
+    steps += _of_held(now, name)
     may_resubmit = now.ended and now.stalled in ("", LATER_CUT_SHORT)
     if may_resubmit and any(counts.get(s) for s in WRONG if s != "held"):
         steps.append(f"osgbatch resubmit {name}")
@@ -165,6 +190,17 @@ def next_steps(now: Status) -> list[str]:
     if now.ended and counts.get("succeeded") and not rest_waits and not _collected(now):
         steps.append(f"osgbatch collect {name}")
     return steps
+
+
+def _of_held(now: Status, name: str) -> list[str]:
+    """What to do about held tasks, where all are held alike; else `why` tells."""
+    held = [state for state in now.wrong if state.state == "held"]
+    causes = group(held)
+    if len(causes) != 1 or len(held) != now.counts.get("held"):
+        return []
+    if STOPPED in held[0].reason:  # what is released would fail as the first ones did
+        return []
+    return list(describe(now.batch, name, causes[0]).commands[:1])
 
 
 def only_waits(now: Status) -> bool:

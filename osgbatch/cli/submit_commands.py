@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from osgbatch import exits, ui
+from osgbatch.cli.asking import agreed
 from osgbatch.cli.collect_commands import collect_batch_and_tell
 from osgbatch.cli.spec_commands import Json, Settings
-from osgbatch.cli.watch_commands import follow
+from osgbatch.cli.watch_commands import StopAfter, follow, rest_text
 from osgbatch.errors import OsgbatchError
 
 Pool = Annotated[
@@ -98,6 +99,7 @@ def submit(
         bool,
         typer.Option("--again", help="Also when the very same has not ended, or --from differs."),
     ] = False,
+    stop_after: StopAfter = 0,
     reuse: Annotated[
         bool,
         typer.Option("--reuse", help="Do not run again what an earlier batch has computed."),
@@ -175,10 +177,11 @@ def submit(
             ui.out("nothing was submitted: all has been computed before")
         ui.out(f"batch {batch.id}: {shown_path(batch.folder)}")
         if waiting:
-            ui.out(f"canary: the other {ui.number_of(waiting, 'task')} wait until these succeed")
+            wait = "task waits" if waiting == 1 else "tasks wait"
+            ui.out(f"canary: the other {waiting:,} {wait} until these succeed")
     if as_json:
         return exits.OK
-    return end(batch, watch_it)
+    return end(batch, watch_it, stop_after)
 
 
 def _tasks_of(round_: Any, batch: Any) -> int:
@@ -192,7 +195,7 @@ def _asked(reason: str, question: str = "Submit once more") -> bool:
     """Ask on a terminal whether to submit all the same; elsewhere the answer is no."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    return typer.confirm(f"{reason}. {question}?", default=False, err=True)
+    return agreed(f"{reason}. {question}?")
 
 
 def where(submitted: Any) -> str:
@@ -210,21 +213,27 @@ def check_output(as_json: bool, watch_it: bool | None) -> None:
         )
 
 
-def end(batch: Any, watch_it: bool | None) -> int:
+def end(batch: Any, watch_it: bool | None, stop_after: int = 0) -> int:
     """What comes after a submission: follow and collect, or say how; gives the exit code.
 
-    watch_it: None for what is usual: on a terminal.
+    watch_it: None for what is usual: on a terminal. stop_after: as of `osgbatch watch`.
     """
     if not (sys.stdout.isatty() if watch_it is None else watch_it):
         from osgbatch.life.naming import in_commands
 
         name = in_commands(batch)
+        if rest := rest_text(batch):
+            ui.say(rest)
+        if stop_after:
+            ui.say("note: --stop-after works only while somebody watches")
+        option = f" --stop-after {stop_after}" * bool(stop_after)
         # in backticks a command is not broken into two lines
         ui.say(
-            f"to follow it: `osgbatch watch {name}`\nwhen it has ended: `osgbatch collect {name}`"
+            f"to follow it: `osgbatch watch {name}{option}`\n"
+            f"when it has ended: `osgbatch collect {name}`"
         )
         return exits.OK
-    follow(batch)
+    follow(batch, stop_after=stop_after)
     return collect_batch_and_tell(batch, wait=True)
 
 

@@ -101,13 +101,30 @@ def _followed(batch: Any, stop_after: int, view: Any = None) -> Any:
         from osgbatch.life.naming import in_commands
 
         name = in_commands(batch)
-        ui.say("\nstopped watching; the jobs go on. To come back, or to end them:")
+        ui.say("\nstopped watching; the jobs go on")
+        if rest := rest_text(batch):
+            ui.say(rest)
+        ui.say("to come back, or to end them:")
         ui.say(f"  osgbatch watch {name}\n  osgbatch cancel {name}")
         raise typer.Exit(exits.INTERRUPTED) from None
     finally:
         shown.close()
     assert now is not None
     return now
+
+
+def rest_text(batch: Any) -> str:
+    """What becomes of tasks that wait for a canary when nobody watches; empty without such."""
+    from osgbatch.life.naming import in_commands
+
+    rest = 0 if batch.rest_cancelled else len(batch.unsubmitted())
+    if not rest:
+        return ""
+    what = f"{rest:,} tasks that wait for it are" if rest > 1 else "task that waits for it is"
+    return (
+        f"canary: the {what} submitted only while somebody watches: by the next "
+        f"`osgbatch watch {in_commands(batch)}` or `osgbatch submit`, once it has succeeded"
+    )
 
 
 def register(app: typer.Typer) -> None:

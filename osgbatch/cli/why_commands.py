@@ -128,8 +128,7 @@ def _cause(cause: Cause, width: int) -> Iterator[str]:
         yield from _wrapped(detail, width, first="  - ", rest="    ")
     where = " ".join(filter(None, [_places("on", cause.hosts), _places("at", cause.sites)]))
     if where:
-        who = "It" if len(cause.tasks) == 1 else "They"
-        yield from _wrapped(f"{who} ran {where}.", width)
+        yield from _wrapped(f"{_who_ran(cause)} ran {where}.", width)
     if cause.output:
         yield f"  the last lines of {cause.stream} of task {cause.example}:"
         for line in cause.output:
@@ -138,6 +137,14 @@ def _cause(cause: Cause, width: int) -> Iterator[str]:
         yield from _wrapped(f"What to do: {cause.todo}", width)
     for command in cause.commands:
         yield f"    {ui.one_line(command)}"
+
+
+def _who_ran(cause: Cause) -> str:
+    """`They`, or how many of them: those that wait for their first start ran nowhere."""
+    ran = sum(cause.hosts.values()) or sum(cause.sites.values())
+    if ran < len(cause.tasks):
+        return f"{ran:,} of them"
+    return "It" if ran == 1 else "They"
 
 
 def _is(state: str) -> str:

@@ -217,14 +217,14 @@ def _place(state: TaskState, results: Path, data: Elsewhere | None, fetch: bool)
     fresh = _fresh(target)
     if not state.record:  # of a job that ended before this task: nothing of it was to be unpacked
         write_status(fresh, _status(state, data, fetch))
-    notes = _clear(target, results)
+    notes = make_way(target, results)
     fresh.rename(target)
     if state.state == "succeeded":
-        notes += _clear(results / FAILED_FOLDER / str(state.index), results)
+        notes += make_way(results / FAILED_FOLDER / str(state.index), results)
     return notes
 
 
-def _clear(folder: Path, results: Path) -> list[str]:
+def make_way(folder: Path, results: Path) -> list[str]:
     """Make way: delete a folder in which all is as collect wrote it, move any other aside."""
     if not os.path.lexists(folder):
         return []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from osgbatch.collecting.files import file_sha256
+from osgbatch.collecting.files import STATUS, file_sha256
 from osgbatch.errors import ResultError
 from osgbatch.returned import read_tasks
+from osgbatch.returned.kept import to_disk
 
 _GONE = "is not in results/ any more"
 
@@ -42,16 +44,27 @@ def compare(
             path = folder / name
             if path.is_symlink() or not path.is_file() or file_sha256(path) != sha256:
                 raise ResultError(f"task {index}: {name!r} {_GONE}, or was changed")
-            _to_disk(path)
+            to_disk(path)
+        names = {*content.files, *content.links, *(content.listed if light else ())}
+        _names_to_disk(folder, names)
     return job, {index: content.record for index, content in contents.items()}
 
 
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _names_to_disk(folder: Path, names: Iterable[str]) -> None:
+    """What collect has written in a task's folder is there after a power failure, too.
+
+    Its files' content is already. names: of them, relative to the folder.
+    """
+    with suppress(FileNotFoundError):
+        to_disk(folder / STATUS)
+    above = {folder}
+    for name in names:
+        parent = (folder / name).parent
+        while parent not in above:
+            above.add(parent)
+            parent = parent.parent
+    for each in above:
+        to_disk(each)
 
 
 class _Same:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from osgbatch.collecting.collect import _clear
-from osgbatch.collecting.unpack import STATUS, _Folder, _write_status
+from osgbatch.collecting.collect import make_way
+from osgbatch.collecting.unpack import STATUS, TaskFolder, write_status_in
 from osgbatch.errors import ResultError
 
 _BLOCK = 1 << 20
@@ -33,17 +33,17 @@ def copy_result(
     if files is None or links is None:
         raise ResultError(f"its {STATUS} is not what collect writes")
     try:
-        folder = _Folder(fresh)
+        folder = TaskFolder(fresh)
         for name, sha256 in files.items():
             _copy(source, folder, name, sha256)
         rest = {key: value for key, value in told.items() if key not in ("files", "links")}
-        _write_status(folder, {**rest, **more}, files, links)
+        write_status_in(folder, {**rest, **more}, files, links)
         for name, to in links.items():
             if _link(source / name) != to:
                 raise ResultError(f"{name!r} is not the link that it was")
             folder.link(name, to)
         folder.check_links(links)
-        notes = _clear(target, target.parent)
+        notes = make_way(target, target.parent)
         fresh.rename(target)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -61,7 +61,7 @@ def _listed(told: Mapping[str, Any], kind: str) -> dict[str, str] | None:
     return listed
 
 
-def _copy(source: Path, folder: _Folder, name: str, sha256: str) -> None:
+def _copy(source: Path, folder: TaskFolder, name: str, sha256: str) -> None:
     try:
         stream = (source / name).open("rb")
     except OSError as error:

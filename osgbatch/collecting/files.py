@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+
+from osgbatch.sums import file_sum
 
 STATUS = "status.json"
 LOST = "status.lost.json"
@@ -56,9 +57,5 @@ def note_found(folder: Path) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """The checksum of a file, read block by block. Raises OSError."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    """The checksum of a file, read block by block. Raises OSError, also for no plain file."""
+    return file_sum(path)[0]

@@ -15,11 +15,15 @@ MOST_BYTES = 256 * 1024
 """A larger file is not read: these are a task's figures, not its data."""
 MOST_TEXT = 4096
 """Characters that a text may have, to be a cell of a table."""
+MOST_ALL_TEXT = 64 * 1024 * 1024
+"""Characters of all texts of all tasks together: they are held in memory."""
 MOST_NAME = 200
 """Characters that a name may have, to be the head of a column."""
 MOST_DEPTH = 16
 MOST_COLUMNS = 1000
 """Of all tasks together."""
+_MOST_SHAPES = 100
+"""Sets of names that are remembered: usually all tasks have the same."""
 PREFIX = "metrics."
 """Stands before a name that is taken by another column."""
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -83,6 +87,7 @@ class _Reader:
     def __init__(self, taken: Collection[str]) -> None:
         self.columns: dict[str, str] = {}
         self._taken = set(taken)
+        self._text_left = MOST_ALL_TEXT
         self._shapes: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._wrong: dict[str, list[Any]] = {}
 
@@ -139,9 +144,14 @@ class _Reader:
                 self._note(f"{file} has {problem}, which is left out", index, _short(name))
             elif name in found:
                 self._note("a metric has the same name as another", index, _short(name))
+            elif isinstance(value, str) and len(value) > self._text_left:
+                most = f"{MOST_ALL_TEXT:,} characters"
+                self._note(f"a text is left out, since all have more than {most}", index)
             else:
                 if is_result and isinstance(value, str):
                     value = _NOT_FINITE.get(value, value)
+                if isinstance(value, str):
+                    self._text_left -= len(value)
                 found[name] = value
 
     def shape(self, index: int, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -150,10 +160,10 @@ class _Reader:
         if known is None:
             columns = [self._column(name) for name in names]
             known = tuple(column for column in columns if column is not None)
-            if len(known) == len(names):
-                self._shapes[names] = known
-            else:
+            if len(known) < len(names):
                 self._note(f"there are more than {MOST_COLUMNS:,} metrics", index)
+            elif len(self._shapes) < _MOST_SHAPES:
+                self._shapes[names] = known
         return known
 
     def kept(self, found: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[Any, ...]]:

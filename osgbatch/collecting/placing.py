@@ -50,8 +50,11 @@ class Placer:
     def withdraw(self, state: TaskState, folder: Path) -> None:
         """Take away other names of a task's files, before its folder is made anew.
 
-        Only what is the same file, or still the same content.
+        Only of a success, as its own status.json says, since no other has such names; and only
+        what is the same file, or still the same content.
         """
+        if read_status(folder).get("state") != "succeeded":
+            return
         for name, place, sha256 in self._places(state, folder):
             path = f"{self._results}/{place}"
             with suppress(OSError):
@@ -122,7 +125,10 @@ def _linked(source: str, path: str, place: str, sha256: str) -> str:
             return ""
         if not _has_content(path, sha256 or file_sha256(Path(source))):
             return f"{place} in results/ is there already, and is another file: it was left alone"
-        # The task's folder was made anew: nothing needs to be there twice.
+        # The task's folder was made anew: nothing needs to be there twice. What the user has put
+        # into it instead does not take the place of what was verified.
+        if sha256 and not _has_content(source, sha256):
+            return f"{place} in results/ is what came back, and the task's own file was changed"
         with suppress(OSError):
             _relink(source, path)
     except OSError as error:

@@ -61,8 +61,8 @@ def result_values(state: TaskState, asked: Requested | None) -> list[Any]:
     """What is known of a task's result, in the order of RESULT_COLUMNS; None is not known.
 
     Times are in seconds since 1970 (start, end) or in seconds, sizes in MiB. start, end, wall_s,
-    memory_mb and disk_mb are the task's own, by its record (where it tells nothing, memory_mb is
-    the most that its job has used); queue_s (from submission until its last
+    memory_mb and disk_mb are the task's own, by its record (memory_mb is the most that its job has
+    used where it tells nothing, or where the job had no other task and used more); queue_s (from submission until its last
     start was brought its input), transfer_in_s and transfer_out_s are its job's, by the event log.
     asked: what its job asked for at first; memory_requested_mb is what it asked for in the end,
     where the event log tells.
@@ -76,7 +76,9 @@ def result_values(state: TaskState, asked: Requested | None) -> list[Any]:
     if job is not None:
         host = host or job.host
         memory_asked = job.memory_requested_mb
-        used = float(job.memory_mb) if used is None and job.memory_mb else used
+        alone = told.get("tasks", "").isdecimal()  # both are told of this task, then
+        if job.memory_mb and (used is None or (alone and job.memory_mb > used)):
+            used = float(job.memory_mb)
         if job.started and job.submitted:
             began = job.input_began or job.started
             queue = _span(job.submitted, began)

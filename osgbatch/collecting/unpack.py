@@ -48,7 +48,7 @@ def unpack_tasks(
     refused: dict[int, str] = {}
     done = False
     try:
-        folders = {index: _Folder(target) for index, target in targets.items()}
+        folders = {index: TaskFolder(target) for index, target in targets.items()}
         _, contents = read_tasks(archive, targets, folders, light=light, most=most)
         for index, folder in folders.items():
             content = contents.get(index)
@@ -71,27 +71,28 @@ def unpack_tasks(
 def write_status(target: Path, told: Mapping[str, object]) -> None:
     """Make the folder of a task of which nothing came back."""
     try:
-        _write_status(_Folder(target), told, {}, {})
+        write_status_in(TaskFolder(target), told, {}, {})
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
 
 
-def _write_status(
-    folder: _Folder,
+def write_status_in(
+    folder: TaskFolder,
     told: Mapping[str, object],
     files: Mapping[str, str],
     links: Mapping[str, str],
 ) -> None:
+    """Write the status.json of a new folder, into which files and links are written or will be."""
     text = json.dumps({**told, "files": files, "links": links}, indent=1) + "\n"
     folder.file(STATUS, len(text), False, [text.encode()])
 
 
-def _complete(folder: _Folder, content: Content, told: Mapping[str, object]) -> str:
+def _complete(folder: TaskFolder, content: Content, told: Mapping[str, object]) -> str:
     """Write status.json, then the links, so that none can lie on the way of a file."""
     try:
         files = {**content.files, **content.streams}
-        _write_status(folder, told, files, content.links)
+        write_status_in(folder, told, files, content.links)
         for name, to in content.links.items():
             folder.link(name, to)
         folder.check_links(content.links)
@@ -100,7 +101,7 @@ def _complete(folder: _Folder, content: Content, told: Mapping[str, object]) -> 
     return ""
 
 
-class _Folder:
+class TaskFolder:
     """A new folder; what cannot be made in it for the archive's fault is a ResultError."""
 
     def __init__(self, path: Path) -> None:

@@ -102,9 +102,12 @@ def remove_held(round_: Round, cluster: int, procs: Collection[int], why: str) -
     if left:
         named = ", ".join(f"{cluster}.{proc}" for proc in left[:5])
         what = "not held any more" if released else f"there after {GONE_LIMIT_S:.0f} s"
+        gone = len(procs) - len(left)
+        removed = f"; {gone:,} others are removed" if gone else ""
         raise BusyError(
-            f"jobs that were to be removed are {what}: {named}; nothing was submitted",
-            fix="Look with `osgbatch status` and `condor_q`, then try again.",
+            f"jobs that were to be removed are {what}: {named}{removed}; nothing was submitted",
+            fix="Look with `osgbatch status`. What was removed is run again by `osgbatch resubmit "
+            "--missing`.",
         )
 
 

@@ -61,9 +61,15 @@ def run_bytes(
             check=False,
         )
     except FileNotFoundError:
+        if local := _local_too(command):
+            raise CondorError(
+                f"there is no {command[0]} on PATH, though HTCondor is configured",
+                fix=f"Install HTCondor.{local}",
+            ) from None
         raise CondorError(
-            f"there is no {command[0]} on PATH, though HTCondor is configured",
-            fix=f"Install HTCondor.{_local_too(command)}",
+            f"this needs HTCondor, but there is no {command[0]} here",
+            fix="Type it on the access point on which the batch was submitted, in a shell that has "
+            "HTCondor's commands on PATH.",
         ) from None
     except subprocess.TimeoutExpired:
         raise CondorError(

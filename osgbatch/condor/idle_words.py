@@ -128,7 +128,12 @@ def _nothing_fits(idle: Idle) -> _Words:
         what += " and ask for less"
     named = f" ({', '.join(keys)})" if keys else ""
     todo = f"{what}{named}, and run what is missing."
-    return _none(idle), tuple(details), todo, _commands(blamed_resources, idle)
+    remove, again = _commands(blamed_resources, idle)
+    if found := list(dict.fromkeys(filter(None, map(_requirement, blamed)))):
+        left_out = " and ".join(f"`{key}:`" for key in found)
+        todo += f" To run it without {left_out}:"
+        again += "".join(f" --set requirements.{key}=null" for key in found)
+    return _none(idle), tuple(details), todo, (remove, again)
 
 
 def _none(idle: Idle) -> str:
@@ -137,7 +142,7 @@ def _none(idle: Idle) -> str:
     return f"None of {_slots(idle.slots)} could run it, not even when nothing else runs there."
 
 
-def _commands(over: Sequence[str], idle: Idle) -> tuple[str, ...]:
+def _commands(over: Sequence[str], idle: Idle) -> tuple[str, str]:
     """How to ask for no more than the largest slot has."""
     changes = ""
     for name in over:
@@ -204,6 +209,12 @@ _ABOUT = (
     ("GPUs", "GPUs (`gpus:`)"),
 )
 """What conditions are about, by what stands in them; those that the sweep asks for, by its keys."""
+
+
+def _requirement(condition: Condition) -> str:
+    """The key of `requirements:` that may be left out, and asks for the condition; or nothing."""
+    about = next((words for sign, words in _ABOUT if sign in condition.text), "")
+    return next((key for key in ("os", "cvmfs", "sites") if f"`{key}:`" in about), "")
 
 
 def _resource(text: str) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from osgbatch.condor.queue import STATES
+from osgbatch.condor.queue import STATES, number_of
 from osgbatch.condor.schedd import call_schedd, constraint_of, schedd_of
 from osgbatch.model import JobState, Round
 
 _QUEUE = (
     "ClusterId", "ProcId", "JobStatus", "HoldReason", "HoldReasonCode", "HoldReasonSubCode",
     "NumJobStarts", "RemoteHost", "QDate", "JobCurrentStartDate", "JobMaterializeNextProcId",
+    "EnteredCurrentStatus", "RemoveReason",
 )  # fmt: skip
 _HISTORY = (
     "ProcId", "JobStatus", "ExitCode", "ExitBySignal", "ExitSignal", "RemoveReason",
@@ -61,10 +62,10 @@ def ask_jobs(
     for ad in ads:
         if "ProcId" in ad:
             jobs[int(ad["ProcId"])] = _of_queue(ad)
-            if _number(ad, "JobStatus") in (3, 4):
+            if number_of(ad, "JobStatus") in (3, 4):
                 leaving.add(int(ad["ProcId"]))
         else:
-            next_proc = _number(ad, "JobMaterializeNextProcId")
+            next_proc = number_of(ad, "JobMaterializeNextProcId")
     there = range(round_.jobs if next_proc is None else next_proc)
     missing = set(there) - jobs.keys() - set(ended)
     if missing:
@@ -90,48 +91,46 @@ def _of_history(
     )
     found: dict[int, JobState] = {}
     for ad in ads:
-        proc = _number(ad, "ProcId")
+        proc = number_of(ad, "ProcId")
         if proc is not None and proc in missing and proc not in found:
             found[proc] = _of_ended(proc, ad)
     return found
 
 
+_REASONS = {"held": "HoldReason", "removed": "RemoveReason"}
+
+
 def _of_queue(ad: Any) -> JobState:
-    state = STATES.get(_number(ad, "JobStatus") or 0, "waiting")
-    held = state == "held"
+    state = STATES.get(number_of(ad, "JobStatus") or 0, "waiting")
+    held, since = state == "held", float(number_of(ad, "EnteredCurrentStatus") or 0)
     return JobState(
         proc=int(ad["ProcId"]),
         # What is over only waits to leave the queue; how it ended stands in the history.
         state="running" if state == "completed" else state,
-        reason=str(ad.get("HoldReason", "")) if held else "",
-        hold_code=(_number(ad, "HoldReasonCode") or 0) if held else 0,
-        hold_subcode=(_number(ad, "HoldReasonSubCode") or 0) if held else 0,
-        starts=_number(ad, "NumJobStarts") or 0,
+        reason=str(ad.get(_REASONS[state], "")) if state in _REASONS else "",
+        hold_code=(number_of(ad, "HoldReasonCode") or 0) if held else 0,
+        hold_subcode=(number_of(ad, "HoldReasonSubCode") or 0) if held else 0,
+        starts=number_of(ad, "NumJobStarts") or 0,
         host=str(ad.get("RemoteHost", "")),
-        submitted=float(_number(ad, "QDate") or 0),
-        started=float(_number(ad, "JobCurrentStartDate") or 0),
-        ended=float(_number(ad, "EnteredCurrentStatus") or 1) if state == "removed" else 0.0,
+        submitted=float(number_of(ad, "QDate") or 0),
+        started=float(number_of(ad, "JobCurrentStartDate") or 0),
+        ended=since or 1.0 if state == "removed" else 0.0,
+        changed=since,
     )
 
 
 def _of_ended(proc: int, ad: Any) -> JobState:
-    removed = _number(ad, "JobStatus") == 3
+    removed = number_of(ad, "JobStatus") == 3
     by_signal = ad.get("ExitBySignal") is True
     return JobState(
         proc=proc,
         state="removed" if removed else "completed",
         reason=str(ad.get("RemoveReason", "")) if removed else "",
-        exit_code=None if removed or by_signal else _number(ad, "ExitCode"),
-        signal=_number(ad, "ExitSignal") if by_signal and not removed else None,
-        starts=_number(ad, "NumJobStarts") or 0,
+        exit_code=None if removed or by_signal else number_of(ad, "ExitCode"),
+        signal=number_of(ad, "ExitSignal") if by_signal and not removed else None,
+        starts=number_of(ad, "NumJobStarts") or 0,
         host=str(ad.get("LastRemoteHost", "")),
-        submitted=float(_number(ad, "QDate") or 0),
-        started=float(_number(ad, "JobCurrentStartDate") or 0),
-        ended=float(_number(ad, "CompletionDate") or _number(ad, "EnteredCurrentStatus") or 1),
+        submitted=float(number_of(ad, "QDate") or 0),
+        started=float(number_of(ad, "JobCurrentStartDate") or 0),
+        ended=float(number_of(ad, "CompletionDate") or number_of(ad, "EnteredCurrentStatus") or 1),
     )
-
-
-def _number(ad: Any, name: str) -> int | None:
-    """An attribute that is a whole number; expressions that are not evaluated are none."""
-    value = ad.get(name)
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -95,7 +95,7 @@ def asking_more(round_: Round, cluster: int, attribute: str, than: int) -> dict[
     The schedd evaluates it. Raises CondorError when it does not answer.
     """
     ads = query(round_, cluster, ("ProcId", attribute), more=f"{attribute} > {than}")
-    return {int(ad["ProcId"]): _number(ad, attribute) for ad in ads}
+    return {int(ad["ProcId"]): number_of(ad, attribute) for ad in ads}
 
 
 def clusters_in_queue(batch_ids: Sequence[str]) -> dict[str, list[int]]:
@@ -153,20 +153,21 @@ def query(
 
 
 def _job(ad: Mapping[str, Any]) -> QueuedJob:
-    state = STATES.get(_number(ad, "JobStatus") or 1, "waiting")
+    state = STATES.get(number_of(ad, "JobStatus") or 1, "waiting")
     held = state == "held"
     return QueuedJob(
         proc=int(ad["ProcId"]),
         state=state,
-        hold_code=(_number(ad, "HoldReasonCode") or 0) if held else 0,
-        hold_subcode=(_number(ad, "HoldReasonSubCode") or 0) if held else 0,
+        hold_code=(number_of(ad, "HoldReasonCode") or 0) if held else 0,
+        hold_subcode=(number_of(ad, "HoldReasonSubCode") or 0) if held else 0,
         reason=str(ad.get("HoldReason") or "") if held else "",
-        memory_mb=_number(ad, "RequestMemory"),
-        disk_kb=_number(ad, "RequestDisk"),
+        memory_mb=number_of(ad, "RequestMemory"),
+        disk_kb=number_of(ad, "RequestDisk"),
     )
 
 
-def _number(ad: Mapping[str, Any], name: str) -> int | None:
+def number_of(ad: Any, name: str) -> int | None:
+    """An attribute that is a whole number; expressions that are not evaluated are none."""
     value = ad.get(name)
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 

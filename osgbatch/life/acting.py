@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from osgbatch import condor, local, names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.cancelled import note_cancelled
-from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch, write_bytes
+from osgbatch.batches.notes import cluster_of, other_host
 from osgbatch.condor import Queue, QueuedJob
 from osgbatch.errors import BatchError, BusyError, CondorError
 from osgbatch.life.following import status
-from osgbatch.life.rounds import RUNNER_DIED, other_host
+from osgbatch.life.rounds import RUNNER_DIED
 from osgbatch.model import ACTIVE, OPEN, Round
 from osgbatch.task_ranges import parse_task_ranges
 
@@ -47,10 +47,13 @@ class Live:
 
 
 def open_tasks(batch: Batch) -> int:
-    """How many tasks of a batch have not ended, as its log tells."""
+    """How many tasks of a batch have not ended, as far as is known.
+
+    What HTCondor knew nothing of when it was asked may be in the queue all the same.
+    """
     now = status(batch)
     found = sum(now.counts.get(state, 0) for state in (*OPEN, HELD))
-    return found + sum(state.detail == RUNNER_DIED for state in now.wrong)
+    return found + sum(task.detail == RUNNER_DIED or task.reason == "gone" for task in now.wrong)
 
 
 def cancel_batch(batch: Batch) -> int:
@@ -93,8 +96,14 @@ def _look(batch: Batch, round_: Round, cluster: int) -> Queue:
 
     Raises CondorError when it is not here, but on another access point, as far as is known.
     """
-    queue = condor.look(round_, cluster)
     host = other_host(round_)
+    if host and not condor.configured():
+        raise CondorError(
+            f"this batch runs on HTCondor (submitted on {host}), and there is no HTCondor here",
+            where=str(batch.folder),
+            fix="Run the same command there.",
+        )
+    queue = condor.look(round_, cluster)
     if host and not queue.jobs and not queue.unqueued and open_tasks(batch):
         raise CondorError(
             f"the queue of this machine has no jobs of the batch, which was submitted on {host}",
@@ -107,7 +116,7 @@ def _look(batch: Batch, round_: Round, cluster: int) -> Queue:
 def _cluster(round_: Round) -> tuple[bool, int]:
     """Whether the local runner has a round, and its cluster; 0 when nobody knows the round."""
     submitted = folders.read_submitted(round_)
-    cluster = (submitted.cluster if submitted else 0) or log_cluster(round_.folder / names.EVENTS)
+    cluster = cluster_of(round_)
     if submitted is not None and submitted.backend == "local":
         return True, cluster or round_.number * local.alive(round_, round_.number)
     if not cluster and (submitted is not None or condor.configured()):

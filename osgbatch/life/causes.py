@@ -19,6 +19,8 @@ BADLY = ("failed", "held", "unknown")
 """States that speak against the place where a task ran."""
 NAMED = 20
 """Characters that the tasks may take in a command; longer, all failed ones are run again."""
+STOPPED = "osgbatch --stop-after"
+"""With this the reason of a hold by `--stop-after` begins."""
 SUSPECT_JOBS = 2
 """A place is suspected once so many of its jobs have gone wrong, and none right."""
 
@@ -169,6 +171,11 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], found[0]), text)
 
 
+_NEVER = Ending(
+    "it was cancelled while it waited for the canary, and never submitted",
+    "Run it now, if it is wanted after all; what it waited for is not waited for any more.",
+    ("osgbatch resubmit {batch} --missing",),
+)
 _Words = tuple[str, str, str, tuple[str, ...], tuple[str, ...]]
 
 
@@ -182,6 +189,8 @@ def _words(state: TaskState) -> _Words:
         details = (f"Subcode {subcode} is: {meant}.",) if meant and row.subcode is None else ()
         return label, row.cause, row.todo, row.commands, details
     known = ending("removed" if state.state == "removed" else state.reason, state.exit_code)
+    if state.state == "removed" and not state.round:
+        known = _NEVER
     if known is None:
         known = Ending("osgbatch has no more to say about it", "Run the tasks again.")
     cause = _sentence(known.cause)

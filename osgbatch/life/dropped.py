@@ -11,7 +11,7 @@ from osgbatch.batches.store import ArchiveRow, Store
 from osgbatch.collecting.files import LOST, STATUS, all_there, read_status
 from osgbatch.errors import ResultError
 from osgbatch.model import Round
-from osgbatch.returned.kept import NOT_THERE, SUFFIX, archive_name, kept_path, read_kept
+from osgbatch.returned.kept import NOT_THERE, SUFFIX, archive_name, read_kept
 
 
 def results_stamp(batch: Path) -> int:
@@ -48,24 +48,25 @@ def take_changed(store: Store, round_: Round, folder: Path, procs: range) -> set
     folder: of returned archives, in which nothing is new.
     """
     with os.scandir(folder) as entries:
-        kept = {entry.name for entry in entries if entry.name.endswith(SUFFIX)}
+        kept = {archive_name(entry.name): entry.path for entry in entries}
     results = round_.folder.parents[1] / names.RESULTS
     changed: dict[tuple[int, int], Path] = {}
     for start, name, task, problem in store.successes(round_.number, procs) if kept else ():
-        path = kept_path(folder / name)
-        if path.name in kept and _is_there(results / str(task)) != (not problem):
-            changed[start] = path
+        if name in kept and _is_there(f"{results}/{task}") != (not problem):
+            changed[start] = Path(kept[name])
     for start, path in changed.items():
         if not path.with_name(archive_name(path.name)).exists():
             _take(store, round_.number, path, results, start)
     return {proc for proc, _ in changed}
 
 
-def _is_there(folder: Path) -> bool:
-    """Whether the results of a task are."""
+def _is_there(folder: str) -> bool:
+    """Whether the results of a task are. folder: its own."""
     if os.path.lexists(f"{folder}/{STATUS}"):
         return True
-    return os.path.lexists(f"{folder}/{LOST}") and all_there(folder, read_status(folder))
+    return os.path.lexists(f"{folder}/{LOST}") and all_there(
+        Path(folder), read_status(Path(folder))
+    )
 
 
 def _take(store: Store, number: int, path: Path, results: Path, start: tuple[int, int]) -> None:
@@ -84,7 +85,7 @@ def _take(store: Store, number: int, path: Path, results: Path, start: tuple[int
     problems = {
         index: NOT_THERE
         for index, record in tasks.items()
-        if record.get("state") == "succeeded" and not _is_there(results / str(index))
+        if record.get("state") == "succeeded" and not _is_there(f"{results}/{index}")
     }
     row = ArchiveRow(*start, name, size, mtime_ns, job, fault)
     store.put_archive(number, row, tasks, problems)

@@ -6,7 +6,6 @@ import gc
 import re
 import shutil
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from osgbatch.batches.reused import take_reused
 from osgbatch.batches.store import Store
 from osgbatch.batches.tasks import TaskReader
 from osgbatch.errors import CondorError, OsgbatchError
+from osgbatch.life.asking import is_over, next_asked
 from osgbatch.life.rounds import CUT_SHORT, NOT_SUBMITTED, RUNNER_DIED, RoundFollower
 from osgbatch.model import OPEN, TaskState
 from osgbatch.returned import copy_member
@@ -105,7 +105,6 @@ class Follower:
         self.batch = batch
         self._rounds: dict[int, RoundFollower] = {}
         self._store = Store(batch.folder / names.STATE)
-        self._asked: dict[int, float] = {}
         self._elsewhere: list[Place] = []
         self._not_brought: list[str] = []
 
@@ -148,23 +147,28 @@ class Follower:
             take_reused(self.batch.folder, store)
             notes = [note for follower in rounds for note in follower.look(store)]
             asking = [follower for follower in rounds if follower.should_ask()]
-            if not asking or not _may_ask():
+            asked = self._begin_asking(store, asking) if asking and _may_ask() else None
+            if asked is None:
                 return self._told(store, wanted, notes)
-        self._share(asking)
         # The store is not kept waiting for the schedd.
-        answers, faults = _asked(asking)
+        answer, faults = _answer(asked)
         with self._store.look() as store:
             notes = [note for follower in rounds for note in follower.look(store)]
-            for follower, answer in answers:
-                follower.take(store, answer)
+            if answer is not None:
+                asked.take(store, answer)
             return self._told(store, wanted, [*notes, *faults])
 
-    def _share(self, asking: Sequence[RoundFollower]) -> None:
-        """However many rounds are asked for, the schedd is asked about once a minute."""
-        now = time.monotonic()
-        self._asked |= {follower.round.number: now for follower in asking}
-        for follower in asking:
-            follower.asking = sum(now - then < LATELY_S for then in self._asked.values())
+    def _begin_asking(self, store: Store, asking: Sequence[RoundFollower]) -> RoundFollower | None:
+        """The round that the schedd is asked about now; None when it was asked just before.
+
+        However many rounds a batch has and however many look at it, it is asked once a minute.
+        """
+        rows = [store.round(number) for number in self._rounds]
+        number = next_asked(rows, [follower.round.number for follower in asking])
+        if number is None:
+            return None
+        self._rounds[number].begin_asking(store)
+        return self._rounds[number]
 
     def _told(self, store: Store, wanted: Wanted, notes: Sequence[str]) -> Status:
         """The status that the store tells."""
@@ -239,7 +243,7 @@ class Follower:
         """HTCondor delivers to the folder that a batch was submitted from."""
         for place in self._elsewhere:
             may_come = any(
-                not store.round(one.number).removed and len(store.ended_jobs(one.number)) < one.jobs
+                not (row := store.round(one.number)).removed and not is_over(store, row, one)
                 for one in place.rounds
             )
             if text := told(place, self.batch.folder, may_come=may_come):
@@ -249,8 +253,6 @@ class Follower:
             yield f"{names.STATE} cannot be written ({self._store.problem}): each look reads all"
 
 
-LATELY_S = 3600.0
-"""For how long a round that the schedd was asked for counts among those that share it."""
 _IN_THE_WAY = re.compile("locked|busy|readonly|unable to open|full|disk I/O|open database")
 """What SQLite says of a file that cannot be written now, but is as it should be."""
 _DAMAGED = (ValueError, TypeError, KeyError, IndexError)
@@ -281,19 +283,14 @@ def _may_ask() -> bool:
     return condor.configured()
 
 
-def _asked(
-    asking: Sequence[RoundFollower],
-) -> tuple[list[tuple[RoundFollower, Queued]], list[str]]:
+def _answer(asked: RoundFollower) -> tuple[Queued | None, list[str]]:
     """What the schedd answers, and why it cannot be asked now."""
-    answers, faults = [], []
-    for follower in asking:
-        try:
-            answers.append((follower, follower.ask()))
-        except CondorError as error:
-            faults.append(
-                f"HTCondor cannot be asked now, so this is what the event log tells: {error.what}"
-            )
-    return answers, faults
+    try:
+        return asked.ask(), []
+    except CondorError as error:
+        return None, [
+            f"HTCondor cannot be asked now, so this is what the event log tells: {error.what}"
+        ]
 
 
 WAITS_FOR_CANARY = "waits for the canary"

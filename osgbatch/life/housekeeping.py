@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,7 +15,7 @@ from osgbatch.batches import folder as folders
 from osgbatch.batches import registry
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.moved import other_places
-from osgbatch.batches.notes import read_submitted
+from osgbatch.batches.notes import other_host, read_submitted
 from osgbatch.errors import BatchError, BusyError, CondorError
 from osgbatch.life.following import Status, status
 from osgbatch.life.naming import in_commands
@@ -92,8 +91,7 @@ def _is_out_of_sight(round_: Round) -> bool:
     noted = read_submitted(round_)
     if noted is None or noted.backend == "local":
         return False
-    elsewhere = noted.host and noted.host != socket.gethostname()
-    return bool(elsewhere) or not condor.configured()
+    return bool(other_host(round_)) or not condor.configured()
 
 
 def _asks(batch: Batch) -> bool:

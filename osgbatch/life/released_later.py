@@ -10,9 +10,11 @@ import re
 import time
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from osgbatch import names
+from osgbatch.batches.disorder import holds_of
 from osgbatch.batches.store import Store
 from osgbatch.errors import CondorError
 from osgbatch.model import JobState, Round
@@ -33,12 +35,17 @@ _LADDER = re.compile(
 )
 
 
+_TRANSFERS, _RESOURCES = frozenset([12, 13]), frozenset([21, 34])
+"""The codes of the holds that $(transfer_holds) and $(resource_holds) count."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """Holds of these codes are released, when the subcode is right, until there were `most`.
 
     subcodes: the right ones, or, with `but`, the wrong ones. after_s: seconds on hold before it,
-    times the number of holds. below: only of an HTCondor older than this; empty for any.
+    times the number of holds. counted: the codes of the holds that count. below: only of an
+    HTCondor older than this; empty for any.
     """
 
     codes: frozenset[int]
@@ -46,16 +53,20 @@ class Rule:
     but: bool
     most: int
     after_s: int
+    counted: frozenset[int]
     below: tuple[int, ...] = ()
 
     def releases(self, job: JobState, now: float) -> bool:
         """Whether a held job will be released by this rule, or was to be just now."""
         if job.hold_code not in self.codes or (job.hold_subcode in self.subcodes) is self.but:
             return False
-        holds = max(1, sum(word.startswith("012@") for word in job.told.split()))
+        told = holds_of(job)  # one without a code is of an older state.db
+        holds = max(1, sum(code in self.counted or not code for _, code in told))
         if holds > self.most:
             return False
-        return now < job.changed + self.after_s * holds + SLACK_S
+        since = told[-1][0] if told else job.changed
+        # abs: of a hold that lies in the future, by a clock that was set back, nothing is known.
+        return abs(now - since) < self.after_s * holds + SLACK_S
 
 
 def rules_of(submit_file: str) -> list[Rule]:
@@ -66,11 +77,15 @@ def rules_of(submit_file: str) -> list[Rule]:
     active, found = given[-1], []
     if match := _TRANSFER.search(active):
         codes, code, subcodes, most, after = match.groups()
-        found.append(Rule(_numbers(codes or code), _numbers(subcodes), True, int(most), int(after)))
+        found.append(
+            Rule(
+                _numbers(codes or code), _numbers(subcodes), True, int(most), int(after), _TRANSFERS
+            )
+        )
     if "$(release_" in active:
         for version, codes, subcode, most in _LADDER.findall(submit_file):
             below = tuple(map(int, version.split(".")))
-            rule = Rule(_numbers(codes), _numbers(subcode), False, int(most), 0, below)
+            rule = Rule(_numbers(codes), _numbers(subcode), False, int(most), 0, _RESOURCES, below)
             found.append(rule)
     return found
 
@@ -89,27 +104,27 @@ def released_later(store: Store, rounds: list[Round]) -> int:
         if number not in rules:
             rules[number] = _rules(by_number[number].folder)
         job = store.job(number, proc or 0) if rules[number] else None
-        if job and job.state == "held" and any(_applies(r, job, now) for r in rules[number]):
+        if job and job.state == "held" and any(r.releases(job, now) for r in rules[number]):
             count += tasks
     return count
 
 
 def _rules(folder: Path) -> list[Rule]:
+    """The rules of a round that hold with the HTCondor that is here."""
     try:
-        return rules_of((folder / names.SUBMIT_FILE).read_text(errors="replace"))
+        found = rules_of((folder / names.SUBMIT_FILE).read_text(errors="replace"))
     except OSError:
         return []
+    older = any(rule.below for rule in found) and _version()
+    return [rule for rule in found if not rule.below or (older and older < rule.below)]
 
 
-def _applies(rule: Rule, job: JobState, now: float) -> bool:
-    return rule.releases(job, now) and (not rule.below or _is_older(rule.below))
-
-
-def _is_older(than: tuple[int, ...]) -> bool:
-    """Whether HTCondor here is older than a version; not when it does not say."""
+@cache
+def _version() -> tuple[int, ...]:
+    """The version of HTCondor here; empty when it does not say. It is asked once."""
     from osgbatch import condor
 
     try:
-        return () < condor.version() < than
+        return condor.version()
     except CondorError:
-        return False
+        return ()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from osgbatch import condor, local
+from osgbatch import condor, local, names
 from osgbatch.batches import folder as folders
-from osgbatch.batches.folder import Batch
+from osgbatch.batches.folder import Batch, write_bytes
 from osgbatch.errors import OsgbatchError
 from osgbatch.life.acting import HELD, Live, live_rounds
 from osgbatch.texts import size
@@ -189,4 +190,13 @@ def prioritize_batch(batch: Batch, priority: int) -> int:
             elif live.queue.jobs:
                 condor.edit(live.round, live.cluster, list(live.queue.jobs), edits)
             count += live.count([*live.queue.jobs, *live.queue.unqueued])
+        if count:
+            write_bytes(batch.folder / names.PRIORITY, f"{priority}\n".encode())
     return count
+
+
+def noted_priority(batch: Batch) -> int:
+    """The priority that the batch was given last; 0 when none, or none that can be read."""
+    with suppress(OSError, ValueError):
+        return int((batch.folder / names.PRIORITY).read_text())
+    return 0

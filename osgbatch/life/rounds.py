@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +12,17 @@ from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches import reading
 from osgbatch.batches.cancelled import cancelled
-from osgbatch.batches.disorder import LATE_S, joined
-from osgbatch.batches.eventlog import LogReader, log_cluster
+from osgbatch.batches.disorder import LATE_S
+from osgbatch.batches.eventlog import LogReader
 from osgbatch.batches.folder import Batch
-from osgbatch.batches.lost_events import ends_torn, no_room
+from osgbatch.batches.lost_events import no_room
+from osgbatch.batches.notes import cluster_so_far
 from osgbatch.batches.required import Required
 from osgbatch.batches.states import Attempt, supersedes, task_state
 from osgbatch.batches.store import ArchiveRow, RoundRow, Store, TaskRow
 from osgbatch.batches.tasks import brief, returned_of, row_of
 from osgbatch.errors import ResultError
+from osgbatch.life.asking import asking_helps, is_over, take_answer
 from osgbatch.life.dropped import results_stamp, take_changed, take_kept
 from osgbatch.model import JobState, Round, Submitted
 from osgbatch.returned import Expected, most_bytes, read_records
@@ -39,12 +39,10 @@ LATER_CUT_SHORT = (
 )
 NOT_SUBMITTED = "it was rendered, not submitted; `osgbatch submit` of its sweep makes one that runs"
 
-ASK_AGAIN_S = 60
-"""Seconds between two questions to the schedd about a round, at least."""
 SAVE_S = 5.0
 """How often what a look has read is written down, when there is much of it."""
-SILENT_S = 600
-"""Seconds without an event after which the schedd is asked whether that is right."""
+LOOKS = 2
+"""How often a look is begun anew, when another osgbatch has looked meanwhile."""
 
 
 class RoundFollower:
@@ -72,6 +70,8 @@ class RoundFollower:
         self._ended: set[int] = set()
         self._gone: frozenset[int] = frozenset()
         self._news: set[int] = set()
+        self._left: tuple[object, ...] = ()
+        self._overtaken = False
 
     @property
     def backend(self) -> str:
@@ -81,8 +81,7 @@ class RoundFollower:
     def stalled(self) -> str:
         """Why nothing of this round will change by itself; empty when it may."""
         noted = self._submitted = folders.read_submitted(self.round)
-        log = self.round.folder / names.EVENTS
-        cluster = (noted.cluster if noted else 0) or self.cluster or first_cluster(log)
+        cluster = (noted.cluster if noted else 0) or self.cluster or cluster_so_far(self.round)
         if cluster and noted and noted.backend == "local":
             from osgbatch import local
 
@@ -95,8 +94,20 @@ class RoundFollower:
 
     def look(self, store: Store) -> Iterator[str]:
         """Take what is new into the store; gives what is to be told of it."""
+        self._news = set()
+        self._should_ask = False
+        for _ in range(LOOKS):  # what is left after them is taken at the next look
+            if self._look(store):
+                break
+        if self._fault:
+            yield self._fault
+        yield from store.refused(self.round.number)
+
+    def _look(self, store: Store) -> bool:
+        """Take what is new into the store; False when another osgbatch came in between."""
         number = self.round.number
         row = store.round(number)
+        self._overtaken = self._overtaken or _position(row) != self._left
         given = self._submitted.cluster if self._submitted else 0
         if given and row.cluster and row.cluster != given:
             store.forget_round(number)
@@ -116,7 +127,6 @@ class RoundFollower:
             reader.read()
         except OSError as error:
             self._fault = f"the event log cannot be read: {reader.path}: {error.strerror or error}"
-            yield self._fault
         self.cluster = row.cluster = reader.cluster
         row.offset, row.head, row.tail = reader.offset, reader.head.hex(), reader.tail.hex()
         doubtful = {proc for proc in reader.doubtful if not reader.jobs[proc].ended}
@@ -140,17 +150,22 @@ class RoundFollower:
                 store.put_round(row)
                 store.save()
                 if store.round(number) != row:  # another has looked meanwhile
-                    yield from self.look(store)
-                    return
+                    self._left = _position(row)
+                    self._news |= reader.jobs.keys() - doubtful
+                    return False
                 due = time.monotonic() + SAVE_S
         if affected:
             store.put_tasks(self._task_rows(store, row, reader.jobs, affected))
-        self._news = reader.jobs.keys() - doubtful
-        self._should_ask = self._asking_helps(store, row)
-        if self._should_ask:  # also when there will be no answer
-            row.asked = time.time()
+        self._news |= reader.jobs.keys() - doubtful
+        # Of jobs that have ended, or that nobody can be asked for, nothing is missed.
+        if row.lost and (self.backend == "local" or is_over(store, row, self.round)):
+            row.lost = False
+        fault = bool(self._fault or self.moved)
+        if self.cluster and self.backend == "condor" and self._submitted:
+            self._should_ask = asking_helps(store, row, self.round, fault=fault)
         store.put_round(row)
-        yield from store.refused(number)
+        self._left = _position(row)
+        return True
 
     def _cancelled(self, row: RoundRow) -> frozenset[int]:
         """The procs that were cancelled before they were queued, when there are new ones."""
@@ -171,27 +186,13 @@ class RoundFollower:
         """Whether the schedd knows what the log, at the last look, did not tell."""
         return self._should_ask
 
-    def _asking_helps(self, store: Store, row: RoundRow) -> bool:
-        """Rarely: when events may be lost, or nothing was heard of jobs for long."""
-        noted = self._submitted
-        if not self.cluster or self.backend != "condor" or not noted:
-            return False
-        silent = time.time() - row.asked
-        if 0 <= silent < ASK_AGAIN_S * self.asking or (
-            noted.host and noted.host != socket.gethostname()
-        ):
-            return False
-        log = self.round.folder / names.EVENTS
-        fault = bool(row.lost or self._fault or self.moved or ends_torn(log, row.offset))
-        if not fault:
-            with suppress(OSError):
-                silent = min(abs(silent), abs(time.time() - log.stat().st_mtime))
-            if silent < SILENT_S:
-                return False
-        if row.removed and not fault and not store.has_open_jobs(self.round.number):
-            return False
-        self._ended = store.ended_jobs(self.round.number)
-        return len(self._ended) < self.round.jobs
+    def begin_asking(self, store: Store) -> None:
+        """Note that the schedd is asked now, also when there will be no answer."""
+        row = store.round(self.round.number)
+        row.asked = time.time()
+        store.put_round(row)
+        self._ended = store.ended_jobs(self.round.number).difference(row.leaving)
+        self._left, self._overtaken = _position(row), False
 
     def ask(self) -> Queued:
         """What the schedd and its history know. Raises CondorError when they cannot be asked."""
@@ -203,39 +204,20 @@ class RoundFollower:
         return condor.ask_jobs(self.round, self.cluster, when, self._ended, schedd)
 
     def take(self, store: Store, told: Queued) -> None:
-        """Take what the schedd has told into the store."""
-        number = self.round.number
-        row = store.round(number)
-        nothing = told.next_proc is None and not told.queued
-        # One answer may be another schedd's, or come before the history: two in a row count.
-        row.removed = row.removed or (nothing and row.absent)
-        row.absent = nothing
-        changed: dict[int, JobState] = {}
-        missing = []
-        for proc in range(self.round.jobs if told.next_proc is None else told.next_proc):
-            known = store.job(number, proc)
-            if (known and known.ended) or proc in self._news:  # the log knows it better by now
-                continue
-            fact = told.jobs.get(proc)
-            if fact is None:
-                missing.append(proc)
-                # One that leaves the queue may not be in the history yet: asked twice.
-                if known and proc in row.missing:
-                    known.state, known.reason = "gone", ""
-                    changed[proc] = known
-            else:
-                if not fact.ended:  # the log will tell of the start, and counts it then
-                    fact.starts = known.starts if known else 0
-                    fact.started = known.started if known else 0.0
-                fact.changed = known.changed if known else 0.0
-                changed[proc] = joined(known, fact) if known else fact
-        # Of those that are leaving, or have left without a trace yet, it will know more.
-        row.lost = not set(missing) <= set(row.missing) or bool(told.leaving) or self.full
-        row.missing = missing
-        store.put_jobs(number, changed.values())
-        store.put_tasks(self._task_rows(store, row, changed, {*changed, *missing}))
-        store.put_round(row)
+        """Take what the schedd has told into the store, unless that is newer by now.
+
+        It is when another osgbatch has read events, or has asked, since we asked.
+        """
         self._should_ask = False
+        if self._overtaken:
+            return
+        row = store.round(self.round.number)
+        changed, affected = take_answer(store, row, self.round.jobs, told, self._news)
+        row.lost = row.lost or self.full
+        store.put_jobs(row.number, changed.values())
+        store.put_tasks(self._task_rows(store, row, changed, affected))
+        store.put_round(row)
+        self._left = _position(row)
 
     def tasks_of(self, proc: int) -> list[int]:
         """The tasks of a job, in the order in which it runs them."""
@@ -269,7 +251,13 @@ class RoundFollower:
                     )
                 removed = row.removed or gone
                 state = task_state(
-                    index, job, attempts, round_=number, removed=removed, damaged=damaged
+                    index,
+                    job,
+                    attempts,
+                    round_=number,
+                    removed=removed,
+                    vanished=row.vanished,
+                    damaged=damaged,
                 )
                 known = None if nothing_known else store.task(index)
                 if known is None or supersedes(state, brief(known)):
@@ -326,7 +314,7 @@ class RoundFollower:
                 # HTCondor writes it in its place: it may grow while its folder does not change.
                 sure = sure and accepted
             if dropped := take_kept(store, self.round, folder, self.cluster):
-                row.kept = row.kept or results_stamp(self.batch.folder)
+                row.kept = row.kept or -1
                 yield from dropped
             row.folders[folder.name] = changed_ns if sure else 0
 
@@ -397,14 +385,6 @@ def _task_list(text: str, round_: Round) -> list[int]:
         raise reading.damaged(round_.folder / names.ITEMS, error) from None
 
 
-def other_host(round_: Round) -> str:
-    """The access point that a round was submitted on, when that is another one than this."""
-    noted = folders.read_submitted(round_)
-    return noted.host if noted and noted.host != socket.gethostname() else ""
-
-
-def first_cluster(log: Path) -> int:
-    """The cluster of a log's first events; 0 when there is none yet, or it cannot be read now."""
-    with suppress(OSError):
-        return log_cluster(log)
-    return 0
+def _position(row: RoundRow) -> tuple[object, ...]:
+    """How far the log was read, and when the schedd was asked: what another look moves."""
+    return row.offset, row.head, row.tail, row.asked

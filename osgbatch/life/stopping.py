@@ -8,8 +8,10 @@ from collections.abc import Callable
 from osgbatch import condor, local
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
+from osgbatch.batches.notes import other_host
+from osgbatch.errors import CondorError
 from osgbatch.life.acting import live_rounds
-from osgbatch.life.causes import group
+from osgbatch.life.causes import STOPPED, group
 from osgbatch.life.following import Follower, Status
 from osgbatch.life.naming import in_commands
 from osgbatch.model import ACTIVE, OPEN
@@ -26,11 +28,13 @@ class Stopper:
         self._first = first
         self._say = say
         self._done = not first
+        self._told = False
 
     def look(self, now: Status) -> Status | None:
         """Act on what was seen; gives what is left when it has stopped the batch.
 
-        Raises CondorError when the jobs cannot be held, as from another machine.
+        A schedd that does not answer just then is told once, and asked again at the next look.
+        Raises CondorError when it never can be asked here: on another machine.
         """
         if self._done:
             return None
@@ -43,8 +47,20 @@ class Stopper:
             return None
         what = f"the first {count:,} tasks all failed alike"
         name = in_commands(self._batch)
-        if hold_rest(self._batch, what):
-            done, again = "was stopped (the local runner holds nothing)", "resubmit --missing"
+        try:
+            stopped = hold_rest(self._batch, what)
+        except CondorError as error:
+            if any(other_host(round_) for round_ in self._batch.rounds()):
+                raise
+            if not self._told:
+                self._say(
+                    f"{what}, but the rest cannot be held yet, and is tried again: {error.what}"
+                )
+            self._told = True
+            return None
+        if stopped:
+            done = "was stopped (the local runner does not hold jobs that wait)"
+            again = "resubmit --missing"
         else:
             done, again = "is held", "release"
         self._done = True
@@ -73,7 +89,7 @@ def hold_rest(batch: Batch, why: str) -> bool:
     why: the hold reason says it. Gives whether it was stopped instead: the local runner knows no
     hold by the user. Raises CondorError when the schedd does not answer, or has none of its jobs.
     """
-    why = f"osgbatch --stop-after: {why}"
+    why = f"{STOPPED}: {why}"
     stopped = False
     with folders.locked(batch.folder, wait=True):
         for live in live_rounds(batch):

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-from osgbatch import condor, names
+from osgbatch import condor, exits, names
 from osgbatch.batches.folder import Batch, read_submitted
+from osgbatch.batches.notes import cluster_so_far, other_host
 from osgbatch.condor.tail import tail as condor_tail
 from osgbatch.errors import OsgbatchError
 from osgbatch.life.following import Status, copy_log
 from osgbatch.life.naming import in_commands
-from osgbatch.life.rounds import first_cluster, other_host
 from osgbatch.local.output import tail as local_tail
 from osgbatch.model import ACTIVE, OPEN, Round, TaskState
-from osgbatch.names import EVENTS
 
 STREAMS = ("stdout", "stderr")
 LAST_LINES = 20
@@ -57,13 +56,19 @@ class RunningJob:
             )
 
 
+class NoOutputError(OsgbatchError):
+    """A task did not end as it should, and nothing of what it printed is there."""
+
+    exit_code = exits.SOME_FAILED
+
+
 def running_job(batch: Batch, state: TaskState) -> RunningJob | None:
     """The job that runs a task now; None when none does."""
     if state.state not in ACTIVE or state.job is None:
         return None
     round_ = batch.round(state.round)
     submitted = read_submitted(round_)
-    cluster = (submitted.cluster if submitted else 0) or first_cluster(round_.folder / EVENTS)
+    cluster = cluster_so_far(round_)
     backend = submitted.backend if submitted else "condor"
     return RunningJob(round_, backend, cluster, state.job.proc)
 
@@ -113,6 +118,11 @@ def no_output(now: Status, state: TaskState, reason: str) -> OsgbatchError:
         )
     if state.state == "succeeded" and not state.round:  # an earlier batch has done it
         why = f"What it printed is in {now.batch.folder / names.RESULTS / str(state.index)}."
+    if state.state in ("held", "removed"):
+        return NoOutputError(
+            f"task {state.index} is {state.state} now; what it printed does not come back",
+            fix=f"{reason.rstrip('.')}: {why}" if reason else why,
+        )
     told = f"It is {state.state}{f' ({reason})' if reason else ''}. {why}"
     return OsgbatchError(f"nothing came back of task {state.index}", fix=told)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
+from osgbatch.batches.notes import cluster_so_far
 from osgbatch.condor.idle import ask_factory, ask_idle
 from osgbatch.condor.idle_words import Waiting, factory_words, idle_words
 from osgbatch.errors import CondorError, OsgbatchError
@@ -29,7 +30,6 @@ from osgbatch.life.causes import (
 )
 from osgbatch.life.following import WRONG, Status, copy_log, status
 from osgbatch.life.naming import in_commands, in_short
-from osgbatch.life.rounds import first_cluster
 from osgbatch.model import Round, TaskState
 from osgbatch.task_ranges import parse_task_ranges
 
@@ -290,7 +290,7 @@ def _waiting(now: Status, state: TaskState) -> Waiting:
         )
     round_ = _round_of(now.batch, state)
     noted = folders.read_submitted(round_)
-    cluster = (noted.cluster if noted else 0) or first_cluster(round_.folder / names.EVENTS)
+    cluster = cluster_so_far(round_)
     if now.stalled or not cluster:
         return Waiting(f"Nothing is done for it: {now.stalled or 'it was not submitted'}.")
     if noted and noted.backend == "local":

@@ -30,6 +30,10 @@ _CHUNK = 16_384
 _INTERPRETED = re.compile(r"python[\d.]*|.+\.py|(?P<r>R|Rscript|.+\.[rR])")
 
 
+ELSEWHERE = "an execution point need not have"
+"""With this begins what does not concern the local runner."""
+
+
 @dataclass(frozen=True)
 class Advice:
     """Something to know before submitting; error: it would not run, so it must not be submitted.
@@ -118,8 +122,7 @@ def _bare(spec: Spec) -> Iterator[Advice]:
     called = _INTERPRETED.fullmatch(os.path.basename(program))
     if called and not program.startswith("/"):
         yield Advice(
-            f"an execution point need not have {'R' if called['r'] else 'Python'}; name an "
-            "`environment:`",
+            f"{ELSEWHERE} {'R' if called['r'] else 'Python'}; name an `environment:`",
             place=spec.command[0].place,
         )
 

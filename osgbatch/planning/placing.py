@@ -6,11 +6,10 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from osgbatch import names, targets
+from osgbatch import targets
 from osgbatch.errors import SpecError, SpecErrors
 from osgbatch.spec_model import Output, Place, Spec
 from osgbatch.tables import Table
-from osgbatch.urls import file_name
 
 _CHUNK = 4096
 
@@ -74,11 +73,6 @@ def check_targets(spec: Spec, table: Table) -> list[str]:
     return alike
 
 
-def _seen(text: str) -> str:
-    """Where a task finds the file of a column."""
-    return names.task_path(file_name(text) if "://" in text else text)
-
-
 def _slashes(path: str) -> Iterator[int]:
     return (match.start() for match in re.finditer("/", path))
 
@@ -96,9 +90,5 @@ def _of_tasks(output: Output, spec: Spec, table: Table) -> Iterator[tuple[int, s
             columns[name] = table.texts(name, start, stop)
         for row in range(stop - start):
             values = {name: texts[row] for name, texts in columns.items()}
-            words = {
-                name: targets.file_word(text, bases.get(name, "")) if name in files else text
-                for name, text in values.items()
-            }
-            seen = {n: _seen(t) if n in files else t for n, t in values.items()}
+            words, seen = targets.texts_of(values, files, bases)
             yield start + row, output.to.fill(words), output.pattern.fill(seen)

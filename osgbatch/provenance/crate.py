@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from osgbatch.provenance.layout import INPUTS, MANIFEST, SPEC, TASKS, ProvenanceError
-from osgbatch.provenance.manifest import file_sum
+from osgbatch.sums import file_sum
 
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 _TERMS = {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}

@@ -93,8 +93,9 @@ def _repository(asker: _Git, root: str, paths: Sequence[Path]) -> Repository:
         remote = asker.ask(top, "config", "--get", "remote.origin.url", allowed=(0, 1))
         names = [os.path.relpath(path.resolve(), top.resolve()) for path in paths]
         said = asker.ask(
-            top, "--literal-pathspecs", "status", "--porcelain=v1", "-z", "--untracked-files=all",
-            "--ignored=no", "--ignore-submodules=all", "--no-renames", "--", *names,
+            top, *_without_filters(asker, top), "--literal-pathspecs",
+            "status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignored=no",
+            "--ignore-submodules=all", "--no-renames", "--", *names,
         )  # fmt: skip
     except _GitError as error:
         return Repository(
@@ -110,6 +111,26 @@ def _repository(asker: _Git, root: str, paths: Sequence[Path]) -> Repository:
         tuple(changed[:MOST_CHANGED]),
         max(0, len(changed) - MOST_CHANGED),
     )
+
+
+def _without_filters(asker: _Git, top: Path) -> list[str]:
+    """Options by which `git status` runs no filter, whoever's settings name it.
+
+    Where only the time of a file is another, one that a filter has changed is then told as changed.
+    Source: git-config manual, filter.<driver>.clean and .process; an empty one is none.
+    """
+    asked = ("config", "-z", "--name-only", "--get-regexp", r"^filter\..*\.")
+    found = asker.ask(top, *asked, allowed=(0, 1))
+    drivers = {key.removeprefix("filter.").rpartition(".")[0] for key in found.split("\0") if key}
+    if any("=" in driver for driver in drivers):  # `-c` cannot name it
+        raise _GitError("its settings name a filter with = in its name")
+    settings = ("clean=", "smudge=", "process=", "required=false")
+    return [
+        word
+        for name in sorted(drivers)
+        for one in settings
+        for word in ("-c", f"filter.{name}.{one}")
+    ]
 
 
 class _GitError(Exception):
@@ -128,6 +149,8 @@ class _Git:
             raise _GitError(f"git took more than {LIMIT_S:.0f} s")
         env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
         env |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+        # What a partial clone lacks is not fetched: the settings say by which program.
+        env |= {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
         try:
             done = subprocess.run(
                 [self.program, *_QUIET, "-C", str(folder), *words],

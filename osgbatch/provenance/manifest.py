@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
-import re
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from osgbatch.errors import OsgbatchError
-
-CHUNK = 1 << 20
-_LINE = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)", re.S)
-_ESCAPED = re.compile(rb"\\(.?)", re.S)
-_UNESCAPED = {b"n": b"\n", b"r": b"\r", b"\\": b"\\"}
+from osgbatch.sums import parse_sum
 
 
 class ManifestError(OsgbatchError):
@@ -38,24 +30,6 @@ def line(name: str, sha256: str) -> bytes:
     return f"\\{sha256}  {escaped}\n".encode("utf-8", "surrogateescape")
 
 
-def parse(text: bytes) -> tuple[str, str]:
-    """Name and checksum of a line, without its newline. Raises ValueError for any other."""
-    match = _LINE.fullmatch(text)
-    if match is None:
-        raise ValueError("this is no line of sha256sum's")
-    name = match[3]
-    if match[1]:
-        name = _ESCAPED.sub(_unescape, name)
-    return name.decode("utf-8", "surrogateescape"), match[2].decode()
-
-
-def _unescape(match: re.Match[bytes]) -> bytes:
-    try:
-        return _UNESCAPED[match[1]]
-    except KeyError:
-        raise ValueError("its name has an escape that sha256sum does not write") from None
-
-
 def entries(path: Path) -> Iterator[tuple[str, str]]:
     """Names and checksums of a manifest, one at a time.
 
@@ -66,7 +40,7 @@ def entries(path: Path) -> Iterator[tuple[str, str]]:
         with path.open("rb") as stream:
             for number, text in enumerate(stream, 1):
                 try:
-                    name, sha256 = parse(text.removesuffix(b"\n"))
+                    name, sha256 = parse_sum(text.removesuffix(b"\n"))
                     if not is_inside(name):
                         raise ValueError("its name leads out of the results")
                 except ValueError as error:
@@ -87,24 +61,16 @@ def is_inside(name: str) -> bool:
     return not ({"", ".", ".."} & set(parts)) and "\0" not in name
 
 
-def file_sum(path: str | Path) -> tuple[str, int]:
-    """SHA-256 and bytes of a regular file, read a part at a time.
+def walk_results(
+    top: Path, skip: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """What `walk` gives of results, but for `.new-…`: half unpacked, and never finished.
 
-    Raises OSError, also for what is no regular file: a pipe or a device is never read.
+    By it a manifest is written and compared, so that nothing is in one and not in the other.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        told = os.fstat(descriptor)
-        if not stat.S_ISREG(told.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        digest, size = hashlib.sha256(), 0
-        room = min(CHUNK, told.st_size + 1)  # most files are small, and a large buffer costs time
-        while part := os.read(descriptor, room):
-            digest.update(part)
-            size += len(part)
-    finally:
-        os.close(descriptor)
-    return digest.hexdigest(), size
+    for name, entry in walk(top, skip):
+        if not name.startswith(".new-") and "/.new-" not in name:
+            yield name, entry
 
 
 def walk(top: Path, skip: frozenset[str] = frozenset()) -> Iterator[tuple[str, os.DirEntry[str]]]:

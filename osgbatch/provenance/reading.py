@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from osgbatch.provenance.layout import FACTS, INPUTS, SPEC, TASKS, ProvenanceError
-from osgbatch.provenance.manifest import file_sum, is_inside
+from osgbatch.provenance.manifest import is_inside
 from osgbatch.provenance.verify import described
+from osgbatch.sums import file_sum
 
 _LARGEST_FACTS = 64 << 20
 _KINDS: Mapping[str, type] = {

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from osgbatch.provenance.layout import ProvenanceError
-from osgbatch.provenance.manifest import CHUNK, is_inside
+from osgbatch.provenance.manifest import is_inside
 from osgbatch.returned.paths import resolve
+from osgbatch.sums import CHUNK
 
 MOST_MEMBERS = 200_000
 MOST_BYTES = 8 << 30

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from osgbatch.provenance.layout import LATER, LINKS, MANIFEST, METADATA, Found, ProvenanceError
-from osgbatch.provenance.manifest import entries, file_sum, is_inside, walk
+from osgbatch.provenance.manifest import entries, is_inside, walk_results
+from osgbatch.sums import file_sum
 
 MOST_TOLD = 1000
 """So many names of each kind are kept; all are counted."""
@@ -99,7 +100,7 @@ def _add_extra(found: Found, seen: array[int], told: Verified) -> None:
     if not found.results.is_dir():
         return
     try:
-        for name, _ in walk(found.results, found.skip | LATER):
+        for name, _ in walk_results(found.results, found.skip | LATER):
             short = _short(name)
             place = bisect_left(seen, short)
             if place == len(seen) or seen[place] != short:

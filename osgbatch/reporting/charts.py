@@ -20,11 +20,6 @@ from osgbatch.reporting.scene import STEPS, Box, Drawing, clean, fitted, ramp, t
 from osgbatch.reporting.shapes import is_wide
 
 
-def _named(name: str, unit: str) -> str:
-    """The name of a number with its unit, for a title."""
-    return f"{name} ({unit})" if unit else name
-
-
 def spread(found: Spread, width: float) -> Drawing:
     """How a number is distributed over tasks, and what was asked for."""
     text = TEXTS[found.unit]
@@ -101,9 +96,8 @@ def chart(found: Chart, width: float) -> Drawing:
         key(drawing, 0, entries)
     ys = [y for _, y in found.points] or [n for g in found.groups for n in (g.low, g.high)]
     up = _padded(found.unit, ys)
-    above = _named(found.metric, up.unit)
     across = _across(found, 8 if width > 500 else 5)
-    frame = framed(drawing, across, up, top=top, name=found.x, above=above)
+    frame = framed(drawing, across, up, top=top, name=found.x, above=found.metric)
     if found.points:
         if not single and len(found.groups) > 1:
             drawing.line([(frame.x(g.x), frame.y(g.middle)) for g in found.groups], "ink", 1.5)
@@ -121,14 +115,36 @@ def chart(found: Chart, width: float) -> Drawing:
 
 
 def _padded(unit: str, numbers: Sequence[float], most: int = 5) -> Axis:
-    """An axis for numbers that do not touch its ends; from 0 where that costs little."""
+    """An axis for numbers that do not touch its ends; from 0 where that costs little.
+
+    Its marks have their units, as the numbers in a heat map do, and there are two at least.
+    """
     low, high = min(numbers), max(numbers)
+    most_seen = max(abs(low), abs(high))
+    if high - low <= _ALIKE * most_seen:  # their own number is the mark that tells most
+        return _around(unit, high)
     if 0 < low < 0.5 * high:
         low = 0.0
-    pad = 0.06 * (high - low) or abs(high) * 0.1 or 1.0
-    axis = AXES[unit](low, high, most) if high > low else linear(low - pad, high + pad, 2)
+    pad = 0.06 * (high - low)
+    axis = AXES[unit](low, high, most)
+    if len(axis.marks) < 2:
+        finer = (AXES[unit](low, high, more) for more in range(most + 1, 4 * most))
+        axis = next((one for one in finer if len(one.marks) > 1), axis)
     below = axis.low if low == 0 else axis.low - pad
-    return Axis(below, axis.high + pad, axis.marks, axis.unit)
+    marks = tuple((n, f"{text} {axis.unit}" if axis.unit and n else text) for n, text in axis.marks)
+    return Axis(below, axis.high + pad, marks)
+
+
+_ALIKE = 5e-9
+"""Numbers that differ by no more of themselves are marked as one: nobody reads so many digits."""
+
+
+def _around(unit: str, number: float) -> Axis:
+    """An axis for numbers that are all alike: from 0 to twice as much."""
+    ends = sorted((0.0, 2 * number)) if number else [-1.0, 1.0]
+    text = TEXTS[unit]
+    marks = tuple((n, text(n) if n else "0") for n in (ends[0], number, ends[1]))
+    return Axis(ends[0], ends[1], marks)
 
 
 def _by_name(found: Chart, width: float) -> Drawing:
@@ -160,7 +176,7 @@ def _by_name(found: Chart, width: float) -> Drawing:
     drawing.dots(crosses, "bad", 3, cross=True)
     from osgbatch.reporting.frame import marks
 
-    marks(drawing, frame, _named(found.metric, ""))
+    marks(drawing, frame, found.metric)
     return drawing
 
 

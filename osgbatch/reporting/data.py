@@ -12,7 +12,7 @@ STATES = (
     "running", "transferring input", "waiting",
 )  # fmt: skip
 """The states of tasks, from what has ended to what has not begun; figures are stacked so."""
-COSTS = ("good", "overhead", "failed", "evicted", "held", "removed", "open")
+COSTS = ("good", "overhead", "failed", "lost", "evicted", "held", "removed", "open")
 """What cores were held for, see Cost."""
 
 
@@ -67,12 +67,14 @@ class Cost:
     """Core seconds that jobs held, by what became of them.
 
     good: tasks that succeeded; overhead: bringing, unpacking and packing for them; failed: tasks
-    that did not; evicted, held, removed: starts that ended so; open: starts that go on.
+    that did not; lost: tasks whose results did not come back whole; evicted, held, removed: starts
+    that ended so; open: starts that go on.
     """
 
     good: float = 0.0
     overhead: float = 0.0
     failed: float = 0.0
+    lost: float = 0.0
     evicted: float = 0.0
     held: float = 0.0
     removed: float = 0.0
@@ -90,7 +92,7 @@ class Cost:
     @property
     def wasted(self) -> float:
         """What led to nothing."""
-        return self.failed + self.evicted + self.held + self.removed
+        return self.failed + self.lost + self.evicted + self.held + self.removed
 
 
 @dataclass(frozen=True)

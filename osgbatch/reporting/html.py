@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from pathlib import Path
 
 import jinja2
@@ -57,6 +59,8 @@ def page(report: Report, templates: Path) -> str:
     environment.filters["clean"] = clean
     environment.filters["count"] = count
     environment.filters["line"] = line
+    environment.filters["coded"] = coded
+    environment.filters["is_number"] = _is_number
     style = _colours() + (templates / "report.css").read_text(encoding="utf-8")
     script = (templates / "report.js").read_text(encoding="utf-8")
     head, rows = words.table(report.sized)
@@ -77,6 +81,20 @@ def page(report: Report, templates: Path) -> str:
         places=list(_places(report)),
         held=core_time(report.cost.total),
     )
+
+
+_CODE = re.compile("`([^`]+)`")
+_NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?", re.IGNORECASE)
+
+
+def coded(text: str) -> Markup:
+    """A sentence of ours as HTML: what stands between backticks is code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", escape(clean(text), quote=True)))
+
+
+def _is_number(text: str) -> bool:
+    """Whether a cell is a number, which no line may break."""
+    return bool(_NUMBER.fullmatch(text))
 
 
 def _policy(style: str, script: str) -> str:
@@ -131,6 +149,10 @@ def _tiles(report: Report) -> Iterator[Tile]:
     if report.rate:
         number, _, unit = rate(report.rate).partition(" ")
         best = f"at best {rate(report.best_rate)}" if report.best_rate > report.rate else ""
+        if report.endings and any(
+            sum(n) for k, n in report.endings.counts.items() if k != "succeeded"
+        ):
+            best = "that succeeded" + (f"; {best}" if best else "")
         yield Tile(unit.replace("/", " per "), number, best)
     if report.most_at_once:
         places = len([place for place in report.places if place.ended])

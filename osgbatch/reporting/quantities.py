@@ -71,11 +71,11 @@ def duration(seconds: float) -> str:
 
 def core_time(core_s: float, noun: str = "core ") -> str:
     """What cores were held for: `3.4 core hours`, of little `12 core minutes`, `4 core seconds`."""
-    if core_s >= 0.095 * 3600:
-        return f"{_short(core_s / 3600)} {noun}hours"
-    if core_s >= 60:
-        return f"{_short(core_s / 60)} {noun}minutes"
-    return f"{_short(core_s)} {noun}seconds"
+    unit, factor = "hour", 3600.0
+    if core_s < 0.095 * 3600:
+        unit, factor = ("minute", 60.0) if core_s >= 60 else ("second", 1.0)
+    amount = _short(core_s / factor)
+    return f"{amount} {noun}{unit}{'s' * (amount != '1')}"
 
 
 def rate(per_s: float) -> str:
@@ -156,7 +156,8 @@ def linear(low: float, high: float, most: int = 6, *, whole: bool = False) -> Ax
     if whole:
         step = max(1.0, step)
     if not math.isfinite(step) or max(abs(low), abs(high)) > 1e9 * step:  # nobody reads so much
-        return Axis(low, high, ((low, value(low)),))
+        ends = {f"{n:.15g}": n for n in (low, high)}
+        return Axis(low, high, tuple((n, text) for text, n in ends.items()))
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     big = max(abs(low), abs(high))
     plain = step >= 1e-4 and big < 1e7
@@ -211,12 +212,15 @@ def of_sizes(low: float, high: float, most: int = 5) -> Axis:
 
 
 def logarithmic(low: float, high: float) -> Axis:
-    """An axis of powers of ten, for positive numbers."""
+    """An axis of powers of ten, for positive numbers; of few powers also of 2 and 5 times them."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     step = max(1, (last - first) // 5)
     powers = range(first, last + 1, step)
-    marks = tuple((10.0**n, value(10.0**n)) for n in powers if low <= 10.0**n * 1.0001)
-    return Axis(low, high, tuple(m for m in marks if m[0] <= high * 1.0001), "", True)
+    numbers = [10.0**n for n in powers]
+    if last - first <= 3:  # of powers of ten alone there would be one or two
+        numbers = [m * n for n in numbers for m in (1, 2, 5)]
+    inside = [n for n in numbers if low <= n * 1.0001 and n <= high * 1.0001]
+    return Axis(low, high, tuple((n, value(n)) for n in inside), "", True)
 
 
 AXES: dict[str, Callable[[float, float, int], Axis]] = {

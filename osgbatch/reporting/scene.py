@@ -36,7 +36,7 @@ STATE_INKS = {
     "succeeded": "ok", "failed": "bad", "held": "held", "removed": "gone", "unknown": "unknown",
     "running": "run", "suspended": "gone", "transferring input": "move",
     "transferring output": "move", "waiting": "wait",
-    "good": "ok", "overhead": "run", "evicted": "held", "open": "wait",
+    "good": "ok", "overhead": "run", "lost": "unknown", "evicted": "held", "open": "wait",
 }  # fmt: skip
 
 VIRIDIS = (

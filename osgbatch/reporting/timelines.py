@@ -19,10 +19,13 @@ from osgbatch.reporting.quantities import (
 from osgbatch.reporting.scene import STATE_INKS, Box, Drawing, clean, fitted, text_width
 
 SINCE = "time since submission"
+STATE_WORDS = {"unknown": "results lost (unknown)"}
+"""How figures name a state, where the word itself says too little."""
 COST_WORDS = {
     "good": "tasks that succeeded",
     "overhead": "bringing and unpacking for them",
     "failed": "tasks that failed",
+    "lost": "tasks whose results were lost",
     "evicted": "starts that were evicted",
     "held": "starts that ended on hold",
     "removed": "starts that were removed",
@@ -33,13 +36,17 @@ COST_WORDS = {
 def states_bar(counts: Mapping[str, int], width: float) -> Drawing:
     """All tasks as one bar, by state, with their numbers."""
     shown = [(state, counts[state]) for state in STATES if counts.get(state)]
-    entries = [(STATE_INKS[state], f"{number:,} {state}") for state, number in shown]
+    entries = [(STATE_INKS[state], f"{number:,} {_worded(state)}") for state, number in shown]
     height = 24 + 18.0 * key_rows(width, entries)
     told = ", ".join(text for _, text in entries)
     drawing = Drawing(width, height, f"Tasks by state: {told}")
     _bar(drawing, 0, [(STATE_INKS[state], number) for state, number in shown], 14)
     key(drawing, 24, entries)
     return drawing
+
+
+def _worded(state: str) -> str:
+    return STATE_WORDS.get(state, state)
 
 
 def _bar(drawing: Drawing, top: float, parts: Sequence[tuple[str, float]], high: float) -> None:
@@ -75,7 +82,7 @@ def cost_bar(cost: Cost, width: float) -> Drawing:
 def levels(stack: Stack, width: float) -> Drawing:
     """How many tasks were in which state, over time."""
     kinds = [s for s in STATES if any(n > 0.005 for n in stack.counts.get(s, ()))]
-    entries = [(STATE_INKS[kind], kind) for kind in kinds if kind != "transferring output"]
+    entries = [(STATE_INKS[k], _worded(k)) for k in kinds if k != "transferring output"]
     top = 18.0 * key_rows(width, entries) + 4
     drawing = Drawing(width, top + 210, "Tasks in each state over time")
     key(drawing, 0, [(ink, text.replace(" input", "")) for ink, text in entries])
@@ -139,7 +146,7 @@ LANE = 15.0
 def lanes(found: Sequence[Lane], begin: float, end: float, width: float) -> Drawing:
     """What ran in which slot: one bar for each start of a job."""
     kinds = {bar.state for lane in found for bar in lane.bars}
-    entries = [(STATE_INKS[s], s) for s in STATES if s in kinds]
+    entries = [(STATE_INKS[s], _worded(s)) for s in STATES if s in kinds]
     if "evicted" in kinds:
         entries.append((STATE_INKS["evicted"], "evicted"))
     bars = [bar for lane in found for bar in lane.bars]
@@ -248,10 +255,10 @@ def _profile(
 
 def endings(stack: Stack, width: float) -> Drawing:
     """How many tasks ended in each span of time."""
-    kinds = [kind for kind in ("succeeded", "failed") if any(stack.counts.get(kind, ()))]
-    words = {"succeeded": "succeeded", "failed": "did not succeed"}
-    entries = [(STATE_INKS[kind], words[kind]) for kind in kinds]
-    top = 18.0 * key_rows(width, entries) + 4 if len(kinds) > 1 or "failed" in kinds else 0.0
+    kinds = [k for k in ("succeeded", "failed", "unknown") if any(stack.counts.get(k, ()))]
+    words = {**STATE_WORDS, "failed": "did not succeed"}
+    entries = [(STATE_INKS[kind], words.get(kind, kind)) for kind in kinds]
+    top = 18.0 * key_rows(width, entries) + 4 if kinds != ["succeeded"] else 0.0
     drawing = Drawing(width, top + 170, "Tasks that ended, over time")
     if top:
         key(drawing, 0, entries)

@@ -19,10 +19,13 @@ from osgbatch.errors import OsgbatchError
 from osgbatch.model import TaskState
 from osgbatch.provenance import layout
 from osgbatch.provenance.layout import FOLDER
-from osgbatch.provenance.manifest import file_sum, walk
+from osgbatch.provenance.manifest import walk
 from osgbatch.results.crated_inputs import MOST_READ
 from osgbatch.staging.stage import Progress
 from osgbatch.submission.staged import Silent
+from osgbatch.sums import file_sum
+
+_OLD = f".{FOLDER}-old"
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,8 @@ def write_crate(
     calls holds the batch's lock. What a user has put into the old crate is kept aside, and told.
     Raises ProvenanceError where rocrate is missing, OSError when the disk is full.
     """
-    target, old = batch.folder / FOLDER, batch.folder / f".{FOLDER}-old"
-    if old.is_dir() and not os.path.lexists(target):  # killed between two renames
-        old.rename(target)
-    for left in batch.folder.glob(f".{FOLDER}-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    target = batch.folder / FOLDER
+    left = list(_clear(target))
     fresh = batch.folder / f".{FOLDER}-{os.getpid()}"
     fresh.mkdir()
     from osgbatch.results.crated_files import CrateFiles
@@ -79,7 +79,7 @@ def write_crate(
         stamp = _stamp(batch, states)  # before all else: what changes meanwhile is seen
         writer = CrateFiles(batch, states, fresh)
         writer.write(stamp, progress or Silent(), most_input)
-        notes = [*writer.notes, *_put(fresh, target)]
+        notes = [*writer.notes, *left, *_put(fresh, target)]
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return Crated(target, writer.files, tuple(notes))
@@ -87,27 +87,47 @@ def write_crate(
 
 def _put(fresh: Path, target: Path) -> Iterator[str]:
     """Give a crate its place. Two renames: killed between them, the next collection writes it."""
-    if os.path.lexists(target):
-        old = target.with_name(f".{FOLDER}-old")
-        shutil.rmtree(old, ignore_errors=True)
+    if not os.path.lexists(target):
+        fresh.rename(target)
+    elif _is_ours(target):
+        old = target.with_name(_OLD)
         target.rename(old)
         fresh.rename(target)
-        if _is_ours(old):
-            shutil.rmtree(old, ignore_errors=True)
-            return
-        number_ = 1
-        while os.path.lexists(kept := target.with_name(f"{FOLDER}.old-{number_}")):
-            number_ += 1
-        old.rename(kept)
-        yield f"{FOLDER}/ held files of yours; the old one is kept as {kept.name}"
+        old.rename(fresh)  # by this name it may be removed, also when that is interrupted
+        shutil.rmtree(fresh, ignore_errors=True)
     else:
+        note = _keep(target, target)
         fresh.rename(target)
+        yield note
+
+
+def _clear(target: Path) -> Iterator[str]:
+    """See to what a killed process has left beside a crate: what is not ours is never removed."""
+    old = target.with_name(_OLD)
+    if old.is_dir() and not os.path.lexists(target):  # killed between two renames
+        old.rename(target)
+    elif old.is_dir() and not _is_ours(old):
+        yield _keep(old, target)
+    for left in target.parent.glob(f".{FOLDER}-*"):
+        if left.name == _OLD or left.name.removeprefix(f".{FOLDER}-").isdigit():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _keep(crate: Path, target: Path) -> str:
+    """Give a crate with files of the user's in it another name; the note of it."""
+    number_ = 1
+    while os.path.lexists(kept := target.with_name(f"{FOLDER}.old-{number_}")):
+        number_ += 1
+    crate.rename(kept)
+    return f"{FOLDER}/ held files of yours; the old one is kept as {kept.name}"
 
 
 def _is_ours(crate: Path) -> bool:
     """Whether a crate holds nothing but what osgbatch has written, unchanged."""
     from osgbatch.provenance.verify import described
 
+    if crate.is_symlink():
+        return False
     try:
         told = described(crate)
         return all(
@@ -128,6 +148,8 @@ def _stamp(batch: Batch, states: Sequence[TaskState]) -> str:
     for state in states:
         archive = state.archive.name if state.archive else ""
         digest.update(f"{state.index} {state.state} {state.round} {archive}\n".encode())
+    with suppress(OSError):  # the gather script may have written into the tasks' folders
+        digest.update(f"{(batch.folder / names.GATHERED).stat().st_mtime_ns}\n".encode())
     results = results_folder(batch.folder)
     with suppress(OSError), os.scandir(results) as found:
         for entry in sorted(found, key=lambda one: one.name):

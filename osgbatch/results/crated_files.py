@@ -22,13 +22,14 @@ from osgbatch.model import TaskState
 from osgbatch.provenance import layout
 from osgbatch.provenance.crate import Described, Run, write_metadata
 from osgbatch.provenance.layout import FOLDER
-from osgbatch.provenance.manifest import file_sum, is_inside, line, walk
+from osgbatch.provenance.manifest import is_inside, line, walk_results
 from osgbatch.results.crated_inputs import Inputs, write_inputs
 from osgbatch.results.layout import Layout
 from osgbatch.results.result_rows import result_table, task_folder
 from osgbatch.returned import number
 from osgbatch.staging.stage import Progress
-from osgbatch.submission.origin import content_of, read_origin
+from osgbatch.submission.origin import content_of, read_origin, redacted
+from osgbatch.sums import file_sum
 from osgbatch.urls import without_login
 
 MOST_CODE = 256 << 20
@@ -75,7 +76,8 @@ class CrateFiles:
     def _write_tasks(self) -> None:
         table = result_table(self.batch, self.states, metrics=False)
         rows = (
-            [*cells, *_more(state)] for cells, state in zip(table.cells(), self.states, strict=True)
+            [*map(_shown, cells), *_more(state)]
+            for cells, state in zip(table.cells(), self.states, strict=True)
         )
         with _text(self.folder / layout.TASKS) as out:
             write_table(out, (*table.columns, *_MORE_COLUMNS), rows)
@@ -123,7 +125,10 @@ class CrateFiles:
         )
 
     def _add_task(self, out: BinaryIO, folder: str, place: str) -> Iterator[tuple[str, str]]:
-        """The files that a task's status.json tells of, and itself; gives the links."""
+        """The files that a task's status.json tells of, and itself; gives the links.
+
+        What else is there, the gather script has made, or the user.
+        """
         try:
             with open(f"{folder}/{STATUS}", "rb") as stream:
                 raw = stream.read()
@@ -145,7 +150,9 @@ class CrateFiles:
                         self._placed[told.st_ino] = sha256
         out.write(b"".join(lines))
         self.files += len(lines)
-        return iter([(f"{place}/{name}", str(target)) for name, target in links.items()])
+        known = frozenset([*files, *links, STATUS])
+        more = self._add_walked(out, folder, place, known)
+        return iter([*((f"{place}/{name}", str(to)) for name, to in links.items()), *more])
 
     def _add_others(
         self, out: BinaryIO, results: Path, of_tasks: set[str]
@@ -159,9 +166,7 @@ class CrateFiles:
         self, out: BinaryIO, folder: str, place: str, skip: frozenset[str] = frozenset()
     ) -> Iterator[tuple[str, str]]:
         links = []
-        for name, entry in walk(Path(folder), skip):
-            if name.startswith(".new-") or "/.new-" in name:  # half unpacked, and never finished
-                continue
+        for name, entry in walk_results(Path(folder), skip):
             whole = f"{place}/{name}" if place else name
             if entry.is_symlink():
                 links.append((whole, os.readlink(entry.path)))
@@ -191,6 +196,12 @@ class CrateFiles:
                 f"what tasks saw of {told.first_changed}{others} is not known: changed since the "
                 "batch was submitted"
             )
+        if told.mended:
+            others = f" and {told.mended - 1:,} more" if told.mended > 1 else ""
+            self.notes.append(
+                f"provenance/ has {told.first_mended}{others} as the newest round was brought it; "
+                "tasks of earlier rounds may have seen something else"
+            )
         if told.unread:
             size = told.unread_bytes / 2**30
             self.notes.append(
@@ -216,7 +227,7 @@ class CrateFiles:
             ):
                 self._copy_text(source, f"{folder}/{source.name}", title)
         lock = self._newest(names.ENVIRONMENT_LOCK)
-        text = _redacted(lock) if lock.is_file() else _pins(self.origin)
+        text = redacted(lock.read_bytes()) if lock.is_file() else _pins(self.origin)
         if text:
             (self.folder / layout.LOCK).write_bytes(text)
             self._describe(layout.LOCK, "The packages of the environment")
@@ -231,7 +242,7 @@ class CrateFiles:
             return
         target = self.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(_redacted(source))
+        target.write_bytes(redacted(source.read_bytes()))
         self._describe(name, title)
 
     def _write_code(self) -> list[dict[str, Any]]:
@@ -260,12 +271,15 @@ class CrateFiles:
         kept = self.origin.get("kept")
         for place, one in enumerate(kept if isinstance(kept, list) else (), 1):
             told = {key: one.get(key) for key in ("role", "path", "sha256", "size")}
+            told["redacted"] = one.get("redacted", False)
             content = content_of(one)
             if content is not None:
                 folder = layout.WRITTEN if one["role"] == "spec" else layout.BESIDE
                 name = f"{folder}/{place}-{names.slug(Path(one['path']).name)}"
                 (self.folder / folder).mkdir(exist_ok=True)
-                (self.folder / name).write_bytes(content)
+                shown = redacted(content, one["path"])  # older versions have noted it as it was
+                (self.folder / name).write_bytes(shown)
+                told["redacted"] = told["redacted"] or shown != content
                 told["file"] = name
                 self._describe(name, f"{one['path']} ({one['role']})")
             found.append(told)
@@ -355,14 +369,12 @@ def _more(state: TaskState) -> list[Any]:
     ]
 
 
+def _shown(cell: Any) -> Any:
+    return without_login(cell) if isinstance(cell, str) and "://" in cell else cell
+
+
 def _text(path: Path) -> Any:
     return path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
-
-
-def _redacted(path: Path) -> bytes:
-    """A text without logins and keys in its URLs (those that were signed in advance)."""
-    text = path.read_bytes().decode("utf-8", "surrogateescape")
-    return without_login(text).encode("utf-8", "surrogateescape")
 
 
 def _pins(origin: Mapping[str, Any]) -> bytes:

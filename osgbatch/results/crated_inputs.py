@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import os
 import re
 import stat
@@ -22,20 +23,24 @@ from osgbatch.errors import StagingError
 from osgbatch.packing.tree import is_clutter
 from osgbatch.places import cache_folder
 from osgbatch.planning.inputs import ARCHIVED
-from osgbatch.provenance.layout import FOLDER, INPUTS
-from osgbatch.provenance.manifest import CHUNK, walk
+from osgbatch.provenance.layout import FACTS, FOLDER, INPUTS
+from osgbatch.provenance.manifest import walk
 from osgbatch.staging.hashes import Hashes
 from osgbatch.staging.objects import checksum_of
 from osgbatch.staging.stage import Progress
 from osgbatch.submission.origin import read_origin
+from osgbatch.sums import CHUNK
 from osgbatch.urls import is_object, is_url, without_login
 
 MOST_READ = 10 << 30
 """Bytes of inputs that are read for their checksums, unless the user wants them all."""
 
 UNCHANGED, TOUCHED, CHANGED, GONE, FETCHED = "unchanged", "touched", "changed", "gone", "fetched"
-"""What became of an input since the batch was submitted: `touched` has the time of then, but was
-renamed, copied or given other rights since; `fetched` is a URL, which jobs fetch themselves."""
+MENDED = "mended"
+"""What became of an input since it was submitted: `touched` has the time of then, but something was
+put into its place, or it was renamed or given other rights since; `mended` has not changed since
+the newest round that was brought it, but an older one was brought something else; `fetched` is a
+URL, which jobs fetch themselves."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Inputs:
     unread_bytes: int = 0
     changed: int = 0
     first_changed: str = ""
+    mended: int = 0
+    first_mended: str = ""
 
 
 def write_inputs(out: TextIO, batch: Batch, progress: Progress, most: int = MOST_READ) -> Inputs:
@@ -72,13 +79,17 @@ def write_inputs(out: TextIO, batch: Batch, progress: Progress, most: int = MOST
     progress.start("reading inputs for their checksums", 0)
     try:
         with Hashes(cache_folder()) as hashes:
-            known = _known_before(batch.folder / FOLDER / INPUTS)
-            for row in _rows(batch, _Reader(hashes, most)):
-                if row.path in known and not row.sha256:  # read while it was what was submitted
+            known, rounds = _known_before(batch.folder / FOLDER)
+            for row, round_ in _rows(batch, _Reader(hashes, most)):
+                # read while it was what was submitted
+                if row.path in known and not row.sha256 and round_ in rounds:
                     row = replace(row, sha256=known[row.path])
                 writer.writerow("" if cell == -1 else cell for cell in astuple(row))
                 told.count += 1
-                if row.state in (CHANGED, GONE) and not row.sha256:
+                if row.state == MENDED:
+                    told.mended += 1
+                    told.first_mended = told.first_mended or row.path
+                if row.state in (CHANGED, TOUCHED, GONE) and not row.sha256:
                     told.changed += 1
                     told.first_changed = told.first_changed or row.path
                 elif not row.sha256 and not row.url:
@@ -89,14 +100,20 @@ def write_inputs(out: TextIO, batch: Batch, progress: Progress, most: int = MOST
     return told
 
 
-def _known_before(path: Path) -> dict[str, str]:
-    """The checksums that the crate of before has of files here; empty when there is none."""
+def _known_before(crate: Path) -> tuple[dict[str, str], frozenset[int]]:
+    """The checksums that the crate of before has of files here, and the rounds it tells of.
+
+    What a later round was brought may be something else. Empty when there is none.
+    """
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            rows = csv.DictReader(stream)
-            return {row["path"]: row["sha256"] for row in rows if row["path"] and row["sha256"]}
-    except (OSError, KeyError, csv.Error):
-        return {}
+        facts = json.loads((crate / FACTS).read_text())
+        rounds = frozenset(int(one["number"]) for one in facts["rounds"])
+        with (crate / INPUTS).open(newline="", encoding="utf-8", errors="surrogateescape") as text:
+            rows = csv.DictReader(text)
+            sums = {row["path"]: row["sha256"] for row in rows if row["path"] and row["sha256"]}
+            return sums, rounds
+    except (OSError, KeyError, ValueError, TypeError, csv.Error):
+        return {}, frozenset()
 
 
 class _Reader:
@@ -117,6 +134,13 @@ class _Reader:
         except StagingError:
             pass
         return ""
+
+    def sum_before(self, path: Path, made: float) -> str:
+        """What was read of a file before a round was made; empty when it was not, or is another."""
+        try:
+            return self.hashes.known_before(path, made)
+        except StagingError:
+            return ""
 
 
 class _Names:
@@ -166,33 +190,48 @@ _BROUGHT = re.compile(r"^ *input '([^'\n]*)' '(?:inputs|related)/([^'\n]*)'$", r
 """A line of the shim: what all tasks are brought."""
 
 
-def _rows(batch: Batch, reader: _Reader) -> Iterator[InputRow]:
+def _rows(batch: Batch, reader: _Reader) -> Iterator[tuple[InputRow, int]]:
+    """Each input, with the newest round that was brought it."""
     spec_folder = as_moved(batch, Path(str(batch.data["spec_folder"])))
     home = _Names(batch, spec_folder)
     seen: set[str] = set()
-    for round_ in batch.rounds():
-        note = read_note(round_.folder)
-        made = note.time if note else 0.0
+    rounds = batch.rounds()
+    first = dict[Path, float]()
+    """When what later rounds may be brought, too, was brought for the first time."""
+    for round_ in rounds[:-1]:
+        data = batch.round_data(round_.number)
+        start, made = as_moved(batch, Path(str(data["initialdir"]))), _made(round_.folder)
+        for name in _transferred(round_.folder, data):
+            if not is_url(name):
+                first.setdefault(start / name, made)
+    for round_ in reversed(rounds):
+        made = _made(round_.folder)
         data = batch.round_data(round_.number)
         start = as_moved(batch, Path(str(data["initialdir"])))
         placed = read_origin(round_.folder).get("placed", [])
-        paths = [spec_folder / str(one) for one in placed if isinstance(placed, list)]
+        paths = {spec_folder / str(one): made for one in placed if isinstance(placed, list)}
         for name in _transferred(round_.folder, data):
-            if name in seen:
-                continue
-            seen.add(name)
-            if is_url(name):
-                yield _of_url(name)
-            else:
-                paths.append(start / name)
-        for path in paths:
+            if not is_url(name):
+                paths[start / name] = first.get(start / name, made)
+            elif name not in seen:
+                seen.add(name)
+                yield _of_url(name), round_.number
+        for path, earliest in paths.items():
             if str(path) not in seen:
                 seen.add(str(path))
-                yield from _of_path(path, home, made, reader)
+                for row in _of_path(path, home, (earliest, made), reader):
+                    yield row, round_.number
         for item in data["payload"]:
             if item["kind"] == "inputs" and item["sha256"] not in seen:
                 seen.add(item["sha256"])
-                yield from _of_archive(batch.folder / item["file"], home)
+                for row in _of_archive(batch.folder / item["file"], home):
+                    yield row, round_.number
+
+
+def _made(round_: Path) -> float:
+    """When a round was made, in seconds since 1970; 0 when that is not known."""
+    note = read_note(round_)
+    return note.time if note else 0.0
 
 
 def _transferred(round_: Path, data: Any) -> Iterator[str]:
@@ -219,8 +258,10 @@ def _of_url(url: str) -> InputRow:
     return InputRow("", without_login(url), -1, "", sha256, FETCHED)
 
 
-def _of_path(path: Path, home: _Names, made: float, reader: _Reader) -> Iterator[InputRow]:
-    """A file, or each file of a folder."""
+def _of_path(
+    path: Path, home: _Names, made: tuple[float, float], reader: _Reader
+) -> Iterator[InputRow]:
+    """A file, or each file of a folder. made: the first and the last round that was brought it."""
     try:
         status = path.stat()
         if not stat.S_ISDIR(status.st_mode):
@@ -239,14 +280,18 @@ def _of_path(path: Path, home: _Names, made: float, reader: _Reader) -> Iterator
 
 
 def _of_file(
-    path: Path, status: os.stat_result, home: _Names, made: float, reader: _Reader
+    path: Path, status: os.stat_result, home: _Names, made: tuple[float, float], reader: _Reader
 ) -> InputRow:
-    state = UNCHANGED
-    if made and status.st_mtime > made:
+    earliest, last = made
+    sha256 = ""
+    if last and status.st_mtime > last:
         state = CHANGED
-    elif made and status.st_ctime > made:
-        state = TOUCHED
-    sha256 = "" if state == CHANGED else reader.sum_of(path, status.st_size)
+    elif last and status.st_ctime > last:
+        # `mv` and `cp -p` bring an old time with them: what it was is known only from before
+        state, sha256 = TOUCHED, reader.sum_before(path, last)
+    else:
+        state = MENDED if 0 < earliest < max(status.st_mtime, status.st_ctime) else UNCHANGED
+        sha256 = reader.sum_of(path, status.st_size)
     modified = datetime.fromtimestamp(int(status.st_mtime), timezone.utc).isoformat()
     return InputRow(home.of(path), "", status.st_size, modified, sha256, state)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from osgbatch.collecting.comparing import compare
 from osgbatch.collecting.files import file_sha256
 from osgbatch.errors import ResultError
 from osgbatch.model import TaskState
-from osgbatch.returned.kept import Kept, kept_path, write_kept
+from osgbatch.returned.kept import Kept, kept_path, to_disk, write_kept
 from osgbatch.task_ranges import parse_task_ranges
 from osgbatch.texts import size
 
@@ -64,6 +65,8 @@ def drop_archives(batch: Batch, states: Sequence[TaskState]) -> Dropped:
     for archive, of_archive in telling.items():
         if not archive.exists():
             continue
+        if not lines:
+            _names_to_disk(results)
         round_folder = archive.parents[2]
         if round_folder not in lines:
             lines[round_folder] = folders.round_tasks(batch.round(of_archive[0].round))
@@ -93,6 +96,13 @@ def drop_archives(batch: Batch, states: Sequence[TaskState]) -> Dropped:
         os.unlink(archive)
         count, freed = count + 1, freed + before.st_size
     return Dropped(count, freed, kept)
+
+
+def _names_to_disk(results: Path) -> None:
+    """The tasks' folders are there after a power failure, too; what is in each is seen to later."""
+    for folder in (results.parent, results, results / FAILED_FOLDER):
+        with suppress(FileNotFoundError):
+            to_disk(folder)
 
 
 def _check(archive: Path, states: Sequence[TaskState], lines: Sequence[str]) -> None:

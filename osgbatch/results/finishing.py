@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from osgbatch import names
 from osgbatch.batches.folder import Batch
@@ -48,9 +49,8 @@ def collect_batch(
     taker = Taker(batch, say, fetch=fetch, progress=progress)
     with taker.alone():
         now, collected = taker.take()
-        if parquet:
-            table = result_table(batch, now.states)
-            write_parquet(taker.results / names.RESULTS_PARQUET, table.by_column())
+        note = _parquet(batch, now, taker.results / names.RESULTS_PARQUET, wanted=parquet)
+        collected = replace(collected, notes=(*collected.notes, *note))
         failure = None
         if gather:
             away = collected.elsewhere
@@ -63,6 +63,19 @@ def collect_batch(
         if drop:  # last of all: what else wants to read them has done so
             collected = _without_archives(batch, now, collected)
     return now, collected, failure
+
+
+def _parquet(batch: Batch, now: Status, path: Path, *, wanted: bool) -> Iterator[str]:
+    """Write the other table, also where an older one would tell what is true no more."""
+    if not wanted:
+        if not path.exists():
+            return
+        try:
+            check_parquet()
+        except OsgbatchError:
+            yield f"{path.name} is not written anew, for pyarrow is missing: results.csv is newer"
+            return
+    write_parquet(path, result_table(batch, now.states).by_column())
 
 
 def _without_archives(batch: Batch, now: Status, collected: Collected) -> Collected:

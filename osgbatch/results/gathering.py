@@ -18,6 +18,7 @@ from osgbatch.life.following import Status
 from osgbatch.model import TaskState
 from osgbatch.rendering.templates import template_folder
 from osgbatch.results.result_rows import result_table, task_folder
+from osgbatch.targets import TAKEN
 from osgbatch.texts import size
 
 Say = Callable[[str], None]
@@ -94,12 +95,21 @@ class Gathering:
         payload = self.round["payload"]
         return [self.batch.folder / item["file"] for item in payload if item["kind"] == kind]
 
-    def write_done(self, before: Mapping[str, object], seconds: float) -> None:
-        """Write down that it ended well. before: what was at the top of `results/`."""
+    def write_done(
+        self, before: Mapping[str, object], seconds: float, brought: Mapping[str, str] | None = None
+    ) -> None:
+        """Write down that it ended well.
+
+        before: what was at the top of `results/`; brought: the SHA-256 of each file that a job of
+        the pool has made, by its path there.
+        """
         known, after = read_gathered(self.batch.folder), stamps(self.results)
         made = {name for name, stamp in after.items() if before.get(name) != stamp}
-        made |= set(known.made if known else ()) & after.keys()
-        write_gathered(self.batch.folder, Gathered(self.key, sorted(made), round(seconds, 1)))
+        made |= {path.partition("/")[0] for path in brought or ()}
+        made |= set(known.made if known else ())
+        all_brought = {**(known.brought if known else {}), **(brought or {})}
+        done = Gathered(self.key, sorted(made & after.keys()), round(seconds, 1), all_brought)
+        write_gathered(self.batch.folder, done)
 
     def _call(self, states: Sequence[TaskState]) -> Call:
         assert self.function is not None
@@ -151,11 +161,15 @@ class Gathering:
 
 
 def stamps(results: Path) -> dict[str, tuple[int, int, int]]:
-    """What lies at the top of `results/` beside the tasks, and how to see that it was written."""
+    """What lies at the top of `results/` beside the tasks, and how to see that it was written.
+
+    What osgbatch itself writes there is nothing that gathering has made.
+    """
     found = {}
     with os.scandir(results) as entries:
         for entry in entries:
-            if entry.name.isdigit() or entry.name.startswith("."):
+            name = entry.name
+            if name.isdigit() or name.startswith(".") or name.lower() in TAKEN:
                 continue
             status = entry.stat(follow_symlinks=False)
             found[entry.name] = (status.st_ino, status.st_size, status.st_mtime_ns)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from osgbatch.batches.gathered import read_gathered
 from osgbatch.batches.moved import as_moved
 from osgbatch.batches.notes import FIRST
 from osgbatch.collecting.collect import OLD_FOLDER, collect, results_folder
-from osgbatch.collecting.files import listed, read_status
+from osgbatch.collecting.files import file_sha256, listed, read_status
 from osgbatch.collecting.gather import GatherError, is_of_r, write_rows
 from osgbatch.life.following import status
 from osgbatch.life.naming import shown_path
@@ -91,10 +92,12 @@ def gather_in_pool(
         )
     before = stamps(task.results)
     known = read_gathered(task.batch.folder)
-    for note in _bring(folder / names.RESULTS / "0", task.results, known.made if known else ()):
+    brought: dict[str, str] = {}
+    earlier = known.brought if known else {}
+    for note in _bring(folder / names.RESULTS / "0", task.results, earlier, brought):
         say(f"note: {note}")
     start, end = number(state.record, "start"), number(state.record, "end")
-    task.write_done(before, max(0.0, (end or 0.0) - (start or 0.0)))
+    task.write_done(before, max(0.0, (end or 0.0) - (start or 0.0)), brought)
     shutil.rmtree(_inputs(folder), ignore_errors=True)
     for line in _last_lines(folder / names.RESULTS / "0" / "stdout"):
         say(line)
@@ -145,6 +148,11 @@ def _is_over(folder: Path) -> bool:
     """Whether nothing of a job changes any more by itself, or by a release."""
     now = status(folders.load(folder), all_tasks=True)
     return bool(now.stalled) or now.states[0].state not in (*OPEN, "held")
+
+
+def is_waited_for(task: Gathering) -> bool:
+    """Whether a job was submitted of which nothing has been brought, as after `--gather`."""
+    return _inputs(_folder(task, force=False)).is_dir()
 
 
 def _submitted(task: Gathering, folder: Path, states: Sequence[TaskState], say: Say) -> Batch:
@@ -203,7 +211,13 @@ def _render(
     inputs.mkdir(parents=True)
     known = read_gathered(task.batch.folder)
     made = known.made if known else ()
-    archive = write_archive(_members(task.results, made), inputs, "results")
+    left_out: list[str] = []
+    archive = write_archive(_members(task.results, made, left_out), inputs, "results")
+    if left_out:
+        more = f", and {len(left_out) - 1:,} more" if len(left_out) > 1 else ""
+        say(
+            f"note: results/{left_out[0]}{more}: left out, since a link out of results/, or no file"
+        )
     archive.path.rename(inputs / RESULTS)
     room = {"disk": f"{DISK_MB + (archive.unpacked_size >> 20)} MB", **task.resources}
     if task.function:
@@ -262,7 +276,10 @@ def _programs(task: Gathering) -> list[str]:
 
 
 def _script(task: Gathering) -> str:
-    """What the job runs, in bash: its working folder is as `results/`; what is new comes back."""
+    """What the job runs, in bash: its working folder is as `results/`.
+
+    What is new there, or was changed, comes back. (`script:` ends at the first command that fails.)
+    """
     if task.function:
         module, name = task.function
         words = ["python", "../inputs/osgbatch_gather.py", f"../inputs/{ROWS}", module, name, ".."]
@@ -273,10 +290,11 @@ def _script(task: Gathering) -> str:
 cd outputs
 tar -xzf ../inputs/{RESULTS}
 rm ../inputs/{RESULTS}
-ls -A > ../.osgbatch-results
+touch ../.osgbatch-began
 export OSGBATCH_SPEC_DIR="${{PWD%/*}}/inputs" OSGBATCH_BATCH_DIR="${{PWD%/*}}"
 {run}
-while IFS= read -r each; do rm -rf "./$each"; done < ../.osgbatch-results
+find . ! -type d ! -newer ../.osgbatch-began -print0 | xargs -0 rm -f
+find . -depth -type d ! -name . -print0 | xargs -0 rmdir 2> /dev/null || true
 """
 
 
@@ -286,12 +304,30 @@ def _brought_as(text: str) -> str:
     return os.path.basename(path) if path.startswith(("/", "../", "~")) else path
 
 
-def _members(results: Path, made: Sequence[str]) -> Iterator[Member]:
-    """All results but for what gathering has made before."""
+def _members(results: Path, made: Sequence[str], left_out: list[str]) -> Iterator[Member]:
+    """All results but for what gathering has made before; no link is followed.
+
+    left_out: is given what stays here, since it is a link that leads out, or no file.
+    """
+    top = os.path.realpath(results)
+    for member in _all_members(results, made):
+        path = f"{top}/{member.name}"
+        if member.link is None:
+            goes = member.is_folder or stat.S_ISREG(os.lstat(path).st_mode)
+        else:
+            real = os.path.realpath(path)
+            goes = not member.link.startswith("/") and real.startswith(f"{top}/")
+        if goes:
+            yield member
+        else:
+            left_out.append(member.name)
+
+
+def _all_members(results: Path, made: Sequence[str]) -> Iterator[Member]:
     for entry in sorted(os.listdir(results)):
         if entry in made or entry in _LEFT_OUT or entry.startswith("."):
             continue
-        if not os.path.isdir(results / entry):
+        if os.path.islink(results / entry) or not os.path.isdir(results / entry):
             yield _member(results, entry)
             continue
         for above, below, files in os.walk(results / entry):
@@ -306,16 +342,19 @@ def _member(results: Path, name: str) -> Member:
     return Member(name, link=os.readlink(path)) if path.is_symlink() else Member(name, path)
 
 
-def _bring(source: Path, results: Path, made: Sequence[str]) -> Iterator[str]:
+def _bring(
+    source: Path, results: Path, earlier: Mapping[str, str], brought: dict[str, str]
+) -> Iterator[str]:
     """Copy what the job has made into `results/`; gives notes.
 
-    source: its own results, verified as those of any task. made: what gathering made before, and is
-    replaced; any other file that is in the way is kept aside.
+    source: its own results, verified as those of any task. earlier: what such jobs have brought
+    before, with its SHA-256: while it still has that content, it is replaced; any other file that
+    is in the way is the user's, and kept aside. brought: is given the same of what is brought now.
     """
     told: Mapping[str, Any] = read_status(source)
     for name in listed(told, "links"):
         yield f"{name} is a link, and was not brought"
-    for name in listed(told, "files"):
+    for name, sha256 in listed(told, "files").items():
         if not name.startswith("outputs/"):
             continue
         place = name.removeprefix("outputs/")
@@ -324,25 +363,31 @@ def _bring(source: Path, results: Path, made: Sequence[str]) -> Iterator[str]:
             yield f"{place} was not brought: in results/ that is osgbatch's own"
             continue
         target = results / place
-        if os.path.lexists(target) and top not in made and not _is_same(source / name, target):
-            yield _aside(results, place)
+        brought[place] = sha256
+        if os.path.lexists(target):
+            there = _content(target)
+            if there == sha256:
+                continue
+            if not there or there != earlier.get(place):
+                yield _aside(results, place)
         _copy(source / name, target)
 
 
-def _is_same(one: Path, other: Path) -> bool:
+def _content(path: Path) -> str:
+    """The SHA-256 of a file; empty of what is none, or cannot be read."""
     try:
-        return other.is_file() and one.read_bytes() == other.read_bytes()
+        return file_sha256(path) if stat.S_ISREG(os.lstat(path).st_mode) else ""
     except OSError:
-        return False
+        return ""
 
 
 def _aside(results: Path, place: str) -> str:
     old = results / OLD_FOLDER
     old.mkdir(exist_ok=True)
+    name = os.fsencode(place.replace("/", "-"))[:200].decode("utf-8", "ignore")
     number = 1
-    while os.path.lexists(old / f"{place.replace('/', '-')}.{number}"):
+    while os.path.lexists(kept := old / f"{name}.{number}"):
         number += 1
-    kept = old / f"{place.replace('/', '-')}.{number}"
     (results / place).rename(kept)
     return f"results/{place} was there, and is kept as results/{OLD_FOLDER}/{kept.name}"
 

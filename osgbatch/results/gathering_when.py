@@ -64,7 +64,7 @@ def gather_batch(
         say("gather: left out, since no task has succeeded")
         return None
     task = Gathering(batch, results, now.states)
-    if not wish.force and task.is_done():
+    if not wish.force and task.is_done() and not (task.in_pool and _is_waited_for(task)):
         say(f"gather: {text} has run on these very results; --gather runs it again")
         return None
     try:
@@ -79,3 +79,9 @@ def gather_batch(
     except OsgbatchError as error:
         return error
     return None
+
+
+def _is_waited_for(task: Gathering) -> bool:
+    from osgbatch.results.gathering_pool import is_waited_for
+
+    return is_waited_for(task)

@@ -9,7 +9,6 @@ from osgbatch import names, targets
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.model import TaskState
-from osgbatch.urls import file_name
 
 
 class Layout:
@@ -36,17 +35,14 @@ class Layout:
         placed = self._placed(state.round)
         if not placed:
             return []
-        words, globs = {"index": str(state.index)}, {"index": str(state.index)}
+        values = {"index": str(state.index)}
         columns = self._batch.data["columns"]
         if columns:
             if self._rows is None:
                 self._rows = list(folders.read_tasks_csv(self._batch))
-            for name, text in zip(columns, self._rows[state.index], strict=True):
-                words[name], seen = text, text
-                if name in self._files:
-                    words[name] = targets.file_word(text, self._bases.get(name, ""))
-                    seen = names.task_path(file_name(text) if "://" in text else text)
-                globs[name] = names.escape_glob(seen)
+            values.update(zip(columns, self._rows[state.index], strict=True))
+        words, seen = targets.texts_of(values, self._files, self._bases)
+        globs = {name: names.escape_glob(text) for name, text in seen.items()}
         return [
             (targets.fill(output["parts"], globs), targets.fill(output["to"], words))
             for output in placed

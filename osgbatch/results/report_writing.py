@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,24 @@ from osgbatch.batches.writing import write_bytes
 from osgbatch.errors import OsgbatchError
 from osgbatch.rendering.templates import template_folder
 from osgbatch.reporting.data import Report
+from osgbatch.reporting.notebook import MARK
 from osgbatch.results.reported import report_of
 
 PAGE = "report.html"
-SIGN = b"osgbatch"
 LOOKED_AT = 8192
-"""Bytes at the start of a file in which our name stands, if it is ours."""
+"""Bytes at the start of a file in which our mark stands, if it is ours."""
+OURS = {
+    "page": re.compile(
+        rb"<!doctype html>\n(?:(?!<title>).)*"
+        rb'\n<meta name="generator" content="osgbatch [^"<>\n]*">\n',
+        re.DOTALL,
+    ),
+    "text": re.compile(re.escape(MARK.encode()) + rb"\r?\n"),
+    "figure": re.compile(
+        rb"\x89PNG\r\n\x1a\n.*?\x00\x00\x00\x11tEXtSoftware\x00osgbatch", re.DOTALL
+    ),
+}
+"""How files begin that are written anew: any other may be somebody's work that names osgbatch."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +57,10 @@ def write(
     are left alone: OsgbatchError, before anything is written.
     """
     target = out if out is not None else batch.folder / names.RESULTS / PAGE
-    for path in (out if page else None, md):
-        if path is not None:
-            _free(path)
-    if page and out is None and os.path.lexists(target):
-        _free(target)
+    if page and (out is not None or os.path.lexists(target)):
+        _free(target, "page")
+    if md is not None:
+        _free(md, "text")
     if png is not None:
         from osgbatch.reporting import png as drawn
 
@@ -73,8 +85,11 @@ def write(
     return Written(report, tuple(paths))
 
 
-def _free(path: Path) -> None:
-    """Raises OsgbatchError when something else is at a path, or it cannot be written to."""
+def _free(path: Path, kind: str) -> None:
+    """Raises OsgbatchError when something else is at a path, or it cannot be written to.
+
+    kind: one of OURS, which may be there.
+    """
     if path.is_dir():
         raise OsgbatchError("this is a folder", where=str(path), fix="Name a file to write.")
     if not path.parent.is_dir():
@@ -85,13 +100,12 @@ def _free(path: Path) -> None:
         return
     try:
         with path.open("rb") as stream:
-            ours = SIGN in stream.read(LOOKED_AT)
-            empty = not stream.tell()
+            start = stream.read(LOOKED_AT)
     except OSError as error:
         raise OsgbatchError(
             f"cannot be written: {error.strerror}", where=str(path), fix="Name another file."
         ) from None
-    if not ours and not empty:
+    if start and not OURS[kind].match(start):
         raise OsgbatchError(
             "this file is there already, and is no report of osgbatch",
             where=str(path),
@@ -107,7 +121,7 @@ def _pictures(report: Report, folder: Path) -> Iterator[tuple[str, Path]]:
     folder.mkdir(parents=True, exist_ok=True)
     made = [(folder / f"{name}.png", drawing) for name, drawing in all_figures(report)]
     for path, _ in made:
-        _free(path)
+        _free(path, "figure")
     for path, drawing in made:
         write_png(drawing, path)
         yield "figure", path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from osgbatch.results import reported_times
 from osgbatch.results.reported_pictures import pictures_of
 from osgbatch.results.reported_sizes import UNITS, Sizing, Used, sizing_of, used_by_tasks
 from osgbatch.results.result_rows import ResultTable, result_table
+from osgbatch.returned.codes import SHIM_CODES
 from osgbatch.version import VERSION
 
 MOST_CAUSES = 30
@@ -139,6 +141,20 @@ def _facts(batch: Batch, now: Status, times: reported_times.Times) -> Iterator[t
         yield "environment", environment
 
 
+_SHIM_CODE = re.compile("shim code ([0-9]{3})")
+_ROOM = 48
+"""Characters of a heading that are read at a glance."""
+
+
+def _named_code(code: str) -> str:
+    """`required output missing (shim code 110)`: who reads a report need not know the shim."""
+    known = SHIM_CODES.get(int(found[1])) if (found := _SHIM_CODE.fullmatch(code)) else None
+    if known is None or len(known.cause) > _ROOM:
+        return code
+    words = re.sub("^(an?|the) ", "", known.cause).replace("output is missing", "output missing")
+    return f"{words} ({code})"
+
+
 def _causes(batch: Batch, now: Status) -> tuple[tuple[CauseRow, ...], tuple[str, ...]]:
     """Tasks that went wrong, by cause, and places that are to blame."""
     if not now.wrong:
@@ -150,7 +166,7 @@ def _causes(batch: Batch, now: Status) -> tuple[tuple[CauseRow, ...], tuple[str,
     rows = tuple(
         CauseRow(
             state=cause.state,
-            code=cause.code,
+            code=_named_code(cause.code),
             cause=cause.cause,
             count=len(cause.tasks),
             tasks=listed(cause.tasks),

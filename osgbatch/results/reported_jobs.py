@@ -18,7 +18,7 @@ from osgbatch.batches.history import (
     Start,
     read_history,
 )
-from osgbatch.life.rounds import first_cluster
+from osgbatch.batches.notes import cluster_so_far
 from osgbatch.model import JobState, TaskState
 from osgbatch.task_ranges import parse_task_ranges
 
@@ -47,10 +47,9 @@ def jobs_of(batch: Batch, states: Sequence[TaskState]) -> tuple[list[JobRun], tu
     unread: list[str] = []
     for round_ in batch.rounds():
         log = round_.folder / names.EVENTS
-        noted = folders.read_submitted(round_)
         histories: Mapping[int, JobHistory] = {}
         try:
-            histories = read_history(log, (noted.cluster if noted else 0) or first_cluster(log))
+            histories = read_history(log, cluster_so_far(round_))
         except OSError as error:
             unread.append(f"the event log of round {round_.number} cannot be read: {error}")
         for proc, line in enumerate(folders.round_tasks(round_)):
@@ -81,5 +80,7 @@ def _from_state(job: JobState) -> JobHistory:
     if not job.ended and how != OPEN:
         return JobHistory(job.submitted, (), ())
     return JobHistory(
-        job.submitted, (Start(job.started, job.started, 0.0, job.ended, how, job.host),), ()
+        job.submitted,
+        (Start(job.started, job.started, 0.0, job.ended, how, job.host, code=job.exit_code),),
+        (),
     )

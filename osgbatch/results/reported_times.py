@@ -148,28 +148,41 @@ def _shares(
     job: JobRun, start: Start, states: Sequence[TaskState], took: Sequence[float | None]
 ) -> dict[str, float]:
     """Of a start that came to its end, what part went into what."""
-    good = bad = 0.0
-    again = 0
-    none_succeeded = True
+    took_s: defaultdict[str, float] = defaultdict(float)
+    again: Counter[str] = Counter()
+    ends: Counter[str] = Counter()
     for task in job.tasks:
-        state = states[task]
-        if state.round != job.round:  # it ran again later, so here it has failed
-            again += 1
-            continue
-        if state.state == "succeeded":
-            none_succeeded = False
-            good += took[task] or 0.0
+        kind = _KINDS[came_of(job, start, states[task])]
+        ends[kind] += 1
+        if states[task].round == job.round:
+            took_s[kind] += took[task] or 0.0
         else:
-            bad += took[task] or 0.0
-    if none_succeeded:
-        return {"failed": 1.0}
-    span = start.end - start.begin
-    if good + bad >= span or not span:  # clocks differ, and events tell whole seconds
-        whole = good + bad
-        return {"good": good / whole, "failed": bad / whole} if whole else {"good": 1.0}
-    rest = 1 - (good + bad) / span
-    failed = bad / span + rest * again / len(job.tasks)
-    return {"good": good / span, "failed": failed, "overhead": 1 - good / span - failed}
+            again[kind] += 1
+    if not ends["good"]:
+        return {kind: many / len(job.tasks) for kind, many in ends.items()} or {"failed": 1.0}
+    span, whole = start.end - start.begin, sum(took_s.values())
+    if whole >= span or not span:  # clocks differ, and events tell whole seconds
+        return {kind: s / whole for kind, s in took_s.items()} if whole else {"good": 1.0}
+    rest = 1 - whole / span
+    found = {kind: took_s[kind] / span + rest * again[kind] / len(job.tasks) for kind in ends}
+    found["overhead"] = 1 - sum(found.values())
+    return found
+
+
+_KINDS = {"succeeded": "good", "unknown": "lost", "failed": "failed"}
+"""What cores were held for, by what came of a task."""
+
+
+def came_of(job: JobRun, start: Start, state: TaskState) -> str:
+    """What came of a task in a start that came to its end: succeeded, failed, or unknown.
+
+    unknown: its results were lost. state: what is known of the task now, by its last round. A job
+    returns 0 only when all its tasks have succeeded; that one of them ran in another round all the
+    same means that what it made had not come back whole.
+    """
+    if state.round == job.round:
+        return state.state if state.state in ("succeeded", "unknown") else "failed"
+    return "unknown" if start.code == 0 else "failed"
 
 
 def _ended_at(
@@ -235,6 +248,8 @@ def _spells(
             state = states[task].state
         elif states[task].state == "succeeded" and states[task].round < job.round:
             state = "succeeded"
+        elif over and job.starts[-1].how == COMPLETED:
+            state = came_of(job, job.starts[-1], states[task])
         else:
             state = "failed" if over else "removed"
         if state in OPEN_STATES or state == "held":
@@ -292,24 +307,25 @@ def _endings(found: Times, jobs: Iterable[JobRun], states: Sequence[TaskState]) 
                     if state.round == job.round and start is job.starts[-1]:
                         events.append((start.end, "failed"))
                     continue
+                kind = came_of(job, start, state)
                 if state.round != job.round:
-                    events.append((start.end, "failed"))
+                    events.append((start.end, kind))
                     continue
                 when = number(state.record, "end") if len(job.tasks) > 1 else None
                 when = min(max(when, start.begin), start.end) if when else start.end
-                kind = "succeeded" if state.state == "succeeded" else "failed"
                 events.append((when, kind))
     if not events:
         return
     span = found.end - found.begin
     step = next((s for s in STEPS_S if span / s <= ENDINGS), span / ENDINGS)
-    spans = max(1, -int(-span // step))
+    spans = int(span // step) + 1  # what ended last has a span of its own, when it begins one
     found.endings = per_span(events, found.begin, found.begin + spans * step, spans)
     last = max(when for when, _ in events)
     good = sum(kind == "succeeded" for _, kind in events)
-    found.rate = good / max(1.0, last - first_start)
     numbers = found.endings.counts.get("succeeded", ())
     found.best_rate = max(numbers, default=0.0) / found.endings.step
+    # Events tell whole seconds: of a batch that took few, the mean would be more than the best.
+    found.rate = min(good / max(1.0, last - first_start), found.best_rate)
 
 
 def _where(
@@ -364,12 +380,10 @@ def _bar(job: JobRun, start: Start, states: Sequence[TaskState], end: float) -> 
         start.how, ""
     )
     if not kind:
-        told = [states[task] for task in job.tasks]
-        good = all(s.state == "succeeded" and s.round == job.round for s in told)
-        kind = "succeeded" if good and told else "failed"
-        if len(told) == 1 and told[0].round == job.round and told[0].state == "unknown":
-            kind = "unknown"
+        came = {came_of(job, start, states[task]) for task in job.tasks}
+        kind = next((k for k in ("failed", "unknown", "succeeded") if k in came), "failed")
     last = start.end or end
     which = f"task{'s' * (len(job.tasks) != 1)} {task_list(list(job.tasks))}"
-    tip = f"{which}: {kind}, {duration(last - start.begin)}"
+    told = "results lost" if kind == "unknown" else kind
+    tip = f"{which}: {told}, {duration(last - start.begin)}"
     return Bar(start.begin, start.run, start.output, last, kind, tip)

@@ -53,7 +53,6 @@ class Taker:
         self._fetch = fetch
         self._layout = Layout(batch)
         self._known: dict[int, Key] = {}
-        self._unpacked = 0
         self._empty: dict[int, str] = {}
         self._quota: Room | None = None
         self._data = Data(batch, progress or Silent()) if batch.data.get("outputs_to") else None
@@ -111,10 +110,10 @@ class Taker:
         if nothing and len(nothing) < len(good):
             yield f"{_count(nothing)} succeeded without any output ({_listed(nothing)})"
         succeeded = {state.index for state in good}
-        self._unpacked += found.unpacked
-        self._empty.update((i, name) for i, name in found.empty.items() if i in succeeded)
+        fresh = {i: name for i, name in found.empty.items() if i in succeeded}
+        self._empty |= fresh
         hollow = sorted(self._empty)
-        if found.empty and len(hollow) < self._unpacked:
+        if fresh and len(hollow) < len(succeeded):
             name = self._empty[hollow[0]]
             yield f"{_count(hollow)} brought an empty file ({_listed(hollow)}), such as {name}"
 

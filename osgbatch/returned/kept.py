@@ -5,6 +5,7 @@ osgbatch writes it, on the access point; no execution point can bring a file of 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -61,9 +62,23 @@ def write_kept(path: Path, kept: Kept) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         fresh.rename(path)
+        to_disk(path.parent)
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def to_disk(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems have no such thing for folders, and write names at once.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def read_kept(path: Path) -> Kept:

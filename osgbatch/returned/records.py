@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+
+from osgbatch.sums import parse_sum
 
 
 def parse_record(text: str) -> dict[str, str]:
@@ -52,24 +55,11 @@ def parse_names(text: bytes) -> list[str]:
     ]
 
 
-_LINE = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)", re.S)
-
-
 def parse_checksums(text: bytes) -> dict[str, str]:
-    """sha256sum's lines to name → hexadecimal digest; escaped names are undone.
-
-    Source: coreutils manual, "sha2 utilities": a line that starts with a backslash has its
-    name's newlines, CRs and backslashes escaped.
-    """
+    """sha256sum's lines to name → hexadecimal digest; other lines are passed over."""
     sums: dict[str, str] = {}
     for line in text.split(b"\n"):
-        match = _LINE.fullmatch(line)
-        if match is None:
-            continue
-        name = match[3]
-        if match[1]:
-            name = re.sub(
-                rb"\\([nr\\])", lambda m: {b"n": b"\n", b"r": b"\r", b"\\": b"\\"}[m[1]], name
-            )
-        sums[name.decode("utf-8", "surrogateescape").removeprefix("./")] = match[2].decode()
+        with suppress(ValueError):
+            name, sha256 = parse_sum(line)
+            sums[name.removeprefix("./")] = sha256
     return sums

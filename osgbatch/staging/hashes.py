@@ -82,6 +82,18 @@ class Hashes:
         """
         return self._known(path, _stamp_of(path))
 
+    def known_before(self, path: Path, moment: float) -> str:
+        """SHA-256 that was read of a file as it was before a moment (seconds since 1970).
+
+        Of one that since was given other rights, or another name and its own again: size, time of
+        change and inode are those of then. Empty for others. Raises StagingError as `known`.
+        """
+        size, mtime, _, inode = _stamp_of(path)
+        for row in self._rows("path = ?", (os.fsencode(path),)):
+            if (row[1], row[2], row[4]) == (size, mtime, inode) and row[3] <= moment * 1e9:
+                return str(row[5])
+        return ""
+
     def of_tree(self, root: Path, advance: Advance) -> Iterator[tuple[str, str, int, bool]]:
         """Path below the root, SHA-256, bytes, whether it is a program: of every file, by path.
 

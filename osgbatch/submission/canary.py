@@ -115,6 +115,10 @@ def _mended(batch: Batch, tasks: Sequence[TaskState]) -> str:
     return " and ".join(found)
 
 
+def _tasks(count: int) -> str:
+    return f"{count:,} task" if count == 1 else f"{count:,} tasks"
+
+
 def verdict(now: Status) -> tuple[list[TaskState], str]:
     """The tasks of a canary, and what has become of it: open, succeeded or failed."""
     rest = set(now.batch.unsubmitted())
@@ -148,14 +152,14 @@ def go_on(
     if what == "failed":
         good = sum(state.state == "succeeded" for state in tasks)
         say(
-            f"canary: {good} of {len(tasks)} tasks succeeded, so the other {len(rest):,} were not "
-            "submitted\n"
+            f"canary: {good} of {_tasks(len(tasks))} succeeded, so the other "
+            f"{len(rest):,} {'was' if len(rest) == 1 else 'were'} not submitted\n"
             f"  `osgbatch why {name}` tells what is wrong; mend it, then "
             f"{_mended(batch, tasks)}\n"
             f"  then `osgbatch watch {name}` submits the rest"
         )
         return None
-    say(f"canary: {len(tasks)} tasks succeeded\n{learnt(batch, tasks)}".rstrip())
+    say(f"canary: {_tasks(len(tasks))} succeeded\n{learnt(batch, tasks)}".rstrip())
     say(f"submitting the other {len(rest):,}")
     newest = batch.rounds()[-1]
     before, digest = payload_sums(batch.round_data(newest.number)), read_digest(newest.folder)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from osgbatch import condor, local, names
+from osgbatch import condor, local
 from osgbatch.batches import folder as folders
 from osgbatch.batches.cancelled import cancelled
-from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch
+from osgbatch.batches.notes import REST, cluster_of, other_host
 from osgbatch.condor import Queue
-from osgbatch.errors import BatchError, BusyError
-from osgbatch.life.rounds import other_host
+from osgbatch.errors import BatchError, BusyError, OsgbatchError
+from osgbatch.life.naming import in_commands
+from osgbatch.life.releasing import noted_priority, prioritize_batch
 from osgbatch.model import Round, Submitted
 from osgbatch.packing.disk_full import BATCH_FIX, told_when_full
 from osgbatch.plan_model import Resolved
@@ -20,7 +21,7 @@ from osgbatch.planning.chosen import choose
 from osgbatch.staging.stage import Progress
 from osgbatch.submission.keyed import keys_of
 from osgbatch.submission.packed import pack_environment
-from osgbatch.submission.planned import Choices
+from osgbatch.submission.planned import Choices, warnings_for
 from osgbatch.submission.planned_again import as_planned, plan_again
 from osgbatch.submission.quotas import look_ahead
 from osgbatch.submission.rendered import Made, Rendered, render_round
@@ -77,8 +78,9 @@ def add_round(
     choices = replace(choices, settings=settings, staging=backend != "local")
     whole = plan_again(batch, choices, say)
     plan = choose(whole, choice.tasks)
-    for warning in plan.warnings:
-        say(f"warning: {warning}")
+    if why != REST:  # then they were told when the canary was submitted
+        for warning in warnings_for(plan, backend):
+            say(f"warning: {warning}")
     keys = keys_of(plan, choice.tasks)
     environment = pack_environment(plan, say)
     for warning in look_ahead(plan, environment, batch.folder.parent):
@@ -106,7 +108,22 @@ def add_round(
         fresh = folders.load(batch.folder)
         submitted = folders.read_submitted(rendered.round)
     assert submitted is not None
+    if backend != "local":
+        _prioritize(fresh, say)
     return Later(fresh, rendered.round, submitted, choice.tasks)
+
+
+def _prioritize(batch: Batch, say: Say) -> None:
+    """Give a new round the priority that was set for those before."""
+    if not (priority := noted_priority(batch)):
+        return
+    try:
+        prioritize_batch(batch, priority)
+        say(f"it has priority {priority}, as was set before")
+    except OsgbatchError as error:
+        name = in_commands(batch)
+        say(f"warning: {error.what}; `osgbatch prioritize {priority} {name}` gives the new round "
+            "the priority that was set before")  # fmt: skip
 
 
 def _backend(batch: Batch) -> str:
@@ -142,7 +159,7 @@ def _rounds_of(batch: Batch, tasks: Collection[int]) -> Iterator[tuple[Round, st
         if note is not None and wanted.isdisjoint(note.indices()):
             continue
         noted = folders.read_submitted(round_)
-        cluster = (noted.cluster if noted else 0) or log_cluster(round_.folder / names.EVENTS)
+        cluster = cluster_of(round_)
         if cluster:
             yield round_, noted.backend if noted else "condor", cluster
 

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import pwd
+import re
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -21,8 +22,9 @@ from osgbatch.errors import OsgbatchError
 from osgbatch.packing.tree import named_paths
 from osgbatch.plan_model import Plan
 from osgbatch.provenance.git import code_state
-from osgbatch.provenance.manifest import file_sum
+from osgbatch.spec.layers import user_file
 from osgbatch.spec_model import ColumnSource, Spec
+from osgbatch.sums import file_sum
 from osgbatch.urls import without_login
 from osgbatch.version import VERSION
 
@@ -35,6 +37,7 @@ MOST_KEPT = 4 << 20
 """Bytes of all that is kept."""
 LARGEST_SUMMED = 256 << 20
 """A larger file is not read for its checksum: submitting waits for it."""
+_CELL = re.compile(r'"(?:[^"]|"")*"|[^,\r\n]+')
 _MERGED = b"# Merged by osgbatch"
 
 
@@ -45,13 +48,22 @@ def write_origin(folder: Path, plan: Plan, environment: EnvironmentArchive | Non
     that name the user's folders.
     """
     try:
-        write_json(folder / names.ORIGIN, _origin(plan, environment))
+        write_json(folder / names.ORIGIN, _without_logins(_origin(plan, environment)))
     except Exception as error:  # whatever git, NFS or an account database comes up with
         if isinstance(error, OSError) and error.errno:
             with suppress(OSError):
                 (folder / names.ORIGIN).unlink(missing_ok=True)
         with suppress(OSError):
             write_json(folder / names.ORIGIN, {"version": 1, "problem": str(error)})
+
+
+def _without_logins(value: Any) -> Any:
+    """The same without logins and keys in the addresses of any of its texts."""
+    if isinstance(value, dict):
+        return {key: _without_logins(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_logins(item) for item in value]
+    return without_login(value) if isinstance(value, str) and "://" in value else value
 
 
 def read_origin(folder: Path) -> dict[str, Any]:
@@ -157,7 +169,11 @@ def _environment(spec: Spec, packed: EnvironmentArchive | None) -> dict[str, Any
 
 
 def _kept(spec: Spec) -> Iterator[dict[str, Any]]:
-    """Files that the spec is read with, small ones with their content."""
+    """Files that the spec is read with, small ones with their content.
+
+    Logins and keys are taken out of addresses in it: `redacted` says so. The checksum and the size
+    are of the file as it is.
+    """
     left = MOST_KEPT
     for role, path in dict.fromkeys(_beside(spec)):
         told: dict[str, Any] = {"role": role, "path": os.path.relpath(path, spec.folder)}
@@ -171,10 +187,28 @@ def _kept(spec: Spec) -> Iterator[dict[str, Any]]:
             if size <= min(LARGEST_KEPT, left):
                 content = path.read_bytes()
                 left -= len(content)
-                told |= _as_text(content)
+                shown = redacted(content, path.name)
+                told |= _as_text(shown)
+                if shown != content:
+                    told["redacted"] = True
         except OSError:
             continue
         yield told
+
+
+def redacted(content: bytes, name: str = "") -> bytes:
+    """A file's content without logins and keys in its addresses (those signed in advance).
+
+    name: of a CSV each cell is an address of its own: a query does not end at a comma.
+    """
+    if b"://" not in content:
+        return content
+    text = content.decode("utf-8", "surrogateescape")
+    if name.lower().endswith(".csv"):
+        text = _CELL.sub(lambda found: _without_logins(found[0]), text)
+    else:
+        text = without_login(text)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _as_text(content: bytes) -> dict[str, str]:
@@ -205,8 +239,9 @@ def _beside(spec: Spec) -> Iterator[tuple[str, Path]]:
             if not line.startswith("#   "):
                 break
             layer = Path(line[4:]).expanduser()
-            if not line.startswith("#   --set") and layer.is_file():
-                yield "spec", layer.absolute()
+            if line.startswith("#   --set") or not layer.is_file() or _is_users(layer):
+                continue
+            yield "spec", layer.absolute()
     for path in _tables(spec.sources):
         yield "table", folder / path
     for one in spec.inputs:
@@ -221,6 +256,16 @@ def _beside(spec: Spec) -> Iterator[tuple[str, Path]]:
         text = given.get("path") if isinstance(given, dict) else given
         if isinstance(text, str) and (folder / text).is_file():
             yield "gather", folder / text
+
+
+def _is_users(path: Path) -> bool:
+    """Whether it is the user's own config.yaml.
+
+    It says more than what this sweep is given, and is nobody's business; the spec has what holds.
+    """
+    with suppress(OSError):
+        return user_file().samefile(path)
+    return False
 
 
 def _tables(sources: Iterable[ColumnSource]) -> Iterator[str]:

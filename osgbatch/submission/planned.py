@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from osgbatch.errors import OsgbatchError, SpecError, SpecErrors, StagingError
 from osgbatch.plan_model import Payload, Plan, Resolved
+from osgbatch.planning.advice import ELSEWHERE
 from osgbatch.spec.load import load_spec
 from osgbatch.spec.units import UnitError, seconds
 from osgbatch.spec_model import Place, Profile, Resources, Spec, Stash, UserPath
@@ -129,6 +130,11 @@ class _Lister:
             raise SpecError(f'nothing matches "{pattern.text}"', pattern.place, fix=asked)
         self.found.update((one.url, (one.size, one.md5)) for one in listed)
         return [one.url for one in listed]
+
+
+def warnings_for(plan: Plan, backend: str) -> list[str]:
+    """The warnings of a plan that concern who runs it: local, condor or auto."""
+    return [one for one in plan.warnings if backend != "local" or ELSEWHERE not in one]
 
 
 def _stash_of(spec: Spec) -> Stash:

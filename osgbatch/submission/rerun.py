@@ -15,12 +15,11 @@ from typing import Any
 
 from osgbatch import names
 from osgbatch.batches.writing import write_json
-from osgbatch.errors import BusyError, OsgbatchError
+from osgbatch.errors import OsgbatchError
 from osgbatch.packing.files import files_archive
 from osgbatch.packing.libraries import libraries_archive
 from osgbatch.places import cache_folder
 from osgbatch.provenance.layout import LOCK, SPEC, crate_of
-from osgbatch.provenance.manifest import file_sum
 from osgbatch.provenance.reading import Crate, read_crate
 from osgbatch.provenance.unpacking import unpack
 from osgbatch.spec.load import load_spec
@@ -28,7 +27,9 @@ from osgbatch.spec_model import Spec
 from osgbatch.staging.hashes import Hashes
 from osgbatch.staging.stage import Progress
 from osgbatch.submission.rerun_environment import same_environment
+from osgbatch.sums import file_sum
 from osgbatch.tables import Table
+from osgbatch.urls import without_login
 
 Say = Callable[[str], None]
 LIBRARIES = "libraries"
@@ -71,7 +72,7 @@ class Rerun:
             raise OsgbatchError("the sweep has other columns than the batch had", where=where)
         now = _rows(table, columns)
         for index, (was, is_) in enumerate(zip_longest(self.crate.tasks(), now)):
-            if was != is_:
+            if _shown(was) != _shown(is_):  # a crate has no keys of URLs
                 raise OsgbatchError(
                     f"the sweep gives other tasks than the batch had, from task {index} on: "
                     f"{_row(columns, is_)}, which was {_row(columns, was)}",
@@ -89,6 +90,10 @@ def _rows(table: Table, columns: list[str]) -> Iterator[list[str]]:
             yield from map(list, zip(*texts, strict=True))
         else:
             yield from ([] for _ in range(start, stop))
+
+
+def _shown(row: list[str] | None) -> list[str] | None:
+    return row and [without_login(cell) if "://" in cell else cell for cell in row]
 
 
 def _row(columns: list[str], cells: list[str] | None) -> str:
@@ -112,6 +117,8 @@ def make_folder(
     it was, whether to go on. Raises OsgbatchError when not, when something is missing, and for what
     is no whole crate.
     """
+    if data is not None and not data.is_dir():
+        raise OsgbatchError("there is no such folder", where=f"--data {data}")
     crate = read_crate(crate_of(source))
     target = (into or Path(f"{crate.name}-again")).absolute()
     if os.path.lexists(target):
@@ -152,7 +159,7 @@ def _agree(made: Rerun, insist: Callable[[str], bool], nothing: str) -> None:
     listed = "".join(f"\n  - {one}" for one in [*found[:TOLD], *more])
     reason = f"this would not be what the batch was:{listed}"
     if not insist(reason):
-        raise BusyError(
+        raise OsgbatchError(
             reason,
             fix=f"{nothing} --again submits it all the same.",
         )
@@ -297,7 +304,13 @@ class _Maker:
             target = self._place_for(one["path"])
             if target is None or os.path.lexists(target):
                 continue
+            if one.get("redacted") and (found := self._whole(one)):
+                _link(found, target)
+                continue
             if one.get("file"):
+                if one.get("redacted"):
+                    what = f"{one['path']}: the crate has it without the keys of its URLs"
+                    self.made.notes.append(what)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(self.crate.folder / one["file"], target)
                 continue
@@ -305,6 +318,14 @@ class _Maker:
             if one.get("sha256") and file_sum(found)[0] != one["sha256"]:
                 self.made.differences.append(f"{found} is not what it was")
             _link(found, target)
+
+    def _whole(self, one: Mapping[str, Any]) -> Path | None:
+        """The file of which the crate lacks the keys, where it is there as it was."""
+        for place in self._places(one["path"]):
+            with suppress(OSError):
+                if file_sum(place)[0] == one.get("sha256"):
+                    return place
+        return None
 
     def _compared(
         self, progress: Progress, place: Callable[[str], Path]

@@ -12,8 +12,8 @@ from osgbatch.packing.environment import cache as kept
 from osgbatch.packing.environment import known_environment
 from osgbatch.packing.environment.conda import conda_archive
 from osgbatch.places import cache_folder
-from osgbatch.provenance.manifest import file_sum
 from osgbatch.spec_model import Environment, Spec
+from osgbatch.sums import file_sum
 
 Say = Callable[[str], None]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from osgbatch.batches import folder as folders
@@ -27,7 +27,7 @@ class Wanted:
     """Which tasks to run again; with nothing said those that failed, were removed or are unknown.
 
     failed, held: the tasks in these states. missing: those without a result that nobody runs:
-    removed, unknown, never submitted. tasks: these, by index.
+    removed, unknown, never submitted. tasks: these, by index; with the others said, those of these.
     """
 
     failed: bool = False
@@ -59,7 +59,7 @@ def resubmit(
         settle(batch, say)
         now = status(batch, all_tasks=True)
         # Files of a success may be gone that no archive can bring back.
-        if not wanted.tasks and note_losses(results_folder(batch.folder), now.states):
+        if note_losses(results_folder(batch.folder), now.states):
             now = status(batch, all_tasks=True)
     choice = chosen_tasks(now, wanted)
     if not choice.tasks:
@@ -103,7 +103,8 @@ def chosen_tasks(now: Status, wanted: Wanted) -> Choice:
             fix="`osgbatch submit` of its sweep continues it.",
         )
     never = set(now.batch.unsubmitted())
-    if wanted.tasks:
+    some = wanted.failed or wanted.held or wanted.missing
+    if wanted.tasks and not some:
         for index in wanted.tasks:
             _refuse(now.states[index], never)
         return Choice(wanted.tasks)
@@ -114,14 +115,27 @@ def chosen_tasks(now: Status, wanted: Wanted) -> Choice:
         states.add("held")
     if wanted.nothing_said:
         states = {"failed", "removed", "unknown"}
-    tasks = [
-        s.index for s in now.states if s.state in states or (wanted.missing and s.index in never)
-    ]
+    found = [s for s in now.states if s.state in states or (wanted.missing and s.index in never)]
+    if wanted.tasks:
+        found = list(_of_those(found, set(wanted.tasks)))
+    tasks = [s.index for s in found]
     held: dict[int, set[int]] = {}
-    for state in now.states if wanted.held else ():
+    for state in found if wanted.held else ():
         if state.state == "held" and state.job is not None:
             held.setdefault(state.round, set()).add(state.job.proc)
     return Choice(tasks, held)
+
+
+def _of_those(found: Sequence[TaskState], named: Collection[int]) -> Iterator[TaskState]:
+    """Those named, and what is held in one job with them: a held job is removed as a whole."""
+    jobs = {_job(s) for s in found if s.index in named and s.state == "held"} - {None}
+    for state in found:
+        if state.index in named or (state.state == "held" and _job(state) in jobs):
+            yield state
+
+
+def _job(state: TaskState) -> tuple[int, int] | None:
+    return (state.round, state.job.proc) if state.job else None
 
 
 def _refuse(state: TaskState, never: Collection[int]) -> None:

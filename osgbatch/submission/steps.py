@@ -26,7 +26,7 @@ from osgbatch.submission.canary import FilesChangedError, go_on, spread, verdict
 from osgbatch.submission.delivering import fault_of, withdraw
 from osgbatch.submission.keyed import keys_of
 from osgbatch.submission.packed import pack_environment
-from osgbatch.submission.planned import AS_WRITTEN, Choices, plan_sweep
+from osgbatch.submission.planned import AS_WRITTEN, Choices, plan_sweep, warnings_for
 from osgbatch.submission.quotas import look_ahead
 from osgbatch.submission.rendered import Made, render_batch
 from osgbatch.submission.reusing import check_unchanged, reuse
@@ -113,7 +113,7 @@ def submit_sweep(
     if pool == "local" or (pool == "auto" and not condor.configured()):
         choices = replace(choices, staging=False)
     plan = plan_sweep(path, choices=choices)
-    for warning in plan.warnings:
+    for warning in warnings_for(plan, "condor" if choices.staging else "local"):
         say(f"warning: {warning}")
     backend = choose_backend(pool)
     newest = folders.newest_of(_batches(plan), plan.spec.text)
@@ -214,10 +214,11 @@ def _refuse_twice(newest: Batch, fresh: Batch, ways: Ways) -> None:
     if not folders.same_content(newest, fresh):
         return
     now = status(newest)
-    tasks = sum(now.counts.get(state, 0) for state in (*OPEN, "held")) - now.held_back
-    if not tasks or (now.stalled and not now.cluster):
+    tasks = sum(now.counts.get(state, 0) for state in (*OPEN, "held"))
+    if tasks == now.held_back or (now.stalled and not now.cluster):
         return
-    reason = f"batch {newest.id} does the very same, and {tasks:,} of its tasks have not ended"
+    have = "task of it has" if tasks == 1 else "tasks of it have"
+    reason = f"batch {newest.id} ({newest.name}) does the very same, and {tasks:,} {have} not ended"
     if not ways.again(reason):
         raise BusyError(
             reason,

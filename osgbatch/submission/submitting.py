@@ -12,6 +12,7 @@ from osgbatch import condor, local, names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch
+from osgbatch.batches.notes import other_host
 from osgbatch.errors import BusyError, CondorError, OsgbatchError, RefusedError
 from osgbatch.model import Round, Submitted
 from osgbatch.submission.rendered import Rendered
@@ -132,9 +133,9 @@ def _found(round_: Round, noted: Submitted, say: Say) -> bool:
 
     Raises BusyError when only another machine could tell.
     """
-    if noted.host and noted.host != socket.gethostname():
+    if host := other_host(round_):
         raise BusyError(
-            f"its submission was interrupted on {noted.host}, whose queue alone knows of it",
+            f"its submission was interrupted on {host}, whose queue alone knows of it",
             where=str(round_.folder),
             fix="Run the same command there.",
         )

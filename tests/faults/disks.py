@@ -57,7 +57,7 @@ def why_none() -> str:
 def small_disk() -> Iterator[Disk]:
     """An empty disk that nobody else has; what is on it is gone afterwards."""
     folder = Path(os.environ[VARIABLE])
-    for number in range(sum(one.is_dir() for one in folder.iterdir())):
+    for number in range(sum(os.path.ismount(one) for one in folder.iterdir())):
         with (folder / f"{number}.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -239,13 +239,13 @@ class Scene:
 
     def wait_for_history(self) -> list[dict[str, Any]]:
         """The ads, once no job is in the queue but held ones."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + LIMIT_S
         while True:
             ads = self.ads()
             if all(ad["JobStatus"] in (REMOVED, COMPLETED, 5) for ad in ads):
                 return ads
             if time.monotonic() > deadline:
-                self.wrong("osgbatch says that the batch has ended, but jobs wait or run")
+                self.wrong(f"jobs wait or run still after {LIMIT_S:g} s")
                 return ads
             time.sleep(0.5)
 

@@ -129,6 +129,14 @@ def test_what_is_held_idle_or_at_most_so_many_is_cancelled(pool: Pool, tmp_path:
     for proc in range(7):
         assert batch.ended(proc)["JobStatus"] == 3
     assert batch_status(batch)["counts"] == {"removed": 9}
+    # a later round has the priority that was set
+    number = batch("resubmit", "--tasks", "0")["cluster"]
+    pool.wait_for(
+        lambda: [ad["JobPrio"] for ad in pool.queue_ads(f"ClusterId == {number}")] == [-3],
+        30,
+        "the priority",
+    )
+    batch("cancel")
     ads = pool.queue_ads(f"ClusterId == {other.cluster}")
     assert [(ad["ProcId"], ad["JobPrio"]) for ad in ads] == [(0, 0)]
     # a job of two tasks: neither is cancelled without the other being told of

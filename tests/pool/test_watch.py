@@ -40,10 +40,11 @@ def test_the_rest_is_held_when_the_first_tasks_all_fail_alike(pool: Pool, tmp_pa
     assert all("osgbatch --stop-after" in ad["HoldReason"] for ad in ads)
     log = Path(told["folder"]) / "rounds/001/events.log"
     ended = [event for event in pool.events(log) if event.number == 5]
-    assert 3 <= len(ended) < 15
+    assert 3 <= len(ended) < 40
     assert {event.exit_code for event in ended} == {3}
-    time.sleep(3)  # nothing follows from the factory
-    assert len([event for event in pool.events(log) if event.number == 5]) == len(ended)
+    (round_,) = load(Path(told["folder"])).rounds()
+    queue = condor.look(round_, cluster)
+    assert queue.paused or not queue.unqueued  # nothing follows from the factory
     osgbatch("cancel", "--yes", told["folder"], cwd=spec.parent)
 
 

@@ -90,7 +90,8 @@ def test_a_cancellation_says_what_it_means_and_asks_on_a_terminal(tmp_path: Path
         asked = batch("cancel", "--tasks", "2", answer="n\n").stderr
         assert "cancel 2 tasks in 1 job (1 not chosen, but in the same jobs) of batch" in asked
         assert "nothing was changed" in asked
-        assert "of which 8 tasks have not ended?" in batch("cancel", answer="n\n").stderr
+        asked = batch("cancel", answer="n\n").stderr  # folded at 80 columns
+        assert "of which 8 tasks have not ended? [y/N]:" in " ".join(asked.split())
         assert "there is no task 8" in batch("cancel", "--tasks", "8", code=2).stderr
         assert "knows no priorities" in batch("prioritize", "5", code=2).stderr
         assert "nothing to release" in batch("release", "--memory", "4GB").stdout

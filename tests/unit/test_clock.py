@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -133,20 +134,36 @@ def test_a_clock_that_is_set_costs_one_question_at_most(
     assert len(asked) <= (600 / 60 if gone else 600 / 600) + 3
 
 
-def test_rounds_share_what_may_be_asked(batch: Batch, clock: Clock, asked: list[float]) -> None:
+@pytest.mark.parametrize("fresh", [False, True], ids=["one process", "a process for each look"])
+def test_rounds_share_what_may_be_asked(
+    batch: Batch, clock: Clock, monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    asked: list[tuple[float, int]] = []
+
+    def ask(self: RoundFollower) -> Queued:
+        asked.append((clock.steady, self.round.number))
+        raise CondorError("it is down")
+
+    monkeypatch.setattr(RoundFollower, "ask", ask)
+    first = batch.rounds()[0].folder
+    for number in (2, 3, 4):
+        folder = first.parent / f"{number:03}"
+        shutil.copytree(first, folder)
+        of_it = log(batch).read_text().replace("(7.", f"({number + 6}.")
+        (folder / names.EVENTS).write_text(of_it)
+        told = Submitted("condor", number + 6, 3, 0.0, socket.gethostname())
+        write_submitted(batch.rounds()[number - 1], told)
     follower = Follower(batch)
     follower.status()
-    log(batch).unlink()
-    (round_,) = follower._rounds.values()
-    follower._share([round_])
-    for number in (2, 3):  # are asked for, too
-        follower._asked[number] = clock.steady
-    follower._share([round_])
-    for _ in range(60):
-        clock.sleep(10)
-        follower.status()
-    assert len(asked) == 4
-    assert min(b - a for a, b in itertools.pairwise(asked)) >= 180
+    for round_ in batch.rounds():
+        (round_.folder / names.EVENTS).unlink()
+    for second in range(600):
+        if second % 10 == 0:
+            (Follower(batch) if fresh else follower).status()
+        clock.sleep(1)
+    assert len(asked) == 10
+    assert min(b - a for (a, _), (b, _) in itertools.pairwise(asked)) >= 60
+    assert [number for _, number in asked] == [1, 2, 3, 4, 1, 2, 3, 4, 1, 2]
 
 
 @pytest.mark.parametrize("how", ["at its end", "in the middle", "on a line", "no room"])

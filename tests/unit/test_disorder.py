@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_following import ABORTED, EVICTED, EXECUTE, EXITED, HELD, RELEASED, SUBMIT
 
+from osgbatch.batches.disorder import joined
 from osgbatch.batches.eventlog import LogReader
 from osgbatch.model import JobState
 
@@ -102,3 +104,21 @@ def test_a_job_of_many_holds_is_remembered_in_a_bounded_text() -> None:
     assert (job.state, job.starts, doubtful) == ("waiting", 900, set())
     assert len(job.told) < 2000
     assert read([*story, story[-2]])[0].state == "waiting"
+
+
+def test_a_release_in_a_fresh_log_counts() -> None:
+    before = read([event.format(p=0, t=t) for t, event in enumerate([SUBMIT, EXECUTE, HELD])])[0]
+    later = read([at("10:00:09", RELEASED)])[0]
+    assert (joined(replace(before), later).state, before.state) == ("waiting", "held")
+    assert joined(replace(before), read([at("10:00:01", RELEASED)])[0]).state == "held"
+    assert joined(replace(before), read([SUBMIT.format(p=0, t=0)])[0]).state == "held"
+
+
+@pytest.mark.parametrize("event", [EXITED, HELD, EXECUTE])
+def test_an_event_that_was_cut_anywhere_hides_none_that_follows(event: str) -> None:
+    torn, whole = event.format(p=0, t=3), EXITED.format(p=1, t=5)
+    begin = "".join(text.format(p=p, t=p) for text in (SUBMIT, EXECUTE) for p in (0, 1))
+    for cut in range(1, len(torn) - 4):
+        reader = LogReader(Path("no-such-log"), 7)
+        reader.take((begin + torn[:cut] + whole).encode())
+        assert (reader.jobs[1].state, reader.torn) == ("completed", True), torn[:cut]

@@ -8,7 +8,9 @@ import os
 import shutil
 import tarfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import test_finishing
@@ -18,7 +20,7 @@ from typer.testing import CliRunner
 
 from osgbatch.batches.folder import Batch
 from osgbatch.cli.app import command_line
-from osgbatch.collecting.collect import Collected
+from osgbatch.collecting.collect import Collected, note_losses
 from osgbatch.collecting.comparing import compare
 from osgbatch.errors import OsgbatchError, ResultError
 from osgbatch.life.following import Follower, copy_log, status
@@ -26,8 +28,11 @@ from osgbatch.results import finishing
 from osgbatch.results.dropping import drop_archives
 from osgbatch.results.finishing import collect_batch
 from osgbatch.results.taking import Taker
+from osgbatch.returned.kept import Kept, read_kept
+from osgbatch.submission.resubmitting import Wanted, chosen_tasks
 
 batch = test_finishing.batch
+RETURNED = "rounds/001/returned/0"
 
 
 def returned(batch: Batch) -> list[str]:
@@ -134,21 +139,86 @@ def test_results_that_are_deleted_after_dropping_can_be_computed_again(batch: Ba
     assert follower.status().counts == {"unknown": 2}
 
 
+def test_one_lost_file_is_a_lost_result_for_all_who_look(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring(batch, 0)
+    bring(batch, 1)
+    dropped(batch)
+    results = batch.folder / "results"
+    follower = Follower(batch)
+    assert follower.status().counts == {"succeeded": 2}
+    read: list[str] = []
+
+    def counted(path: Path) -> Kept:
+        read.append(path.name)
+        return read_kept(path)
+
+    (results / "0/outputs/a.txt").rename(batch.folder / "away")
+    for _ in range(2):
+        now, collected = Taker(batch, print).take()
+        assert collected.states[0].state == "unknown"
+        assert "its archive was dropped" in collected.states[0].detail
+        assert "Errno" not in collected.states[0].detail
+        assert [state.state for state in now.states] == states(batch) == ["unknown", "succeeded"]
+    assert follower.status().counts == {"succeeded": 1, "unknown": 1}
+    os.utime(batch.folder / "rounds/001/returned/0", (1, 1))
+    follower.status()
+    (batch.folder / "away").rename(results / "0/outputs/a.txt")
+    monkeypatch.setattr("osgbatch.life.dropped.read_kept", counted)
+    os.utime(results, (2, 2))
+    assert follower.status().counts == {"succeeded": 2}
+    assert read == ["7_0_0.kept.json"]  # and not that of the other
+    assert Taker(batch, print).take()[1].unpacked == 0
+    assert not (results / "0/status.lost.json").exists()
+    (results / "0/outputs/a.txt").unlink()
+    assert note_losses(results, status(batch, all_tasks=True).states)  # as resubmit does
+    assert chosen_tasks(status(batch, all_tasks=True), Wanted(missing=True)).tasks == [0]
+
+
 def test_it_may_be_killed_at_any_moment(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     bring(batch, 0)
     bring(batch, 1)
     now, _, _ = collect_batch(batch, lambda text: None, gather=False)
 
-    def killed(path: object) -> None:
-        raise KeyboardInterrupt
+    left = 0
+    steps: list[str] = []
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("osgbatch.results.dropping.os.unlink", killed)
-        drop_archives(batch, now.states)
-    assert "7_0_0.tar.gz" in returned(batch)
-    (batch.folder / "state.db").unlink()
-    assert states(batch) == ["succeeded", "succeeded"]
-    assert drop_archives(batch, now.states).archives == 2
+    def or_killed(what: str, real: Callable[..., object]) -> Callable[..., object]:
+        def step(*given: Any) -> object:
+            nonlocal left
+            if left == 0:
+                raise KeyboardInterrupt
+            left -= 1
+            name = os.readlink(f"/proc/self/fd/{given[0]}") if what == "fsync" else str(given[0])
+            steps.append(f"{what} {os.path.relpath(name, batch.folder)}")
+            return real(*given)
+
+        return step
+
+    killed = 0
+    while True:
+        steps.clear()
+        left = killed
+        with monkeypatch.context() as patched:
+            for what in ("fsync", "unlink", "rename"):
+                patched.setattr(os, what, or_killed(what, getattr(os, what)))
+            try:
+                drop_archives(batch, now.states)
+            except KeyboardInterrupt:
+                killed += 1
+            else:
+                break
+        if f"unlink {RETURNED}/7_0_0.tar.gz" in steps:  # all that must be on the disk by then
+            done = steps[: steps.index(f"unlink {RETURNED}/7_0_0.tar.gz")]
+            folders = ("results/0/outputs", "results/0", "results", RETURNED)
+            files = ("results/0/outputs/a.txt", "results/0/stdout", "results/0/status.json")
+            assert {f"fsync {name}" for name in (*folders, *files)} <= set(done)
+            assert done[-1] == f"fsync {RETURNED}"
+        (batch.folder / "state.db").unlink()
+        assert states(batch) == ["succeeded", "succeeded"]
+    assert killed > 8
+    assert returned(batch) == ["7_0_0.kept.json", "7_1_0.kept.json"]
 
 
 def test_an_archive_that_comes_again_is_the_one_that_counts(batch: Batch) -> None:
@@ -255,6 +325,24 @@ def test_a_success_without_an_output_is_told_where_others_have_one(batch: Batch)
     archive(path, *(member(name, content) for name, content in told))
     _, collected = Taker(batch, lambda text: None).take()
     assert collected.notes[0] == "1 task brought an empty file (1), such as outputs/b.txt"
+
+
+def test_what_a_failed_task_leaves_empty_is_its_own_affair(batch: Batch) -> None:
+    bring(batch, 0)
+    path = batch.folder / "rounds/001/returned/0/7_1_0.tar.gz"
+    bring(batch, 1)
+    with tarfile.open(path) as tar:
+        (job,) = (tar.extractfile(m) for m in tar if m.name == "job")
+        assert job
+        record = job.read()
+    digest = hashlib.sha256(b"").hexdigest()
+    told = [("job", record), ("tasks/1/data/outputs/b.txt", b"")]
+    told += [("tasks/1/sha256", f"{digest}  outputs/b.txt\n".encode())]
+    told += [("tasks/1/status", b"index=1\nstate=failed\nreason=exit\nexit_code=1\noutputs=1\n")]
+    archive(path, *(member(name, content) for name, content in told))
+    _, collected = Taker(batch, lambda text: None).take()
+    assert not any("empty" in note for note in collected.notes)
+    assert (batch.folder / "results/results.csv").is_file()
 
 
 def test_json_and_watching_do_not_go_together(batch: Batch) -> None:

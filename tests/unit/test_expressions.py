@@ -307,6 +307,13 @@ def test_a_missing_column_is_an_error(use: Callable[[Expression], Any]) -> None:
     assert caught.value.offset == 6
 
 
+def test_all_names_that_are_known_are_told() -> None:
+    for count, told in ((12, "c11, index. "), (60, "c49 and 11 more. ")):
+        with pytest.raises(ExpressionError) as caught:
+            parse("zzzzzz", [f"c{n}" for n in range(count)])
+        assert told in caught.value.fix
+
+
 DEEP = [
     ("(", "n", ")"),
     ("-", "n", ""),

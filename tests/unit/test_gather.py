@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from small_disk import on_small_disk
 
 from osgbatch.collecting.gather import GatherError, run_gather
+from osgbatch.rendering.templates import template_folder
 
 
 @pytest.mark.parametrize("to_stderr", [False, True])
@@ -96,6 +98,7 @@ GATHER = """\
 import sys
 from pathlib import Path
 from osgbatch.collecting.gather import GatherError, run_gather
+from osgbatch.rendering.templates import template_folder
 here = Path(sys.argv[1])
 folders = {"spec_folder": here, "batch_folder": here, "libraries": []}
 try:
@@ -117,3 +120,28 @@ def test_a_full_disk_and_a_damaged_archive_are_told(tmp_path: Path) -> None:
     assert "env.tar.gz: it cannot be unpacked for gather: no space is left in " in full, done.stderr
     assert "(tar: large: " in full and "Let TMPDIR name a folder with more room" in full
     assert "it cannot be unpacked for gather: gzip: stdin: not in gzip format" in damaged
+
+
+def test_a_row_is_found_without_reading_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.util.spec_from_file_location("driver", template_folder() / "gather.py")
+    assert spec and spec.loader
+    driver = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(driver)
+    (tmp_path / "rows").write_text("".join(f'["{i}", {{"x": {i}}}]\n' for i in range(12)))
+    rows = driver.Rows(str(tmp_path / "rows"))
+    read: list[object] = []
+    real = driver._row
+
+    def counted(line: bytes) -> object:
+        read.append(line)
+        return real(line)
+
+    monkeypatch.setattr(driver, "_row", counted)
+    assert (rows[10]["x"], rows[-1]["x"], len(rows), len(read)) == (10, 11, 12, 2)
+    assert [row["x"] for row in rows[1:6:2]] == [1, 3, 5]
+    assert [row.folder.name for row in rows[-2:]] == ["10", "11"]
+    assert [row["x"] for row in rows] == list(range(12))
+    with pytest.raises(IndexError):
+        rows[12]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.gathered import read_gathered
+from osgbatch.cli.app import command_line
 from osgbatch.collecting.gather import GatherError
 from osgbatch.errors import BusyError, OsgbatchError
 from osgbatch.life import following
@@ -72,6 +76,15 @@ def until(done: Callable[[], object], seconds: float = 60) -> None:
     while not done():
         assert time.monotonic() < end, "it does not come"
         time.sleep(0.1)
+
+
+def waits_for(go: Path) -> str:
+    """The beginning of a program that waits until the test has made a file."""
+    return (
+        "import os, time\n"
+        "for _ in range(1200):\n"
+        f"    if not os.path.exists({str(go)!r}): time.sleep(0.05)\n"
+    )
 
 
 def run(spec: Path) -> Batch:
@@ -149,23 +162,35 @@ def test_a_job_of_the_pool_gathers_once(tmp_path: Path) -> None:
         return collect_batch(batch, said.append)[2]
 
     def ended() -> bool:
-        (job,) = [folders.load(p.parent) for p in above.glob("*/resolved.json")]
-        return following.status(job).ended
+        jobs = [folders.load(p.parent) for p in above.glob("*/resolved.json")]
+        return all(following.status(job).ended for job in jobs)
 
-    script = (tmp_path / "s/gather.py").read_text()
-    (tmp_path / "s/gather.py").write_text("import time; time.sleep(1)\n" + script)
+    go, results = tmp_path / "go", batch.folder / "results"
+    script = waits_for(go) + SCRIPT
+    (tmp_path / "s/gather.py").write_text(script)
+    results.mkdir()
+    (tmp_path / "s/private").write_text("of the user")
+    links = (("away", tmp_path / "s"), ("one", tmp_path / "s/private"), ("in", Path("0")))
+    for name, to in links:
+        (results / name).symlink_to(to)
+    os.mkfifo(results / "pipe")
+    (results / "total").write_text("of the user")  # goes to the job, too, which writes it anew
     assert isinstance(collect(), GatherPending)
+    assert any("results/away, and 2 more: left out, since a link out" in s for s in said)
+    (archive,) = above.glob("*.in/results.tar.gz")
+    with tarfile.open(archive) as tar:
+        assert {m.name: m.linkname for m in tar if m.issym()} == {"in": "0"}
+        assert not {"away", "one", "away/private"} & set(tar.getnames())
     with pytest.raises(BusyError, match="jobs of it are queued"):
         old_batches([batch])
     assert isinstance(collect(), GatherPending)
+    go.touch()
     until(ended)
     (first,) = [p.parent for p in above.glob("*/resolved.json")]
     cluster = json.loads((first / "rounds/001/submitted.json").read_text())["cluster"]
     assert json.loads((first / "resolved.json").read_text())["resources"]["memory_mb"] == 50
 
-    (batch.folder / "results/total").write_text("of the user")
     assert collect() is None
-    results = batch.folder / "results"
     assert (results / "total").read_text() == "40.0"
     assert (results / "old/total.1").read_text() == "of the user"
     assert (results / "figures/a b.txt").read_text() == "a figure"
@@ -176,13 +201,44 @@ def test_a_job_of_the_pool_gathers_once(tmp_path: Path) -> None:
     assert [p.name for p in above.iterdir()] == [first.name]  # the archive of results is gone
     assert json.loads((first / "rounds/001/submitted.json").read_text())["cluster"] == cluster
 
+    again = collect_batch(batch, said.append, wish=Wish(force=True))[2]
+    assert isinstance(again, GatherPending)
+    until(ended)
+    assert collect() is None and "what it made is in results/" in said[-1]  # of the later one
+    assert collect() is None and "has run on these very results" in said[0]
+
+    known = read_gathered(batch.folder)
+    assert known is not None and known.made == ["figures", "total"]
+    (results / "figures/a b.txt").write_text("an edited figure")
+    (results / "figures/mine").write_text("of the user")
+    (tmp_path / "s/gather.py").write_text(script.replace("* FACTOR", "* FACTOR * 2"))
+    assert isinstance(collect(), GatherPending)
+    until(ended)
+    assert collect() is None
+    assert (results / "total").read_text() == "80.0"
+    assert not (results / "old/total.2").exists()  # it was as the first job had brought it
+    assert (results / "figures/a b.txt").read_text() == "a figure"
+    assert (results / "old/figures-a b.txt.1").read_text() == "an edited figure"
+    assert (results / "figures/mine").read_text() == "of the user"
+
+
+def test_watching_waits_for_a_job_that_gathers_a_part(tmp_path: Path) -> None:
+    batch = run(sweep(tmp_path / "s", "{function: analysis:summarise, in: pool}", "[1, 9]"))
+    command = ["collect", str(batch.folder), "--watch", "--partial", "--gather"]
+    done = CliRunner().invoke(command_line(), command, standalone_mode=False)
+    assert done.exception is None, done.output
+    assert (batch.folder / "results/total").read_text() == "16.0\n"
+    assert len(list((batch.folder / names.GATHER).glob("*/resolved.json"))) == 1
+    assert done.return_value == 1  # a task has failed
+
 
 def test_a_job_that_was_half_made_is_made_anew_and_given_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = sweep(tmp_path / "s", "{function: analysis:summarise, in: pool}")
     batch = run(spec)
-    above = batch.folder / names.GATHER
+    above, go = batch.folder / names.GATHER, tmp_path / "go"
+    (tmp_path / "s/analysis.py").write_text(waits_for(go) + FUNCTION)
     given: list[str] = []
 
     def killed(*arguments: object) -> None:
@@ -200,17 +256,23 @@ def test_a_job_that_was_half_made_is_made_anew_and_given_once(
     assert isinstance(collect_batch(batch, print)[2], GatherPending)
     assert [p.parent for p in above.glob("*/resolved.json")] == [folder]
     job = folders.load(folder)
+    go.touch()
     until(lambda: following.status(job).ended)
     assert collect_batch(batch, print)[2] is None
     assert (batch.folder / "results/total").read_text() == "43.0\n"
     shutil.rmtree(batch.folder / "results/0")
-    (tmp_path / "s/analysis.py").write_text("def summarise(rows): raise SystemExit(5)\n")
+    go.unlink()
+    failing = waits_for(go) + "def summarise(rows): raise SystemExit(5)\n"
+    (tmp_path / "s/analysis.py").write_text(failing)
     assert isinstance(collect_batch(batch, print)[2], GatherPending)
     (other,) = {p.parent for p in above.glob("*/resolved.json")} - {folder}
+    go.touch()
     until(lambda: following.status(folders.load(other)).ended)
     for _ in range(2):  # it failed, and is not submitted again by itself
         failure = collect_batch(batch, print)[2]
         assert isinstance(failure, GatherError) and "exit code 5" in failure.what
     assert len(list(above.glob("*/resolved.json"))) == 2
+    go.unlink()
     failure = collect_batch(batch, print, wish=Wish(force=True))[2]
     assert isinstance(failure, GatherPending) and failure.batch.folder.name == f"{other.name}-2"
+    go.touch()

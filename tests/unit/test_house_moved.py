@@ -56,7 +56,7 @@ def test_what_is_delivered_to_the_old_place_counts(moved: tuple[Batch, Path]) ->
     now = follower.status()
     assert now.counts == {"succeeded": 2}
     assert f"They deliver to {old}" in now.notes[0]
-    assert f"`mv {batch.folder} {old}`" in now.notes[0]
+    assert f"`mv -T {old} {old}.aside`, `mv -T {batch.folder} {old}`" in now.notes[0]
     log_of(old).write_text(rest)
     now = follower.status()
     assert now.counts == {"succeeded": 2}

@@ -86,8 +86,8 @@ def now_with(*states: TaskState, stalled: str = "", ended: bool = False) -> Any:
             "task 0 does not run yet\n .*logs /b/sweep-1 0 -f` waits for it; `osgbatch why",
         ),
         ("transferring input", "nothing has come back of task 0\n .*transferring input: try again"),
-        ("held", r"nothing came back of task 0\n .*It is held \(some reason\). `osgbatch why"),
-        ("removed", "nothing came back of task 0"),
+        ("held", "task 0 is held now; what it printed does not .*\n .*some reason: `osgbatch why"),
+        ("removed", "task 0 is removed now"),
     ],
 )
 def test_where_there_is_no_output_it_is_said_why(state: str, says: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -133,4 +134,5 @@ def test_what_a_newer_osgbatch_notes_is_passed_over_and_what_is_lost_can_be_writ
     found = read_submitted(round_)
     assert found is not None
     assert (found.backend, found.cluster, found.jobs) == ("condor", 7, 12)
+    assert abs(found.time - time.time()) < 600  # so that no more of the history is read
     assert len(round_tasks(round_)) == 12

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -219,6 +221,35 @@ def test_one_replaced_by_the_user_is_left_alone(tmp_path: Path) -> None:
     found = taken(results, brought(tmp_path, 0, b"another", 1))
     assert "is another file" in found.misplaced[0]
     assert (results / "by/0.npy").read_text() == "the user's"
+
+
+def test_a_replaced_file_of_the_task_does_not_take_the_place_of_what_came_back(
+    tmp_path: Path,
+) -> None:
+    results, state = tmp_path / "results", brought(tmp_path, 0)
+    taken(results, state)
+    (results / "0/outputs/fresh").write_text("edited")  # as editors save
+    (results / "0/outputs/fresh").rename(results / "0/outputs/0.npy")
+    for _ in range(2):
+        found = taken(results, state)
+        assert "own file was changed" in found.misplaced[0]
+        assert (results / "by/0.npy").read_bytes() == GOOD
+        assert (results / "0/outputs/0.npy").read_text() == "edited"
+    found = taken(results, brought(tmp_path, 0, b"another", 1))
+    assert found.misplaced == {}
+    assert (results / "by/0.npy").read_bytes() == b"another"
+    assert (results / "old/0.1/outputs/0.npy").read_text() == "edited"
+
+
+def test_a_failure_takes_nothing_from_a_place(tmp_path: Path) -> None:
+    """It has no such names, so that what is there is the user's."""
+    results = tmp_path / "results"
+    for attempt in range(2):
+        taken(results, replace(brought(tmp_path, 0, attempt=attempt), state="failed"))
+        (results / "by").mkdir(exist_ok=True)
+        shutil.copy(results / "failed/0/outputs/0.npy", results / "by/0.npy")
+    taken(results, replace(brought(tmp_path, 0, attempt=2), state="failed"))
+    assert (results / "by/0.npy").read_bytes() == GOOD
 
 
 def test_a_tasks_folder_that_is_made_anew_is_linked_again(tmp_path: Path) -> None:

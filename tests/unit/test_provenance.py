@@ -28,11 +28,15 @@ from osgbatch.errors import OsgbatchError
 from osgbatch.provenance import crate as crates
 from osgbatch.provenance.git import code_state
 from osgbatch.provenance.layout import locate
-from osgbatch.provenance.manifest import entries, line, parse
+from osgbatch.provenance.manifest import entries, line
 from osgbatch.provenance.verify import Verified, verify
 from osgbatch.results import crated_inputs
 from osgbatch.results.finishing import collect_batch
+from osgbatch.staging.hashes import Hashes
 from osgbatch.submission import steps
+from osgbatch.submission.planned import Choices
+from osgbatch.submission.rerun import make_folder
+from osgbatch.sums import parse_sum
 
 SPEC = """\
 command: sh job.sh {x}
@@ -203,7 +207,7 @@ def test_a_crate_names_the_person_and_has_the_spec_as_it_was_written(project: Pa
     crate = batch.folder / "provenance"
     assert "orcid" in (crate / "sweep.yaml").read_text()
     assert (crate / "spec/1-sweep.yaml").read_text() == SPEC
-    assert "orcid.org" in (crate / "spec/2-config.yaml").read_text()
+    assert [one.name for one in crate.glob("spec/*")] == ["1-sweep.yaml"]  # config is the user's
 
 
 def test_failed_tasks_are_told_and_open_ones_have_no_crate_yet(project: Path) -> None:
@@ -252,6 +256,46 @@ def test_what_a_user_put_into_the_crate_is_kept(project: Path) -> None:
     assert (batch.folder / "provenance/manifest.sha256").exists()
 
 
+def test_what_a_user_put_into_the_crate_is_kept_when_killed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = ran(project)
+    collected(batch)
+    (batch.folder / "provenance/notes.md").write_text("mine")
+    (batch.folder / "results/more").write_text("x")
+    renames = 0
+
+    def once(self: Path, target: Path) -> Path:
+        nonlocal renames
+        renames += 1
+        if renames > 1:
+            raise KeyboardInterrupt
+        os.rename(self, target)
+        return target
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", once)
+        with pytest.raises(KeyboardInterrupt):
+            collected(batch)
+    collected(batch)
+    # as a version before this one left it, killed between its renames
+    (batch.folder / "provenance").rename(batch.folder / ".provenance-old")
+    (batch.folder / ".provenance-old/more.md").write_text("mine, too")
+    assert "provenance.old-2" in collected(batch)[0]
+    shutil.copytree(batch.folder / "provenance", batch.folder / ".provenance-old")
+    (batch.folder / ".provenance-old/last.md").write_text("mine still")
+    (batch.folder / "results/more").write_text("xx")
+    assert "provenance.old-3" in collected(batch)[0]
+    shutil.copytree(batch.folder / "provenance", batch.folder / ".provenance-old")
+    (batch.folder / "results/more").write_text("xxx")
+    assert collected(batch) == []
+    kept = [f"{name.parent.name}/{name.name}" for name in batch.folder.glob("*/*.md")]
+    assert sorted(kept) == [
+        "provenance.old-1/notes.md", "provenance.old-2/more.md", "provenance.old-3/last.md"
+    ]  # fmt: skip
+    assert not list(batch.folder.glob(".provenance*"))
+
+
 def test_inputs_that_changed_since_are_told_and_have_no_checksum(project: Path) -> None:
     batch = ran(project)
     (project / "data/a.txt").write_text("other\n")
@@ -261,6 +305,27 @@ def test_inputs_that_changed_since_are_told_and_have_no_checksum(project: Path) 
     told = {r["path"]: (r["state"], r["sha256"]) for r in rows_of_inputs(batch)}
     assert told["data/a.txt"] == ("changed", "")
     assert told["data/b.txt"] == ("gone", "")
+
+
+def test_what_was_put_into_an_inputs_place_with_its_time_is_not_taken_for_it(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.txt", "b.txt"):
+        os.utime(project / "data" / name, (1, 1))
+    monkeypatch.setattr("osgbatch.staging.hashes._YOUNG_NS", 0)  # or it is not remembered
+    with Hashes(tmp_path / "cache/osgbatch") as hashes:
+        list(hashes.of_files([project / "data/b.txt"], lambda count: None))
+    batch = ran(project)
+    other = project / "data/other"
+    other.write_text("other\n")
+    os.utime(other, (1, 1))
+    other.rename(project / "data/a.txt")
+    (project / "data/b.txt").chmod(0o600)
+    (note,) = collected(batch)
+    assert "data/a.txt is not known" in note
+    told = {r["path"]: (r["state"], r["sha256"]) for r in rows_of_inputs(batch)}
+    assert told["data/a.txt"] == ("touched", "")
+    assert told["data/b.txt"] == ("touched", hashlib.sha256(b"b\n").hexdigest())
 
 
 def test_checksums_of_inputs_are_kept_when_the_inputs_are_not(project: Path) -> None:
@@ -323,9 +388,20 @@ def test_a_git_that_hangs_or_a_settings_file_that_runs_programs_holds_nothing_up
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     git(project, "init", "-q")
-    git(project, "config", "core.fsmonitor", f"touch '{tmp_path}/ran'")
-    code_state([project / "job.sh"])
-    assert not (tmp_path / "ran").exists()
+    (project / ".gitattributes").write_text("job.sh filter=a.b\nutil/* filter=c\n")
+    git(project, "add", ".")
+    for key in ("core.fsmonitor", "filter.a.b.clean", "filter.c.process"):
+        git(project, "config", key, f"touch '{tmp_path}/ran'; cat")
+    git(project, "config", "filter.a.b.required", "true")
+    for name in ("job.sh", "util/__init__.py"):
+        os.utime(project / name, (1, 1))  # so that it is read
+    (told,) = code_state([project / "job.sh", project / "util"])
+    assert not (tmp_path / "ran").exists() and not told.problem
+    assert told.changed == ("job.sh", "util/__init__.py")  # added, and as they were
+    git(project, "config", "filter.a=b.clean", f"touch '{tmp_path}/ran'")
+    (told,) = code_state([project / "job.sh"])
+    assert "= in its name" in told.problem and not (tmp_path / "ran").exists()
+    git(project, "config", "--remove-section", "filter.a=b")
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "git").write_text("#!/bin/sh\nexec sleep 30\n")
@@ -346,6 +422,46 @@ def test_variables_and_settings_of_the_user_are_not_told(
     collected(batch)
     for path in (batch.folder / "provenance").rglob("*"):
         assert not path.is_file() or b"very-secret-word" not in path.read_bytes()
+
+
+def test_keys_in_addresses_are_in_no_file_of_the_crate(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "very-secret-word"
+    config = tmp_path / "config/osgbatch/config.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text(f"orcid: https://orcid.org/0000-0002-1825-0097  # {key}\n")
+    (project / "list.csv").write_text(
+        f"x,d\nosdf:///a/b?authz={key},data/a.txt\ns3://h/b?X-Amz-Signature={key}&v=1,data/b.txt\n"
+    )
+    (project / "gather.py").write_text(f"# https://me:{key}@h/x\nopen('gathered', 'w')\n")
+    spec = SPEC.replace('{x: {files: "data/*.txt"}}', "{table: list.csv}")
+    (project / "sweep.yaml").write_text(f"{spec}inputs: '{{d}}'\n")
+    batch = ran(project)
+    (origin,) = batch.folder.rglob("origin.json")
+    collected(batch)
+    crate = batch.folder / "provenance"
+    for path in [origin, *crate.rglob("*")]:
+        assert not path.is_file() or key.encode() not in path.read_bytes(), path
+    assert [row["x"] for row in rows(crate / "tasks.csv")] == ["osdf:///a/b", "s3://h/b?v=1"]
+    told = {one["path"]: one for one in json.loads((crate / "osgbatch.json").read_text())["kept"]}
+    assert told["list.csv"]["redacted"] is True
+    whole = (project / "list.csv").read_bytes()
+    assert told["list.csv"]["sha256"] == hashlib.sha256(whole).hexdigest()
+
+    def again(into: str) -> tuple[Path, list[list[str]]]:
+        made = make_folder(
+            crate, tmp_path / into, None, lambda text: None, steps.Silent(), lambda why: True
+        )
+        choices = Choices(made.words, rows=made.same_tasks)
+        batch = steps.render_sweep(made.spec, None, lambda text: None, choices)
+        return made.home, list(folders.read_tasks_csv(batch))
+
+    home, tasks = again("there")
+    assert (home / "list.csv").read_bytes() == whole and key in tasks[0][0]
+    (project / "list.csv").unlink()
+    home, tasks = again("gone")
+    assert key not in (home / "list.csv").read_text() and tasks[0][0] == "osdf:///a/b"
 
 
 # --- verify ---------------------------------------------------------------------------------------
@@ -380,6 +496,26 @@ def test_verify_finds_what_is_missing_changed_and_extra(project: Path, tmp_path:
     assert checked(copy).crate.first == ["tasks.csv"]
 
 
+def test_what_gather_writes_beside_a_tasks_results_is_theirs(project: Path) -> None:
+    (project / "gather.py").write_text(
+        "import os\n"
+        "for place in ('0/mean.txt', '0/outputs/more/deep.txt', '.new-plot/x', '1/.new-y'):\n"
+        "    os.makedirs(os.path.dirname(place), exist_ok=True)\n"
+        "    open(place, 'w').write('made')\n"
+        "os.symlink('mean.txt', '0/link')\n"
+    )
+    batch = ran(project)
+    collected(batch)
+    found = checked(batch.folder)
+    assert found.ok, found
+    assert "0/mean.txt" in dict(entries(batch.folder / "provenance/manifest.sha256"))
+    (batch.folder / "results/0/mean.txt").unlink()
+    (batch.folder / "results/0/link").unlink()
+    (batch.folder / "results/1/later").write_text("")
+    found = checked(batch.folder)
+    assert found.missing.first == ["0/mean.txt", "0/link"] and found.extra.first == ["1/later"]
+
+
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "a//b", ""])
 def test_a_manifest_never_leads_out(project: Path, name: str) -> None:
     batch = ran(project)
@@ -411,7 +547,7 @@ def test_a_line_is_read_as_it_was_written(name: str) -> None:
         return
     text = line(name, "0" * 64)
     assert text.count(b"\n") == 1
-    assert parse(text.removesuffix(b"\n")) == (name, "0" * 64)
+    assert parse_sum(text.removesuffix(b"\n")) == (name, "0" * 64)
 
 
 # --- as others read it ----------------------------------------------------------------------------

@@ -13,6 +13,8 @@ import pytest
 from browser import Browser, ToolError, browser
 from test_cli import osgbatch
 
+from osgbatch.results.report_writing import OURS
+
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&lt;"
 SPEC = """\
 name: scan
@@ -179,6 +181,12 @@ def test_a_phone_and_the_dark_show_it_whole(page: Path, tab: Browser, tmp_path: 
         assert tab.ask(small) >= 10
     assert tab.ask(paper) == "rgb(255, 255, 255)"
     tab.open(page, 375, dark=True)
+    suggested = "[...document.querySelectorAll('#sizing td.last')]"
+    assert tab.ask(f"Math.max(...{suggested}.map({right}))") <= 375
+    texts = "[...document.querySelectorAll('#extremes td.s')].filter(t => t.firstChild)"
+    count = "r.selectNodeContents(t), r.getClientRects().length"
+    rows = f"(() => {{const r = document.createRange(); return {texts}.map(t => ({count}))}})()"
+    assert set(tab.ask(rows)) == {1}  # no number is broken in two
     assert tab.ask(paper) == "rgb(22, 25, 29)"
     tab.picture(tmp_path / "phone.png")
     tab.print(tmp_path / "page.pdf")
@@ -205,12 +213,20 @@ def test_a_notebook_text_and_only_the_sizing(batch: Path, tmp_path: Path) -> Non
 
 def test_files_of_others_are_never_written_over(batch: Path, tmp_path: Path) -> None:
     mine = tmp_path / "thesis.html"
-    mine.write_text("mine")
-    for option in ("--out", "--md"):
+    page = "<!doctype html>\n<title>osgbatch report</title>\n"
+    meta = '<meta name="generator" content="osgbatch 1">\n'
+    for option, text in (
+        ("--out", page + meta),
+        ("--md", "# My sweep\n\n<!-- a report by osgbatch -->\nmade with osgbatch\n"),
+    ):
+        mine.write_text(text)
         done = osgbatch("report", batch, option, mine, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (2, "")
         assert "this file is there already, and is no report of osgbatch" in done.stderr
-        assert mine.read_text() == "mine"
+        assert mine.read_text() == text
+    page_of_ours = tmp_path / "ours.html"
+    report(batch, "--out", page_of_ours)
+    report(batch, "--out", page_of_ours)  # its own may be written anew
     done = osgbatch("report", batch, "--out", tmp_path, cwd=tmp_path)
     assert done.returncode == 2 and "this is a folder" in done.stderr
     done = osgbatch("report", batch, "--out", tmp_path / "no" / "x.html", cwd=tmp_path)
@@ -238,6 +254,8 @@ def test_figures_are_drawn_and_without_matplotlib_that_is_said(batch: Path, tmp_
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert 'pip install "osgbatch[report]"' in done.stderr
+    assert all(OURS["figure"].match(path.read_bytes()) for path in made)
+    assert not OURS["figure"].match(b"\x89PNG\r\n\x1a\n of osgbatch")
     assert not (tmp_path / "other").exists()
 
 

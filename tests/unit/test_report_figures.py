@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from osgbatch.batches.history import Start, read_history
 from osgbatch.batches.notes import write_submitted
-from osgbatch.model import Submitted
+from osgbatch.model import Submitted, TaskState
 from osgbatch.reporting import charts, quantities, shapes, sizing, timelines, words
 from osgbatch.reporting.data import Bar, Cost, Lane, Spread
 from osgbatch.reporting.quantities import GIB, MIB
 from osgbatch.reporting.scene import Drawing, fitted, ramp, svg
-from osgbatch.results.reported import report_of
+from osgbatch.results.reported import _named_code, report_of
+from osgbatch.results.reported_jobs import JobRun
+from osgbatch.results.reported_times import Times, _endings, came_of
 from osgbatch.spec.load import load_spec
 from osgbatch.submission import steps
 
@@ -174,6 +176,37 @@ def test_odd_numbers_are_drawn(ys: list[float]) -> None:
         assert ET.fromstring(svg(charts.heat_map(plane, 343)))
 
 
+def marks_of(drawing: Drawing) -> set[str]:
+    return {item.text for item in drawing.items if hasattr(item, "text")}
+
+
+def test_numbers_over_a_parameter_have_their_units_also_when_all_are_alike() -> None:
+    for ys, marks in (
+        ([18 * MIB] * 4, {"0", "18 MB", "36 MB"}),
+        ([64 * 1024] * 4, {"0", "64 KB", "128 KB"}),
+        ([58 * 1024, 61 * 1024, 64 * 1024, 70 * 1024], {"60 KB", "65 KB", "70 KB"}),
+    ):
+        found = shapes.chart("disk", "bytes", "x", [1, 2, 3, 4], ys)
+        named = shapes.by_name("disk", "bytes", "x", ["a", "b", "c", "d"], ys)
+        assert found and marks | {"disk"} <= marks_of(charts.chart(found, 343))
+        assert named and marks | {"disk"} <= marks_of(charts.chart(named, 343))
+    ends = [text for _, text in quantities.linear(4e9 + 1, 4e9 + 6).marks]
+    assert ends == ["4000000001", "4000000006"]
+    assert [text for _, text in quantities.logarithmic(1.1, 60).marks] == [
+        "2", "5", "10", "20", "50",
+    ]  # fmt: skip
+
+
+@FEW
+@given(
+    st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=9), st.sampled_from(["", "s", "bytes"])
+)
+def test_no_figure_has_a_single_mark(ys: list[float], unit: str) -> None:
+    axis = charts._padded(unit, ys if not unit else [abs(y) for y in ys])
+    assert len(axis.marks) > 1 and len({text for _, text in axis.marks}) == len(axis.marks)
+    assert all(-1e-6 <= axis.share(number) <= 1 + 1e-6 for number, _ in axis.marks)
+
+
 # --- axes and words -------------------------------------------------------------------------------
 
 
@@ -200,6 +233,7 @@ def test_numbers_have_units_and_nothing_is_told_as_none_or_all() -> None:
     ]  # fmt: skip
     assert quantities.core_time(7200) == "2 core hours"
     assert quantities.core_time(90, "") == "1.5 minutes"
+    assert quantities.core_time(60) == "1 core minute"
     assert [quantities.value(n) for n in (0.00123, 1234.5, 1e9)] == ["0.00123", "1,234", "1e+09"]
 
 
@@ -253,6 +287,54 @@ def test_an_eviction_that_puts_a_job_on_hold_is_one() -> None:
     assert history((1, 2, RUN), (9, 8, "Job was aborted.\n\tvia x")) == ([("removed", 2, 2, 8)], 0)
 
 
+def test_results_that_were_lost_are_told_from_failures() -> None:
+    def came(code: int | None, state: str, round_: int) -> str:
+        start = Start(1.0, 1.0, 0.0, 9.0, "completed", "slot1", code=code)
+        job = JobRun(1, 0, (0,), 0.5, (start,), ())
+        return came_of(job, start, TaskState(0, state, round=round_))
+
+    assert [came(0, state, 1) for state in ("succeeded", "failed", "unknown")] == [
+        "succeeded", "failed", "unknown",
+    ]  # fmt: skip
+    # It ran again: what it had made was lost, or it had failed.
+    assert [came(code, "succeeded", 2) for code in (0, 7, None)] == ["unknown", "failed", "failed"]
+    drawing = timelines.cost_bar(Cost(good=9, lost=5), 343)
+    assert "tasks whose results were lost: 5 seconds (36 %)" in marks_of(drawing)
+    assert "1 results lost (unknown)" in marks_of(timelines.states_bar({"unknown": 1}, 343))
+    assert _named_code("shim code 110") == "required output missing (shim code 110)"
+    assert _named_code("exit code 7") == "exit code 7"
+
+
+def test_what_ends_last_has_a_bar_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CONDOR_CONFIG", raising=False)
+    (tmp_path / "sweep.yaml").write_text("command: e\nsweep: {n: [1, 2]}\n")
+    batch = steps.render_sweep(tmp_path / "sweep.yaml", None, lambda text: None)
+    round_ = batch.rounds()[0]
+    write_submitted(round_, Submitted("condor", 7, 2, 0.0, "elsewhere"))
+    with (round_.folder / "events.log").open("w") as log:
+        for proc in range(2):
+            for kind, second, text in ((0, 0, "Job submitted"), (1, 1, RUN), (5, 7 + proc, END)):
+                log.write(EVENT.format(kind=kind, proc=proc, second=second, text=text))
+    found = report_of(batch).endings
+    assert found is not None and found.step == 1
+    assert found.counts["unknown"] == [0, 0, 0, 0, 0, 0, 0, 1, 1]
+
+
+def test_on_average_no_more_tasks_end_than_at_best() -> None:
+    found = Times(begin=100.0, end=101.0)
+    states = [TaskState(i, "succeeded", round=1) for i in range(8)]
+    ends = [100.0, 101.0] * 4
+    jobs = [
+        JobRun(1, i, (i,), 100.0, (Start(100.0, 100.0, 0.0, end, "completed", "slot1"),), ())
+        for i, end in enumerate(ends)
+    ]
+    _endings(found, jobs, states)
+    assert found.endings is not None and found.endings.counts["succeeded"] == [4, 4]
+    assert (found.rate, found.best_rate) == (4, 4)
+
+
 def test_what_ran_where_is_drawn() -> None:
     bars = [Bar(float(t), float(t + 1), 0.0, t + 9.0, "succeeded", "a & <b>") for t in range(20)]
     lanes = [Lane(name, tuple(bars)) for name in ("slot1@<script>", "slot2", "\x00\ud800")]
@@ -295,7 +377,10 @@ def test_core_time_is_told_by_what_became_of_it(
     assert found.counts == {"unknown": 1, "held": 1, "running": 1, "waiting": 1}
     cost = found.cost
     # The archive of task 0 did not come back, so it has not succeeded.
-    assert (cost.evicted, cost.failed, cost.held, cost.good) == (20, 40, 10, 0)
+    assert (cost.evicted, cost.lost, cost.held, cost.good) == (20, 40, 10, 0)
+    assert (cost.failed, cost.wasted) == (0, 70)
+    assert [bar.state for lane in found.lanes for bar in lane.bars].count("unknown") == 1
+    assert found.endings is not None and sum(found.endings.counts["unknown"]) == 1
     assert cost.open == pytest.approx(2 * (found.end - found.begin - 30), abs=1)
     assert (found.starts, found.evictions, found.holds, found.most_at_once) == (4, 1, 1, 2)
     assert {lane.name: len(lane.bars) for lane in found.lanes} == {"slot1": 4}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from osgbatch import names, ui
+from osgbatch.batches import store
 from osgbatch.batches.folder import load
-from osgbatch.batches.measures import Measures
+from osgbatch.batches.measures import Measures, measure
 from osgbatch.cli.app import command_line
 from osgbatch.cli.reports import SHOWN, collect_text, endings_text, next_steps, status_text
 from osgbatch.errors import BatchError
@@ -178,6 +180,50 @@ def test_tasks_that_run_in_turn_are_told_with_their_jobs(status: Callable[..., S
     for jobs, text in ((2, " in 2 jobs"), (1, " in 1 job"), (11, ""), (0, "")):
         measured = replace(now, measures=Measures(running_jobs=jobs))
         assert told.format(text) in status_text(measured)
+
+
+def test_use_is_told_of_what_all_jobs_asked_for(status: Callable[..., Status]) -> None:
+    now = status(1)
+    for asked, told in (
+        ((), "709.0 MB of 1.0 GB memory"),  # nothing has ended: as its round says
+        ((1536,), "709.0 MB of 1.5 GB memory"),  # as `release --memory` has it
+        ((600, 1500), "at most 709.0 MB memory"),
+    ):
+        measured = replace(now, measures=Measures(memory_mb=709, requested_mb=asked))
+        assert told in status_text(measured)
+
+
+def test_the_next_step_for_held_tasks_is_that_of_why(status: Callable[..., Status]) -> None:
+    def held(index: int, code: int, reason: str) -> TaskState:
+        job = JobState(index, "held", hold_code=code, hold_subcode=102, reason=reason)
+        return TaskState(index, "held", reason, job=job)
+
+    much = "memory usage exceeded request_memory"
+    alike = next_steps(status(2, held(0, 21, much), held(1, 21, much)))
+    assert any(" --memory 2GB" in step for step in alike), alike
+    differing = next_steps(status(2, held(0, 21, much), held(1, 13, "no such file")))
+    stopped = next_steps(status(2, held(0, 1, "osgbatch --stop-after: all fail")))
+    assert not any("release" in step for step in (*differing, *stopped))
+    assert any(step.startswith("osgbatch why ") for step in differing)
+
+
+def test_a_rate_is_that_of_successes(tmp_path: Path) -> None:
+    with store.Store(tmp_path / "state.db").look():
+        pass
+    database = sqlite3.connect(tmp_path / "state.db")
+    for task in range(6):
+        database.execute(
+            "INSERT INTO jobs (round, proc, state, started, ended) VALUES (1, ?, '', 100, 200)",
+            (task,),
+        )
+        database.execute(
+            "INSERT INTO tasks (task, state, round, proc) VALUES (?, ?, 1, ?)",
+            (task, "succeeded" if task > 3 else "failed", task),
+        )
+    assert measure(database, 4, 200.0).rate is None  # two tell too little
+    database.execute("UPDATE tasks SET state = 'succeeded' WHERE task = 0")
+    assert measure(database, 4, 200.0).rate == pytest.approx(0.03)
+    database.close()
 
 
 def test_a_folder_is_told_as_seen_from_here(

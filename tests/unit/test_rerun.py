@@ -17,8 +17,8 @@ from test_provenance import project as project
 from osgbatch import exits
 from osgbatch.batches.folder import Batch, payload_sums, read_tasks_csv
 from osgbatch.errors import OsgbatchError
-from osgbatch.spec.load import load_spec
 from osgbatch.provenance.reading import read_crate
+from osgbatch.spec.load import load_spec
 from osgbatch.submission import steps
 from osgbatch.submission.planned import Choices
 from osgbatch.submission.rerun import Rerun, _Maker, make_folder
@@ -100,7 +100,7 @@ def test_inputs_elsewhere_are_found_and_changed_ones_are_told(crate: Path, proje
     (crate.parent / "x/data/b.txt").write_text("B\n")
     with pytest.raises(OsgbatchError, match=r"b\.txt is not what it was") as error:
         made(crate, data=data)
-    assert error.value.exit_code == exits.BUSY
+    assert error.value.exit_code == exits.BAD_INPUT
     assert not list(crate.parent.glob("*again*"))
     assert made(crate, data=data, again=True).spec.is_file()
 
@@ -177,9 +177,7 @@ def test_a_hostile_archive_is_refused(crate: Path, member: tarfile.TarInfo | str
         {"one": "two", "two": "one"},
     ],
 )
-def test_links_that_lead_out_through_others_are_refused(
-    crate: Path, links: dict[str, str]
-) -> None:
+def test_links_that_lead_out_through_others_are_refused(crate: Path, links: dict[str, str]) -> None:
     (code,) = crate.glob("code/files-*.tar.gz")
     with tarfile.open(code, "w:gz") as tar:
         for name, target in links.items():
@@ -187,7 +185,7 @@ def test_links_that_lead_out_through_others_are_refused(
             member.type, member.linkname = tarfile.SYMTYPE, target
             tar.addfile(member)
     forge(crate, code)
-    with pytest.raises(OsgbatchError, match="a link out of it|below a link"):
+    with pytest.raises(OsgbatchError, match=r"a link out of it|below a link"):
         made(crate)
 
 
@@ -207,7 +205,7 @@ def test_a_crate_cannot_say_where_it_is_written(crate: Path, change: dict[str, s
     (crate / "osgbatch.json").write_text(json.dumps(told | change))
     forge(crate)
     before = set(crate.parent.iterdir())
-    with pytest.raises(OsgbatchError, match="name|spec_folder"):
+    with pytest.raises(OsgbatchError, match=r"name|spec_folder"):
         make_folder(crate, None, None, lambda text: None, steps.Silent(), lambda why: True)
     assert set(crate.parent.iterdir()) == before
 

@@ -17,10 +17,12 @@ from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.cli.app import command_line
+from osgbatch.cli.watch_commands import rest_text
 from osgbatch.errors import BatchError, BusyError, OsgbatchError
 from osgbatch.life.acting import cancel_batch
 from osgbatch.life.following import Status, status
-from osgbatch.model import TaskState
+from osgbatch.life.why import explain
+from osgbatch.model import JobState, TaskState
 from osgbatch.plan_model import Plan
 from osgbatch.planning.chosen import choose
 from osgbatch.planning.resolve import resolve
@@ -251,6 +253,13 @@ def test_the_tasks_that_are_wanted(batch: Batch) -> None:
     assert chosen_tasks(now, Wanted(missing=True)).tasks == [3, 4]
     assert chosen_tasks(now, Wanted(failed=True, held=True)).tasks == [1, 2, 6]
     assert chosen_tasks(now, Wanted(tasks=(3, 6))).tasks == (3, 6)
+    # conditions are put together
+    assert chosen_tasks(now, Wanted(failed=True, tasks=(0, 5, 6))).tasks == [6]
+    assert chosen_tasks(now, Wanted(missing=True, tasks=(0, 6))).tasks == []
+    for index in (1, 2):
+        now.states[index].state, now.states[index].job = "held", JobState(7, "held")
+    both = chosen_tasks(now, Wanted(held=True, tasks=(2,)))  # its job is removed as a whole
+    assert (both.tasks, dict(both.held)) == ([1, 2], {now.states[1].round: {7}})
 
 
 @pytest.mark.parametrize(
@@ -372,6 +381,7 @@ def test_what_waits_for_a_canary_is_open_but_nothing_to_watch(spec: Path) -> Non
     assert (now.counts, now.held_back, now.ended) == ({"waiting": 12}, 10, False)
     assert [s.reason for s in now.states[:2]] == ["", "waits for the canary"]
     assert any("wait for the canary" in text for text in now.notes)
+    assert rest_text(whole).startswith("canary: the 10 tasks that wait for it are submitted only ")
     with (round_ / names.EVENTS).open("a") as log:
         for proc in range(2):
             log.write(f"009 (001.{proc:03}.000) 2026-11-20 10:00:01 Job was aborted.\n\tx\n...\n")
@@ -388,6 +398,10 @@ def test_what_waits_for_a_canary_is_open_but_nothing_to_watch(spec: Path) -> Non
     assert (now.counts, now.held_back, len(now.wrong)) == ({"removed": 12}, 0, 12)
     assert canary.go_on(whole, said.append) is None
     assert len(said) == 1
+    assert rest_text(whole) == ""
+    found = explain(whole, 5)
+    assert "never submitted" in found.causes[0].cause
+    assert not found.causes[0].hosts
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,15 @@ def test_there_are_no_more_columns_than_a_table_can_have(
     assert "more than 3 metrics" in found.notes[0]
 
 
+def test_texts_of_all_tasks_fit_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_module, "MOST_ALL_TEXT", 10)
+    found = metrics_of(tmp_path, {"a": "x" * 6, "n": 1}, {"a": "x" * 5, "n": 2}, {"a": "x" * 4})
+    assert [found.of(i) for i in range(3)] == [{"a": "x" * 6, "n": 1}, {"n": 2}, {"a": "x" * 4}]
+    assert found.notes == ("task 1: a text is left out, since all have more than 10 characters",)
+
+
 def test_a_pipe_in_place_of_the_file_keeps_nobody_waiting(tmp_path: Path) -> None:
     (tmp_path / "0/outputs").mkdir(parents=True)
     os.mkfifo(tmp_path / "0/outputs/metrics.json")

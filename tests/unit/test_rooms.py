@@ -34,6 +34,7 @@ COMMON = {
     "places",
     "returned",
     "submit_language",
+    "sums",
     "targets",
     "task_ranges",
     "texts",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +19,8 @@ from osgbatch.batches.folder import Batch
 from osgbatch.batches.keys import read_digest
 from osgbatch.condor import Queue, QueuedJob
 from osgbatch.errors import BatchError, BusyError
+from osgbatch.life.following import status
+from osgbatch.results.crated import write_crate
 from osgbatch.submission import canary, later_rounds, steps
 from osgbatch.submission.later_rounds import Choice, Later, add_round
 from osgbatch.submission.planned import AS_WRITTEN, Choices
@@ -98,6 +103,32 @@ def test_a_batch_named_otherwise_has_the_same_rounds(
     assert second == first
     assert made.round.initialdir == project
     assert made.batch.folder.samefile(batch.folder)
+
+
+def test_the_provenance_has_an_input_as_the_newest_round_was_brought_it(batch: Batch) -> None:
+    source, states = batch.folder.parent.parent / "all.txt", status(batch, all_tasks=True).states
+
+    def told() -> tuple[dict[str, str], tuple[str, ...]]:
+        notes = write_crate(batch, states).notes
+        with (batch.folder / "provenance/inputs.csv").open(newline="") as stream:
+            (row,) = csv.DictReader(stream)
+        return row, notes
+
+    assert told()[0]["sha256"] == hashlib.sha256(b"one\n").hexdigest()
+    source.write_text("mended\n")
+    assert told()[0]["sha256"] == hashlib.sha256(b"one\n").hexdigest()  # of the crate before
+    more(batch, Choice(range(4)))
+    source.write_text("and changed again\n")
+    row, notes = told()
+    assert (row["state"], row["sha256"]) == ("changed", "")  # that of the crate before is older
+    assert "all.txt is not known" in notes[0]
+    note_of = batch.folder / "rounds/002/round.json"
+    note_of.write_text(json.dumps(json.loads(note_of.read_text()) | {"time": time.time() + 1}))
+    row, notes = told()
+    assert (row["state"], row["sha256"]) == (
+        "mended", hashlib.sha256(b"and changed again\n").hexdigest()
+    )  # fmt: skip
+    assert "all.txt as the newest round was brought it" in notes[0]
 
 
 # --- jobs that the queue still has ---------------------------------------------------------------

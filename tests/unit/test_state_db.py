@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import pytest
 from osgbatch import names
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.notes import write_submitted
+from osgbatch.batches.settled import settled_counts
 from osgbatch.batches.store import Store
 from osgbatch.condor import Queued
 from osgbatch.errors import CondorError
+from osgbatch.life.acting import open_tasks
 from osgbatch.life.following import Follower, Status, status
 from osgbatch.life.rounds import RoundFollower
 from osgbatch.model import JobState, Submitted
@@ -215,10 +218,11 @@ def test_what_the_schedd_tells_counts_and_one_empty_answer_does_not(
     status(batch)
     text = (batch.rounds()[0].folder / names.EVENTS).read_text()
     (batch.rounds()[0].folder / names.EVENTS).unlink()
-    monkeypatch.setattr("osgbatch.life.rounds.ASK_AGAIN_S", 0)
+    monkeypatch.setattr("osgbatch.life.asking.ASK_AGAIN_S", 0)
     told_by_the_schedd(batch, monkeypatch, Queued({}, None, False))
     assert status(batch).counts == {"running": 1, "waiting": 2}
-    assert status(batch).counts == {"unknown": 1, "removed": 2}
+    assert status(batch).counts == {"unknown": 3}
+    assert open_tasks(batch) == 3  # `osgbatch cancel` looks
     # Whatever was answered: what the log tells of a job counts.
     (batch.rounds()[0].folder / names.EVENTS).write_text(text)
     happened((EXECUTE, 0))
@@ -226,6 +230,9 @@ def test_what_the_schedd_tells_counts_and_one_empty_answer_does_not(
     assert now.states[0].state == "running"
     assert now.states[0].job is not None
     assert now.states[0].job.starts == 1
+    # That jobs never came into the queue only the log can say.
+    happened(("036 (7.-01.000) 2026-11-20 10:00:09 Cluster removed\n...\n", 0))
+    assert status(batch).counts == {"running": 1, "removed": 2}
 
 
 def test_two_at_once_see_the_same(batch: Batch, happened: Callable[..., None]) -> None:
@@ -256,7 +263,7 @@ def test_events_out_of_turn_are_a_reason_to_ask(
     happened((SUBMIT, 0), (SUBMIT, 1), (SUBMIT, 2), (HELD, 0))
     answer = Queued({0: JobState(0, "running"), 1: JobState(1), 2: JobState(2)}, None, True)
     asked = told_by_the_schedd(batch, monkeypatch, answer)
-    monkeypatch.setattr("osgbatch.life.rounds.SILENT_S", 1e12)
+    monkeypatch.setattr("osgbatch.life.asking.SILENT_S", 1e12)
     assert status(batch).counts == {"held": 1, "waiting": 2}
     happened((SUBMIT, 0), (HELD, 0))  # told again: that is sure
     assert status(batch).counts == {"held": 1, "waiting": 2}
@@ -362,3 +369,101 @@ def test_a_file_that_was_locked_for_long_is_used_again(
     assert now.counts == {"running": 1, "held": 1, "waiting": 1}
     assert not now.notes
     assert of_file(batch)[:2] == [(0, "running"), (1, "held")]
+
+
+def test_an_answer_does_not_undo_what_another_has_read_meanwhile(
+    batch: Batch, happened: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened((SUBMIT, 0), (SUBMIT, 1), (SUBMIT, 2), (EXECUTE, 0))
+    status(batch)
+    told_by_the_schedd(batch, monkeypatch, CondorError("not yet"))
+    others: list[Status] = []
+
+    def ask(self: RoundFollower) -> Queued:
+        happened((HELD, 0))
+        others.append(status(batch))
+        return Queued({p: JobState(p, "waiting" if p else "running") for p in range(3)}, None, True)
+
+    monkeypatch.setattr(RoundFollower, "ask", ask)
+    monkeypatch.setattr("osgbatch.life.asking.SILENT_S", -1)
+    assert status(batch).counts == {"held": 1, "waiting": 2}
+    assert status(batch).counts == others[0].counts == {"held": 1, "waiting": 2}
+    assert len(others) == 1
+
+
+def test_an_answer_takes_nothing_back_that_only_the_log_tells(
+    batch: Batch, happened: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evicted = "004 (7.{p:03}.000) 2026-11-20 10:00:02 Job was evicted.\n...\n"
+    again = "001 (7.{p:03}.000) 2026-11-20 10:00:04 Job executing on host: <1.2.3.4:9618?x>\n...\n"
+    inputs = "040 (7.{p:03}.000) 2026-11-20 10:00:03 Started transferring input files\n...\n"
+    happened((SUBMIT, 0), (EXECUTE, 0), (evicted, 0), (inputs, 0), (again, 0))
+    before = status(batch, all_tasks=True).states[0].job
+    fact = JobState(0, "held", reason="why", hold_code=1, starts=2, submitted=5.0, host="other")
+    told_by_the_schedd(batch, monkeypatch, Queued({0: fact}, 1, True))
+    monkeypatch.setattr("osgbatch.life.asking.SILENT_S", -1)
+    after = status(batch, all_tasks=True).states[0].job
+    assert before and before.evictions == 1 and before.input_began and before.starts == 2
+    assert after == replace(before, state="held", reason="why", hold_code=1)
+
+
+def test_a_job_that_is_leaving_is_asked_for_until_its_end_is_known(
+    batch: Batch, happened: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened((SUBMIT, 0), (ABORTED, 1), (ABORTED, 2))
+    status(batch)
+    (batch.rounds()[0].folder / names.EVENTS).unlink()
+    told_by_the_schedd(batch, monkeypatch, CondorError("not yet"))
+    monkeypatch.setattr("osgbatch.life.asking.ASK_AGAIN_S", 0)
+    ended: list[set[int]] = []
+    answers = [
+        Queued({0: JobState(0, "removed", ended=1.0)}, None, True, frozenset([0])),
+        Queued({}, None, True),  # between the queue and the history
+        Queued({0: JobState(0, "removed", reason="because", ended=9.0)}, None, False),
+    ]
+
+    def ask(self: RoundFollower) -> Queued:
+        ended.append(self._ended)
+        return answers[len(ended) - 1]
+
+    monkeypatch.setattr(RoundFollower, "ask", ask)
+    for _ in range(5):
+        now = status(batch)
+        assert now.counts == {"removed": 3}
+    assert ended == [{1, 2}] * 3
+    assert now.wrong[0].reason == "because"
+    assert now.wrong[0].job and now.wrong[0].job.ended == 9.0
+
+
+@pytest.mark.parametrize("backend", ["condor", "local"])
+def test_of_jobs_that_have_ended_nothing_is_missed(
+    batch: Batch, happened: Callable[..., None], backend: str
+) -> None:
+    write_submitted(batch.rounds()[0], Submitted(backend, 7, 3, 0.0, "elsewhere"))
+    happened((SUBMIT, 0), (SUBMIT, 1), (SUBMIT, 2), ("garbage\n...\n", 0))
+    status(batch)
+    happened((ABORTED, 0), (ABORTED, 1), (ABORTED, 2))
+    assert status(batch).counts == settled_counts(batch) == {"removed": 3}
+
+
+def test_who_is_overtaken_each_time_leaves_the_rest_to_the_next_look(
+    batch: Batch, happened: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened((SUBMIT, 0), (EXECUTE, 0))
+    returned(batch)
+    saved: list[int] = []
+    real = Store.save
+
+    def save(self: Store) -> None:
+        real(self)
+        saved.append(1)
+        row = self.round(1)
+        row.asked -= 1
+        self.put_round(row)
+
+    monkeypatch.setattr("osgbatch.life.rounds.SAVE_S", -1.0)
+    with monkeypatch.context() as busy:
+        busy.setattr(Store, "save", save)
+        assert status(batch).counts == {"running": 1, "waiting": 2}
+    assert len(saved) == 2
+    assert len(status(batch).notes) == 3

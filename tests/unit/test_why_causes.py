@@ -312,3 +312,5 @@ def test_the_text_fits_the_terminal_and_nothing_in_it_is_obeyed(batch: Batch) ->
     assert "10 tasks held (0,2,4,6,8,10,12,14,16,18): hold 34.102, JobOutOfResources" in text
     assert "\n    osgbatch release b --memory 38GB\n" in text
     assert "  |     indented" in text
+    few = replace(cause, hosts={"ep": 4}, output=())
+    assert "\n  4 of them ran on ep.\n" in why_text(Why(now, "b", (few,)), 80)

@@ -116,7 +116,10 @@ def _mount_proc() -> None:
 def _mount_small_disks(way: Way, folder: Path) -> None:
     """Disks that nobody else sees; they and what is on them are gone with the namespace."""
     here, whose = os.fsencode(folder), f"mode=700,uid={way.uid},gid={way.gid}"
-    _check(_libc.mount(b"disks", here, b"tmpfs", 0, whose.encode()), "mount a tmpfs")
+    _check(
+        _libc.mount(b"disks", here, b"tmpfs", 0, f"{whose},size={DISK_MB}m".encode()),
+        "mount a tmpfs",
+    )
     for number in range(DISKS):
         disk = folder / str(number)
         disk.mkdir()

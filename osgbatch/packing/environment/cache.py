@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from osgbatch.errors import PackingError
 from osgbatch.packing.archive import Archive
 from osgbatch.packing.disk_full import full_disk, is_full, told_when_full
 from osgbatch.packing.environment.locks import ALONE, SHARED, Held, take
+from osgbatch.sums import file_sum
 
 FOLDER = "environments"
 MANIFEST = "manifest.json"
@@ -244,8 +244,4 @@ def workshop(cache: Path) -> Iterator[Path]:
 
 def file_sha256(path: Path) -> str:
     """The sha256 of a file, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return file_sum(path)[0]
