@@ -62,8 +62,9 @@ def result_values(state: TaskState, asked: Requested | None) -> list[Any]:
 
     Times are in seconds since 1970 (start, end) or in seconds, sizes in MiB. start, end, wall_s,
     memory_mb and disk_mb are the task's own, by its record (memory_mb is the most that its job has
-    used where it tells nothing, or where the job had no other task and used more); queue_s (from submission until its last
-    start was brought its input), transfer_in_s and transfer_out_s are its job's, by the event log.
+    used where it tells nothing, or where the job had no other task and used more);
+    queue_s (from submission until its last start was brought its input), transfer_in_s and
+    transfer_out_s are its job's, by the event log.
     asked: what its job asked for at first; memory_requested_mb is what it asked for in the end,
     where the event log tells.
     """

@@ -66,8 +66,9 @@ class Stopper:
         self._done = True
         self._say(
             f"{what}, so the rest {done}.\nSee why: osgbatch why {name}\n"
-            f"Let it run all the same: osgbatch {again} {name}\n"
-            f"Give up: osgbatch cancel {name}"
+            f"Let it run all the same: osgbatch {again} {name}"
+            + f"\nGive up: osgbatch cancel {name}"
+            * (not stopped)
         )
         return _settled(self._batch)
 
