@@ -131,7 +131,10 @@ class RoundFollower:
         row.offset, row.head, row.tail = reader.offset, reader.head.hex(), reader.tail.hex()
         doubtful = {proc for proc in reader.doubtful if not reader.jobs[proc].ended}
         self.full = no_room(reader.path)
-        row.lost = row.lost or reader.restarted or reader.torn or bool(doubtful) or self.full
+        # Of a log that was cut before anybody read it only this tells: jobs that nobody submitted.
+        headless = is_new and any(not job.submitted for job in reader.jobs.values())
+        torn = reader.restarted or reader.torn or headless
+        row.lost = row.lost or torn or bool(doubtful) or self.full
         affected = set(reader.jobs)
         if is_new and self.cluster and number > 1:
             # Its tasks wait, whatever the rounds before say, also those not yet in the queue.

@@ -195,6 +195,15 @@ def test_where_an_event_did_not_fit_on_the_disk_the_schedd_is_asked(
     assert len(asked) == (1 if how in ("in the middle", "on a line") else 2)
 
 
+def test_of_a_log_that_was_cut_before_anybody_read_it_the_schedd_is_asked(
+    batch: Batch, clock: Clock, asked: list[float]
+) -> None:
+    log(batch).write_text(EXECUTE.format(p=1))  # what was submitted stood above
+    follower = Follower(batch)
+    follower.status()
+    assert len(asked) == 1
+
+
 LIFE = (
     (0, "000", "Job submitted from host: <1.2.3.4>"),
     (1, "000", "Job submitted from host: <1.2.3.4>"),
