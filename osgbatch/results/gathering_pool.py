@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,15 @@ from osgbatch.batches.folder import Batch
 from osgbatch.batches.gathered import read_gathered
 from osgbatch.batches.moved import as_moved
 from osgbatch.batches.notes import FIRST
-from osgbatch.collecting.collect import OLD_FOLDER, collect, results_folder
-from osgbatch.collecting.files import file_sha256, listed, read_status
+from osgbatch.collecting.collect import collect, results_folder
 from osgbatch.collecting.gather import GatherError, is_of_r, write_rows
 from osgbatch.life.following import status
 from osgbatch.life.naming import shown_path
 from osgbatch.model import OPEN, TaskState
-from osgbatch.packing.archive import Member, write_archive
+from osgbatch.packing.archive import write_archive
 from osgbatch.rendering.templates import template_folder
 from osgbatch.results.gathering import DRIVER, Gathering, GatherPending, stamps
+from osgbatch.results.gathering_files import bring, members
 from osgbatch.returned import number
 from osgbatch.spec.layers import read_layers
 from osgbatch.spec.writing import effective_text
@@ -38,7 +37,6 @@ from osgbatch.submission.planned import Choices, plan_sweep
 from osgbatch.submission.rendered import Made, render_batch
 from osgbatch.submission.staged import Silent, stage_plan
 from osgbatch.submission.submitting import choose_backend, give, has_jobs, was_queued
-from osgbatch.targets import TAKEN
 
 Say = Callable[[str], None]
 KEPT = (
@@ -51,8 +49,6 @@ RESULTS, ROWS = "results.tar.gz", "rows.jsonl"
 DISK_MB = 2048
 """What the job asks for besides the results, where the spec does not say."""
 _LENGTH = 12
-_LEFT_OUT = frozenset([OLD_FOLDER, "report.html", "provenance"])
-"""What lies in `results/` and is no result."""
 
 
 def gather_in_pool(
@@ -94,7 +90,7 @@ def gather_in_pool(
     known = read_gathered(task.batch.folder)
     brought: dict[str, str] = {}
     earlier = known.brought if known else {}
-    for note in _bring(folder / names.RESULTS / "0", task.results, earlier, brought):
+    for note in bring(folder / names.RESULTS / "0", task.results, earlier, brought):
         say(f"note: {note}")
     start, end = number(state.record, "start"), number(state.record, "end")
     task.write_done(before, max(0.0, (end or 0.0) - (start or 0.0)), brought)
@@ -212,7 +208,7 @@ def _render(
     known = read_gathered(task.batch.folder)
     made = known.made if known else ()
     left_out: list[str] = []
-    archive = write_archive(_members(task.results, made, left_out), inputs, "results")
+    archive = write_archive(members(task.results, made, left_out), inputs, "results")
     if left_out:
         more = f", and {len(left_out) - 1:,} more" if len(left_out) > 1 else ""
         say(
@@ -302,106 +298,3 @@ def _brought_as(text: str) -> str:
     """Where a task finds one of its `files:`: from outside the spec's folder, by its name."""
     path = os.path.normpath(text)
     return os.path.basename(path) if path.startswith(("/", "../", "~")) else path
-
-
-def _members(results: Path, made: Sequence[str], left_out: list[str]) -> Iterator[Member]:
-    """All results but for what gathering has made before; no link is followed.
-
-    left_out: is given what stays here, since it is a link that leads out, or no file.
-    """
-    top = os.path.realpath(results)
-    for member in _all_members(results, made):
-        path = f"{top}/{member.name}"
-        if member.link is None:
-            goes = member.is_folder or stat.S_ISREG(os.lstat(path).st_mode)
-        else:
-            real = os.path.realpath(path)
-            goes = not member.link.startswith("/") and real.startswith(f"{top}/")
-        if goes:
-            yield member
-        else:
-            left_out.append(member.name)
-
-
-def _all_members(results: Path, made: Sequence[str]) -> Iterator[Member]:
-    for entry in sorted(os.listdir(results)):
-        if entry in made or entry in _LEFT_OUT or entry.startswith("."):
-            continue
-        if os.path.islink(results / entry) or not os.path.isdir(results / entry):
-            yield _member(results, entry)
-            continue
-        for above, below, files in os.walk(results / entry):
-            links = [name for name in below if os.path.islink(f"{above}/{name}")]
-            yield Member(os.path.relpath(above, results))
-            for name in (*files, *links):
-                yield _member(results, os.path.relpath(f"{above}/{name}", results))
-
-
-def _member(results: Path, name: str) -> Member:
-    path = results / name
-    return Member(name, link=os.readlink(path)) if path.is_symlink() else Member(name, path)
-
-
-def _bring(
-    source: Path, results: Path, earlier: Mapping[str, str], brought: dict[str, str]
-) -> Iterator[str]:
-    """Copy what the job has made into `results/`; gives notes.
-
-    source: its own results, verified as those of any task. earlier: what such jobs have brought
-    before, with its SHA-256: while it still has that content, it is replaced; any other file that
-    is in the way is the user's, and kept aside. brought: is given the same of what is brought now.
-    """
-    told: Mapping[str, Any] = read_status(source)
-    for name in listed(told, "links"):
-        yield f"{name} is a link, and was not brought"
-    for name, sha256 in listed(told, "files").items():
-        if not name.startswith("outputs/"):
-            continue
-        place = name.removeprefix("outputs/")
-        top = place.partition("/")[0]
-        if top.isdigit() or top.lower() in TAKEN or top.startswith("."):
-            yield f"{place} was not brought: in results/ that is osgbatch's own"
-            continue
-        target = results / place
-        brought[place] = sha256
-        if os.path.lexists(target):
-            there = _content(target)
-            if there == sha256:
-                continue
-            if not there or there != earlier.get(place):
-                yield _aside(results, place)
-        _copy(source / name, target)
-
-
-def _content(path: Path) -> str:
-    """The SHA-256 of a file; empty of what is none, or cannot be read."""
-    try:
-        return file_sha256(path) if stat.S_ISREG(os.lstat(path).st_mode) else ""
-    except OSError:
-        return ""
-
-
-def _aside(results: Path, place: str) -> str:
-    old = results / OLD_FOLDER
-    old.mkdir(exist_ok=True)
-    name = os.fsencode(place.replace("/", "-"))[:200].decode("utf-8", "ignore")
-    number = 1
-    while os.path.lexists(kept := old / f"{name}.{number}"):
-        number += 1
-    (results / place).rename(kept)
-    return f"results/{place} was there, and is kept as results/{OLD_FOLDER}/{kept.name}"
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Whole or not at all."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_name(f".new-{target.name}")
-        shutil.copy2(source, fresh)
-        fresh.replace(target)
-    except OSError as error:
-        raise GatherError(
-            f"what the job has made cannot be brought: {error.strerror or error}",
-            where=str(target),
-            fix="See that there is room and nothing in the way, and run `osgbatch collect` again.",
-        ) from error

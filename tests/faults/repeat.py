@@ -159,7 +159,7 @@ def write(path: Path, reports: Sequence[Report], times: int, seed: int) -> None:
         f"Last run of `make faults N={times}`: HTCondor {version}, {cores} cores, seed {seed}.",
         "Each run is a batch of 6 tasks in 3 jobs on a real pool, struck at a random moment. What",
         f"must hold afterwards is said in `tests/faults/scene.py`. {AT_ONCE} run at the same time;",
-        "the seconds of what strikes the whole pool are shared by those that it meets.",
+        "what strikes the whole pool meets several at once, which share its moment and seconds.",
         "",
         "| fault | runs | violations | seconds a run |",
         "|---|---|---|---|",
