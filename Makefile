@@ -31,8 +31,8 @@ unit: ## the tests that need no pool
 test-pool: ## the tests inside real HTCondors: plain, OSPool-like, old
 	$(run_with_tools) pool pool-once pool-ospool environments pool-old
 
-faults: ## each fault that a batch must survive, N=50 times; WRITE=1 keeps the report
-	@N="$(N)" WRITE="$(WRITE)" exec tools/setup.sh --tools -- tools/run.py faults
+faults: ## each fault that a batch must survive (or ONLY="some"), N=50 times; WRITE=1 keeps the report
+	@N="$(N)" ONLY="$(ONLY)" WRITE="$(WRITE)" exec tools/setup.sh --tools -- tools/run.py faults
 
 bench: ## the measurements in benchmarks/
 	$(run_with_tools) bench
@@ -54,4 +54,4 @@ setup: ## only the set-up
 
 clean: ## remove .venv, the caches of the checkout and the batches of the examples
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
-	rm -rf examples/*/batches
+	rm -rf examples/*/batches examples/foreach_*/*/

@@ -13,6 +13,12 @@ RESOLVED = "resolved.json"
 TASKS = "tasks.csv"
 PAYLOAD = "payload"
 ROUNDS = "rounds"
+STEPS = "steps"
+"""The folder of a workflow's steps, each of them a batch folder."""
+WORKFLOW = "workflow.json"
+"""What a workflow is made of."""
+NODE_SUBMIT = "node.submit"
+"""What DAGMan gives to condor_submit for a step: a link to the newest round's."""
 ENVIRONMENT_LOCK = "environment.lock"
 """The packages of a conda environment, from which it can be made again."""
 OBJECTS = "objects.txt"
@@ -28,6 +34,10 @@ LISTING = "listing.csv"
 TAGS = "tags.txt"
 """The words by which people find a batch again, one per line."""
 RESULTS = "results"
+RESULTS_OF = ".osgbatch-results.json"
+"""In a folder outside that results lie in, too (`results_to`): whose they are."""
+RUN_SPEC = ".osgbatch-run.yaml"
+"""Stands for the spec of `osgbatch run`, which is no file: the batch folder has the only copy."""
 RESULTS_TABLE = "results.csv"
 RESULTS_PARQUET = "results.parquet"
 GATHERED = "gathered.json"
@@ -132,10 +142,15 @@ def task_path(text: str, folder: str = "inputs") -> str:
     """Where a task finds a path that the spec calls `text`, relative to the task's folder.
 
     folder: "inputs" or "related". The tree is kept; a leading `/` or `../` is left out:
-    `../data/a.npy` is `inputs/data/a.npy`.
+    `../data/a.npy` is `inputs/data/a.npy`. A result of an earlier step is `inputs/<step>/…`.
     """
-    parts = [part for part in os.path.normpath(text).split("/") if part not in ("", "..", ".")]
+    plain = _OF_STEP.sub(r"\1/", os.path.normpath(text))
+    parts = [part for part in plain.split("/") if part not in ("", "..", ".")]
     return "/".join([folder, *parts])
+
+
+_OF_STEP = re.compile(rf"^(?:.*/)?{BATCHES}/[^/]+/{STEPS}/([^/]+)/{RESULTS}/")
+"""Where the results of an earlier step of a workflow lie; tasks find them at inputs/<step>/."""
 
 
 SCRIPT_VARIABLE = "OSGBATCH_PARAM_"

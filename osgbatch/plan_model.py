@@ -206,7 +206,7 @@ class Resolved:
     microarch: the CPU level that the packed environment needs, "x86_64-v3"; empty when any will do.
     The inputs of the plan's tasks are those that travel, objects of the stash among them.
     commands: of the submit language, that fetching those needs. delivery: None when everything
-    comes home.
+    comes home. node: the jobs are a node of a DAG, where one that fails ends the others.
     """
 
     plan: Plan
@@ -217,3 +217,4 @@ class Resolved:
     microarch: str = ""
     commands: tuple[tuple[str, str], ...] = ()
     delivery: Delivery | None = None
+    node: bool = False

@@ -88,10 +88,11 @@ class ColumnSource:
 
 @dataclass(frozen=True)
 class UserPath:
-    """A path as the spec has it, and where it says so."""
+    """A path as the spec has it, and where it says so. target: its name in the task, or empty."""
 
     text: str
     place: Place
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -370,12 +371,11 @@ class Spec:
 
     text: its very bytes, or what it comes to with all that it extends and the defaults.
     command, script, function: what a task runs, one of them; none: the container's own run script.
-    tasks_per_job: 0 for auto. max_running: 0 for no limit.
-    submit: commands for the submit file, as they were written. time_place: of resources.time.
-    stash: None for the profile's. outputs_to: a URL that outputs are brought to, else empty.
-    written_name: `name:` as the user wrote it, of which name keeps what file names can have.
-    exclude: patterns of outputs that stay away; changed_only: only what the command made or changed
-    comes back. orcid: of who runs it.
+    tasks_per_job: 0 for auto. max_running: 0 for no limit. submit: commands for the submit file, as
+    they were written. time_place: of resources.time. stash: None for the profile's. outputs_to: a
+    URL that outputs go to, results_to: a folder that results lie in, too; else empty. written_name:
+    `name:` as it was written. exclude: patterns of outputs that stay away; changed_only: only what
+    the command made or changed comes back. orcid: of who runs it.
     """
 
     path: Path
@@ -407,6 +407,7 @@ class Spec:
     submit: tuple[tuple[str, str], ...] = ()
     stash: Stash | None = None
     outputs_to: str = ""
+    results_to: str = ""
     profile: Profile = Profile()
     time_place: Place | None = None
     tasks_per_job: int = 1

@@ -31,3 +31,8 @@ def size(count: float) -> str:
             return f"{round(count, 0 if unit == 'bytes' else 1):g} {unit}"
         count /= 1024
     return f"{round(count, 1):g} TB"
+
+
+def number_of(count: int, noun: str) -> str:
+    """`1 task`, `2,000 tasks`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from osgbatch.texts import number_of as number_of
+
 SMALL_STEP = 8 * 1024**2
 """Bytes that are moved too fast for a bar to be of use."""
 _SOURCE = re.compile(r"\s+\d* *\| ")
@@ -49,7 +51,7 @@ def wrapped(text: str, stream: TextIO) -> str:
     """`text` with lines no longer than the terminal that `stream` is; as it is for a pipe.
 
     What stands in `…` stays together, to be copied, and so do paths; lines that show a source and
-    the caret under it stay as they are.
+    the caret under it stay as they are, and so do commands, which begin with four blanks.
     """
     if not stream.isatty():
         return text
@@ -58,7 +60,7 @@ def wrapped(text: str, stream: TextIO) -> str:
 
 
 def _folded(line: str, width: int) -> str:
-    if len(line) <= width or line.startswith(("/", "~")) or _SOURCE.match(line):
+    if len(line) <= width or line.startswith(("/", "~", "    ")) or _SOURCE.match(line):
         return line
     indent = line[: len(line) - len(line.lstrip())]
     kept = _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), line.strip())
@@ -105,7 +107,8 @@ def one_line(text: str) -> str:
 def cut(text: str, width: int) -> str:
     """`text` as one line of at most `width` characters, its beginning and its end kept.
 
-    Of a path its last parts are kept: what is before is most often a scratch folder.
+    Of a path its last parts are kept: what is before is most often a scratch folder. It is cut
+    between words, unless these are long.
     """
 
     def shorter(parts: int) -> str:
@@ -118,8 +121,19 @@ def cut(text: str, width: int) -> str:
     text = next((one for one in found if len(one) <= width), shorter(_PARTS[-1]))
     if len(text) <= width:
         return text
-    head = max(0, width - 5) // 3
-    return f"{text[:head]} ... {text[len(text) - max(0, width - 5 - head) :]}"[:width]
+    room = max(0, width - 5) // 3
+    head = text[:room]
+    if text[room] != " " and room - head.rfind(" ") <= _LONG_WORD:
+        head = head[: head.rfind(" ")]
+    start = len(text) - max(0, width - 5 - len(head))
+    after = text.find(" ", start - 1)
+    if start <= after + 1 <= start + _LONG_WORD:
+        start = after + 1
+    return f"{head.rstrip()} ... {text[start:]}"[:width]
+
+
+_LONG_WORD = 20
+"""Characters of a word that is cut."""
 
 
 def _last_parts(path: str, parts: int) -> str:
@@ -213,8 +227,3 @@ def progress() -> Iterator[Bar]:
 def work(tasks: int, jobs: int) -> str:
     """`10 tasks in 1 job`."""
     return f"{number_of(tasks, 'task')} in {number_of(jobs, 'job')}"
-
-
-def number_of(count: int, noun: str) -> str:
-    """`1 task`, `2,000 tasks`."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +32,19 @@ def own_folders() -> Iterator[None]:
         os.environ["UV_OFFLINE"] = "1"
         os.environ["UV_PYTHON_INSTALL_DIR"] = f"{folder}/uv"
         yield
+
+
+@pytest.fixture(scope="session")
+def calls_can_run() -> None:
+    """Functions that tests send run in the python3 of this machine: it must be of our version."""
+    here = "{}.{}".format(*sys.version_info[:2])
+    code = "import sys; print('{}.{}'.format(*sys.version_info[:2]))"
+    path = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+    found = subprocess.run(
+        ["python3", "-c", code], env=path, capture_output=True, text=True, check=False
+    )
+    if found.stdout.strip() != here:
+        pytest.skip(f"python3 of this machine is {found.stdout.strip()}, and this is {here}")
 
 
 @pytest.fixture(scope="session")

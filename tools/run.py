@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,7 @@ class Outcome:
 
     part: str
     seconds: float = 0.0
+    cpu_seconds: float = 0.0  # of the part and of all it started
     failed: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
@@ -52,9 +54,14 @@ def lint(outcome: Outcome) -> None:
             outcome.failed.append(name)
 
 
-def unit(outcome: Outcome) -> None:
-    """The tests that need no pool."""
-    pytest(outcome, "tests/unit", [PYTHON])
+def unit_to_p(outcome: Outcome) -> None:
+    """The tests that need no pool, of the files whose names begin with a to p: half of them."""
+    pytest(outcome, "tests/unit", [PYTHON], ["--ignore-glob=tests/unit/test_[!a-p]*"])
+
+
+def unit_from_q(outcome: Outcome) -> None:
+    """Those of all other files."""
+    pytest(outcome, "tests/unit", [PYTHON], ["--ignore-glob=tests/unit/test_[a-p]*"])
 
 
 def pool(outcome: Outcome) -> None:
@@ -72,9 +79,13 @@ def pool_ospool(outcome: Outcome) -> None:
     in_pool(outcome, ["--ospool"], ["-m", "not once and not environments"])
 
 
-def environments(outcome: Outcome) -> None:
-    """Those marked `environments` in both, one after the other: the second uses what was packed."""
+def environments_plain(outcome: Outcome) -> None:
+    """Those marked `environments`, where jobs run on the machine itself."""
     in_pool(outcome, [], ["-m", "environments"])
+
+
+def environments_ospool(outcome: Outcome) -> None:
+    """The same as on the OSPool. What one part packs the other waits for, and uses."""
     in_pool(outcome, ["--ospool"], ["-m", "environments and not once"])
 
 
@@ -157,7 +168,10 @@ def bench(outcome: Outcome) -> None:
 
 
 def faults(outcome: Outcome) -> None:
-    """Every fault that a batch survives, N times; with WRITE the report goes to benchmarks/."""
+    """Every fault that a batch survives, N times; with WRITE the report goes to benchmarks/.
+
+    ONLY: words of the names of those that run.
+    """
     if not provided(outcome):
         outcome.failed += outcome.missing
         return
@@ -166,6 +180,8 @@ def faults(outcome: Outcome) -> None:
         outcome.failed.append("libfaketime could not be fetched")
         return
     options = ["--times", os.environ.get("N") or "1"]
+    if only := os.environ.get("ONLY"):
+        options += ["--only", only]
     if os.environ.get("WRITE"):
         options += ["--report", "benchmarks/faults.json"]
     command = [*POOL, "run", "--", PYTHON, "tests/faults/repeat.py", *options]
@@ -214,19 +230,26 @@ def sweep(outcome: Outcome, before: list[str], where: str) -> None:
 
 PARTS = {
     "lint": lint,
-    "unit": unit,
+    "unit-to-p": unit_to_p,
+    "unit-from-q": unit_from_q,
     "pool": pool,
     "pool-once": pool_once,
     "pool-ospool": pool_ospool,
-    "environments": environments,
+    "environments-plain": environments_plain,
+    "environments-ospool": environments_ospool,
     "pool-old": pool_old,
     "faults": faults,
     "bench": bench,
     "demo": demo,
     "demo-pool": demo_pool,
 }
-POOLS = ("pool", "pool-once", "pool-ospool", "environments", "pool-old")
-SIDE_BY_SIDE = ("lint", "unit", *POOLS)
+HALVES = {
+    "unit": ("unit-to-p", "unit-from-q"),
+    "environments": ("environments-plain", "environments-ospool"),
+}
+"""Other names of two parts each: alone, one of them would be all that runs in the end."""
+POOLS = ("pool", "pool-once", "pool-ospool", *HALVES["environments"], "pool-old")
+SIDE_BY_SIDE = ("lint", *HALVES["unit"], *POOLS)
 """Each with namespaces, ports and folders of its own; what they share in caches has locks."""
 
 
@@ -241,7 +264,8 @@ def summary(outcomes: list[Outcome]) -> int:
     say("summary")
     for outcome in outcomes:
         word = "FAILED" if outcome.failed else "ok"
-        told = f"{outcome.part:12} {word:6} {outcome.seconds:6.1f} s"
+        times = f"{outcome.seconds:6.1f} s, {outcome.cpu_seconds:6.1f} s of CPU"
+        told = f"{outcome.part:19} {word:6} {times}"
         print("; ".join([told, *outcome.failed]))
     if missing:
         print(f"not run here ({len(missing)}{', a failure because CI is set' if in_ci() else ''}):")
@@ -257,6 +281,8 @@ def summary(outcomes: list[Outcome]) -> int:
 def run_part(outcome: Outcome) -> bool:
     """Run one part in this process; False when a signal has ended it."""
     began = time.monotonic()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used_before = used.ru_utime + used.ru_stime
     stopped = False
     try:
         PARTS[outcome.part](outcome)
@@ -267,6 +293,8 @@ def run_part(outcome: Outcome) -> bool:
     if not stopped:
         outcome.failed += [f"left a process behind: {command[:100]}" for command in left]
     outcome.seconds = time.monotonic() - began
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    outcome.cpu_seconds = used.ru_utime + used.ru_stime - used_before
     return not stopped
 
 
@@ -372,9 +400,10 @@ def main(arguments: list[str]) -> int:
     report = ""
     if arguments and arguments[0].startswith("--outcome="):
         report = arguments.pop(0).partition("=")[2]
+    arguments = [part for name in arguments for part in HALVES.get(name, (name,))]
     unknown = [name for name in arguments if name not in PARTS]
     if unknown or not arguments:
-        print(f"usage: run.py PART..., of {', '.join(PARTS)}", file=sys.stderr)
+        print(f"usage: run.py PART..., of {', '.join([*HALVES, *PARTS])}", file=sys.stderr)
         return 2
     os.chdir(CHECKOUT)
     # The tests start osgbatch some thousand times: where this is set, each compiles all of it anew.

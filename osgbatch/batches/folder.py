@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -209,6 +209,7 @@ def resolved_data(
         "file_bases": targets.bases(plan.spec.sources),
         "home": [plan.spec.profile.home, dict(plan.spec.profile.quotas).get("home", "")],
         "outputs_to": _delivery_data(resolved.delivery) if resolved.delivery else None,
+        "results_to": plan.spec.results_to,
     }
 
 
@@ -262,15 +263,44 @@ def load(folder: Path) -> Batch:
 
 def newest_of(parent: Path, spec: bytes, besides: Path | None = None) -> Batch | None:
     """The newest batch of a spec in a `batches/` folder. besides: a folder that does not count."""
+    return next((load(folder) for folder in folders_of(parent, spec) if folder != besides), None)
+
+
+def folders_of(parent: Path, spec: bytes) -> Iterator[Path]:
+    """The batches of a spec in a `batches/` folder, the newest first."""
     folders = sorted(
-        (p for p in parent.glob("[!.]*") if (p / names.RESOLVED).is_file() and p != besides),
+        (p for p in parent.glob("[!.]*") if (p / names.RESOLVED).is_file()),
         key=lambda p: (p / names.RESOLVED).stat().st_mtime_ns,
         reverse=True,
     )
-    for folder in folders:
-        if _read_or_none(folder / names.SPEC) == spec:
-            return load(folder)
-    return None
+    yield from (folder for folder in folders if _read_or_none(folder / names.SPEC) == spec)
+
+
+@contextmanager
+def one_at_a_time(parent: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Nobody else submits from a `batches/` folder meanwhile; who comes second waits, and says so.
+
+    The lock is a file that is gone afterwards, so that an empty folder can be removed.
+    """
+    path = parent / f".{names.LOCK}"
+    descriptor = -1
+    while descriptor < 0:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another osgbatch submits from this folder just now; waiting for it")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                break
+        os.close(descriptor)  # the one before has removed it
+        descriptor = -1
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def interrupted(batch: Batch) -> bool:
@@ -285,10 +315,10 @@ def same_content(one: Batch, other: Batch) -> bool:
 
     How tasks are put into jobs does not matter.
     """
-    table = _read_or_none(one.folder / names.TASKS)
-    if table is None or table != _read_or_none(other.folder / names.TASKS):
+    if payload_sums(one.data) != payload_sums(other.data):
         return False
-    return payload_sums(one.data) == payload_sums(other.data)
+    table = _read_or_none(one.folder / names.TASKS)
+    return table is not None and table == _read_or_none(other.folder / names.TASKS)
 
 
 def payload_sums(data: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -25,6 +25,13 @@ def gather_data(gather: Gather) -> dict[str, Any]:
     }
 
 
+def gathered_of(folder: Path) -> Path | None:
+    """The batch whose results the batch in a folder gathers; None where it gathers none."""
+    above = folder.parent
+    is_inside = above.name == names.GATHER and (above.parent / names.RESOLVED).is_file()
+    return above.parent if is_inside else None
+
+
 @dataclass(frozen=True)
 class Gathered:
     """The last time that it ended well (`gathered.json`).

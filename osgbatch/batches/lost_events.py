@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from osgbatch.batches.store import Store
+from osgbatch.model import JobState, Round
 
 TORN_S = 10
 """Seconds after which the rest of an event that was begun does not come any more."""
@@ -27,7 +31,8 @@ def no_room(log: Path) -> bool:
 def ends_torn(log: Path, offset: int) -> bool:
     """Whether a log is gone, or ends in an event that nobody is writing any more.
 
-    offset: where its last whole event ends.
+    offset: where its last whole event ends. One that stays empty was cut to nothing: the schedd
+    writes each job's first event when it is submitted.
     """
     try:
         status = log.stat()
@@ -35,4 +40,32 @@ def ends_torn(log: Path, offset: int) -> bool:
         return True
     except OSError:
         return False
-    return status.st_size > offset and abs(time.time() - status.st_mtime) > TORN_S
+    torn = status.st_size > offset or not status.st_size
+    return torn and abs(time.time() - status.st_mtime) > TORN_S
+
+
+def lacks_events(
+    store: Store,
+    round_: Round,
+    news: Mapping[int, JobState],
+    came_back: Iterable[int],
+    factory: bool,
+) -> bool:
+    """Whether a log was cut before it was read: what is there tells of more than it says.
+
+    news: the jobs of which it told just now. came_back: the procs whose archives were read just
+    now. factory: whether jobs come into the queue little by little, else all did before one ran.
+    Jobs come into the queue one after another, and an archive from a job that was started.
+    """
+
+    def known(proc: int) -> JobState | None:
+        return news.get(proc) or store.job(round_.number, proc)
+
+    if any(not job.submitted for job in news.values()):
+        return True
+    if any(proc - 1 not in news and not known(proc - 1) for proc in news if proc):
+        return True
+    began = any(job.starts or job.ended for job in news.values())
+    if began and not factory and not known(round_.jobs - 1):
+        return True
+    return any((job := known(proc)) is None or not job.starts for proc in came_back)

@@ -23,7 +23,7 @@ from shlex import quote
 
 from osgbatch import names
 from osgbatch.batches.folder import Batch
-from osgbatch.batches.notes import other_host, read_submitted
+from osgbatch.batches.notes import LOCAL_RECORD, other_host, read_submitted
 from osgbatch.model import Round
 
 TAKEN = "moved.json"
@@ -90,6 +90,12 @@ def as_moved(batch: Batch, noted: Path) -> Path:
     return now if now.exists() else noted
 
 
+def results_outside(batch: Batch) -> Path | None:
+    """The folder that a batch's results lie in, too (`results_to`); None when there is none."""
+    told = batch.data.get("results_to")
+    return as_moved(batch, Path(str(batch.data["spec_folder"]))) / str(told) if told else None
+
+
 def take_over(place: Place) -> Iterator[str]:
     """Bring home what was delivered to another place; says what could not be brought."""
     for round_ in place.rounds if place.exists else ():
@@ -105,10 +111,15 @@ def take_over(place: Place) -> Iterator[str]:
 
 
 def told(place: Place, home: Path, *, may_come: bool) -> str:
-    """What to say of another place; empty when nothing. may_come: jobs have not ended yet."""
+    """What to say of another place; empty when nothing. may_come: jobs have not ended yet.
+
+    Commands to type stand in lines of their own, which begin with blanks.
+    """
     if place.is_original:
         return f"this is a copy of {place.folder}, to which its jobs deliver" if may_come else ""
     if may_come and all(_is_local(round_) for round_ in place.rounds):
+        if all(_goes_on_here(round_) for round_ in place.rounds):
+            return ""
         return (
             f"this folder was moved while its jobs ran. They deliver to {place.folder}; "
             "what comes there is taken from there. Those that had not started yet are held; when "
@@ -119,11 +130,11 @@ def told(place: Place, home: Path, *, may_come: bool) -> str:
         return (
             f"this folder was moved while its jobs were queued. They deliver to {place.folder}; "
             "what comes there is taken from there. Those that had not started yet are held. To let "
-            "them go on: "
-            + (f"`mv -T {quote(str(place.folder))} {quote(aside)}`, " if place.exists else "")
+            "them go on, move it back, release them, and leave it there until all have ended:"
+            + (f"\n    mv -T {quote(str(place.folder))} {quote(aside)}" if place.exists else "")
             # -T: never into a folder that a job makes there meanwhile
-            + f"`mv -T {quote(str(home))} {quote(str(place.folder))}`, release them, and leave it "
-            "there until all have ended"
+            + f"\n    mv -T {quote(str(home))} {quote(str(place.folder))}"
+            + f"\n    osgbatch release {quote(str(place.folder))}"
         )
     if place.exists:
         return (
@@ -131,6 +142,15 @@ def told(place: Place, home: Path, *, may_come: bool) -> str:
             f"{place.folder} is here now, and that folder can be removed"
         )
     return ""
+
+
+def _goes_on_here(round_: Round) -> bool:
+    """Whether the local runner was started again, by a release, after the folder was moved."""
+    try:
+        began = str(json.loads((round_.folder / LOCAL_RECORD).read_text())["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return _same(Path(began), round_.folder)
 
 
 def _is_local(round_: Round) -> bool:

@@ -7,8 +7,10 @@ line about a batch wins, so that one that was moved is entered again where it wa
 from __future__ import annotations
 
 import json
+import os
+import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,8 @@ from osgbatch.batches.tags import read_tags
 from osgbatch.errors import BatchError
 from osgbatch.places import state_folder
 
+_MADE = re.compile(r"-\d{8}-\d{6}-[0-9a-f]{4}$")
+"""What the name of a batch's folder has after the sweep's."""
 SHORTEST_ID = 3
 """So many characters of an id name a batch."""
 
@@ -47,7 +51,16 @@ def register(batch_id: str, folder: Path) -> None:
 
     A registry that cannot be written costs only the finding by name, so it is no error.
     """
-    _append({"id": batch_id, "folder": str(folder)})
+    _append({"id": batch_id, "folder": str(_plain(folder))})
+
+
+def _plain(folder: Path) -> Path:
+    """A whole path without `..`: with these it leads elsewhere once a folder on it was moved."""
+    found = Path(os.path.abspath(folder))
+    with suppress(OSError):
+        if found.samefile(folder):
+            return found
+    return folder.resolve()  # `..` after a link
 
 
 def unregister(batch_id: str, archive: Path | None = None) -> None:
@@ -124,6 +137,8 @@ def lost(found: Iterable[Path] = ()) -> list[Entry]:
 
 def _is_gone(folder: Path) -> bool:
     try:
+        if (folder / names.WORKFLOW).is_file():
+            return False
         return not stat.S_ISREG((folder / names.RESOLVED).stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return True
@@ -184,7 +199,7 @@ def find(what: str | None, here: Path) -> Batch:
         return _noted(load(candidates[0]))
     path = here / what
     if what and _is_batch(path):
-        return _noted(load(path.absolute()))
+        return _noted(load(_plain(path)))
     folders = _unique([*batches_here(here), *batches_everywhere()])
     for folder in folders:
         if what == folder.name:
@@ -216,7 +231,8 @@ def _not_there(what: str) -> BatchError:
     with suppress(OSError):
         known = entries()
     for entry in known:
-        if what != entry.last.name and not (len(what) >= SHORTEST_ID and entry.id.startswith(what)):
+        named = what in (entry.last.name, _MADE.sub("", entry.last.name))
+        if not named and not (len(what) >= SHORTEST_ID and entry.id.startswith(what)):
             continue
         if entry.archive and not entry.folders:
             return BatchError(
@@ -232,7 +248,19 @@ def _not_there(what: str) -> BatchError:
             )
     return BatchError(
         f'there is no batch "{what}"',
-        fix=_HOW,
+        fix=_HOW + _gone_words([e for e in known if e.folders and all(map(_is_gone, e.folders))]),
+    )
+
+
+def _gone_words(gone: Sequence[Entry]) -> str:
+    """Of batches that have gone from their folders, and with them their tags."""
+    if not gone:
+        return ""
+    many = "One is" if len(gone) == 1 else f"{len(gone):,} are"
+    was = "it was" if len(gone) == 1 else "they were"
+    return (
+        f" {many} no longer where {was} (the last: {gone[0].last}): if that was moved, name its "
+        "new folder once."
     )
 
 

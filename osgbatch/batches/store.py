@@ -206,6 +206,15 @@ class Store:
         )
         return found.fetchone() is not None
 
+    def has_held_jobs(self, round_: int) -> bool:
+        """Whether any job of a round is held, also one whose tasks have all ended."""
+        found = self._db.execute(
+            "SELECT 1 FROM jobs INDEXED BY unended WHERE round = ? AND NOT ended > 0"
+            " AND state = 'held' LIMIT 1",
+            (round_,),
+        )
+        return found.fetchone() is not None
+
     def ended_jobs(self, round_: int) -> set[int]:
         """The jobs of a round of which it is known how they ended."""
         rows = self._db.execute("SELECT proc FROM jobs WHERE round = ? AND ended > 0", (round_,))

@@ -16,7 +16,8 @@ class RoundRow:
     when it was last asked (s since 1970); missing: the procs that it did not know then; absent:
     that it knew nothing of the round at all; vanished: twice in a row; leaving: the procs that were
     over and not yet in its history. kept: archives of it were dropped, and results/ was as it was
-    at this time (ns); 0: none were.
+    at this time (ns); 0: none were. damaged: archives that were damaged after they were collected;
+    kept is not 0 then.
     """
 
     number: int
@@ -33,6 +34,7 @@ class RoundRow:
     kept: int = 0
     vanished: bool = False
     leaving: list[int] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import typer
 
 from osgbatch import exits, ui
 from osgbatch.cli.asking import agreed
-from osgbatch.cli.batch_names import BatchName, Tasks, find, named
+from osgbatch.cli.batch_names import BatchName, Tasks, find, find_flow, named
 from osgbatch.cli.spec_commands import Json
 from osgbatch.errors import OsgbatchError
 
@@ -52,6 +52,8 @@ def cancel(
     from osgbatch.life.acting import Choice
     from osgbatch.task_ranges import named_tasks
 
+    if not (tasks or held or idle or most) and (flow := find_flow(name)):
+        return int(flow.cancel(yes, as_json))
     batch = find(name)
     choice = Choice(named_tasks(tasks, batch.tasks), held, idle, most or 0)
     if choice.all:
@@ -60,23 +62,33 @@ def cancel(
 
 
 def _cancel_all(batch: Any, yes: bool, as_json: bool) -> int:
-    from osgbatch.life.acting import cancel_batch, open_tasks
+    from osgbatch.life.acting import cancel_batch, open_gathering, open_tasks
 
     if not yes and _terminal():
-        count = open_tasks(batch)
-        have = "has" if count == 1 else "have"
-        text = f"cancel {named(batch)}, of which {_tasks(count)} {have} not ended?"
-        if count and not _agreed(text):
+        tasks, gathering = open_tasks(batch), len(open_gathering(batch))
+        found = " and ".join(_left(tasks, gathering))
+        have = "has" if tasks + gathering == 1 else "have"
+        text = f"cancel {named(batch)}, of which {found} {have} not ended?"
+        if found and not _agreed(text):
             return exits.OK
-    count = cancel_batch(batch)
+    done = cancel_batch(batch)
+    found = " and ".join(_left(done.tasks, done.gathering))
     if as_json:
-        ui.out_json({"id": batch.id, "cancelled": count})
-    elif count:
-        tasks = _tasks(count)
-        _out(f"cancelled {named(batch)}: {tasks} had not ended")
+        told = {"id": batch.id, "cancelled": done.tasks, "gather_jobs": done.gathering}
+        ui.out_json(told)
+    elif found:
+        _out(f"cancelled {named(batch)}: {found} had not ended")
     else:
         _out(f"nothing to cancel: all tasks of {named(batch)} have ended")
     return exits.OK
+
+
+def _left(tasks: int, gathering: int) -> Iterator[str]:
+    """What of a batch has not ended."""
+    if tasks:
+        yield _tasks(tasks)
+    if gathering:
+        yield "the job that gathers its results"
 
 
 def _cancel_some(batch: Any, choice: Choice, yes: bool, as_json: bool) -> int:

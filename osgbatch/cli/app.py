@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -10,8 +11,10 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from osgbatch import exits, ui
+from osgbatch.cli import completing
 from osgbatch.errors import OsgbatchError, SpecError, SpecErrors
 from osgbatch.version import VERSION
 
@@ -19,6 +22,8 @@ MODULES = {
     "plan_commands": ("check", "plan", "render"),
     "spec_commands": ("config", "schema"),
     "submit_commands": ("submit",),
+    "run_commands": ("run",),
+    "foreach_commands": ("foreach",),
     "watch_commands": ("status", "watch"),
     "logs_commands": ("logs",),
     "why_commands": ("why",),
@@ -30,6 +35,8 @@ MODULES = {
     "house_commands": ("ls", "tasks", "tag", "rm", "archive"),
     "pack_commands": ("pack",),
     "stage_commands": ("stage",),
+    "lint_commands": ("lint",),
+    "workflow_commands": ("node",),
 }
 """The modules of `osgbatch/cli/` with the commands that each adds, in the order of the help."""
 
@@ -39,13 +46,14 @@ def run() -> int:
     # A reader that goes away (`osgbatch logs | head`) ends us quietly, as it does other tools.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        result = command_line(modules_for(sys.argv[1:]))(standalone_mode=False)
+        asked = completing.words(os.environ) or sys.argv[1:]
+        result = command_line(modules_for(asked))(standalone_mode=False, prog_name="osgbatch")
     except OsgbatchError as error:
         # What points at a file begins with it, as editors expect it.
         show = ui.say if isinstance(error, (SpecError, SpecErrors)) else ui.error
         show(ui.printable(str(error)))
         return error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, InterruptedInACommand):
         ui.error("interrupted; `osgbatch status` shows what is there")
         return exits.INTERRUPTED
     except OSError as error:
@@ -58,6 +66,21 @@ def run() -> int:
             return _usage(error)
         raise
     return result if isinstance(result, int) else exits.OK
+
+
+class InterruptedInACommand(Exception):
+    """Ctrl-C in a command that does not see to it. Typer (0.29) would only give an exit code."""
+
+
+class Commands(TyperGroup):
+    """All commands."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was typed."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise InterruptedInACommand from None
 
 
 def modules_for(words: Sequence[str]) -> Iterable[str]:
@@ -75,11 +98,12 @@ def command_line(modules: Iterable[str] = tuple(MODULES)) -> typer.Typer:
     """The command line with the commands of these modules; all of them when none are named."""
     app = typer.Typer(
         name="osgbatch",
+        cls=Commands,
         help="Parameter sweeps on HTCondor and the Open Science Pool, with checked results.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
-        add_completion=False,
+        add_completion=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)

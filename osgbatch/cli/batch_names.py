@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
+
+from osgbatch.cli.completing import batches, task_ranges, tasks
 
 BatchName = Annotated[
     str | None,
     typer.Argument(
         help="A batch: its folder, a tag, its name or the start of its id. Default: the newest.",
         metavar="BATCH",
+        autocompletion=batches,
         show_default=False,
     ),
 ]
 TaskOption = Annotated[
     int | None,
-    typer.Option("--task", "-t", metavar="TASK", help="The same, where no batch is named."),
+    typer.Option(
+        "--task",
+        "-t",
+        metavar="TASK",
+        autocompletion=tasks,
+        help="The same, where no batch is named.",
+    ),
 ]
 Tasks = Annotated[
     list[str] | None,
     typer.Option(
-        "--tasks", metavar="RANGES", help="Only these: 0,2,4-7. Repeatable.", show_default=False
+        "--tasks",
+        metavar="RANGES",
+        autocompletion=task_ranges,
+        help="Only these: 0,2,4-7. Repeatable.",
+        show_default=False,
     ),
 ]
 
@@ -44,8 +59,55 @@ def find_for_task(name: str | None, task: int | None, command: str) -> Any:
 def find(name: str | None) -> Any:
     """The batch that is meant. Raises BatchError."""
     from osgbatch.batches.registry import find as find_batch
+    from osgbatch.errors import BatchError
+    from osgbatch.workflows.finding import find_step, find_workflow
 
-    return find_batch(name, Path(os.getcwd()))
+    here = Path(os.getcwd())
+    if name is None and (flow := find_workflow(None, here)) is not None:
+        raise _no_batch(flow, flow.name)
+    try:
+        return find_batch(name, here)
+    except BatchError:
+        if (batch := find_step(name, here)) is not None:
+            return batch
+        if (flow := find_workflow(name, here)) is not None:
+            raise _no_batch(flow, str(name)) from None
+        raise
+
+
+def _no_batch(flow: Any, name: str) -> Exception:
+    from osgbatch.errors import BatchError
+
+    steps = ", ".join(f"{name}/{step.name}" for step in flow.steps)
+    return BatchError(
+        "this is a workflow, and no batch",
+        where=str(flow.folder),
+        fix=f"Name one of its steps: {steps}.",
+    )
+
+
+def find_flow(name: str | None, not_for_it: Mapping[str, object] = MappingProxyType({})) -> Any:
+    """The commands of workflows and the one that is meant; None where it may be a batch.
+
+    not_for_it: options that have no meaning for a workflow, and what they were given. Raises
+    OsgbatchError when one was.
+    """
+    from osgbatch.errors import OsgbatchError
+    from osgbatch.workflows.finding import find_workflow
+
+    found = find_workflow(name, Path(os.getcwd()))
+    if found is None:
+        return None
+    for option, given in not_for_it.items():
+        if given:
+            raise OsgbatchError(
+                "this is a workflow, and the option is for a batch",
+                where=option,
+                fix=f"Name one of its steps: {name or found.name}/{found.steps[0].name}.",
+            )
+    from osgbatch.cli.workflow_commands import Flow
+
+    return Flow(found)
 
 
 NAME = 24

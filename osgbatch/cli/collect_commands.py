@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from osgbatch import exits, ui
-from osgbatch.cli.batch_names import BatchName, find
+from osgbatch.cli.batch_names import BatchName, find, find_flow
 from osgbatch.cli.spec_commands import Json
 from osgbatch.errors import OsgbatchError
 
@@ -40,6 +40,9 @@ def collect(
     as_json: Json = False,
 ) -> int:
     """Unpack and verify what has come back, and write results.csv."""
+    only = {"--partial": partial, "--parquet": parquet, "--fetch": fetch, "--drop-archives": drop}
+    if flow := find_flow(name, {**only, "--gather": gather is not None}):
+        return int(flow.collect(as_json, watch_it))
     batch = find(name)
     before = 0
     if watch_it:
@@ -52,7 +55,19 @@ def collect(
         from osgbatch.cli.watch_commands import follow
 
         views = Views(fetch)
-        follow(batch, view=views)
+        given = {"--partial": partial, "--parquet": parquet, "--fetch": fetch}
+        given |= {
+            "--drop-archives": drop,
+            "--gather": gather is True,
+            "--no-gather": gather is False,
+        }
+        words = "".join(f" {word}" for word, is_given in given.items() if is_given)
+        try:
+            follow(batch, view=views, again=f"osgbatch collect {{name}} --watch{words}")
+        except typer.Exit:  # stopped by Ctrl-C
+            for note in views.odd_ones():
+                ui.say(f"note: {note}")
+            raise
         before = views.unpacked
     from osgbatch.results.gathering_when import Wish
 
@@ -100,6 +115,7 @@ def collect_batch_and_tell(
             parquet=parquet,
             fetch=fetch,
             drop=drop,
+            watched=before > 0,
             progress=progress,
         )
     if as_json:

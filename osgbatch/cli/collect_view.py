@@ -8,7 +8,7 @@ from typing import Any
 from osgbatch import ui
 from osgbatch.cli.live import is_plain, progress_line
 from osgbatch.life.following import Status
-from osgbatch.results.taking import Taker
+from osgbatch.results.taking import WATCHING, Taker
 
 SHORTEST_S = 2.0
 """Seconds between the end of a collection and the next one, at least."""
@@ -23,7 +23,7 @@ class Collecting:
     """
 
     def __init__(self, batch: Any, fetch: bool, plain: bool) -> None:
-        self._taker = Taker(batch, self._say, fetch=fetch)
+        self._taker = Taker(batch, self._say, fetch=fetch, how=WATCHING)
         self._ended = self._collected = -1
         self.unpacked = 0
         self._due = 0.0
@@ -40,7 +40,7 @@ class Collecting:
     def show(self, now: Status, changed: bool) -> None:
         """Show what a look saw; collect what has come back."""
         total = now.batch.tasks
-        self._draw(f"{progress_line(now)}; {self._told()}")
+        self._draw(now)
         ended = total - now.open_tasks - now.counts.get("held", 0)
         if now.ended or ended == self._ended or time.monotonic() < self._due:
             return  # what is left when all has ended is collected after watching
@@ -57,7 +57,11 @@ class Collecting:
         self._notes.update(found.notes)
         if self._live is None and self._collected != before:
             ui.out(f"{time.strftime('%H:%M:%S')}  {ui.counts(now.counts)}; {self._told()}")
-        self._draw(f"{progress_line(now)}; {self._told()}")
+        self._draw(now)
+
+    def odd_ones(self) -> list[str]:
+        """What is to be said of results that may be none, when nobody collects to the end."""
+        return list(self._taker.odd_ones())
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -67,11 +71,13 @@ class Collecting:
     def _told(self) -> str:
         return f"{max(self._collected, 0):,} collected"
 
-    def _draw(self, line: str) -> None:
+    def _draw(self, now: Status) -> None:
         if self._live is not None:
             from rich.text import Text
 
-            self._live.update(Text(ui.cut(line, self._live.console.width)), refresh=True)
+            width, told = self._live.console.width, f"; {self._told()}"
+            line = f"{progress_line(now, width - len(told))}{told}"
+            self._live.update(Text(ui.cut(line, width)), refresh=True)
 
     def _say(self, text: str) -> None:
         if self._live is not None:
@@ -91,6 +97,10 @@ class Views:
         """For the rounds that a batch has now."""
         self._made.append(Collecting(batch, self._fetch, is_plain()))
         return self._made[-1]
+
+    def odd_ones(self) -> list[str]:
+        """As Collecting.odd_ones, of what was collected last."""
+        return self._made[-1].odd_ones() if self._made else []
 
     @property
     def unpacked(self) -> int:

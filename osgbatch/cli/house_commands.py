@@ -11,7 +11,8 @@ import typer
 
 from osgbatch import exits, ui
 from osgbatch.cli.asking import agreed
-from osgbatch.cli.batch_names import BatchName, find
+from osgbatch.cli.batch_names import BatchName, find, find_flow
+from osgbatch.cli.completing import batches
 from osgbatch.cli.spec_commands import Json
 from osgbatch.errors import OsgbatchError
 
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 OneBatch = Annotated[
     str,
-    typer.Argument(metavar="BATCH", help="Its folder, a tag, its name, or the start of its id."),
+    typer.Argument(
+        metavar="BATCH",
+        autocompletion=batches,
+        help="Its folder, a tag, its name, or the start of its id.",
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -52,10 +57,16 @@ def ls(
     here = Path(os.getcwd())
     known = list(listed(batches_everywhere() if everywhere else batches_here(here)))
     found = [one for one in known if tagged is None or tagged in one.tags]
+    from osgbatch.cli.workflow_texts import flows_listed
+
+    flows = [] if tagged is not None else flows_listed(here, everywhere=everywhere)
     if as_json:
-        ui.out_json([list_data(one) for one in found])
-    elif found:
-        ui.out(list_text(found, by_folder=everywhere))
+        ui.out_json([*map(list_data, found), *(data for data, _ in flows)])
+    elif found or flows:
+        if found:
+            ui.out(list_text(found, by_folder=everywhere))
+        if flows:
+            ui.out("\n".join([*[""] * bool(found), "workflows", *(line for _, line in flows)]))
     elif known:
         these = "1 batch" if len(known) == 1 else f"{len(known):,} batches"
         more = "" if everywhere else "; `osgbatch ls --all` looks elsewhere, too"
@@ -153,7 +164,11 @@ def tag(
 def rm(
     batches: Annotated[
         list[str],
-        typer.Argument(metavar="BATCH", help="Each by folder, tag, name or the start of its id."),
+        typer.Argument(
+            metavar="BATCH",
+            autocompletion=batches,
+            help="Each by folder, tag, name or the start of its id.",
+        ),
     ],
     yes: Yes = False,
     as_json: Json = False,
@@ -161,6 +176,8 @@ def rm(
     """Remove batches: their folders, with results and all. Refused while a job is queued."""
     from osgbatch.life.housekeeping import old_batches, remove
 
+    if len(batches) == 1 and (flow := find_flow(batches[0])):
+        return int(flow.rm(yes, as_json))
     found = {batch.folder.resolve(): batch for batch in map(find, batches)}
     old = old_batches(list(found.values()))
     _ask(old, yes, "remove")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osgbatch import ui
+from osgbatch import names, ui
 from osgbatch.cli.reports import explain
 from osgbatch.texts import about
 
@@ -21,6 +21,10 @@ LEAST = 26
 """So many characters a list of batches keeps for their states."""
 WHY = 40
 """So many characters a list of tasks keeps for why they went wrong, if they are that many."""
+NAMED = 30
+"""So many characters of a cell of a column by which tasks were chosen."""
+LEAST_WHY = 20
+"""Where there are fewer characters for that, the parameters are left out, too."""
 WIDE = 100
 """On terminals of so many columns a list of tasks has more columns."""
 
@@ -149,16 +153,22 @@ def tasks_text(table: TaskTable, width: int = 0) -> str:
         "task": [str(row.index) for row in table.rows],
         "state": [row.state.state for row in table.rows],
     }
+    columns |= _named(table)
     columns["time"] = [_time(row.results) for row in table.rows]
     columns["memory"] = [_memory(row.results) for row in table.rows]
     if wide:
         columns["where"] = [_where(row.results) for row in table.rows]
     columns["parameters"] = [_parameters(table.columns, row, longest) for row in table.rows]
-    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    for name, by in (("time", "wall_s"), ("memory", "memory_mb"), ("where", "site")):
+        if by in table.named:  # it stands there as it was asked for
+            columns.pop(name, None)
+    shown = {name: cells for name, cells in columns.items() if any(cells) or name in table.named}
     if any(whys):
         if width - _taken(shown) < min(WHY, max(map(len, whys))):
             for name in ("time", "memory"):
                 shown.pop(name, None)
+            if width - _taken(shown) < LEAST_WHY:
+                shown.pop("parameters", None)
         taken = _taken(shown)
         shown["why"] = [_cut(text, 2 * max(20, width - taken) - 4) for text in whys]
     for name in ("task", "time", "memory"):
@@ -172,6 +182,24 @@ def tasks_text(table: TaskTable, width: int = 0) -> str:
 
 
 _RIGHT = ("task", "time", "memory")
+
+
+def _named(table: TaskTable) -> dict[str, list[str]]:
+    """The columns by which rows were chosen, but for those that stand there in any case."""
+    found: dict[str, list[str]] = {}
+    for name in table.named:
+        if name in ("index", "state"):
+            continue
+        if name in table.columns:
+            place = table.columns.index(name)
+            texts = [row.parameters[place] for row in table.rows]
+        elif name in names.RESULT_COLUMNS:
+            texts = [row.results[name] for row in table.rows]
+        else:
+            values = [row.metrics.get(name) for row in table.rows]
+            texts = ["" if value is None else str(value) for value in values]
+        found[name] = [_cut(text, NAMED) for text in texts]
+    return found
 
 
 def _taken(columns: Mapping[str, Sequence[str]]) -> int:

@@ -10,9 +10,8 @@ from osgbatch import ui
 from osgbatch.life.following import Status
 from osgbatch.life.naming import in_commands
 from osgbatch.model import ACTIVE, TaskState
-from osgbatch.texts import about
 
-_BAR = 30
+_BAR, _SHORTEST_BAR = 30, 10
 _EVENTS = 5
 _CAUSES = 4
 _WAITS_S = 30.0
@@ -86,7 +85,7 @@ class Block:
             self._note(now)
         width = self._live.console.width
         events = [*self._events, *[waits_line(now)] * self._patience.is_over(now)]
-        lines = [ui.cut(line, width) for line in block_lines(now, events)]
+        lines = [ui.cut(line, width) for line in block_lines(now, events, width)]
         self._live.update(Text("\n".join(lines)), refresh=True)
 
     def close(self) -> None:
@@ -120,54 +119,65 @@ def view() -> Any:
     return Lines() if is_plain() else Block()
 
 
-def block_lines(now: Status, events: Sequence[str]) -> Iterator[str]:
-    """The lines of the block."""
+def block_lines(now: Status, events: Sequence[str], width: int) -> Iterator[str]:
+    """The lines of the block. width: of the terminal, in characters."""
     from osgbatch.cli.reports import head
 
     yield f"{head(now, more=10)}  {time.strftime('%H:%M:%S')}"
-    yield progress_line(now)
+    yield progress_line(now, width)
     yield f"  {ui.counts(now.counts)}"
     if now.stalled:
         yield f"  {now.stalled}"
     for event in events:
         yield f"  {event}"
-    yield from cause_lines(now)
+    yield from cause_lines(now, width)
     for note in now.notes:
         # That `osgbatch watch` submits what waits for a canary goes without saying here.
-        yield f"  note: {note.partition('; once that has succeeded')[0]}"
+        yield f"  note: {note.partition('; once that has succeeded')[0].partition(chr(10))[0]}"
     more = "; what waits for the canary does not" if now.held_back else ""
     yield f"  Ctrl-C stops watching; the jobs go on{more}."
 
 
-def progress_line(now: Status) -> str:
-    """`[####....] 412 of 1,000 tasks have ended, 12 a minute, about 48 min left`."""
-    from osgbatch.cli.reports import rate
+def progress_line(now: Status, width: int) -> str:
+    """`[####....] 412 of 1,000 ended, 12 tasks/min, about 48 min left`.
+
+    width: characters that it may have; where it is too long the bar is shorter, then the rate left
+    out: how many have ended, and how long it takes, stay.
+    """
+    from osgbatch.cli.reports import left_words, rate
 
     total = now.batch.tasks
     open_ = now.open_tasks
     done = total - open_ - now.counts.get("held", 0)
-    filled = _BAR * done // total
-    parts = [f"[{'#' * filled}{'.' * (_BAR - filled)}] {done:,} of {total:,} ended"]
+    parts = [f"{done:,} of {total:,} ended"]
     measures = now.measures
     if measures and measures.rate and open_:
         parts.append(rate(measures.rate))
         if any(now.counts.get(state) for state in ACTIVE) and measures.left_s is not None:
-            parts.append(f"about {about(open_ / measures.rate)} left")
-    return ", ".join(parts)
+            parts.append(left_words(open_ / measures.rate, measures))
+    room = width - len("[] ")
+    if len(parts) > 2 and len(", ".join(parts)) + _SHORTEST_BAR > room:
+        del parts[1]
+    text = ", ".join(parts)
+    bar = max(_SHORTEST_BAR, min(_BAR, room - len(text)))
+    filled = bar * done // total
+    return f"[{'#' * filled}{'.' * (bar - filled)}] {text}"
 
 
-def cause_lines(now: Status) -> Iterator[str]:
-    """What is held and what went wrong, by cause."""
+def cause_lines(now: Status, width: int) -> Iterator[str]:
+    """What is held and what went wrong, by cause; of each line the beginning tells most."""
     from osgbatch.cli.reports import brief
     from osgbatch.life.causes import group
 
     causes: list[list[TaskState]] = group(now.wrong)
     shown = sum(len(same) for same in causes)
     wrong = sum(now.counts.get(state, 0) for state in ("failed", "held", "removed", "unknown"))
-    for same in causes[:_CAUSES]:
+    most = _CAUSES if len(causes) > _CAUSES + 1 else _CAUSES + 1  # one more takes one line, too
+    for same in causes[:most]:
         few = "" if shown == wrong else "at least "
-        yield f"  {few}{len(same):,} {same[0].state}: {brief(same[0])}"
-    if len(causes) > _CAUSES:
-        yield f"  and {len(causes) - _CAUSES} more causes"
+        line = ui.one_line(f"  {few}{len(same):,} {same[0].state}: {brief(same[0])}")
+        yield line if len(line) <= width else f"{line[: width - 4].rstrip()} ..."
+    if len(causes) > most:
+        yield f"  and {len(causes) - most} more causes"
     if causes:
         yield f"  more: osgbatch why {in_commands(now.batch)}"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 import typer
 
 from osgbatch import exits, ui
-from osgbatch.cli.batch_names import BatchName, TaskOption, find_for_task
+from osgbatch.cli.batch_names import BatchName, TaskOption, find_flow, find_for_task
+from osgbatch.cli.completing import tasks
 from osgbatch.cli.spec_commands import Json
 from osgbatch.errors import CondorError, JobGoneError, OsgbatchError
 
@@ -37,6 +38,7 @@ def logs(
         typer.Argument(
             help="Which task. Default: the first that failed, else that runs, else that ended.",
             metavar="TASK",
+            autocompletion=tasks,
             show_default=False,
         ),
     ] = None,
@@ -59,7 +61,10 @@ def logs(
     from osgbatch.life.task_output import choose_task
     from osgbatch.model import OPEN
 
-    batch = find_for_task(name, index, "logs")
+    batch = None
+    if flow := find_flow(name):
+        batch = flow.telling_batch()
+    batch = batch or find_for_task(name, index, "logs")
     now = status(batch, all_tasks=not failed)
     if failed:
         return _show_failed(now, as_json=as_json)
@@ -89,7 +94,6 @@ def _show(now: Status, state: TaskState, stream: str, *, as_json: bool) -> int:
     """One task: from its archive, or what it has printed so far."""
     from osgbatch.cli.reports import explain
     from osgbatch.life import task_output
-    from osgbatch.life.following import copy_log
 
     streams = task_output.STREAMS if stream == "both" else (stream,)
     if not task_output.has_output(state):
@@ -108,7 +112,7 @@ def _show(now: Status, state: TaskState, stream: str, *, as_json: bool) -> int:
         for which in streams:
             out = io.BytesIO()
             if echo is None:
-                copy_log(state, which, out)
+                task_output.copy_output(now.batch, state, which, out)
             else:
                 out.write(task_output.echoed(echo, state.index, which))
             data[which] = out.getvalue().decode("utf-8", "replace")
@@ -123,7 +127,7 @@ def _show(now: Status, state: TaskState, stream: str, *, as_json: bool) -> int:
         if stream == "both":
             ui.out(f"=== {which}")
         if echo is None:
-            copy_log(state, which, cast(BinaryIO, shown))
+            task_output.copy_output(now.batch, state, which, cast(BinaryIO, shown))
         else:
             shown.write(task_output.echoed(echo, state.index, which))
         if stream == "both":

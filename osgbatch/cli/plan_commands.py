@@ -10,7 +10,7 @@ import typer
 
 from osgbatch import exits, ui
 from osgbatch.cli.spec_commands import Json, Settings, SpecPath
-from osgbatch.cli.submit_commands import FitPool, choices_of, show_plan
+from osgbatch.cli.submit_commands import FitPool, choices_of, show_plan, workflow_of
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +27,8 @@ def check(
     from osgbatch.submission.buckets import key_warning
     from osgbatch.submission.planned import plan_sweep
 
+    if (flow := workflow_of(spec)) is not None:
+        return int(flow.check_steps(spec, as_json=as_json))
     plan = plan_sweep(spec, choices=choices_of(settings, fit_pool))
     if as_json:
         ui.out_json({"ok": True, "tasks": len(plan.table), "jobs": len(plan.jobs)})
@@ -41,6 +43,8 @@ def plan(
     spec: SpecPath, settings: Settings = None, fit_pool: FitPool = False, as_json: Json = False
 ) -> int:
     """Show what a submission would do, without doing it."""
+    if (flow := workflow_of(spec)) is not None:
+        return int(flow.check_steps(spec, as_json=as_json))
     return show_plan(spec, choices_of(settings, fit_pool), as_json)
 
 
@@ -57,6 +61,8 @@ def render(
     """Make a batch folder with everything in it, and submit nothing."""
     from osgbatch.submission.steps import render_sweep
 
+    if (flow := workflow_of(spec)) is not None:
+        return int(flow.render_steps(spec, out, choices_of(settings, fit_pool), as_json=as_json))
     with ui.progress() as progress:
         batch = render_sweep(spec, out, ui.say, choices_of(settings, fit_pool), progress)
     if as_json:

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from osgbatch import ui
+from osgbatch import names, ui
 from osgbatch.cli.plan_asked import Fact, asked_facts, environment_travels, listed, some
 from osgbatch.cli.plan_rows import shown_rows
 from osgbatch.errors import SpecError, SpecErrors
@@ -111,6 +111,8 @@ def _arrivals(plan: Plan) -> Iterator[str]:
 
 def _near(spec: Spec) -> str:
     """The spec's path, as one would type it from here."""
+    if spec.path.name == names.RUN_SPEC:
+        return "the command line"
     relative = os.path.relpath(spec.path)
     return str(spec.path) if relative.startswith("../..") else relative
 

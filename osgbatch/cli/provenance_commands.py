@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,6 +78,11 @@ def _data(told: Any) -> dict[str, Any]:
         "provenance": str(told.crate_folder),
         "files": told.files,
         "bytes": told.size,
+        "tasks": told.tasks,
+        "tasks_without_results": {
+            "count": told.tasks_without,
+            "first": sorted(i for tasks in told.without.values() for i in tasks)[:1000],
+        },
         **{
             kind: {"count": names.count, "first": names.first}
             for kind, names in _kinds(told).items()
@@ -111,12 +116,29 @@ def _text(told: Any) -> str:
         lines += [f"  {ui.one_line(one)}" for one in names.first[:SHOWN]]
         if names.count > SHOWN:
             lines.append(f"  and {names.count - SHOWN:,} more (--json names up to 1,000)")
+    if told.without:
+        lines += _without(told)
     count = ui.number_of(told.files, "file")
     if told.ok:
         lines.append(f"{told.results}: all {count} are as they came back ({ui.size(told.size)})")
+    elif told.tasks_without and not any(names.count for names in _kinds(told).values()):
+        lines.append(f"{told.results}: not complete; what is here, {count}, is as it came back")
     else:
         lines.append(f"{told.results}: not as it came back; {count} should be there")
     return "\n".join(lines)
+
+
+def _without(told: Any) -> Iterator[str]:
+    """Which tasks have no results here, by state, and what helps."""
+    from osgbatch.cli.reports import listed
+
+    tasks = ui.number_of(told.tasks, "task")
+    verb = "has" if told.tasks_without == 1 else "have"
+    yield f"{told.tasks_without:,} of {tasks} {verb} no results here:"
+    for state, indices in told.without.items():
+        yield f"  {len(indices):,} {state}: {listed(indices, 50)}"
+    if told.without.get("succeeded"):
+        yield "  `osgbatch collect` brings back what has succeeded, where its archive is there"
 
 
 def provenance(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from osgbatch import exits, ui
-from osgbatch.cli.batch_names import BatchName, Tasks, find, named
+from osgbatch.cli.batch_names import BatchName, Tasks, find, find_flow, named
 from osgbatch.cli.spec_commands import Json, Settings
 from osgbatch.cli.submit_commands import (
     Presigned,
@@ -57,6 +57,10 @@ def resubmit(
     if pool:
         check_pool(pool)
     check_output(as_json, watch_it)
+    only = {"--failed": failed, "--held": held, "--missing": missing, "--tasks": tasks}
+    more = {"--set": settings, "--pool": pool, "--allow-presigned": presigned}
+    if flow := find_flow(name, {**only, **more}):
+        return int(flow.resubmit(watch_it, as_json))
     batch = find(name)
     never = set(batch.unsubmitted())
     wanted = Wanted(failed, held, missing, named_tasks(tasks, batch.tasks))

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from osgbatch import names, ui
-from osgbatch.batches.folder import read_tasks_csv
+from osgbatch.batches.folder import load, read_tasks_csv
+from osgbatch.batches.gathered import gathered_of
+from osgbatch.batches.measures import Measures
+from osgbatch.batches.moved import other_places, results_outside
 from osgbatch.cli.batch_names import short_name
-from osgbatch.life.causes import STOPPED, describe, group, heading
+from osgbatch.life.causes import STOPPED, describe, group, heading, time_limit
 from osgbatch.life.following import WRONG, Status
 from osgbatch.life.naming import in_commands, shown_path
-from osgbatch.life.rounds import LATER_CUT_SHORT
+from osgbatch.life.rounds import LATER_CUT_SHORT, RUNNER_DIED
 from osgbatch.model import ACTIVE, TaskState
 from osgbatch.task_ranges import task_list
 from osgbatch.texts import about, duration
@@ -111,7 +114,7 @@ def measures_lines(now: Status) -> Iterator[str]:
     if found.rate and now.open_tasks:
         text = f"{rate(found.rate)}"
         if found.left_s is not None and any(now.counts.get(state) for state in ACTIVE):
-            text += f", about {about(found.left_s)} left"
+            text += f", {left_words(found.left_s, found)}"
         yield text
     asked = requested(now)
     used = [
@@ -143,7 +146,8 @@ def requested(now: Status) -> dict[str, int]:
         data = now.batch.round_data(round_.number)
         resources, own = data.get("resources") or {}, set(data.get("item_names") or ())
         for key, values in found.items():
-            values.add(int(resources.get(key) or 0))
+            of_job = int(resources.get(key) or 0)
+            values.add(time_limit(now.batch, round_.number) if key == "time_s" else of_job)
             if key in own or (key == "time_s" and "execute_s" in own):
                 values.add(0)
     if now.measures:
@@ -152,6 +156,11 @@ def requested(now: Status) -> dict[str, int]:
         most = now.measures.disk_mb or 0
         found["disk_kb"] |= {0} if most * 1024 > max(found["disk_kb"], default=0) else set()
     return {key: next(iter(values)) if len(values) == 1 else 0 for key, values in found.items()}
+
+
+def left_words(seconds: float, found: Measures) -> str:
+    """`about 48 min left`; `at least` while tasks run that take longer than any before."""
+    return f"{'at least' if found.at_least else 'about'} {about(seconds)} left"
 
 
 def _sites(sites: Sequence[tuple[str, int, int]]) -> str:
@@ -177,19 +186,30 @@ def next_steps(now: Status) -> list[str]:
     steps = []
     wrong = any(counts.get(state) for state in WRONG)
     rest_waits = bool(now.held_back) and now.ended and not now.stalled
-    if (now.open_tasks and not now.ended) or (rest_waits and not wrong):
+    cut_short = now.stalled == LATER_CUT_SHORT  # watch sees to it
+    if (now.open_tasks and not now.ended) or (rest_waits and not wrong) or cut_short:
         steps.append(f"osgbatch watch {name}")
     if any(counts.get(state) for state in ("failed", "held", "unknown")) or only_waits(now):
         steps.append(f"osgbatch why {name}")
     steps += _of_held(now, name)
-    may_resubmit = now.ended and now.stalled in ("", LATER_CUT_SHORT)
+    may_resubmit = now.ended and now.stalled in ("", LATER_CUT_SHORT, RUNNER_DIED)
     if may_resubmit and any(counts.get(s) for s in WRONG if s != "held"):
         steps.append(f"osgbatch resubmit {name}")
     if rest_waits and wrong:
         steps.append(f"osgbatch watch {name}")
     if now.ended and counts.get("succeeded") and not rest_waits and not _collected(now):
         steps.append(f"osgbatch collect {name}")
-    return steps
+    above = gathered_of(now.batch.folder)
+    return steps if above is None else _of_gathering(steps, in_commands(load(above)))
+
+
+def _of_gathering(steps: Sequence[str], above: str) -> list[str]:
+    """The steps after a job that gathers: what it made is brought by the batch that it is of."""
+    instead = {
+        "resubmit": f"osgbatch collect {above} --gather",
+        "collect": f"osgbatch collect {above}",
+    }
+    return [instead.get(step.split()[1], step) for step in steps]
 
 
 def _of_held(now: Status, name: str) -> list[str]:
@@ -199,6 +219,8 @@ def _of_held(now: Status, name: str) -> list[str]:
     if len(causes) != 1 or len(held) != now.counts.get("held"):
         return []
     if STOPPED in held[0].reason:  # what is released would fail as the first ones did
+        return []
+    if now.backend == "condor" and other_places(now.batch):  # a note tells what comes before
         return []
     return list(describe(now.batch, name, causes[0]).commands[:1])
 
@@ -252,7 +274,7 @@ def endings_text(now: Status) -> str:
     cells = [[cell for cell, use in zip(row, used, strict=True) if use] for row in rows]
     widths = [max(map(len, column)) + 2 for column in zip(header, *cells, strict=True)]
     room = max(20, shutil.get_terminal_size().columns - sum(widths))
-    whys = [ui.cut(brief(same[0]), 2 * room - 10) for same in shown]  # two lines, once wrapped
+    whys = [ui.cut(brief(same[0]), 3 * room - 15) for same in shown]  # three lines, once wrapped
     text = ui.table((*header, "why"), [(*row, line) for row, line in zip(cells, whys, strict=True)])
     told = sum(map(len, shown))
     more = sum(now.counts.get(state, 0) for state in WRONG) - told
@@ -341,7 +363,8 @@ def collect_text(now: Status, unpacked: int) -> str:
         all_of_them = f"osgbatch tasks {in_commands(now.batch)} --failed --state unknown --ids"
         if sum(now.counts.get(state, 0) for state in ("failed", "unknown")) > LISTED:
             lines.append(f"all of them: {all_of_them}")
-    lines.append(f"results: {results}")
+    outside = results_outside(now.batch)
+    lines.append(f"results: {results}{f', and {shown_path(outside)}' if outside else ''}")
     lines.append(f"table:   {results / names.RESULTS_TABLE}")
     steps = [step for step in next_steps(now) if not step.startswith("osgbatch collect ")]
     lines += [f"next: {step}" for step in steps]

@@ -160,6 +160,9 @@ def _has_parts(loc: Loc) -> bool:
 
 def _setting(document: Document, loc: Loc, value: Any, at: Loc) -> Setting:
     place = document.place(at)
+    if isinstance(value, dict) and is_whole(loc):  # `--set` of a part of it has replaced all of it
+        parts = [document.place((*loc, key)) for key in value]
+        place = next((part for part in parts if part.file == SET), place)
     nowhere = place.file == SET or place.file.startswith("profile ")
     text = _text(document, at, value, 400)
     shown = _without_logins(value) if loc[:1] in _WITH_URLS else value

@@ -11,13 +11,17 @@ import typer
 from osgbatch import exits, ui
 from osgbatch.cli.asking import agreed
 from osgbatch.cli.collect_commands import collect_batch_and_tell
+from osgbatch.cli.completing import pools
 from osgbatch.cli.spec_commands import Json, Settings
 from osgbatch.cli.watch_commands import StopAfter, follow, rest_text
 from osgbatch.errors import OsgbatchError
 
 Pool = Annotated[
     str,
-    typer.Option(help="condor, local, or auto: HTCondor where it is configured, else local."),
+    typer.Option(
+        autocompletion=pools,
+        help="condor, local, or auto: HTCondor where it is configured, else local.",
+    ),
 ]
 Watch = Annotated[
     bool | None,
@@ -121,11 +125,40 @@ def submit(
         Path | None,
         typer.Option(help="With --from: where the inputs lie now.", metavar="DIR"),
     ] = None,
+    until: Annotated[
+        str,
+        typer.Option(
+            metavar="STEP", help="Of a workflow: go no further than this step.", show_default=False
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> int:
     """Pack, render and submit a sweep; on a terminal also follow, collect and gather it."""
     choices = choices_of(settings, fit_pool, presigned, verify_first)
     check_crate_options(spec, crate, into or data)
+    if spec is not None and (flow := workflow_of(spec)) is not None:
+        check_pool(pool)
+        check_output(as_json, watch_it)
+        flow.refuse(
+            {
+                "--fit-pool": fit_pool, "--allow-presigned": presigned, "--verify": verify_first,
+                "--canary": canary, "--stop-after": stop_after, "--reuse": reuse, "--from": crate,
+            }
+        )  # fmt: skip
+        return int(
+            flow.submit_steps(
+                spec,
+                pool,
+                choices,
+                watch_it,
+                as_json=as_json,
+                dry_run=dry_run,
+                again=again,
+                until=until,
+            )
+        )
+    if until:
+        raise OsgbatchError("this is no workflow", where="--until", fix="Leave it out.")
     if dry_run and spec is not None:
         return show_plan(spec, choices, as_json)
     check_pool(pool)
@@ -140,11 +173,33 @@ def submit(
         )
     assert spec is not None
     check_spec_file(spec)
+    from osgbatch.submission.only_once import DoneAlreadyError
     from osgbatch.submission.steps import Ways, submit_sweep
 
-    ways = Ways(canary, lambda reason: again or _asked(reason), reuse)
-    with ui.progress() as progress:
-        batch = submit_sweep(spec, pool, ui.say, choices, progress, ways)
+    def repeat(reason: str) -> bool:
+        if again or reuse or not _terminal() or as_json:
+            if not (again or reuse):
+                ui.say(f"note: {reason}")
+            return True
+        return _asked(reason, "Run all of it again (y), or show that one (N)")
+
+    question = "Submit once more (y), or follow that one (N)"
+    ways = Ways(
+        canary,
+        lambda reason: again or _asked(reason, question),
+        reuse,
+        repeat=repeat,
+        recompute=lambda reason: again or _asked(reason, "Run them again"),
+    )
+    try:
+        with ui.progress() as progress:
+            batch = submit_sweep(spec, pool, ui.say, choices, progress, ways)
+    except DoneAlreadyError as error:
+        if as_json or not _terminal():
+            raise
+        from osgbatch.batches.folder import load
+
+        return end(load(error.folder), watch_it, stop_after)
     from osgbatch.batches.folder import read_submitted
     from osgbatch.batches.reused import read_reused
     from osgbatch.life.naming import shown_path
@@ -193,9 +248,12 @@ def _tasks_of(round_: Any, batch: Any) -> int:
 
 def _asked(reason: str, question: str = "Submit once more") -> bool:
     """Ask on a terminal whether to submit all the same; elsewhere the answer is no."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return False
-    return agreed(f"{reason}. {question}?")
+    return _terminal() and agreed(f"{reason}. {question}?")
+
+
+def _terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def where(submitted: Any) -> str:
@@ -252,6 +310,17 @@ def check_crate_options(spec: Path | None, crate: Path | None, more: Path | None
         )
     if crate is None and more is not None:
         raise OsgbatchError("--into and --data go with --from", where=str(more))
+
+
+def workflow_of(spec: Path) -> Any:
+    """What works on a spec with `steps:`; None for a sweep."""
+    from osgbatch.spec.steps import has_steps
+
+    if not has_steps(spec):
+        return None
+    from osgbatch.cli import workflow_commands
+
+    return workflow_commands
 
 
 def check_spec_file(spec: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from osgbatch import exits, ui
-from osgbatch.cli.batch_names import BatchName, find
+from osgbatch.cli.batch_names import BatchName, find, find_flow
 from osgbatch.cli.spec_commands import Json
 
 StopAfter = Annotated[
@@ -37,6 +37,8 @@ def status(name: BatchName = None, as_json: Json = False) -> int:
     from osgbatch.life.following import exit_code_so_far
     from osgbatch.life.following import status as read_status
 
+    if flow := find_flow(name):
+        return int(flow.status(as_json))
     now = read_status(find(name), all_tasks=as_json, most_wrong=1000, measures=not as_json)
     if as_json:
         ui.out_json(status_data(now))
@@ -49,6 +51,8 @@ def watch(name: BatchName = None, stop_after: StopAfter = 0, notify: Notify = ""
     """Follow a batch until nothing changes any more. Ctrl-C leaves its jobs as they are."""
     from osgbatch.cli.reports import endings_text, next_steps
 
+    if flow := find_flow(name, {"--stop-after": stop_after, "--notify": notify}):
+        return int(flow.watch())
     now = follow(find(name), stop_after=stop_after, notify=notify)
     ui.out(f"{ui.number_of(now.batch.tasks, 'task')}: {ui.counts(now.counts)}")
     text = endings_text(now)
@@ -62,25 +66,31 @@ def watch(name: BatchName = None, stop_after: StopAfter = 0, notify: Notify = ""
     return int(now.exit_code)
 
 
-def follow(batch: Any, *, stop_after: int = 0, notify: str = "", view: Any = None) -> Any:
+AGAIN = "osgbatch watch {name}"
+
+
+def follow(
+    batch: Any, *, stop_after: int = 0, notify: str = "", view: Any = None, again: str = AGAIN
+) -> Any:
     """Watch a batch until nothing changes by itself; gives its last status.
 
     What waits for its canary is submitted when that has succeeded, and watched, too. view:
-    makes what each look is given to, of the batch; None: the usual one.
+    makes what each look is given to, of the batch; None: the usual one. again: the command that
+    goes on after Ctrl-C.
     """
     from osgbatch.life.notifying import check, notify_end
     from osgbatch.submission.canary import go_on
 
     check(notify)
-    now = _followed(batch, stop_after, view)
+    now = _followed(batch, stop_after, view, again)
     while (more := go_on(batch, ui.say)) is not None:
         batch = more
-        now = _followed(batch, stop_after, view)
+        now = _followed(batch, stop_after, view, again)
     notify_end(notify, now, ui.counts(now.counts), ui.say)
     return now
 
 
-def _followed(batch: Any, stop_after: int, view: Any = None) -> Any:
+def _followed(batch: Any, stop_after: int, view: Any, again: str) -> Any:
     """Watch the rounds that a batch has now."""
     from osgbatch.cli.live import view as usual
     from osgbatch.life.stopping import Stopper
@@ -105,7 +115,7 @@ def _followed(batch: Any, stop_after: int, view: Any = None) -> Any:
         if rest := rest_text(batch):
             ui.say(rest)
         ui.say("to come back, or to end them:")
-        ui.say(f"  osgbatch watch {name}\n  osgbatch cancel {name}")
+        ui.say(f"  {again.format(name=name)}\n  osgbatch cancel {name}")
         raise typer.Exit(exits.INTERRUPTED) from None
     finally:
         shown.close()

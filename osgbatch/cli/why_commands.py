@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from osgbatch import ui
-from osgbatch.cli.batch_names import BatchName, TaskOption, find_for_task
+from osgbatch.cli.batch_names import BatchName, TaskOption, find_flow, find_for_task
+from osgbatch.cli.completing import tasks
 from osgbatch.cli.spec_commands import Json
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 PLACES = 3
 """How many hosts or sites of a group are named."""
+OVER_TIME = 111
+"""The shim's code of a task over its time: how much that is says more than the code's meaning."""
 TOLD = 600
 """Characters of HTCondor's own words that are shown; --json has all."""
 
@@ -33,7 +36,9 @@ def why(
     task: Annotated[
         int | None,
         typer.Argument(
-            help="Only this task; of one that waits, HTCondor is asked.", metavar="TASK"
+            help="Only this task; of one that waits, HTCondor is asked.",
+            metavar="TASK",
+            autocompletion=tasks,
         ),
     ] = None,
     chosen: TaskOption = None,
@@ -44,6 +49,8 @@ def why(
     from osgbatch.life.why import explain
 
     index = chosen if task is None else task
+    if index is None and (flow := find_flow(name)):
+        return int(flow.why(as_json))
     found = explain(find_for_task(name, index, "why"), index)
     if as_json:
         ui.out_json(why_data(found))
@@ -101,8 +108,7 @@ def why_text(found: Why, width: int = 0) -> str:
     if is_stalled(now) and not told:
         notes.insert(0, now.stalled)
     if notes:
-        wrapped = (_wrapped(f"note: {note}", width, first="") for note in notes)
-        parts.append("\n".join(line for lines in wrapped for line in lines))
+        parts.append("\n".join(line for note in notes for line in _note(note, width)))
     if found.hint:
         parts.append(f"Why a task waits is told on request:\n    {found.hint}")
     return "\n\n".join(parts)
@@ -118,9 +124,13 @@ def _cause(cause: Cause, width: int) -> Iterator[str]:
     title = f"{many} {cause.state} ({indices})"
     if len(cause.tasks) == 1:
         title = f"task {indices} {_is(cause.state)}"
-    yield f"{title}: {cause.code}" if cause.code else title
-    yield from _wrapped(cause.cause, width)
-    if cause.told:
+    words = _shim_words(cause)
+    in_title = bool(words) and len(f"{title}: {words} ({cause.code})") <= width
+    heading = f"{words} ({cause.code})" if in_title else cause.code
+    yield f"{title}: {heading}" if heading else title
+    if not (in_title and _same(words, cause.cause)):
+        yield from _wrapped(cause.cause, width)
+    if cause.told and not (in_title and _same(words, cause.told)):
         who = f"task {cause.example}: " if len(cause.tasks) > 1 else ""
         told = cause.told if len(cause.told) <= TOLD else cause.told[: TOLD - 3] + "..."
         yield from _wrapped(f'{who}"{told}"', width)
@@ -137,6 +147,19 @@ def _cause(cause: Cause, width: int) -> Iterator[str]:
         yield from _wrapped(f"What to do: {cause.todo}", width)
     for command in cause.commands:
         yield f"    {ui.one_line(command)}"
+
+
+def _shim_words(cause: Cause) -> str:
+    """What one of the shim's codes means, as `status` has it; empty for all else."""
+    if not cause.code.startswith("shim code "):
+        return ""
+    if cause.code == f"shim code {OVER_TIME}":
+        return cause.told if len(cause.tasks) == 1 and cause.told else "over their time limit"
+    return f"{cause.cause[:1].lower()}{cause.cause[1:]}".rstrip(".")
+
+
+def _same(words: str, text: str) -> bool:
+    return words.casefold() == text.casefold().rstrip(".")
 
 
 def _who_ran(cause: Cause) -> str:
@@ -185,6 +208,13 @@ def _wrapped(text: str, width: int, first: str = "  ", rest: str = "  ") -> Iter
         ui.one_line(text), width, initial_indent=first, subsequent_indent=rest,
         break_on_hyphens=False, break_long_words=False,
     )  # fmt: skip
+
+
+def _note(note: str, width: int) -> Iterator[str]:
+    """A note; the commands in it stay whole, to be copied."""
+    text, *commands = note.split("\n")
+    yield from _wrapped(f"note: {text}", width, first="")
+    yield from (f"    {ui.one_line(command.strip())}" for command in commands)
 
 
 def _quoted(line: str, width: int) -> Iterator[str]:

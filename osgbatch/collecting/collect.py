@@ -15,15 +15,16 @@ from osgbatch.collecting.files import (
     LOST,
     STATUS,
     all_there,
+    empty_output,
     file_sha256,
     listed,
     note_found,
     note_lost,
     read_status,
 )
-from osgbatch.collecting.placing import Placer
+from osgbatch.collecting.placing import Placers
 from osgbatch.collecting.unpack import NOT_THE_ARCHIVES, unpack_tasks, write_status
-from osgbatch.errors import ResultError
+from osgbatch.errors import OsgbatchError, ResultError
 from osgbatch.model import TaskState
 from osgbatch.returned.kept import NOT_THERE, kept_path
 from osgbatch.returned.stream import MAX_BYTES
@@ -53,8 +54,8 @@ class Collected:
 
     notes: sentences for the user, such as where files of theirs have been moved to.
     elsewhere: how many tasks have succeeded whose data is not here. misplaced: of those whose
-    outputs are not all where the spec wants them (`to:`), why. empty: of those now unpacked that
-    have an output without content, its name.
+    outputs are not all where the spec wants them (`to:`), why. new: the tasks that were unpacked
+    now. empty: of each task that was looked at and has an output without content, its name.
     """
 
     states: list[TaskState]
@@ -62,6 +63,7 @@ class Collected:
     notes: tuple[str, ...] = ()
     elsewhere: int = 0
     misplaced: Mapping[int, str] = field(default_factory=dict)
+    new: frozenset[int] = frozenset()
     empty: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -71,7 +73,7 @@ def collect(
     data: Elsewhere | None = None,
     *,
     fetch: bool = False,
-    placer: Placer | None = None,
+    placer: Placers | None = None,
     make_sure: Callable[[int], None] | None = None,
     known: MutableMapping[int, Key] | None = None,
     most: int = MAX_BYTES,
@@ -94,25 +96,35 @@ def collect(
 
     data: where the tasks' data is, if it did not come home; fetch: bring it. Without, a task's
     folder holds only what is known of it, and what was fetched before stays as it is. Raises
-    StagingError when it cannot be brought.
+    StagingError when it cannot be brought, OsgbatchError where `results/` is no folder.
 
     placer: gives outputs the places that the spec wants. make_sure: called with how many bytes will
     be written, before any is; it may raise. known: what an earlier call of this process has seen in
     its place, and is not looked at again. most: bytes that an archive may have unpacked.
     """
-    results.mkdir(exist_ok=True)
+    try:
+        results.mkdir(exist_ok=True)
+    except FileExistsError:
+        raise OsgbatchError(
+            f"{results.name} is there, and is no folder",
+            where=str(results),
+            fix="Rename or remove it, and run `osgbatch collect` again.",
+        ) from None
     known = {} if known is None else known
     fresh: dict[Path, list[TaskState]] = {}
     refused: dict[int, str] = {}
+    empty: dict[int, str] = {}
     there = []
     for state in states:
         if state.index in known and known[state.index] == _key(state):
             continue
         if state.archive is None:
             there.append(state)
-        elif _already(_target(results, state), _status(state, data, fetch), fetch):
+        elif told := _already(_target(results, state), _status(state, data, fetch), fetch):
             known[state.index] = _key(state)
             there.append(state)
+            if name := empty_output(told):
+                empty[state.index] = name
             if state.state == "succeeded":
                 note_found(_target(results, state))
         elif not (data and fetch) and _is_dropped(state.archive):
@@ -125,11 +137,9 @@ def collect(
         make_sure(sum(unpacked_size(archive) for archive in fresh))
     if placer:  # before anything new, so that what is in the way is told first
         for state in there:
-            if state.state == "succeeded":
-                placer.place(state)
-    empty: dict[int, str] = {}
+            placer.place(state)
     notes: list[str] = []
-    unpacked = 0
+    new: set[int] = set()
     for archive, of_archive in fresh.items():
         errors = _unpack(archive, of_archive, results, data, fetch, most, empty)
         refused.update(errors)
@@ -138,17 +148,17 @@ def collect(
                 if placer:
                     placer.withdraw(state, _target(results, state))
                 notes += _place(state, results, data, fetch)
-                if placer and state.state == "succeeded":
+                if placer:
                     placer.place(state)
                 known[state.index] = _key(state)
-                unpacked += 1
+                new.add(state.index)
     found = [_verified(state, refused.get(state.index)) for state in states]
     away = sum(
         state.state == "succeeded" and not read_status(_target(results, state)).get("fetched")
         for state in (found if data else ())
     )
     misplaced = placer.problems if placer else {}
-    return Collected(found, unpacked, tuple(notes), away, misplaced, empty)
+    return Collected(found, len(new), tuple(notes), away, misplaced, frozenset(new), empty)
 
 
 Key = tuple[object, ...]
@@ -297,16 +307,16 @@ def _status(state: TaskState, data: Elsewhere | None, fetch: bool) -> dict[str, 
     }
 
 
-def _already(target: Path, expected: dict[str, object], fetch: bool) -> bool:
-    """Whether a folder was made from the same archive, and all that was written is still there.
+def _already(target: Path, expected: dict[str, object], fetch: bool) -> dict[str, object]:
+    """What the status.json of a folder says that was made from the same archive and is whole.
 
-    What was fetched is made anew only by fetching it again.
+    Empty when it was not, or something that was written is gone. What was fetched is made anew only
+    by fetching it again.
     """
     told = read_status(target)
     same = all(key in told and told[key] == value for key, value in expected.items())
-    if same and told.get("fetched") and not fetch:
-        return True
-    return same and all_there(target, told)
+    stays = bool(told.get("fetched")) and not fetch
+    return told if same and (stays or all_there(target, told)) else {}
 
 
 def _is_dropped(archive: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -42,6 +43,30 @@ def all_there(folder: Path, told: Mapping[str, object]) -> bool:
         for kind in ("files", "links")
         for name in listed(told, kind)
     )
+
+
+def is_whole(folder: Path, told: Mapping[str, object]) -> bool:
+    """Whether each file that a status.json lists is there with its checksum, and each link."""
+    files, links = listed(told, "files"), listed(told, "links")
+    try:
+        return (
+            "files" in told
+            and all(file_sha256(folder / name) == sha256 for name, sha256 in files.items())
+            and all(os.readlink(folder / name) == to for name, to in links.items())
+        )
+    except OSError:
+        return False
+
+
+NOTHING = hashlib.sha256().hexdigest()
+"""The checksum of a file without content."""
+_PRINTED = ("stdout", "stderr")
+
+
+def empty_output(told: Mapping[str, object]) -> str:
+    """The name of an output without content, of those that a status.json lists; or nothing."""
+    files = listed(told, "files").items()
+    return next((name for name, sha256 in files if sha256 == NOTHING and name not in _PRINTED), "")
 
 
 def note_lost(folder: Path) -> None:

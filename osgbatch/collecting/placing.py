@@ -32,15 +32,17 @@ class Placer:
 
     def __init__(self, results: Path, wanted: Wanted) -> None:
         self.problems: dict[int, str] = {}
-        self._results = results
+        self._results = self._root = results
         self._wanted = wanted
         self._folders: set[str] = set()
 
     def place(self, state: TaskState) -> None:
-        """See that the outputs of a task that has succeeded are where they should be.
+        """See that the outputs of a task are where they should be, if it has succeeded.
 
         Raises OSError when the disk is full or cannot be written.
         """
+        if state.state != "succeeded":
+            return
         folder = self._results / str(state.index)
         for name, place, sha256 in self._places(state, folder):
             problem = self._put(folder, name, place, sha256)
@@ -58,7 +60,7 @@ class Placer:
         for name, place, sha256 in self._places(state, folder):
             path = f"{self._results}/{place}"
             with suppress(OSError):
-                if _is_same(path, f"{folder}/{name}") or _has_content(path, sha256):
+                if is_same(path, f"{folder}/{name}") or is_content(path, sha256):
                     os.unlink(path)
 
     def _places(self, state: TaskState, folder: Path) -> Iterator[tuple[str, str, str]]:
@@ -85,13 +87,13 @@ class Placer:
                 return ""
         if above := self._make_folders(place):
             return above
-        path = f"{self._results}/{place}"
+        path = f"{self._root}/{place}"
         try:
-            return _linked(source, path, place, sha256)
+            return _linked(source, path, f"{place} in {self._root.name}/", sha256)
         except OSError as error:
             if error.errno in NOT_THE_ARCHIVES:
                 raise
-            return f"{self._results.name}/{place} cannot be made: {error.strerror}"
+            return f"{self._root.name}/{place} cannot be made: {error.strerror}"
 
     def _make_folders(self, place: str) -> str:
         """Make the folders above a place; why that cannot be, where a link or a file is there."""
@@ -100,13 +102,39 @@ class Placer:
             return ""
         parts = above.split("/")
         for end in range(1, len(parts) + 1):
-            path = f"{self._results}/{'/'.join(parts[:end])}"
+            path = f"{self._root}/{'/'.join(parts[:end])}"
             with suppress(FileExistsError):
                 os.mkdir(path)
             if not stat.S_ISDIR(os.lstat(path).st_mode):
-                return f"{self._results.name}/{'/'.join(parts[:end])} is there, and is no folder"
+                return f"{self._root.name}/{'/'.join(parts[:end])} is there, and is no folder"
         self._folders.add(above)
         return ""
+
+
+class Placers:
+    """Several of them, as one."""
+
+    def __init__(self, placers: Sequence[Placer]) -> None:
+        self._placers = placers
+
+    @property
+    def problems(self) -> dict[int, str]:
+        """Of each task the first problem that there is."""
+        found: dict[int, str] = {}
+        for placer in self._placers:
+            for index, problem in placer.problems.items():
+                found.setdefault(index, problem)
+        return found
+
+    def place(self, state: TaskState) -> None:
+        """As Placer.place."""
+        for placer in self._placers:
+            placer.place(state)
+
+    def withdraw(self, state: TaskState, folder: Path) -> None:
+        """As Placer.withdraw."""
+        for placer in self._placers:
+            placer.withdraw(state, folder)
 
 
 _NO_LINKS = (
@@ -114,21 +142,24 @@ _NO_LINKS = (
 )  # fmt: skip
 
 
-def _linked(source: str, path: str, place: str, sha256: str) -> str:
-    """Make a file's other name, or see that it is there; why not, where another file is."""
+def _linked(source: str, path: str, shown: str, sha256: str) -> str:
+    """Make a file's other name, or see that it is there; why not, where another file is.
+
+    shown: the place, for people.
+    """
     try:
         os.link(source, path)
     except FileExistsError:
-        if _is_same(path, source):
+        if is_same(path, source):
             return ""
         if _is_copy(path, source):
             return ""
-        if not _has_content(path, sha256 or file_sha256(Path(source))):
-            return f"{place} in results/ is there already, and is another file: it was left alone"
+        if not is_content(path, sha256 or file_sha256(Path(source))):
+            return f"{shown} is there already, and is another file: it was left alone"
         # The task's folder was made anew: nothing needs to be there twice. What the user has put
         # into it instead does not take the place of what was verified.
-        if sha256 and not _has_content(source, sha256):
-            return f"{place} in results/ is what came back, and the task's own file was changed"
+        if sha256 and not is_content(source, sha256):
+            return f"{shown} is what came back, and the task's own file was changed"
         with suppress(OSError):
             _relink(source, path)
     except OSError as error:
@@ -164,7 +195,8 @@ def _fresh(path: str) -> str:
     return fresh
 
 
-def _is_same(path: str, source: str) -> bool:
+def is_same(path: str, source: str) -> bool:
+    """Whether two names are of one file."""
     try:
         one, other = os.lstat(path), os.lstat(source)
     except OSError:
@@ -181,7 +213,8 @@ def _is_copy(path: str, source: str) -> bool:
     )
 
 
-def _has_content(path: str, sha256: str) -> bool:
+def is_content(path: str, sha256: str) -> bool:
+    """Whether a file has this content. Raises OSError."""
     status = os.lstat(path)
     return stat.S_ISREG(status.st_mode) and file_sha256(Path(path)) == sha256
 
@@ -192,7 +225,7 @@ def told(problems: Mapping[int, str]) -> list[str]:
     more = len(problems) - len(few)
     found = [f"task {index}: {why}" for index, why in few]
     if more:
-        found.append(f"and of {more:,} more tasks")
+        found.append(f"and of {more:,} more {'task' if more == 1 else 'tasks'}")
     if found:
         found.append("rename or remove what is in the way, and run `osgbatch collect` again")
     return found

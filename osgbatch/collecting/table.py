@@ -75,7 +75,7 @@ def result_values(state: TaskState, asked: Requested | None) -> list[Any]:
     queue = arriving = leaving = memory_asked = None
     host = told.get("host")
     if job is not None:
-        host = host or job.host
+        host = host or job.host.rpartition("@")[2]  # the log names the slot
         memory_asked = job.memory_requested_mb
         alone = told.get("tasks", "").isdecimal()  # both are told of this task, then
         if job.memory_mb and (used is None or (alone and job.memory_mb > used)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -12,13 +11,11 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
+from osgbatch.collecting.files import NOTHING
 from osgbatch.collecting.files import STATUS as STATUS
 from osgbatch.errors import ResultError
 from osgbatch.returned.content import Content, read_tasks
 from osgbatch.returned.stream import MAX_BYTES
-
-NOTHING = hashlib.sha256().hexdigest()
-"""The checksum of a file without content."""
 
 NOT_THE_ARCHIVES = frozenset(
     [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE]

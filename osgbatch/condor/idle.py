@@ -178,7 +178,7 @@ def match(job: Any, slots: Sequence[Any], texts: Sequence[str]) -> Idle:
             rest[i] += missed in ([], [i])
         if not missed:
             fitting += 1
-            free += _is_free(slot) and all(c.eval(job, slot) is True for c in conditions)
+            free += _has_room(slot, job) and all(c.eval(job, slot) is True for c in conditions)
     counted = [
         Condition(text, met[i], rest[i], _unknown(job, text, slots) if not met[i] else ())
         for i, text in enumerate(texts)
@@ -202,8 +202,14 @@ def _emptied(slot: Any) -> Any:
     return whole
 
 
-def _is_free(slot: Any) -> bool:
-    return slot.get("PartitionableSlot") is True or slot.get("State") == "Unclaimed"
+def _has_room(slot: Any, job: Any) -> bool:
+    """Whether what is left of a slot is enough for a job.
+
+    Its Requirements do not always say so: those of 25.14 have no condition on Cpus.
+    """
+    if slot.get("PartitionableSlot") is not True and slot.get("State") != "Unclaimed":
+        return False
+    return all(_number(slot, name) >= _number(job, f"Request{name}") for name in RESOURCES)
 
 
 def _unknown(job: Any, text: str, slots: Sequence[Any]) -> tuple[str, ...]:
@@ -268,17 +274,20 @@ def _refusing(job: Any, named: Sequence[str]) -> tuple[int, int]:
         lambda condor: list(condor.Collector().query(condor.AdType.Startd, constraint=chosen)),
         "collector",
     )
-    answers = [
-        s.lookup("Requirements").eval(_emptied(s), job) for s in whole if "Requirements" in s
-    ]
-    return len(answers), sum(answer is False for answer in answers)
+    return refusing(job, whole)
+
+
+def refusing(job: Any, slots: Sequence[Any]) -> tuple[int, int]:
+    """Of whole ads of slots, how many tell what they want, and how many do not want the job."""
+    answers = [_wants(slot, job) for slot in slots if "Requirements" in slot]
+    return len(answers), answers.count(False)
 
 
 def _wants(slot: Any, job: Any) -> bool:
     """Whether a slot, when nothing runs on it, wants a job.
 
     Names without a scope are those of the slot, then those of the job, also in other attributes
-    that its Requirements read.
+    that its Requirements read: so the negotiator has it, where `eval` alone finds them undefined.
     """
     import classad2
 

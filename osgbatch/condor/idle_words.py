@@ -15,6 +15,8 @@ AGAIN = "osgbatch resubmit {batch} {removed}"
 
 {waiting} and {removed} stand for the tasks, or for all that are so.
 """
+_HELD, _ALL_MADE, _REMOVED = 1, 2, 3
+"""Why a factory makes no jobs; below 0 it never will. Source: HTCondor's MaterializeMode."""
 SHOWN = 200
 """Characters of a condition that are shown."""
 SOON_S = 300
@@ -248,16 +250,20 @@ def _place(place: Place | None) -> tuple[str, ...]:
     before = f"{place.better:,} of {place.users:,} users" if place.better else "no other user"
     text = (
         f"Your priority is {place.priority:,.0f} (less is better): {before} before you. "
-        f"You use {place.used:,.0f} cores now."
+        f"You use {_cores(place.used)} now."
     )
     if 0 <= place.ceiling <= place.used:
         text += f" More than {place.ceiling:,.0f} you may not use."
     return (text,)
 
 
+def _cores(count: float) -> str:
+    return f"{count:,.0f} core{'s' * (f'{count:.0f}' != '1')}"
+
+
 def factory_words(factory: Factory | None, held: int) -> Waiting:
     """Why a task is not even in the queue. held: how many jobs of its cluster are."""
-    if factory is None:
+    if factory is None or factory.paused == _ALL_MADE:
         return Waiting(
             "Its job is not in the queue, and HTCondor knows of none to come.",
             todo="If the jobs were removed outside of osgbatch, run what is missing.",
@@ -266,11 +272,16 @@ def factory_words(factory: Factory | None, held: int) -> Waiting:
     if factory.paused:
         words = {1: "held", 3: "removed"}.get(factory.paused, "stopped")
         why = f': "{factory.reason}"' if factory.reason else ""
-        return Waiting(
-            f"Its job is not in the queue yet, and the making of new jobs is {words}{why}.",
-            todo="Release the batch: what makes new jobs is released with it.",
-            commands=("osgbatch release {batch}",),
-        )
+        cause = f"Its job is not in the queue yet, and the making of new jobs is {words}{why}."
+        if factory.paused == _HELD:
+            todo = "Release the batch: what makes new jobs is released with it."
+            return Waiting(cause, todo=todo, commands=("osgbatch release {batch}",))
+        # No release brings it back.
+        none = "What is not queued yet will never come."
+        if factory.paused >= _REMOVED:
+            return Waiting(cause, (), f"{none} Run what is missing.", (AGAIN,))
+        told = ("Its submit file or its items cannot be read, or are not as they were submitted.",)
+        return Waiting(cause, told, f"{none} Cancel it, and run what is missing.", (REMOVE, AGAIN))
     max_idle = factory.max_idle
     if max_idle and held >= max_idle:
         return Waiting(

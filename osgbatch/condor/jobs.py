@@ -78,9 +78,21 @@ def _of_history(
 ) -> dict[int, JobState]:
     """What the history tells of jobs that are not in the queue any more.
 
-    It is read from its newest entry on, until all are found or jobs are older than the round.
+    It is read from its newest entry on, until all are found or jobs are older than the round. A job
+    that stayed in the queue long after its end (`leave_in_queue`) looks older than it is there, and
+    may lie before ours: what is not found is looked for once more, in all of it.
     """
     since = f"EnteredCurrentStatus < {int(submitted) - _CLOCK_S}" if submitted else None
+    found = _in_history(round_, cluster, missing, since, schedd)
+    if since and len(found) < len(missing):
+        found = _in_history(round_, cluster, missing, None, schedd)
+    return found
+
+
+def _in_history(
+    round_: Round, cluster: int, missing: set[int], since: str | None, schedd: str
+) -> dict[int, JobState]:
+    """The same, by one question. since: what is true of the entry at which reading ends."""
     constraint = f"ClusterId == {cluster} && {constraint_of(round_)}"
     ads = call_schedd(
         lambda htcondor: list(

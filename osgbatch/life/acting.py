@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from osgbatch import condor, local, names
@@ -56,30 +57,84 @@ def open_tasks(batch: Batch) -> int:
     return found + sum(task.detail == RUNNER_DIED or task.reason == "gone" for task in now.wrong)
 
 
-def cancel_batch(batch: Batch) -> int:
-    """Remove the batch's jobs, and only those; gives how many tasks had not ended.
+def gather_jobs(batch: Batch) -> list[Batch]:
+    """The batches in its folder: jobs of the pool that gather its results."""
+    found = sorted((batch.folder / names.GATHER).glob(f"*/{names.RESOLVED}"))
+    return [folders.load(path.parent) for path in found]
+
+
+def open_gathering(batch: Batch) -> list[Batch]:
+    """Those of the jobs that gather its results that have not ended, and were submitted."""
+    return [job for job in gather_jobs(batch) if _was_given(job) and open_tasks(job)]
+
+
+def _was_given(job: Batch) -> bool:
+    return any(folders.read_submitted(round_) is not None for round_ in job.rounds())
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """What was removed: how many tasks had not ended, and how many jobs that gather."""
+
+    tasks: int
+    gathering: int
+
+
+def cancel_batch(batch: Batch) -> Cancelled:
+    """Remove the batch's jobs, also those that gather its results, and no other.
 
     Waits for a submission of the batch that is under way. A batch that was submitted by hand is
     found by the id that its jobs carry. Raises CondorError when the schedd does not answer or does
     not let us.
     """
     with folders.locked(batch.folder, wait=True):
-        count = open_tasks(batch)
-        if not count:
-            return 0
-        known = [(round_, *_cluster(round_)) for round_ in batch.rounds()]
-        if not any(cluster for *_, cluster in known):
-            raise _never_submitted(batch)
-        if batch.unsubmitted():  # first: a canary that succeeds meanwhile submits nothing more
-            write_bytes(batch.folder / names.REST_CANCELLED, b"")
-        for round_, is_local, cluster in known:
-            if is_local and cluster:
-                local.cancel(round_, cluster)
-            elif cluster:
-                if other_host(round_):
-                    _look(batch, round_, cluster)
-                condor.cancel(round_, cluster)
+        # Whoever gives a job that gathers has this lock: afterwards there is none.
+        tasks = _cancel_tasks(batch)
+        gathering = 0
+        for job in open_gathering(batch):
+            # What was cut short before it was in the queue is not there.
+            with suppress(BatchError), folders.locked(job.folder, wait=True):
+                gathering += _cancel_tasks(job)
+    return Cancelled(tasks, gathering)
+
+
+def _cancel_tasks(batch: Batch) -> int:
+    """Remove the batch's own jobs; gives how many tasks had not ended. The lock is held."""
+    count = open_tasks(batch) or _left_in_queue(batch)
+    if not count:
+        return 0
+    known = [(round_, *_cluster(round_)) for round_ in batch.rounds()]
+    if not any(cluster for *_, cluster in known):
+        raise _never_submitted(batch)
+    # First: a canary that succeeds meanwhile submits nothing more, nor does who sees to a rest
+    # whose submission was cut short.
+    if batch.unsubmitted() or (len(known) > 1 and not known[-1][2]):
+        write_bytes(batch.folder / names.REST_CANCELLED, b"")
+    for round_, is_local, cluster in known:
+        if is_local and cluster:
+            local.cancel(round_, cluster)
+        elif cluster:
+            if other_host(round_):
+                _look(batch, round_, cluster)
+            condor.cancel(round_, cluster)
     return count
+
+
+def _left_in_queue(batch: Batch) -> int:
+    """How many tasks are in jobs that HTCondor has still, though all tasks have ended.
+
+    A job can be held when what it made is home already, or run again after it was evicted then.
+    """
+    found = 0
+    for round_ in batch.rounds() if condor.configured() else ():
+        noted, cluster = folders.read_submitted(round_), cluster_of(round_)
+        if noted is None or noted.backend == "local" or not cluster:
+            continue
+        queue = condor.look(round_, cluster)
+        if queue.jobs or queue.unqueued:
+            live = Live(round_, False, queue, folders.round_tasks(round_))
+            found += live.count({*queue.jobs, *queue.unqueued})
+    return found
 
 
 def _never_submitted(batch: Batch) -> BatchError:

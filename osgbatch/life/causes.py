@@ -7,13 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from osgbatch import names
 from osgbatch.batches.folder import Batch
 from osgbatch.condor.hold_codes import explain_hold, subcode_words
+from osgbatch.errors import OsgbatchError
+from osgbatch.life.required import avoiding
 from osgbatch.model import TaskState
 from osgbatch.returned.codes import EXIT_CODES, SIGNALS, Ending, ShimCode, ending, sign
-from osgbatch.task_ranges import task_list
+from osgbatch.spec_model import Requirements
+from osgbatch.task_ranges import parse_task_ranges, task_list
 
 BADLY = ("failed", "held", "unknown")
 """States that speak against the place where a task ran."""
@@ -150,6 +154,11 @@ def _chosen_all(
     return tuple(one for command in filled for one in _chosen(command, same, alone))
 
 
+def for_tasks(commands: Iterable[str], same: Sequence[TaskState]) -> Iterator[str]:
+    """Commands, not filled in yet, as they are for these tasks and no others."""
+    return (one for command in commands for one in _chosen(command, same, alone=False))
+
+
 def _chosen(command: str, same: Sequence[TaskState], alone: bool) -> Iterator[str]:
     """A command for these tasks only, where others went wrong in other ways; may take two."""
     tasks = task_list([state.index for state in same])
@@ -241,7 +250,7 @@ def _sentence(text: str) -> str:
 
 def suggestions(batch: Batch, same: Sequence[TaskState]) -> dict[str, str]:
     """Of memory, disk, cores and time what to ask for next: twice as much, more if it used more."""
-    asked = _asked(batch, same)
+    asked = asked_for(batch, same)
     used = max((state.job.memory_mb for state in same if state.job), default=0)
     limits = [int(n) for s in same[:LOOKED_AT] for n in _LIMIT.findall(s.reason)]
     memory = max(2 * asked["memory_mb"], 2 * max(limits, default=0), used * 3 // 2, 1)
@@ -260,7 +269,7 @@ _LIMIT = re.compile(r"limit of (\d+) megabytes")
 _ASKED = ("memory_mb", "disk_kb", "cpus", "time_s")
 
 
-def _asked(batch: Batch, same: Sequence[TaskState]) -> dict[str, int]:
+def asked_for(batch: Batch, same: Sequence[TaskState]) -> dict[str, int]:
     """The most that jobs of a group asked for: what their round or their own lines say."""
     procs: dict[int, set[int]] = {}
     for state in same[:LOOKED_AT]:
@@ -276,7 +285,20 @@ def _asked(batch: Batch, same: Sequence[TaskState]) -> dict[str, int]:
             words = [word for line in lines for word in line[at : at + 1] if word.isdigit()]
             shared = int((data.get("resources") or {}).get(key) or 0)
             found[key] = max(found[key], *map(int, words)) if words else max(found[key], shared)
+    found["time_s"] = max((time_limit(batch, number) for number in procs), default=0)
     return found
+
+
+def time_limit(batch: Batch, number: int) -> int:
+    """How long a task of a round may take, in s; 0: as long as it likes.
+
+    The round tells of its jobs, whose limit is the sum of their tasks': the first has most of them.
+    """
+    of_job = int((batch.round_data(number).get("resources") or {}).get("time_s") or 0)
+    first = next(_lines(batch, number, (0,)), None) if of_job else None
+    with suppress(OsgbatchError, ValueError, IndexError):
+        return of_job // max(1, len(parse_task_ranges(first[0]))) if first else of_job
+    return of_job
 
 
 def _lines(batch: Batch, number: int, procs: Container[int]) -> Iterator[list[str]]:
@@ -318,22 +340,34 @@ def _places(same: Sequence[TaskState], place: Callable[[TaskState], str]) -> dic
     return dict(Counter(filter(None, map(place, same))).most_common())
 
 
-def suspects(states: Sequence[TaskState], name: str) -> list[Suspect]:
+Required = Callable[[], Requirements | None]
+
+
+def suspects(
+    states: Sequence[TaskState], name: str, required: Required = Requirements
+) -> list[Suspect]:
     """Sites, and hosts of other sites, at which all tasks went wrong, and elsewhere few did.
 
-    states: of all tasks; name: of the batch, as commands have it.
+    states: of all tasks; name: of the batch, as commands have it; required: what it requires of
+    execution points now, which holds on; asked only where a place is suspected.
     """
     # Records are read when they are looked into: once each, of as many tasks as there may be.
     where = {s.index: (host_of(s), site_of(s)) for s in states if s.state in (*BADLY, "succeeded")}
     ended = [state for state in states if where.get(state.index, ("", ""))[0]]
-    sites = _suspects("site", ended, lambda state: where[state.index][1], name)
+    required = cache(required)
+    sites = _suspects("site", ended, lambda state: where[state.index][1], name, required)
     bad_sites = {suspect.name for suspect in sites}
     left = [state for state in ended if where[state.index][1] not in bad_sites]
-    return [*sites, *_suspects("host", left, lambda state: where[state.index][0], name)]
+    hosts = _suspects("host", left, lambda state: where[state.index][0], name, required)
+    return [*sites, *hosts]
 
 
 def _suspects(
-    kind: str, ended: Sequence[TaskState], place: Callable[[TaskState], str], name: str
+    kind: str,
+    ended: Sequence[TaskState],
+    place: Callable[[TaskState], str],
+    name: str,
+    required: Required,
 ) -> list[Suspect]:
     total = Counter(map(place, ended))
     wrong = [state for state in ended if state.state in BADLY]
@@ -348,28 +382,9 @@ def _suspects(
             continue
         if elsewhere_bad * 2 >= elsewhere:  # it is as bad elsewhere: the place is not to blame
             continue
-        found.append(
-            Suspect(
-                kind,
-                where,
-                count,
-                elsewhere_bad,
-                elsewhere,
-                _avoid(kind, where, name, {s.state for s in wrong if place(s) == where}),
-            )
-        )
+        states = {s.state for s in wrong if place(s) == where}
+        which = " ".join(AGAIN[state] for state in BADLY if state in states)
+        how = avoiding(kind, where, required())
+        command = f"osgbatch resubmit {name} {which} --set {how}" if how else ""
+        found.append(Suspect(kind, where, count, elsewhere_bad, elsewhere, command))
     return found
-
-
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
-
-
-def _avoid(kind: str, where: str, name: str, states: Container[str]) -> str:
-    """The command that runs tasks in these states elsewhere; empty where it would be unsafe."""
-    if not _PLAIN.fullmatch(where):  # it comes from there, and shall be typed into a shell here
-        return ""
-    how = f"requirements.sites.avoid=[{where}]"
-    if kind == "host":
-        how = f'requirements.expr=TARGET.Machine =!= "{where}"'
-    which = " ".join(AGAIN[state] for state in BADLY if state in states)
-    return f"osgbatch resubmit {name} {which} --set '{how}'"

@@ -1,16 +1,17 @@
-"""Archives that were dropped after collecting, as a look at a round sees them."""
+"""Archives that were dropped, or damaged, after collecting, as a look at a round sees them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from osgbatch import names
-from osgbatch.batches.store import ArchiveRow, Store
-from osgbatch.collecting.files import LOST, STATUS, all_there, read_status
+from osgbatch.batches.store import ArchiveRow, RoundRow, Store
+from osgbatch.collecting.files import LOST, STATUS, all_there, is_whole, read_status
 from osgbatch.errors import ResultError
 from osgbatch.model import Round
+from osgbatch.returned import Expected, OtherJobError, Returned, read_records
 from osgbatch.returned.kept import NOT_THERE, SUFFIX, archive_name, read_kept
 
 
@@ -89,3 +90,75 @@ def _take(store: Store, number: int, path: Path, results: Path, start: tuple[int
     }
     row = ArchiveRow(*start, name, size, mtime_ns, job, fault)
     store.put_archive(number, row, tasks, problems)
+
+
+def read_archive(
+    path: Path, expected: Expected, results: Path, row: RoundRow
+) -> tuple[Returned, str]:
+    """Read an archive: what it holds, and why it is not accepted; empty when it is.
+
+    One that is damaged since it was collected is known by what was collected, while that is whole.
+    row: where it is noted, so that a later look sees whether it still is.
+    """
+    try:
+        returned = read_records(path, expected)
+    except OtherJobError as error:
+        return Returned(path, {}, {}), f"{path.name}: {error.what}"
+    except (ResultError, OSError) as error:
+        what = error.what if isinstance(error, ResultError) else error.strerror or error
+        fault = f"{path.name}: {what}"
+    else:
+        row.damaged = [name for name in row.damaged if name != path.name]
+        return returned, ""
+    collected = _collected(path, expected, results, fault)
+    if collected is None:
+        return Returned(path, {}, {}), fault
+    if path.name not in row.damaged:
+        row.damaged.append(path.name)
+    row.kept = row.kept or -1
+    return collected, ""
+
+
+def damaged_since(archives: Sequence[str]) -> Iterator[str]:
+    """What is told of archives that are damaged since they were collected."""
+    if archives:
+        others = f" and {len(archives) - 1:,} more" if len(archives) > 1 else ""
+        yield (
+            f"damaged since it was collected: {archives[0]}{others}; results/ has the only copy now"
+        )
+
+
+def _collected(path: Path, expected: Expected, results: Path, fault: str) -> Returned | None:
+    """What is known of an archive that is damaged, by what was collected while it was whole.
+
+    fault: what is wrong with it, which is told of its other tasks. None when not a task of it was
+    collected and is whole still. Only collecting writes a status.json, after all that this lists
+    was verified against this very archive: of one that never was whole there is none.
+    """
+    job: Mapping[str, str] = {}
+    records: dict[int, Mapping[str, str]] = {}
+    for index in expected.tasks:
+        for above, state in ((results, "succeeded"), (results / "failed", "failed")):
+            folder = above / str(index)
+            told = read_status(folder)
+            its_job, record = told.get("job"), told.get("task")
+            if (
+                told.get("state") == state
+                and told.get("archive") == f"{path.parent.name}/{path.name}"
+                and isinstance(its_job, dict)
+                and isinstance(record, dict)
+                and record.get("state") == state
+                and _is_of(its_job, expected)
+                and is_whole(folder, told)
+            ):
+                job, records[index] = its_job, record
+                break
+    if not records:
+        return None
+    problems = {index: fault for index in expected.tasks if index not in records}
+    return Returned(path, job, records, problems)
+
+
+def _is_of(job: Mapping[str, str], expected: Expected) -> bool:
+    told = [job.get(key) for key in ("batch", "round", "cluster", "proc")]
+    return told == [expected.batch, *map(str, (expected.round, expected.cluster, expected.proc))]

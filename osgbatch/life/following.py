@@ -8,19 +8,32 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from osgbatch import exits, names
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.measures import Measures
 from osgbatch.batches.moved import Place, other_places, take_over, told
-from osgbatch.batches.reused import take_reused
+from osgbatch.batches.notes import read_note
+from osgbatch.batches.reused import read_reused, take_reused
 from osgbatch.batches.store import Store
 from osgbatch.batches.tasks import TaskReader
 from osgbatch.errors import CondorError, OsgbatchError
 from osgbatch.life.asking import is_over, next_asked
-from osgbatch.life.rounds import CUT_SHORT, NOT_SUBMITTED, RUNNER_DIED, RoundFollower
+from osgbatch.life.rounds import (
+    LATER_CUT_SHORT,
+    NOT_SUBMITTED,
+    RUNNER_DIED,
+    RoundFollower,
+)
+from osgbatch.life.status_notes import (
+    REST_CANCELLED,
+    WAITS_FOR_CANARY,
+    canary_note,
+    left_note,
+    release_note,
+)
 from osgbatch.model import OPEN, TaskState
 from osgbatch.returned import copy_member
 
@@ -37,7 +50,7 @@ class Status:
     they were asked for. stalled: why nothing can change any more without somebody acting; empty
     when it can. held_back: of those that wait, how many are in no round: they wait for a canary.
     to_release: of those that are held, how many HTCondor will release by itself; only where all
-    others have ended.
+    others have ended. newest: as counts, of the tasks of which the newest round tells; its number.
     """
 
     batch: Batch
@@ -51,6 +64,8 @@ class Status:
     measures: Measures | None = None
     held_back: int = 0
     to_release: int = 0
+    newest: Mapping[str, int] = field(default_factory=dict)
+    newest_number: int = 1
 
     @property
     def states(self) -> Sequence[TaskState]:
@@ -175,11 +190,16 @@ class Follower:
         by_round = store.counts()
         first, last = min(self._rounds), max(self._rounds)
         held_back = self.batch.unsubmitted()
+        nowhere = self._nowhere(last) if wanted.reasons[last] == LATER_CUT_SHORT else set()
+        if self.batch.rest_cancelled:
+            held_back, nowhere = sorted({*held_back, *nowhere}), set()
         cancelled = bool(held_back) and self.batch.rest_cancelled
         never = ("removed", REST_CANCELLED) if cancelled else ("waiting", WAITS_FOR_CANARY)
-        unknown = self.batch.tasks - sum(by_round.values()) - len(held_back)
-        # All tasks of a later round have rows: what has none is not yet in the first one's queue.
+        unknown = self.batch.tasks - sum(by_round.values()) - len(held_back) - len(nowhere)
+        # All tasks of a later round have rows: what has none is not yet in the first one's queue,
+        # or is in no queue, where the newest round was to bring it there and was cut short.
         by_round[first, "waiting"] = by_round.get((first, "waiting"), 0) + unknown
+        by_round[last, "waiting"] = by_round.get((last, "waiting"), 0) + len(nowhere)
         dead = {number for number, why in wanted.reasons.items() if why == RUNNER_DIED}
         counts: dict[str, int] = {}
         left = others = 0
@@ -197,6 +217,8 @@ class Follower:
             states = [TaskState(i, "waiting", round=first) for i in range(self.batch.tasks)]
             for index in held_back:
                 states[index] = TaskState(index, *never)
+            for index in nowhere:
+                states[index] = TaskState(index, "waiting", round=last)
             for task in reader.read():
                 states[task.index] = task
             states = [_left_behind(task) if task.round in dead else task for task in states]
@@ -215,6 +237,11 @@ class Follower:
         all_reused = wanted.reasons[last] == NOT_SUBMITTED and not still_open
         waits = 0 if cancelled else len(held_back)
         to_release = 0
+        left_over = (
+            not still_open
+            and not counts.get("held")
+            and any(store.has_held_jobs(n) for n, f in self._rounds.items() if f.backend)
+        )
         if counts.get("held") and still_open <= waits:
             from osgbatch.life.released_later import released_later
 
@@ -229,15 +256,26 @@ class Follower:
             stalled=_stalled(wanted.reasons[last], left, others) if not all_reused else "",
             notes=(
                 *self._moved(store),
-                *_canary_note(waits, wanted.reasons[last]),
-                *_release_note(to_release),
+                *canary_note(waits, wanted.reasons[last]),
+                *release_note(to_release),
+                *left_note(left_over),
                 *notes,
             ),
             all_states=states if wanted.all_tasks else None,
             measures=store.measures(still_open) if wanted.measures else None,
             held_back=waits,
             to_release=to_release,
+            newest={state: n for (number, state), n in by_round.items() if n and number == last},
+            newest_number=last,
         )
+
+    def _nowhere(self, last: int) -> set[int]:
+        """The tasks that no round has but the newest, such as those that waited for a canary."""
+        notes = [read_note(self._rounds[number].round.folder) for number in sorted(self._rounds)]
+        if None in notes:  # of an older osgbatch: its first round has all tasks
+            return set()
+        *before, newest = [set(note.indices()) for note in notes if note]
+        return newest.difference(*before, read_reused(self.batch.folder))
 
     def _moved(self, store: Store) -> Iterator[str]:
         """HTCondor delivers to the folder that a batch was submitted from."""
@@ -291,33 +329,6 @@ def _answer(asked: RoundFollower) -> tuple[Queued | None, list[str]]:
         return None, [
             f"HTCondor cannot be asked now, so this is what the event log tells: {error.what}"
         ]
-
-
-WAITS_FOR_CANARY = "waits for the canary"
-REST_CANCELLED = "cancelled before it was submitted"
-
-
-def _canary_note(count: int, stalled: str) -> Iterator[str]:
-    """What waits for a canary, and what it waits for. stalled: why that does not go on."""
-    if not count:
-        return
-    wait = "task waits" if count == 1 else "tasks wait"
-    if stalled in (CUT_SHORT, NOT_SUBMITTED):
-        yield f"{count:,} more {wait} for the canary, which was not submitted yet"
-    else:
-        it = "it" if count == 1 else "them"
-        yield (
-            f"{count:,} {wait} for the canary; once that has succeeded, `osgbatch watch` submits "
-            f"{it}"
-        )
-
-
-def _release_note(count: int) -> Iterator[str]:
-    if count:
-        yield (
-            f"HTCondor will release {count:,} held {'task' if count == 1 else 'tasks'} by itself, "
-            "as job.submit says; `osgbatch release` does it now"
-        )
 
 
 def _stalled(why: str, left: int, others: int) -> str:

@@ -17,8 +17,10 @@ from osgbatch.batches.folder import Batch
 from osgbatch.batches.moved import other_places
 from osgbatch.batches.notes import other_host, read_submitted
 from osgbatch.errors import BatchError, BusyError, CondorError
+from osgbatch.life.acting import gather_jobs
 from osgbatch.life.following import Status, status
 from osgbatch.life.naming import in_commands
+from osgbatch.life.sent import remove_unused, sent_folder
 from osgbatch.model import OPEN, Round
 
 LEAVING = ".removing-"
@@ -48,17 +50,11 @@ def old_batches(batches: Sequence[Batch]) -> list[Old]:
     configured and cannot be asked.
     """
     looked = [(batch, _not_live(batch)) for batch in batches]
-    inside = [job for batch in batches for job in _inside(batch)]
+    inside = [job for batch in batches for job in gather_jobs(batch)]
     for job in inside:
         _not_live(job)
     _not_queued([batch for batch in (*batches, *inside) if _asks(batch)])
     return [_old(batch, now) for batch, now in looked]
-
-
-def _inside(batch: Batch) -> list[Batch]:
-    """The batches in its folder: jobs of the pool that gather its results."""
-    found = sorted((batch.folder / names.GATHER).glob(f"*/{names.RESOLVED}"))
-    return [folders.load(path.parent) for path in found]
 
 
 def _not_live(batch: Batch) -> Status:
@@ -143,7 +139,7 @@ def held_fast(batches: Sequence[Batch]) -> Iterator[None]:
         for batch in batches:
             locks.enter_context(folders.locked(batch.folder))
             _not_live(batch)
-        inside = [job for batch in batches for job in _inside(batch)]
+        inside = [job for batch in batches for job in gather_jobs(batch)]
         for job in inside:
             locks.enter_context(folders.locked(job.folder))
             _not_live(job)
@@ -172,6 +168,7 @@ def delete(batch: Batch) -> None:
     """Under another name first, and no batch any more: nobody meets half of it."""
     folder = batch.folder.resolve()
     hidden = folder.with_name(f"{LEAVING}{folder.name}")
+    sent = sent_folder(batch)
     if folder.parent.name == names.BATCHES:
         for left in folder.parent.glob(f"{LEAVING}*"):  # of one that was killed
             _delete_all(left)
@@ -189,6 +186,7 @@ def delete(batch: Batch) -> None:
             fix="Is all in it yours? What is left there can be removed by hand.",
         ) from None
     if folder.parent.name == names.BATCHES:
+        remove_unused(sent)
         with suppress(OSError):
             folder.parent.rmdir()
 

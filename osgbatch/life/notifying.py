@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 
 from osgbatch.errors import OsgbatchError
@@ -46,9 +47,13 @@ def notify_end(whom: str, now: Status, counts: str, say: Callable[[str], None]) 
         "OSGBATCH_ENDED": str(now.exit_code),
     }
     try:
-        done = subprocess.run(
-            command, input=text.encode(), env=environment, timeout=_LIMIT_S, check=False
-        )
+        # A file, no pipe: a command that does not read its stdin would break that, and end us.
+        with tempfile.TemporaryFile() as stdin:
+            stdin.write(text.encode("utf-8", "surrogateescape"))
+            stdin.seek(0)
+            done = subprocess.run(
+                command, stdin=stdin, env=environment, timeout=_LIMIT_S, check=False
+            )
         problem = f"exit code {done.returncode}" if done.returncode else ""
     except (OSError, subprocess.TimeoutExpired) as error:
         problem = str(error)

@@ -179,8 +179,8 @@ class Following:
             return
         for stream in STREAMS if self._stream == "both" else (self._stream,):
             mark = f"[{state.index}{' err' if stream == 'stderr' else ''}] "
-            out = _Marked(self._out, mark.encode() if self._index is None else b"")
-            rest = _After(out, echoed(one.earlier + one.echo, state.index, stream))
+            out = Marked(self._out, mark.encode() if self._index is None else b"")
+            rest = After(out, echoed(one.earlier + one.echo, state.index, stream))
             copy_log(state, stream, cast(BinaryIO, rest))
             rest.close()
             out.end_line()
@@ -193,8 +193,8 @@ class Following:
         self._out.flush()
 
 
-class _Marked:
-    """A file in which each line begins with a mark."""
+class Marked:
+    """A file in which each line begins with a mark; without a mark all is written as it comes."""
 
     def __init__(self, out: BinaryIO, mark: bytes) -> None:
         self._out = out
@@ -202,6 +202,7 @@ class _Marked:
         self._at_start = True
 
     def write(self, data: bytes) -> int:
+        """As of a file."""
         if not self._mark:
             return self._out.write(data)
         for line in lines_of(data):
@@ -234,15 +235,16 @@ def covered(known: bytes, text: bytes) -> int | None:
     return at
 
 
-class _After:
+class After:
     """A file that leaves out what its echo has shown; all is written when it begins otherwise."""
 
-    def __init__(self, out: _Marked, known: bytes) -> None:
+    def __init__(self, out: Marked, known: bytes) -> None:
         self._out = out
         self._known = known
         self._head: bytes | None = b""
 
     def write(self, data: bytes) -> int:
+        """As of a file."""
         if self._head is None:
             return self._out.write(data)
         self._head += data

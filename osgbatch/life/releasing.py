@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from osgbatch import condor, local, names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch, write_bytes
+from osgbatch.batches.moved import submitted_from
 from osgbatch.errors import OsgbatchError
 from osgbatch.life.acting import HELD, Live, live_rounds
 from osgbatch.texts import size
@@ -82,7 +83,7 @@ def release_batch(batch: Batch, tasks: Sequence[int], more: More) -> Released:
 def _release(batch: Batch, live: Live, held: list[int], more: More, *, whole: bool) -> Released:
     round_, cluster, queue = live.round, live.cluster, live.queue
     if live.local:
-        return _release_local(live, held, more)
+        return _release_local(batch, live, held, more)
     warnings = condor.will_recur(queue, held, more.memory_mb, more.disk_kb)
     notes: list[str] = []
     later = 0
@@ -104,10 +105,17 @@ def _release(batch: Batch, live: Live, held: list[int], more: More, *, whole: bo
     )
 
 
-def _release_local(live: Live, held: list[int], more: More) -> Released:
+def _release_local(batch: Batch, live: Live, held: list[int], more: More) -> Released:
+    old, new = submitted_from(live.round) or batch.folder, batch.folder
     asked = {field: local.requests_of(live.round, held, field) for field in _ITEMS.values()}
     jobs = {
-        proc: replace(job, memory_mb=asked["memory_mb"][proc], disk_kb=asked["disk_kb"][proc])
+        proc: replace(
+            job,
+            # of a batch that was moved: what was missed there, jobs find here from now on
+            reason=job.reason.replace(f"{old}/", f"{new}/"),
+            memory_mb=asked["memory_mb"][proc],
+            disk_kb=asked["disk_kb"][proc],
+        )
         for proc, job in live.queue.jobs.items()
         if proc in held
     }

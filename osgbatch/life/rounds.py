@@ -15,23 +15,28 @@ from osgbatch.batches.cancelled import cancelled
 from osgbatch.batches.disorder import LATE_S
 from osgbatch.batches.eventlog import LogReader
 from osgbatch.batches.folder import Batch
-from osgbatch.batches.lost_events import no_room
+from osgbatch.batches.lost_events import lacks_events, no_room
 from osgbatch.batches.notes import cluster_so_far
 from osgbatch.batches.required import Required
 from osgbatch.batches.states import Attempt, supersedes, task_state
 from osgbatch.batches.store import ArchiveRow, RoundRow, Store, TaskRow
 from osgbatch.batches.tasks import brief, returned_of, row_of
-from osgbatch.errors import ResultError
 from osgbatch.life.asking import asking_helps, is_over, take_answer
-from osgbatch.life.dropped import results_stamp, take_changed, take_kept
+from osgbatch.life.dropped import (
+    damaged_since,
+    read_archive,
+    results_stamp,
+    take_changed,
+    take_kept,
+)
 from osgbatch.model import JobState, Round, Submitted
-from osgbatch.returned import Expected, most_bytes, read_records
+from osgbatch.returned import Expected, most_bytes
 from osgbatch.task_ranges import parse_task_ranges
 
 if TYPE_CHECKING:
     from osgbatch.condor import Queued
 
-RUNNER_DIED = "the local runner has died; `osgbatch cancel` ends the batch, then submit it again"
+RUNNER_DIED = "the local runner has died; `osgbatch resubmit` runs again what it left"
 CUT_SHORT = "its submission was cut short; `osgbatch submit` of its sweep continues it"
 LATER_CUT_SHORT = (
     "the submission of its newest round was cut short; `osgbatch watch` or `osgbatch resubmit` "
@@ -102,6 +107,7 @@ class RoundFollower:
         if self._fault:
             yield self._fault
         yield from store.refused(self.round.number)
+        yield from damaged_since(store.round(self.round.number).damaged)
 
     def _look(self, store: Store) -> bool:
         """Take what is new into the store; False when another osgbatch came in between."""
@@ -131,9 +137,7 @@ class RoundFollower:
         row.offset, row.head, row.tail = reader.offset, reader.head.hex(), reader.tail.hex()
         doubtful = {proc for proc in reader.doubtful if not reader.jobs[proc].ended}
         self.full = no_room(reader.path)
-        # Of a log that was cut before anybody read it only this tells: jobs that nobody submitted.
-        headless = is_new and any(not job.submitted for job in reader.jobs.values())
-        torn = reader.restarted or reader.torn or headless
+        torn = reader.restarted or reader.torn
         row.lost = row.lost or torn or bool(doubtful) or self.full
         affected = set(reader.jobs)
         if is_new and self.cluster and number > 1:
@@ -145,7 +149,9 @@ class RoundFollower:
         affected |= self._cancelled(row)
         store.put_jobs(number, reader.jobs.values())
         due = time.monotonic() + SAVE_S
+        came_back: set[int] = set()
         for proc in self._read_archives(store, row) if self.cluster else ():
+            came_back.add(proc)
             affected.add(proc)
             if time.monotonic() > due:  # so that one that is killed has not read them in vain
                 store.put_tasks(self._task_rows(store, row, reader.jobs, affected))
@@ -160,6 +166,9 @@ class RoundFollower:
         if affected:
             store.put_tasks(self._task_rows(store, row, reader.jobs, affected))
         self._news |= reader.jobs.keys() - doubtful
+        factory = bool(self.required.batch.data.get("max_idle"))
+        if not row.lost and self.cluster and self.backend == "condor":
+            row.lost = lacks_events(store, self.round, reader.jobs, came_back, factory)
         # Of jobs that have ended, or that nobody can be asked for, nothing is missed.
         if row.lost and (self.backend == "local" or is_over(store, row, self.round)):
             row.lost = False
@@ -287,14 +296,14 @@ class RoundFollower:
 
     def _read_archives(self, store: Store, row: RoundRow) -> Iterator[int]:
         """Read the archives that are new, or were not whole and have changed; gives their procs."""
-        # What was dropped after collecting counts as long as its results are there.
+        # What was dropped or damaged after collecting counts as long as its results are there.
         stamp = results_stamp(self.batch.folder) if row.kept else 0
         again, row.kept = row.kept != stamp, stamp if _is_past(stamp) else -1
         for folder, changed_ns in _folders(self.round.folder / names.RETURNED):
             # A folder that changed just now may change again within one tick of its clock.
             first = int(folder.name) * names.JOBS_PER_RETURN_FOLDER
             procs = range(first, min(first + names.JOBS_PER_RETURN_FOLDER, self.round.jobs))
-            if row.folders.get(folder.name) == changed_ns:
+            if row.folders.get(folder.name) == changed_ns and not (again and row.damaged):
                 yield from take_changed(store, self.round, folder, procs) if again else ()
                 continue
             sure = _is_past(changed_ns)
@@ -309,8 +318,10 @@ class RoundFollower:
                     continue
                 before = known.get(entry.name)
                 # One that was accepted can be replaced: HTCondor may forget a start (states.py).
-                if not before or before[:2] != (status.st_size, status.st_mtime_ns):
-                    accepted = self._read(store, Path(entry.path), parsed[1], parsed[2], status)
+                known_as = (status.st_size, status.st_mtime_ns)
+                lost = again and entry.name in row.damaged
+                if not before or before[:2] != known_as or lost:
+                    accepted = self._read(store, Path(entry.path), row, status)
                     yield parsed[1]
                 else:
                     accepted = before[2]
@@ -321,10 +332,11 @@ class RoundFollower:
                 yield from dropped
             row.folders[folder.name] = changed_ns if sure else 0
 
-    def _read(
-        self, store: Store, path: Path, proc: int, attempt: int, status: os.stat_result
-    ) -> bool:
+    def _read(self, store: Store, path: Path, row: RoundRow, status: os.stat_result) -> bool:
         """Read an archive; says whether it is accepted."""
+        parsed = names.parse_archive_name(path.name)
+        assert parsed is not None
+        _, proc, attempt = parsed
         expected = Expected(
             batch=self.batch.id,
             round=self.round.number,
@@ -335,19 +347,10 @@ class RoundFollower:
             light=bool(self.batch.data.get("outputs_to")),
             most=most_bytes(asked_kb(self.required.batch.data)),
         )
-        job: Mapping[str, str] = {}
-        records: Mapping[int, Mapping[str, str]] = {}
-        problems: Mapping[int, str] = {}
-        fault = ""
-        try:
-            returned = read_records(path, expected)
-            job, records, problems = returned.job, returned.tasks, returned.problems
-        except ResultError as error:
-            fault = f"{path.name}: {error.what}"
-        except OSError as error:
-            fault = f"{path.name}: {error.strerror or error}"
-        row = ArchiveRow(proc, attempt, path.name, status.st_size, status.st_mtime_ns, job, fault)
-        store.put_archive(self.round.number, row, records, problems)
+        returned, fault = read_archive(path, expected, self.batch.folder / names.RESULTS, row)
+        size, mtime_ns = status.st_size, status.st_mtime_ns
+        found = ArchiveRow(proc, attempt, path.name, size, mtime_ns, returned.job, fault)
+        store.put_archive(self.round.number, found, returned.tasks, returned.problems)
         return not fault
 
 

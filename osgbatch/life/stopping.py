@@ -12,9 +12,17 @@ from osgbatch.batches.notes import other_host
 from osgbatch.errors import CondorError
 from osgbatch.life.acting import live_rounds
 from osgbatch.life.causes import STOPPED, group
-from osgbatch.life.following import Follower, Status
+from osgbatch.life.following import Follower, Status, status
 from osgbatch.life.naming import in_commands
-from osgbatch.model import ACTIVE, OPEN
+from osgbatch.model import ACTIVE, OPEN, TaskState
+
+_BY_HAND = ("held", "removed")
+"""States that say nothing of whether tasks fail."""
+
+
+def _failed(now: Status) -> list[TaskState]:
+    """The tasks of which the newest round tells that they failed, as many as the status shows."""
+    return [s for s in now.wrong if s.state == "failed" and s.round == now.newest_number]
 
 
 class Stopper:
@@ -38,10 +46,13 @@ class Stopper:
         """
         if self._done:
             return None
-        count = now.counts.get("failed", 0)
-        shown = [state for state in now.wrong if state.state == "failed"]
-        ended = sum(n for state, n in now.counts.items() if state not in (*OPEN, "held"))
-        if ended > count or len(group(shown)) > 1:
+        # What rounds before did, a canary's and reused tasks say nothing of what runs now.
+        count = now.newest.get("failed", 0)
+        ended = sum(n for state, n in now.newest.items() if state not in (*OPEN, *_BY_HAND))
+        failed = _failed(now)
+        if self._first <= count != len(failed):  # those that a watch shows were not all
+            failed = _failed(status(self._batch))
+        if ended > count or len(group(failed)) > 1:
             self._done = True  # something went another way
         if self._done or count < self._first or now.ended:
             return None

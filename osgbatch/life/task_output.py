@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
@@ -85,7 +86,11 @@ def choose_task(now: Status, index: int | None) -> TaskState:
             )
         return now.states[index]
     # What came back of an earlier start of a job that runs again is not its end.
-    returned = [state for state in now.states if state.archive and state.state not in OPEN]
+    returned = [
+        state
+        for state in now.states
+        if (state.archive and state.state not in OPEN) or is_reused(state)
+    ]
     running = [state for state in now.states if state.state in ACTIVE]
     failed = [state for state in returned if state.state != "succeeded"]
     printing = [state for state in running if has_output(state)]
@@ -101,7 +106,34 @@ def choose_task(now: Status, index: int | None) -> TaskState:
 
 def has_output(state: TaskState) -> bool:
     """Whether what the task printed can be had: it came back, or may be asked for."""
-    return state.archive is not None or state.state in ("running", "suspended")
+    here = state.archive is not None or is_reused(state)
+    return here or state.state in ("running", "suspended")
+
+
+def is_reused(state: TaskState) -> bool:
+    """Whether an earlier batch has computed the task: what it printed is in results/, too."""
+    return state.state == "succeeded" and not state.round and state.archive is None
+
+
+def copy_output(batch: Batch, state: TaskState, stream: str, out: BinaryIO) -> None:
+    """Copy what a task that has ended printed on `stream`.
+
+    Raises OsgbatchError when nothing came back, or it is not there any more.
+    """
+    if not is_reused(state):
+        copy_log(state, stream, out)
+        return
+    path = batch.folder / names.RESULTS / str(state.index) / stream
+    try:
+        with path.open("rb") as printed:
+            shutil.copyfileobj(printed, out)
+    except OSError as error:
+        raise OsgbatchError(
+            f"what task {state.index} printed cannot be read: {error.strerror}",
+            where=str(path),
+            fix=f"It was {state.detail}; `osgbatch collect {in_commands(batch)}` copies it anew "
+            "while that batch is there.",
+        ) from None
 
 
 def no_output(now: Status, state: TaskState, reason: str) -> OsgbatchError:
@@ -116,8 +148,6 @@ def no_output(now: Status, state: TaskState, reason: str) -> OsgbatchError:
             f"nothing has come back of task {state.index}",
             fix=f"Its job is {state.state}: try again in a moment.",
         )
-    if state.state == "succeeded" and not state.round:  # an earlier batch has done it
-        why = f"What it printed is in {now.batch.folder / names.RESULTS / str(state.index)}."
     if state.state in ("held", "removed"):
         return NoOutputError(
             f"task {state.index} is {state.state} now; what it printed does not come back",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,8 +20,10 @@ from osgbatch.life.causes import (
     AGAIN,
     Cause,
     Suspect,
+    asked_for,
     describe,
     fill,
+    for_tasks,
     group,
     host_of,
     site_of,
@@ -30,8 +33,10 @@ from osgbatch.life.causes import (
 )
 from osgbatch.life.following import WRONG, Status, copy_log, status
 from osgbatch.life.naming import in_commands, in_short
+from osgbatch.life.required import required_now
 from osgbatch.model import Round, TaskState
 from osgbatch.task_ranges import parse_task_ranges
+from osgbatch.texts import about, duration
 
 LINES = 8
 """Of what a task wrote, so many last lines are shown."""
@@ -69,19 +74,19 @@ def explain(batch: Batch, index: int | None = None) -> Why:
     task = None if index is None else now.states[index]
     chosen = now.wrong if task is None else [task] if task.state in WRONG else []
     name = in_commands(batch)
-    causes = _causes(now, name, chosen)
+    causes = _causes(now, name, chosen, named=task is not None)
     asked = task
     waits = now.counts.get("waiting", 0)
     if task is None and waits and not now.wrong and waits + _succeeded(now) == batch.tasks:
         asked = next(state for state in now.states if state.state == "waiting")
     if asked is not None and asked.state not in WRONG:
-        cause = _of_open(now, asked)
+        cause = _of_open(now, asked, named=task is not None)
         causes.append(cause if task is not None else _of_all(now, asked, cause))
     hint = ""
     if asked is None and waits:
         first = next(state.index for state in now.states if state.state == "waiting")
         hint = f"osgbatch why {name} {first}"
-    blamed = suspects(now.states, name) if task is None and now.wrong else []
+    blamed = _suspects(now, name) if task is None and now.wrong else []
     notes = (*_stopped(now), *now.notes)
     found = Why(now, name, tuple(causes), tuple(blamed), task, notes, hint)
     return _shorter(found, in_short(batch))
@@ -92,18 +97,28 @@ def explain_wrong(now: Status, name: str, most: int) -> tuple[list[Cause], list[
 
     name: of the batch, as commands have it; most: no more causes than these.
     """
-    return _causes(now, name, now.wrong, most), suspects(now.states, name)
+    return _causes(now, name, now.wrong, most), _suspects(now, name)
 
 
-def _causes(now: Status, name: str, chosen: Sequence[TaskState], most: int = -1) -> list[Cause]:
-    """Of tasks that went wrong; most: no more than these, -1 for all."""
+def _suspects(now: Status, name: str) -> list[Suspect]:
+    return suspects(now.states, name, lambda: required_now(now.batch))
+
+
+def _causes(
+    now: Status, name: str, chosen: Sequence[TaskState], most: int = -1, *, named: bool = False
+) -> list[Cause]:
+    """Of tasks that went wrong; most: no more than these, -1 for all.
+
+    named: whether the user named the task; commands then are about it, and touch no other.
+    """
     groups = group(chosen)
     # What the same option of `osgbatch resubmit` would run again.
     kinds = [AGAIN[same[0].state] for same in groups]
     kinds += [AGAIN["removed"]] * bool(now.batch.unsubmitted())
     shown = groups if most < 0 else groups[:most]
     return [
-        _described(now.batch, name, same, kinds.count(AGAIN[same[0].state]) == 1) for same in shown
+        _described(now.batch, name, same, not named and kinds.count(AGAIN[same[0].state]) == 1)
+        for same in shown
     ]
 
 
@@ -204,12 +219,12 @@ def _lines(data: bytes) -> tuple[str, ...]:
 # --- tasks that wait or run -----------------------------------------------------------------------
 
 
-def _of_open(now: Status, state: TaskState) -> Cause:
-    """Why a task that has not gone wrong has not succeeded yet."""
+def _of_open(now: Status, state: TaskState, *, named: bool) -> Cause:
+    """Why a task that has not gone wrong has not succeeded yet. named: by the user."""
     words = _waiting(now, state) if state.state == "waiting" else _going(now, state)
     values = {
         "batch": in_commands(now.batch),
-        **_chosen(now, state),
+        **(_this(state) if named else _chosen(now, state)),
         **suggestions(now.batch, [state]),
     }
     return Cause(
@@ -252,8 +267,13 @@ def _chosen(now: Status, state: TaskState) -> dict[str, str]:
     data = now.batch.round_data(max(1, state.round))
     differing = set(data.get("item_names") or ()) - {"tasks", "rows", "inputs"}
     if differing or now.counts.get("waiting") == 1:
-        return dict.fromkeys(("waiting", "removed"), f"--tasks {state.index}")
+        return _this(state)
     return {"waiting": "--idle", "removed": "--missing"}
+
+
+def _this(state: TaskState) -> dict[str, str]:
+    """How commands name a waiting task alone."""
+    return dict.fromkeys(("waiting", "removed"), f"--tasks {state.index}")
 
 
 def _going(now: Status, state: TaskState) -> Waiting:
@@ -262,7 +282,12 @@ def _going(now: Status, state: TaskState) -> Waiting:
     turn = ", or waits in its job for its turn" * _shares_its_job(now, state)
     return {
         "succeeded": Waiting(f"It has succeeded{where}."),
-        "running": Waiting(f"It runs{where}{turn}.", todo="Wait."),
+        "running": Waiting(
+            f"It runs{where}{turn}.",
+            _how_long(now, state, shared=bool(turn)),
+            "Wait; see what it prints.",
+            (f"osgbatch logs {{batch}} {state.index} -f",),
+        ),
         "transferring input": Waiting(f"Its files are on their way{where}.", todo="Wait."),
         "transferring output": Waiting(f"Its results are on their way{where}.", todo="Wait."),
         "suspended": Waiting(
@@ -270,6 +295,19 @@ def _going(now: Status, state: TaskState) -> Waiting:
             todo="Wait: it goes on, or is started anew elsewhere.",
         ),
     }.get(state.state, Waiting(f"It is {state.state}."))
+
+
+def _how_long(now: Status, state: TaskState, *, shared: bool) -> tuple[str, ...]:
+    """For how long it runs, and may run. shared: its job runs others, too."""
+    if state.job is None or not state.job.started:
+        return ()
+    so_far = about(max(0.0, time.time() - state.job.started))
+    limit = asked_for(now.batch, [state])["time_s"]
+    if shared:
+        may = f"; each task may take {duration(limit)}" if limit else ""
+        return (f"Its job, which runs several tasks in turn, has run for {so_far} so far{may}.",)
+    of = f" of at most {duration(limit)}" if limit else "; it has no time limit"
+    return (f"It has run for {so_far} so far{of}.",)
 
 
 def _shares_its_job(now: Status, state: TaskState) -> bool:
@@ -303,7 +341,11 @@ def _waiting(now: Status, state: TaskState) -> Waiting:
         proc = state.job.proc if state.job else _proc_of(round_, state.index)
         idle = ask_idle(round_, cluster, proc)
         if idle is not None:
-            return idle_words(idle)
+            words = idle_words(idle)
+            if idle.status != "held":
+                return words
+            same = [replace(state, state="held")]
+            return replace(words, commands=tuple(for_tasks(words.commands, same)))
         factory = ask_factory(round_, cluster)
     except CondorError as error:
         return Waiting(

@@ -28,7 +28,8 @@ class Record:
 
     start_time: of process pid, in clock ticks since boot; scratch: the folder of all jobs' scratch
     folders; group: the control group of all jobs, if any; memory_enforced, why: whether a job over
-    its memory is stopped, and why not; grace_s: seconds between TERM and KILL for a job.
+    its memory is stopped, and why not; grace_s: seconds between TERM and KILL for a job; folder:
+    where the round was when the process began with it, which goes on to deliver there.
     """
 
     host: str
@@ -46,6 +47,7 @@ class Record:
     started: float
     grace_s: float
     version: int = 1
+    folder: str = ""
 
 
 def write_record(record: Record, path: Path) -> None:
@@ -59,6 +61,7 @@ def read_record(path: Path) -> Record | None:
     """Read `local.json`; None when there is none. Raises BatchError when it is damaged."""
     try:
         found = json.loads(path.read_text())
+        found.setdefault("folder", "")  # of an older osgbatch
         return Record(**{f.name: found[f.name] for f in fields(Record)})
     except FileNotFoundError:
         return None

@@ -230,6 +230,7 @@ def write_down(
             why=limits.why,
             started=time.time(),
             grace_s=grace_s,
+            folder=str(folder),
         ),
         folder / record.RECORD,
     )

@@ -45,10 +45,11 @@ class _Things:
 
     def __init__(self, spec: Spec, inputs: Iterable[InputFile]) -> None:
         self.by_place: dict[str, Path | None] = {}
-        for path in _found(spec.files, spec.folder):
-            inside = path.is_relative_to(spec.folder)
-            there = path.relative_to(spec.folder).as_posix() if inside else path.name
-            self.by_place["" if there == "." else there] = path
+        for entry in spec.files:
+            for path in _found([entry], spec.folder):
+                inside = path.is_relative_to(spec.folder)
+                there = path.relative_to(spec.folder).as_posix() if inside else path.name
+                self.by_place["" if there == "." else entry.target or there] = path
         for file in inputs:
             self.by_place[file.task_path] = None if file.url else file.source
 

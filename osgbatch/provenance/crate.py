@@ -15,6 +15,7 @@ from typing import Any
 
 from osgbatch.provenance.layout import INPUTS, MANIFEST, SPEC, TASKS, ProvenanceError
 from osgbatch.sums import file_sum
+from osgbatch.texts import number_of
 
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 _TERMS = {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}
@@ -94,7 +95,7 @@ def write_metadata(folder: Path, run: Run) -> None:
     crate.root_dataset["author"] = person
     outcome = {
         "@type": "CreateAction",
-        "name": f"Batch {run.name}: {run.tasks:,} tasks",
+        "name": f"Batch {run.name}: {number_of(run.tasks, 'task')}",
         "description": _about(run),
         "startTime": _moment(run.start),
         "endTime": _moment(run.end),
@@ -106,7 +107,7 @@ def write_metadata(folder: Path, run: Run) -> None:
             f"{count:,} {state}" for state, count in run.counts.items() if state != "succeeded"
         )
         outcome["error"] = (
-            f"{run.failed:,} of {run.tasks:,} tasks did not succeed: {', '.join(others)}"
+            f"{run.failed:,} of {number_of(run.tasks, 'task')} did not succeed: {', '.join(others)}"
         )
     action = _add(crate, action_id, {k: v for k, v in outcome.items() if v})
     action["instrument"] = [_program(crate, run), *_software(crate, run)]
@@ -157,9 +158,9 @@ def _about(run: Run) -> str:
     where = where if run.backend == "condor" else "the local runner of osgbatch"
     said = ", ".join(f"{count:,} {state}" for state, count in run.counts.items())
     return (
-        f"A parameter sweep of {run.tasks:,} tasks, run by osgbatch on {where or 'HTCondor'} from "
-        f"{run.host or 'an access point'}: {said}. {TASKS} has a row for each task, {MANIFEST} the "
-        f"checksum of each result, {INPUTS} those of the inputs."
+        f"A parameter sweep of {number_of(run.tasks, 'task')}, run by osgbatch on "
+        f"{where or 'HTCondor'} from {run.host or 'an access point'}: {said}. {TASKS} has a row "
+        f"for each task, {MANIFEST} the checksum of each result, {INPUTS} those of the inputs."
     )
 
 

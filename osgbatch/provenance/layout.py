@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from osgbatch import names
 from osgbatch.errors import OsgbatchError
+from osgbatch.provenance.manifest import entries
 
 FOLDER = "provenance"
 METADATA = "ro-crate-metadata.json"
@@ -25,8 +28,13 @@ BESIDE = "beside"
 """The folder of what the spec reads besides: tables, the gather script, the environment's file."""
 ROUNDS = names.ROUNDS
 LOCK = names.ENVIRONMENT_LOCK
-LATER = frozenset(["report.html"])
-"""What `osgbatch report` writes into `results/` at any time: made of results, and none of them."""
+LATER = frozenset(["report.html", "old"])
+"""What lies at the top of `results/` and is none of them: what `osgbatch report` makes of them at
+any time, and what collecting kept aside, which is the user's to delete."""
+FAILED = "failed"
+"""What failed tasks returned, in `results/`."""
+STATUSES = ("status.json", "status.lost.json")
+"""What tells of a task in its folder; the other name once a file that it lists is gone for good."""
 
 
 class ProvenanceError(OsgbatchError):
@@ -46,15 +54,18 @@ def locate(folder: Path) -> Found | None:
     """The crate that is meant by a folder, with its results; None when there is none.
 
     folder: the one that both lie in (a batch folder, or a copy of the two), the results, the crate
-    itself, or results that the crate was put into.
+    itself, or results that the crate was put into. The results may have another name beside the
+    crate: then they are the one folder there that has some of the crate's files.
     """
     folder = _whole(folder)
     for crate, results in (
         (folder / FOLDER, folder / names.RESULTS),
         (folder, folder.parent / names.RESULTS),
         (folder.parent / FOLDER, folder),
+        (folder / FOLDER, _renamed(folder / FOLDER)),
+        (folder, _renamed(folder)),
     ):
-        if _is_crate(crate) and results.is_dir() and results != crate:
+        if results is not None and _is_crate(crate) and results.is_dir() and results != crate:
             return Found(crate, results)
     if _is_crate(folder / FOLDER) and (folder / names.RESOLVED).exists():  # its results are gone
         return Found(folder / FOLDER, folder / names.RESULTS)
@@ -67,6 +78,24 @@ def locate(folder: Path) -> Found | None:
             fix=f"Name the folder that has the results; {FOLDER}/ must lie beside or in it.",
         )
     return None
+
+
+def _renamed(crate: Path) -> Path | None:
+    """The one folder beside a crate that has some of the results that it tells of."""
+    above = crate.parent
+    if not _is_crate(crate) or (above / names.RESOLVED).exists():  # of a batch they are gone
+        return None
+    some = list(islice((name for name, _ in entries(crate / MANIFEST)), _LOOKED_FOR))
+    if any(os.path.lexists(above / name) for name in some):
+        return None  # the crate was put into them
+    with os.scandir(above) as found:
+        beside = [Path(one.path) for one in found if one.is_dir() and one.name != crate.name]
+    having = [one for one in beside if any(os.path.lexists(one / name) for name in some)]
+    return having[0] if len(having) == 1 else None
+
+
+_LOOKED_FOR = 100
+"""So many files of a crate are looked for."""
 
 
 def crate_of(path: Path) -> Path:

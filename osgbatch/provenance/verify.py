@@ -12,8 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from osgbatch.provenance.layout import LATER, LINKS, MANIFEST, METADATA, Found, ProvenanceError
+from osgbatch.provenance.layout import (
+    LATER,
+    LINKS,
+    MANIFEST,
+    METADATA,
+    TASKS,
+    Found,
+    ProvenanceError,
+)
 from osgbatch.provenance.manifest import entries, is_inside, walk_results
+from osgbatch.provenance.tasks import Tasks
 from osgbatch.sums import file_sum
 
 MOST_TOLD = 1000
@@ -41,6 +50,7 @@ class Verified:
 
     files, size: how many were compared, and their bytes. missing, changed, extra: names relative to
     the results folder; crate: files of the crate itself that are not what it says they are.
+    tasks: how many the crate tells of; without: by state, those of which no results are here.
     """
 
     results: Path
@@ -51,23 +61,31 @@ class Verified:
     changed: Names = field(default_factory=Names)
     extra: Names = field(default_factory=Names)
     crate: Names = field(default_factory=Names)
+    tasks: int = 0
+    without: dict[str, array[int]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
         """Whether all is as it was."""
-        return not (
-            self.missing.count or self.changed.count or self.extra.count or self.crate.count
-        )
+        kinds = (self.missing, self.changed, self.extra, self.crate)
+        return not (self.without or any(names.count for names in kinds))
+
+    @property
+    def tasks_without(self) -> int:
+        """Of how many tasks no results are here."""
+        return sum(map(len, self.without.values()))
 
 
 def verify(found: Found, advance: Callable[[int], None] = lambda count: None) -> Verified:
     """Compare every file of the results with the manifest, and the crate with what it says.
 
+    Each task of which the manifest has nothing, or of which nothing is there any more, is told.
     Nothing is kept of a file but eight bytes, so that memory is flat. advance: is told of so many
     bytes more. Raises ManifestError, ProvenanceError for a crate that cannot be read.
     """
     told = Verified(found.results, found.crate)
     _check_crate(found.crate, told)
+    tasks = Tasks(found.crate / TASKS)
     seen = array("Q")
     top = str(found.results)
     for name, sha256 in entries(found.crate / MANIFEST):
@@ -80,7 +98,9 @@ def verify(found: Found, advance: Callable[[int], None] = lambda count: None) ->
             continue
         except OSError:  # also what is no file any more
             told.changed.add(name)
+            tasks.add(name)
             continue
+        tasks.add(name)
         told.size += size
         advance(size)
         if now != sha256:
@@ -93,6 +113,7 @@ def verify(found: Found, advance: Callable[[int], None] = lambda count: None) ->
         elif not os.path.islink(path) or os.readlink(path) != target:
             told.changed.add(name)
     _add_extra(found, array("Q", sorted(seen)), told)
+    told.tasks, told.without = len(tasks), tasks.without()
     return told
 
 

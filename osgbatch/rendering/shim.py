@@ -7,6 +7,7 @@ from osgbatch.plan_model import Resolved
 from osgbatch.rendering.container import CONTAINER
 from osgbatch.rendering.program import row_body
 from osgbatch.rendering.rows import RowWriter
+from osgbatch.rendering.submit import job_retries
 from osgbatch.rendering.templates import fill
 from osgbatch.version import VERSION
 
@@ -53,8 +54,19 @@ def shim_text(resolved: Resolved, round_: Round) -> str:
             "checkpoint_every": spec.checkpoint.every_s if spec.checkpoint else 0,
             "retry_codes": spec.retries.codes,
             "retry_times": spec.retries.times if spec.retries.on == "codes" else 0,
+            **_in_node(resolved),
         },
     )
+
+
+def _in_node(resolved: Resolved) -> dict[str, object]:
+    """How often, and after which codes, HTCondor itself starts a job of a DAG's node again."""
+    retries = job_retries(resolved.plan.spec)
+    return {
+        "node": resolved.node,
+        "node_retries": retries.times,
+        "node_codes": "any" if retries.on == "any" else " ".join(map(str, retries.codes)),
+    }
 
 
 def _disk_needed(resolved: Resolved) -> int:

@@ -200,4 +200,10 @@ def _places(report: Report) -> Iterator[tuple[str, str, str, str, bool]]:
         ended, wrong = sum(p.ended for p in rest), sum(p.bad for p in rest)
         bad = f"{count(wrong)} ({percent(wrong, ended)})" if wrong else "0"
         core = core_time(sum(p.core_s for p in rest), "")
-        yield f"{len(rest):,} others", count(ended), bad, core, wrong > 0
+        yield (
+            "1 other" if len(rest) == 1 else f"{len(rest):,} others",
+            count(ended),
+            bad,
+            core,
+            wrong > 0,
+        )

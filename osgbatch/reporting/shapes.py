@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -76,7 +77,7 @@ def spread(
     if not everything:
         return None
     peak = everything[-1]
-    high = peak or 1.0
+    high = peak if peak > sys.float_info.min else 1.0  # of less than that bins have no width
     bins = min(BINS, max(5, math.ceil(2 * len(everything) ** 0.5)))
     low = 0.0
     if len(everything) > 20 and everything[0] > 0.6 * high:  # all alike: looked at closely

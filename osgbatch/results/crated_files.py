@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
-import os
 import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from osgbatch import names
 from osgbatch.batches.folder import Batch, read_note, read_submitted
@@ -22,20 +19,18 @@ from osgbatch.model import TaskState
 from osgbatch.provenance import layout
 from osgbatch.provenance.crate import Described, Run, write_metadata
 from osgbatch.provenance.layout import FOLDER
-from osgbatch.provenance.manifest import is_inside, line, walk_results
 from osgbatch.results.crated_inputs import Inputs, write_inputs
+from osgbatch.results.crated_manifest import write_manifest
 from osgbatch.results.layout import Layout
-from osgbatch.results.result_rows import result_table, task_folder
+from osgbatch.results.result_rows import result_table
 from osgbatch.returned import number
 from osgbatch.staging.stage import Progress
 from osgbatch.submission.origin import content_of, read_origin, redacted
-from osgbatch.sums import file_sum
 from osgbatch.urls import without_login
 
 MOST_CODE = 256 << 20
 """Bytes of the archives of code that a crate holds; a larger one is named by its checksum."""
 CODE_KINDS = ("files", "library", "program")
-STATUS = "status.json"
 _MORE_COLUMNS = tuple(
     f"osgbatch_{name}" for name in ("round", "proc", "archive", "data_name", "data_sha256")
 )
@@ -55,9 +50,6 @@ class CrateFiles:
         self.described: list[Described] = []
         self.notes: list[str] = []
         self.files = 0
-        self._is_placed = not Layout(batch).is_empty
-        self._placed: dict[int, str] = {}
-        """Checksums by inode of what has another name in `results/` (`outputs: {path:, to:}`)."""
 
     def write(self, stamp: str, progress: Progress, most_input: int) -> None:
         """Write all of it. stamp: of what it follows from; most_input: bytes of inputs to read."""
@@ -88,93 +80,29 @@ class CrateFiles:
             "host and site, and the returned archive that tells of it.",
         )
 
-    # --- results ----------------------------------------------------------------------------
-
     def _write_manifest(self) -> None:
+        """The checksums of results, and the symbolic links among them."""
         results = results_folder(self.batch.folder)
-        links: list[tuple[str, str]] = []
-        missing = 0
-        with (self.folder / layout.MANIFEST).open("wb", buffering=1 << 18) as out:
-            of_tasks: set[str] = set()
-            for state in self.states:
-                folder = task_folder(self.batch, state)
-                if folder is None:
-                    missing += state.state == "succeeded"
-                    continue
-                place = os.path.relpath(folder, results) if state.archive is None else ""
-                place = place or str(folder)[len(str(results)) + 1 :]
-                of_tasks.add(place)
-                links += self._add_task(out, f"{results}/{place}", place)
-            links += self._add_others(out, results, of_tasks)
-        if links:
+        told = write_manifest(
+            self.folder / layout.MANIFEST,
+            results,
+            self.states,
+            placed=not Layout(self.batch).is_empty,
+        )
+        if told.links:
             with _text(self.folder / layout.LINKS) as text:
                 csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(
-                    [("name", "target"), *links]
+                    [("name", "target"), *told.links]
                 )
             self._describe(layout.LINKS, "Links", "The symbolic links among the results.")
-        if missing:
-            self.notes.append(
-                f"{missing:,} tasks have succeeded whose results are not in results/, so the "
-                "manifest lacks them: `osgbatch collect` first"
-            )
+        self.files = told.files
+        self.notes += told.notes
         self._describe(
             layout.MANIFEST,
             "Checksums of the results",
             "SHA-256 of each file of results/, as it came back and was verified: "
             f"`cd results; sha256sum -c ../{FOLDER}/{layout.MANIFEST}`.",
         )
-
-    def _add_task(self, out: BinaryIO, folder: str, place: str) -> Iterator[tuple[str, str]]:
-        """The files that a task's status.json tells of, and itself; gives the links.
-
-        What else is there, the gather script has made, or the user.
-        """
-        try:
-            with open(f"{folder}/{STATUS}", "rb") as stream:
-                raw = stream.read()
-            said = json.loads(raw)
-            files, links = said["files"], said["links"]
-            lines = [line(f"{place}/{name}", sha256) for name, sha256 in files.items()]
-            if not all(map(is_inside, files)) or not all(map(is_inside, links)):
-                raise ValueError
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return self._add_walked(
-                out, folder, place
-            )  # it was changed or lost: read what is there
-        lines.append(line(f"{place}/{STATUS}", hashlib.sha256(raw).hexdigest()))
-        if self._is_placed:
-            for name, sha256 in files.items():
-                with suppress(OSError):
-                    told = os.lstat(f"{folder}/{name}")
-                    if told.st_nlink > 1:
-                        self._placed[told.st_ino] = sha256
-        out.write(b"".join(lines))
-        self.files += len(lines)
-        known = frozenset([*files, *links, STATUS])
-        more = self._add_walked(out, folder, place, known)
-        return iter([*((f"{place}/{name}", str(to)) for name, to in links.items()), *more])
-
-    def _add_others(
-        self, out: BinaryIO, results: Path, of_tasks: set[str]
-    ) -> Iterator[tuple[str, str]]:
-        """What lies beside the tasks' folders: the table, what the gather script made."""
-        if not results.is_dir():
-            return iter(())
-        return self._add_walked(out, str(results), "", frozenset(of_tasks) | layout.LATER)
-
-    def _add_walked(
-        self, out: BinaryIO, folder: str, place: str, skip: frozenset[str] = frozenset()
-    ) -> Iterator[tuple[str, str]]:
-        links = []
-        for name, entry in walk_results(Path(folder), skip):
-            whole = f"{place}/{name}" if place else name
-            if entry.is_symlink():
-                links.append((whole, os.readlink(entry.path)))
-            elif entry.is_file():
-                known = self._placed.get(entry.inode()) if self._placed else None
-                out.write(line(whole, known or file_sum(entry.path)[0]))
-                self.files += 1
-        return iter(links)
 
     # --- what it was made from --------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from osgbatch.errors import ResultError
 from osgbatch.model import TaskState
 from osgbatch.returned.kept import Kept, kept_path, to_disk, write_kept
 from osgbatch.task_ranges import parse_task_ranges
-from osgbatch.texts import size
+from osgbatch.texts import number_of, size
 
 _ENDED = ("succeeded", "failed")
 
@@ -36,10 +36,10 @@ class Dropped:
         """Sentences for the user."""
         found = []
         if self.archives:
-            found.append(f"dropped {self.archives:,} archives, {size(self.size)}")
+            found.append(f"dropped {number_of(self.archives, 'archive')}, {size(self.size)}")
         if self.kept:
             more = f", and {len(self.kept) - 1:,} more" if len(self.kept) > 1 else ""
-            found.append(f"kept {len(self.kept):,} archives: {self.kept[0]}{more}")
+            found.append(f"kept {number_of(len(self.kept), 'archive')}: {self.kept[0]}{more}")
         elif not self.archives:
             found.append("no archives to drop")
         return found

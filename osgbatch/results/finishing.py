@@ -15,8 +15,9 @@ from osgbatch.life.following import Status
 from osgbatch.results.crated import after_collect
 from osgbatch.results.gathering_when import Wish, check_wish, gather_batch
 from osgbatch.results.result_rows import result_table
-from osgbatch.results.taking import Taker
+from osgbatch.results.taking import WATCHED, Taker
 from osgbatch.staging.stage import Progress
+from osgbatch.texts import number_of
 
 Say = Callable[[str], None]
 _USUAL = Wish()
@@ -32,13 +33,15 @@ def collect_batch(
     parquet: bool = False,
     fetch: bool = False,
     drop: bool = False,
+    watched: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Status, Collected, OsgbatchError | None]:
     """Unpack and verify what came back, write `results.csv`, gather when all succeeded.
 
     wish: how to gather; quiet: what that prints goes to stderr. parquet: write `results.parquet`,
     too. fetch: bring also the data that did not come home (`outputs_to`); gathering waits for it.
-    drop: delete the archives of what is in `results/`. Raises StagingError when data cannot be
+    drop: delete the archives of what is in `results/`. watched: they were collected as they came,
+    and what is odd about them is to be said. Raises StagingError when data cannot be
     brought: what was brought until then is in place. The lock is held to the end, so that two
     collections do not gather into each other. The error of gathering is given back, not raised: the
     results are in place all the same.
@@ -46,7 +49,8 @@ def collect_batch(
     check_wish(batch, wish)
     if parquet:
         check_parquet()
-    taker = Taker(batch, say, fetch=fetch, progress=progress)
+    how = WATCHED if watched else ""
+    taker = Taker(batch, say, fetch=fetch, progress=progress, how=how)
     with taker.alone():
         now, collected = taker.take()
         note = _parquet(batch, now, taker.results / names.RESULTS_PARQUET, wanted=parquet)
@@ -83,7 +87,7 @@ def _without_archives(batch: Batch, now: Status, collected: Collected) -> Collec
 
     if collected.elsewhere:
         raise OsgbatchError(
-            f"the data of {collected.elsewhere:,} tasks is not here",
+            f"the data of {number_of(collected.elsewhere, 'task')} is not here",
             where="--drop-archives",
             fix="Nothing was dropped. `osgbatch collect --fetch --drop-archives` brings it first.",
         )

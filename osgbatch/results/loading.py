@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,12 @@ from typing import Any, overload
 from osgbatch.batches import folder as folders
 from osgbatch.batches import registry
 from osgbatch.batches.folder import Batch
+from osgbatch.collecting.table import KINDS
 from osgbatch.errors import OsgbatchError
 from osgbatch.life import following
+from osgbatch.names import RESULT_COLUMNS
 from osgbatch.results.result_rows import ResultTable, result_table, task_folder
+from osgbatch.texts import number_of
 
 
 class Results(Sequence[dict[str, Any]]):
@@ -56,17 +60,24 @@ class Results(Sequence[dict[str, Any]]):
         return list(self._columns[name])
 
     def to_pandas(self) -> Any:
-        """The same as a pandas DataFrame. Raises OsgbatchError where pandas is not installed."""
+        """The same as a pandas DataFrame; raises OsgbatchError where pandas is not installed.
+
+        Where a number of a task is not known it is NaN, which pandas can count with.
+        """
         try:
             pandas = importlib.import_module("pandas")
         except ImportError:
             raise OsgbatchError(
                 "pandas is not installed here", fix="Type `pip install pandas`."
             ) from None
-        return pandas.DataFrame(dict(self._columns))
+        columns = dict(self._columns)
+        for name in RESULT_COLUMNS:
+            if KINDS.get(name, float) is not str:
+                columns[name] = [math.nan if value is None else value for value in columns[name]]
+        return pandas.DataFrame(columns)
 
     def __repr__(self) -> str:
-        return f"<Results: {len(self):,} rows of {len(self.columns)} columns>"
+        return f"<Results: {number_of(len(self), 'row')}, {number_of(len(self.columns), 'column')}>"
 
 
 @dataclass(frozen=True)
@@ -136,7 +147,7 @@ class LoadedBatch:
         return self._batch.name
 
     def __repr__(self) -> str:
-        return f"<batch {self.folder.name}: {self._batch.tasks:,} tasks>"
+        return f"<batch {self.folder.name}: {number_of(self._batch.tasks, 'task')}>"
 
     def __len__(self) -> int:
         return self._batch.tasks
@@ -212,7 +223,7 @@ class Tasks(Sequence[Task]):
         return self._batch.task(places)
 
     def __repr__(self) -> str:
-        return f"<{len(self):,} tasks>"
+        return f"<{number_of(len(self), 'task')}>"
 
 
 def load_batch(name: str | os.PathLike[str] | None = None) -> LoadedBatch:

@@ -17,6 +17,7 @@ from osgbatch.collecting.collect import results_folder
 from osgbatch.model import TaskState
 from osgbatch.reporting.data import Picture
 from osgbatch.results.result_rows import task_folder
+from osgbatch.texts import number_of
 
 KINDS = {
     ".png": "image/png",
@@ -82,13 +83,15 @@ def pictures_of(
 def _told(left: dict[str, int]) -> Iterator[str]:
     if left["large"]:
         yield (
-            f"{left['large']:,} pictures are too large to be embedded "
+            f"{number_of(left['large'], 'picture')} left out, too large to be embedded "
             f"(more than {MOST_BYTES // 1024} kB, or {ALL_BYTES // 1024:,} kB together)"
         )
     if left["more"]:
-        yield f"{left['more']:,} more pictures are in {names.RESULTS}/"
+        more = "1 more picture is" if left["more"] == 1 else f"{left['more']:,} more pictures are"
+        yield f"{more} in {names.RESULTS}/"
     if left["changed"]:
-        yield f"{left['changed']:,} pictures have been changed since they came back"
+        pictures = number_of(left["changed"], "picture")
+        yield f"{pictures} left out, for what came back was changed since"
 
 
 def _gathered(results: Path) -> Iterator[tuple[Path, str]]:

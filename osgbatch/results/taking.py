@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
+from osgbatch.batches.moved import results_outside
 from osgbatch.collecting.collect import Collected, Key, collect, results_folder
-from osgbatch.collecting.placing import Placer, told
+from osgbatch.collecting.outside import KEY, Outside, TakenError, claim
+from osgbatch.collecting.placing import Placer, Placers, told
 from osgbatch.collecting.table import write_results
 from osgbatch.errors import BusyError, OsgbatchError
 from osgbatch.exits import SOME_FAILED
 from osgbatch.life.following import Status, status
 from osgbatch.life.rounds import NOT_SUBMITTED, asked_kb
+from osgbatch.model import TaskState
 from osgbatch.results.layout import Layout
 from osgbatch.results.result_rows import result_table
 from osgbatch.returned import most_bytes
@@ -25,9 +28,11 @@ from osgbatch.submission.delivering import Data
 from osgbatch.submission.reusing import bring_back
 from osgbatch.submission.staged import Silent
 from osgbatch.task_ranges import task_list
-from osgbatch.texts import size
+from osgbatch.texts import number_of, size
 
 Say = Callable[[str], None]
+WATCHING, WATCHED = "watching", "watched"
+"""How a Taker collects: again and again, while tasks end; or what is left after that."""
 _LISTED = 40
 """Characters for the numbers of tasks."""
 
@@ -41,18 +46,27 @@ class NoRoom(OsgbatchError):
 class Taker:
     """Collects one batch; a later collection of it looks only at what is new.
 
-    fetch: bring also the data that did not come home (`outputs_to`).
+    fetch: bring also the data that did not come home (`outputs_to`). how: WATCHING leaves what is
+    odd to the one that is told WATCHED; usually neither.
     """
 
     def __init__(
-        self, batch: Batch, say: Say, *, fetch: bool = False, progress: Progress | None = None
+        self,
+        batch: Batch,
+        say: Say,
+        *,
+        fetch: bool = False,
+        progress: Progress | None = None,
+        how: str = "",
     ) -> None:
         self.batch = batch
         self.results = results_folder(batch.folder)
         self._say = say
         self._fetch = fetch
+        self._how = how
         self._layout = Layout(batch)
         self._known: dict[int, Key] = {}
+        self._states: Sequence[TaskState] = ()
         self._empty: dict[int, str] = {}
         self._quota: Room | None = None
         self._data = Data(batch, progress or Silent()) if batch.data.get("outputs_to") else None
@@ -84,7 +98,8 @@ class Taker:
         now = status(batch, all_tasks=True)
         if now.stalled == NOT_SUBMITTED:
             raise OsgbatchError("this batch was never submitted", where=str(batch.folder))
-        placer = None if self._layout.is_empty else Placer(self.results, self._layout)
+        placer, outside = self._placers()
+        notes += outside
         found = collect(
             self.results,
             now.states,
@@ -95,7 +110,12 @@ class Taker:
             known=self._known,
             most=most_bytes(max(asked_kb(batch.round_data(r.number)) for r in batch.rounds())),
         )
-        notes += [*found.notes, *told(found.misplaced), *self._hollow_ones(found)]
+        notes += [*found.notes, *told(found.misplaced)]
+        self._states = found.states
+        self._empty = {i: name for i, name in self._empty.items() if i not in found.new}
+        self._empty |= found.empty
+        if self._how != WATCHING:
+            notes += self.odd_ones(None if self._how == WATCHED else found.new)
         if data and found.elsewhere:
             notes.append(data.told(found.elsewhere))
         table = result_table(batch, found.states)
@@ -103,19 +123,35 @@ class Taker:
         notes += table.notes
         return now.with_states(found.states), replace(found, notes=tuple(notes))
 
-    def _hollow_ones(self, found: Collected) -> Iterator[str]:
-        """Successes that may be none: with nothing or an empty file, where others have more."""
-        good = [state for state in found.states if state.state == "succeeded"]
-        nothing = [state.index for state in good if state.record.get("outputs") == "0"]
-        if nothing and len(nothing) < len(good):
-            yield f"{_count(nothing)} succeeded without any output ({_listed(nothing)})"
-        succeeded = {state.index for state in good}
-        fresh = {i: name for i, name in found.empty.items() if i in succeeded}
-        self._empty |= fresh
-        hollow = sorted(self._empty)
-        if fresh and len(hollow) < len(succeeded):
-            name = self._empty[hollow[0]]
-            yield f"{_count(hollow)} brought an empty file ({_listed(hollow)}), such as {name}"
+    def _placers(self) -> tuple[Placers | None, list[str]]:
+        """What gives outputs the places that the spec wants, and why one of them cannot."""
+        found = [] if self._layout.is_empty else [Placer(self.results, self._layout)]
+        notes: list[str] = []
+        if folder := results_outside(self.batch):
+            try:
+                claim(folder, self.batch.id, self.batch.folder)
+                found.append(Outside(self.results, folder))
+            except TakenError as error:
+                notes.append(f"{KEY}: {error.where}: {error.what}; they are in {self.results}")
+        return (Placers(found) if found else None), notes
+
+    def odd_ones(self, new: Set[int] | None = None) -> Iterator[str]:
+        """Successes that may be none: with nothing or an empty file, where others have more.
+
+        new: the tasks that are told of for the first time; None: all that were taken. What was told
+        is told again only with others of the kind, or when the first that has more has come.
+        """
+        good = {state.index: state for state in self._states if state.state == "succeeded"}
+        new = good.keys() if new is None else new & good.keys()
+        nothing = {i for i, state in good.items() if state.record.get("outputs") == "0"}
+        if _is_news(nothing, good.keys(), new):
+            tasks = number_of(len(nothing), "task")
+            yield f"{tasks} succeeded without any output ({_listed(sorted(nothing))})"
+        hollow = self._empty.keys() & good.keys()
+        if _is_news(hollow, good.keys(), new):
+            tasks, which = number_of(len(hollow), "task"), sorted(hollow)
+            name = self._empty[which[0]]
+            yield f"{tasks} brought an empty file ({_listed(which)}), such as {name}"
 
     def _make_sure(self, needed: int) -> None:
         """Raises NoRoom when so many bytes do not fit. The quota is asked for once."""
@@ -141,8 +177,9 @@ class Taker:
             self._quota = replace(self._quota, left=self._quota.left - needed)
 
 
-def _count(tasks: Sequence[int]) -> str:
-    return f"{len(tasks):,} task" if len(tasks) == 1 else f"{len(tasks):,} tasks"
+def _is_news(odd: Set[int], all_: Set[int], new: Set[int]) -> bool:
+    """Whether some tasks are unlike others, and it was not told when they came."""
+    return odd < all_ and bool(odd & new or (odd and new and all_ - new <= odd))
 
 
 def _listed(tasks: Sequence[int]) -> str:

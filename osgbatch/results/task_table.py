@@ -14,6 +14,7 @@ from osgbatch.batches.folder import Batch
 from osgbatch.collecting.table import write_table
 from osgbatch.errors import OsgbatchError
 from osgbatch.expression_surely import surely
+from osgbatch.expression_tree import Node
 from osgbatch.expressions import Expression, ExpressionError, parse_expression
 from osgbatch.life import following
 from osgbatch.life.following import Status
@@ -58,7 +59,8 @@ class TaskTable:
     """Rows of a batch, by index. columns: of its sweep. status: of all its tasks.
 
     numbers: the columns, by place, all of whose cells are numbers, or true or false, or empty.
-    metrics: the columns of what tasks wrote of themselves, when that was asked for.
+    metrics: the columns of what tasks wrote of themselves, when that was asked for. named: those
+    by which the rows were chosen, in the order in which they were written.
     """
 
     columns: tuple[str, ...]
@@ -66,6 +68,7 @@ class TaskTable:
     status: Status
     numbers: frozenset[int]
     metrics: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
 
     def cells(self, row: TaskRow) -> list[Any]:
         """A row as in results.csv."""
@@ -102,7 +105,8 @@ def task_table(
     for expression in expressions:
         matches = _filter(expression, columns, numbers)
         rows = [row for row in rows if matches(row)]
-    return TaskTable(columns, rows, now, numbers, found.metrics)
+    named = tuple(dict.fromkeys(name for one in expressions for name in one.names))
+    return TaskTable(columns, rows, now, numbers, found.metrics, named)
 
 
 def _rows(found: ResultTable) -> Iterator[TaskRow]:
@@ -137,9 +141,33 @@ def _parsed(where: str, columns: Sequence[str]) -> Expression:
             "an empty condition", where="--where", fix="Write such as 'exit_code == 3', or omit it."
         )
     try:
-        return parse_expression(where, (*columns, *names.RESULT_COLUMNS))
+        found = parse_expression(where, (*columns, *names.RESULT_COLUMNS))
+        if "state" not in columns:
+            _check_states(found.tree)
+        return found
     except ExpressionError as error:
         raise _wrong(where, error) from None
+
+
+def _check_states(node: Node) -> None:
+    """Raises ExpressionError where `state` is compared with what no task can be."""
+    for part in node.parts:
+        _check_states(part)
+    if node.kind != "comparison" or not any(_is_state(part) for part in node.parts):
+        return
+    words = [one for part in node.parts for one in (part.parts if part.kind == "list" else [part])]
+    for word in words:
+        if word.kind == "constant" and isinstance(word.value, str) and word.value not in STATES:
+            raise ExpressionError(
+                f'unknown state "{word.value}"',
+                word.start,
+                word.end - word.start,
+                f"Known are {', '.join(STATES)}.",
+            )
+
+
+def _is_state(node: Node) -> bool:
+    return node.kind == "name" and node.value == "state"
 
 
 def _filter(

@@ -14,8 +14,8 @@ from osgbatch.returned.records import number, parse_record, whole
 from osgbatch.returned.stream import MAX_BYTES, blocks, most_bytes, open_archive
 
 __all__ = [
-    "Expected", "Returned", "copy_member", "most_bytes", "number", "open_archive", "parse_record",
-    "read_records", "read_tasks", "told_data", "whole",
+    "Expected", "OtherJobError", "Returned", "copy_member", "most_bytes", "number", "open_archive",
+    "parse_record", "read_records", "read_tasks", "told_data", "whole",
 ]  # fmt: skip
 
 
@@ -51,18 +51,23 @@ class Returned:
     problems: Mapping[int, str] = field(default_factory=dict)
 
 
+class OtherJobError(ResultError):
+    """An archive is whole, and of another job or batch."""
+
+
 def read_records(path: Path, expected: Expected) -> Returned:
     """Read the records of an archive, and all of it to see that what it lists is there and whole.
 
-    Raises ResultError when it is damaged, is not what the shim writes or is of another job,
-    OSError when the file cannot be read. What is wrong with one task is told in `problems`.
+    Raises ResultError when it is damaged or is not what the shim writes, OtherJobError when it is
+    of another job, OSError when the file cannot be read. What is wrong with one task is told in
+    `problems`.
     """
     job, contents = read_tasks(path, expected.tasks, light=expected.light, most=expected.most)
     if job.get("batch") != expected.batch:
-        raise ResultError("the returned archive is of another batch", where=str(path))
+        raise OtherJobError("the returned archive is of another batch", where=str(path))
     for key in ("round", "cluster", "proc"):
         if whole(job, key) != getattr(expected, key):
-            raise ResultError(
+            raise OtherJobError(
                 f"the returned archive is of another job: {key} {job.get(key, '')!r}, "
                 f"not {getattr(expected, key)}",
                 where=str(path),

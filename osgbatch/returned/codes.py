@@ -125,8 +125,8 @@ REASONS: Mapping[str, Ending] = {
     ),
     "runner-died": Ending(
         "the local runner has died, or this machine was started anew",
-        "End the batch, then run what is missing.",
-        ("osgbatch cancel {batch}", MISSING),
+        "Run again what it left.",
+        (MISSING,),
     ),
     "removed": Ending(
         "the job was removed from the queue before the task was done",

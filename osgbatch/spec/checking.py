@@ -142,8 +142,9 @@ def _unknown_key(reading: Reading, loc: Loc) -> tuple[str, Any, str]:
     place = reading.key(loc)
     plain = ".".join(str(part) for part in loc if not isinstance(part, int))
     if plain in LATER:
-        what = f'"{dotted(loc)}" is not supported by this version of osgbatch'
-        return what, place, "Leave it out."
+        what = f'"{dotted(loc)}" cannot stand here'
+        fix = "It makes a file a workflow, which is submitted as such: docs/workflows.md."
+        return what, place, fix
     if plain == "table":
         what = 'unknown key "table"'
         return what, place, "It belongs under sweep: `sweep: {table: params.csv}`."

@@ -40,13 +40,46 @@ def json_schema() -> dict[str, Any]:
         _measured(definitions[holder]["properties"][key], pattern)
     for described in (made, *definitions.values()):
         _tidy(described, definitions)
+    definitions["Step"] = _step(made)
+    properties["steps"] = {
+        "description": "Makes a workflow: sweeps that use each other's results.",
+        **_list({"$ref": "#/$defs/Step"}),
+    }
     return {
         "$schema": ID,
         "title": "osgbatch sweep",
         "description": "A sweep of tasks for HTCondor, and what they need: sweep.yaml.",
         **{key: value for key, value in made.items() if key not in ("title", "description")},
         # What is run can come from the file that this one extends; a container needs no command.
-        "anyOf": [{"required": [key]} for key in ("command", "script", "function", "extends")],
+        "anyOf": [
+            {"required": [key]} for key in ("command", "script", "function", "extends", "steps")
+        ],
+    }
+
+
+def _step(made: dict[str, Any]) -> dict[str, Any]:
+    """A step of a workflow: a sweep, and what it has beside that."""
+    own = {
+        "after": {
+            "description": "The steps that end before this one begins.",
+            "anyOf": [TEXT, _list(TEXT, 0)],
+        },
+        "here": {
+            "description": "Run on this machine, in the foreground, not in the pool.",
+            "type": "boolean",
+        },
+        "partial": {
+            "description": "Later steps run also when some tasks of this one have failed.",
+            "type": "boolean",
+        },
+    }
+    spec = {key: value for key, value in made["properties"].items() if key != "extends"}
+    return {
+        "description": "A sweep, run here or in the pool; step:NAME/PATH is an earlier result.",
+        "type": "object",
+        "properties": {**spec, **own},
+        "required": ["name"],
+        "additionalProperties": False,
     }
 
 

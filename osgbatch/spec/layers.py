@@ -61,15 +61,20 @@ class _Read:
     path: _Path = ()
 
 
-def read_layers(path: Path, settings: Sequence[str] = (), copy: Path | None = None) -> Layered:
+def read_layers(
+    path: Path, settings: Sequence[str] = (), copy: Path | bytes | None = None
+) -> Layered:
     """Read a spec and merge it with what comes before and after it.
 
     path: the sweep.yaml; settings: of the command line, `resources.memory=4GB`, in their order.
-    copy: read in place of path, where that is gone.
+    copy: read in place of path, where that is gone; bytes: its text, of what is no file at all.
     Raises OsgbatchError when a file cannot be read, SpecError or SpecErrors, with the places, for
     what is wrong in one of them.
     """
-    document = read_document(copy or path)
+    if isinstance(copy, bytes):
+        document, copy = parse_document(copy, path.name), None
+    else:
+        document = read_document(copy or path)
     return _layered(_Read(Layer("spec", str(copy or path)), document, _folder(path)), settings)
 
 
@@ -77,6 +82,11 @@ def read_defaults(folder: Path, settings: Sequence[str] = ()) -> Layered:
     """What would hold for a spec that says nothing. folder: where it would lie. Raises as above."""
     nothing = Document(str(folder), b"", {}, {}, {}, {})
     return _layered(_Read(Layer("spec", str(folder)), nothing, folder.resolve()), settings)
+
+
+def read_given(document: Document, folder: Path, settings: Sequence[str] = ()) -> Layered:
+    """The same, of a document that is in no file. folder: where its relative paths start."""
+    return _layered(_Read(Layer("spec", document.file), document, folder.resolve()), settings)
 
 
 def _layered(spec: _Read, settings: Sequence[str]) -> Layered:

@@ -16,6 +16,7 @@ from osgbatch.spec.environments import read_environment
 from osgbatch.spec.gathering import read_gather
 from osgbatch.spec.layers import read_defaults, read_layers
 from osgbatch.spec.outputs import changed_only, read_exclude, read_outputs
+from osgbatch.spec.placing import read_files, read_results_to
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.resources import read_requirements, read_resources
 from osgbatch.spec.retrying import read_checkpoint, read_retries
@@ -25,11 +26,12 @@ from osgbatch.spec.sweeps import read_sources
 from osgbatch.spec_model import Place, Profile, Spec, Stash
 
 
-def load_spec(path: Path, settings: Sequence[str] = (), copy: Path | None = None) -> Spec:
+def load_spec(path: Path, settings: Sequence[str] = (), copy: Path | bytes | None = None) -> Spec:
     """Read and check a spec with all that it extends and the defaults.
 
     settings: of the command line, `resources.memory=4GB`; they win over all else. copy: read in
-    place of the spec, where that is gone; paths start from the spec's folder all the same.
+    place of the spec, where that is gone, or its text; paths start from the spec's folder all the
+    same.
     Raises SpecErrors with every mistake that can be told without reading other files,
     OsgbatchError when the file cannot be read.
     """
@@ -77,7 +79,7 @@ def spec_of(path: Path, document: Document) -> Spec:
         script=read_script(reading, model),
         function=read_function(reading, model),
         sources=sources,
-        files=reading.paths("files", model.files),
+        files=read_files(reading, model),
         libraries=reading.paths("libraries", model.libraries),
         inputs=(
             *read_inputs(reading, "inputs", model.inputs),
@@ -103,6 +105,7 @@ def spec_of(path: Path, document: Document) -> Spec:
         submit=tuple(read_submit(reading, model)),
         stash=read_stash(reading, model),
         outputs_to=read_outputs_to(reading, model),
+        results_to=read_results_to(reading, model),
         tasks_per_job=1 if checkpoint else model.tasks_per_job,
         gather=read_gather(reading, model),
     )

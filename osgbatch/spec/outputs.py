@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 
 from osgbatch import targets
 from osgbatch.names import TAKEN_OUTPUTS
@@ -39,8 +40,37 @@ def read_exclude(reading: Reading, model: SpecModel) -> tuple[str, ...]:
             what = f"what is excluded is the same for all tasks, and {name} differs"
             reading.fail(what, place.at(name), "Write * for it.")
         elif template:
-            found.append(template.fill({}).rstrip("/").removeprefix("./"))
+            pattern = template.fill({}).rstrip("/").removeprefix("./")
+            found.append(pattern)
+            for _, entry in reading.entries("outputs", model.outputs.include, "include"):
+                path = entry.path if isinstance(entry, OutputModel) else entry
+                if _is_excluded(path, pattern):
+                    what = f'nothing that "{path}" stands for would come back: all is excluded'
+                    reading.fail(what, place, "Leave one of the two out.")
+                    break
     return tuple(found)
+
+
+_ANY = "\1\1\1"
+
+
+def _is_excluded(path: str, pattern: str) -> bool:
+    """Whether a pattern surely covers all that another, or a name, can stand for."""
+    plain = path.rstrip("/").removeprefix("./")
+    if plain == pattern:
+        return True
+    if "[" in plain or "[" in pattern:
+        return False  # it may
+    # What stands for anything is only covered by a star.
+    parts = re.sub(r"\{[^{}]*\}|\*", _ANY, plain).replace("?", "\1").split("/")
+    wanted = pattern.split("/")
+    if len(wanted) == 1:  # it holds in every folder
+        return any(_covers(pattern, part) for part in parts)
+    return len(wanted) <= len(parts) and all(map(_covers, wanted, parts))
+
+
+def _covers(pattern: str, part: str) -> bool:
+    return fnmatchcase(part, pattern) and not part.startswith(".")
 
 
 def changed_only(model: SpecModel) -> bool:

@@ -33,8 +33,9 @@ class _Rebase:
 
     def all(self) -> None:
         data = self.document.data
-        for key in ("files", "libraries"):
-            self._each(data, (key,), self._pattern)
+        self._each(data, ("libraries",), self._pattern)
+        self._inputs(data, ("files",), self._pattern)
+        self._change(data, ("results_to",), self._path)
         for key in ("inputs", "related"):
             self._inputs(data, (key,))
         if isinstance(gather := data.get("gather"), dict):
@@ -70,29 +71,34 @@ class _Rebase:
                 self._each(value, (*here, "files"), self._glob)
                 self._each(value, (*here, "lines"), self._path)
 
-    def _inputs(self, data: dict[str, Any], loc: Loc) -> None:
+    def _inputs(
+        self, data: dict[str, Any], loc: Loc, path: Callable[[str], str] | None = None
+    ) -> None:
+        """Inputs, or files; path: makes the new path of the latter."""
         value = data.get(str(loc[-1]))
         if not isinstance(value, list):  # one entry
-            self._entry(data, loc)
+            self._entry(data, loc, path or self._input)
             return
         for i in range(len(value)):
-            self._entry(value, (*loc, i))
+            self._entry(value, (*loc, i), path or self._input)
 
-    def _entry(self, holder: Any, loc: Loc) -> None:
+    def _entry(self, holder: Any, loc: Loc, path: Callable[[str], str]) -> None:
         """A path, `{path: …}`, or `{source: target}`."""
         item = holder.get(loc[-1]) if isinstance(holder, dict) else holder[loc[-1]]
         if not isinstance(item, dict):
-            self._change(holder, loc, self._input)
+            self._change(holder, loc, path)
         elif "path" in item:
-            self._change(item, (*loc, "path"), self._input)
+            self._change(item, (*loc, "path"), path)
         else:
-            holder[loc[-1]] = self._renamed(item, loc)
+            holder[loc[-1]] = self._renamed(item, loc, path)
 
-    def _renamed(self, item: dict[str, Any], loc: Loc) -> dict[str, Any]:
+    def _renamed(
+        self, item: dict[str, Any], loc: Loc, path: Callable[[str], str]
+    ) -> dict[str, Any]:
         """`{source: target}`: the source is a key."""
         found: dict[str, Any] = {}
         for source, target in item.items():
-            new = self._input(source) if target is not None else source
+            new = path(source) if target is not None else source
             found[new] = target
             if new != source:
                 self._move((*loc, source), (*loc, new))

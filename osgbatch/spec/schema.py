@@ -168,6 +168,11 @@ InputEntry = Annotated[
     | Annotated[InputModel, Tag("[keys]")],
     Discriminator(values.input_form),
 ]
+FileEntry = Annotated[
+    Annotated[Text, Tag("[value]")]
+    | Annotated[dict[str, Any], Check(values.pair, _PAIR), Tag("[pair]")],
+    Discriminator(values.file_form),
+]
 OutputEntry = Annotated[
     Annotated[Text, Tag("[value]")] | Annotated[OutputModel, Tag("[keys]")],
     Discriminator(values.output_form),
@@ -253,7 +258,9 @@ class SpecModel(Model):
     sweep: dict[str, Any] = Field(
         default_factory=dict, description="The columns: all their combinations are tasks."
     )
-    files: Texts = Field(default_factory=list, description="Your scripts and other small files.")
+    files: Annotated[list[FileEntry], OneOrMore()] = Field(
+        default_factory=list, description="Your scripts and other small files."
+    )
     libraries: Texts = Field(
         default_factory=list, description="Python packages of yours that a task imports."
     )
@@ -291,6 +298,11 @@ class SpecModel(Model):
     ] = Field(default_factory=list, description="What must come back; default: all of outputs/.")
     outputs_to: Text | None = Field(
         default=None, description="A URL that outputs go to.", examples=["s3://bucket/prefix"]
+    )
+    results_to: Text | None = Field(
+        default=None,
+        description="A new folder in which each task's results lie, too: <index>/.",
+        examples=["peaks/"],
     )
     environment_variables: dict[str, Scalar] = Field(
         default_factory=dict, description="Set for each task.", examples=[{"LEVEL": 3}]
@@ -373,4 +385,4 @@ class SpecModel(Model):
 
 
 LATER = frozenset(["steps"])
-"""Keys that a later version will know, dotted."""
+"""What makes a file something else than a sweep, dotted."""

@@ -102,6 +102,11 @@ def input_form(value: Any) -> str:
     return "[keys]" if "path" in value or "as" in value else "[pair]"
 
 
+def file_form(value: Any) -> str:
+    """The tag of an entry of `files:`: text, or {source: target}."""
+    return "[pair]" if isinstance(value, dict) else "[value]"
+
+
 def text(value: Any) -> str:
     """Any text."""
     if isinstance(value, bool) or not isinstance(value, str):

@@ -11,6 +11,8 @@ from osgbatch.spec.document import Document, Loc, plain_value
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _TAG = "tag:yaml.org,2002:str"
+_ENDLESS = 1_000_000
+"""Columns of a line: one that is never broken."""
 _SHORT = 16
 """Entries of a list or mapping that is written in one go, `[1, 2]`."""
 
@@ -38,6 +40,17 @@ def effective_text(document: Document, layers: Sequence[str]) -> bytes:
         width=100,
     )
     return (head + text).encode("utf-8", "surrogateescape")
+
+
+def spec_text(data: Any, texts: dict[Loc, str], head: str) -> bytes:
+    """Settings as YAML that reads as the same, after a comment.
+
+    texts: of numbers, as they were written. Raises UnicodeEncodeError for what is no Unicode.
+    """
+    text: str = yaml.serialize(
+        _node(data, (), texts), Dumper=_Writer, allow_unicode=True, width=_ENDLESS
+    )
+    return f"# {_one_line(head)}\n{text}".encode()
 
 
 def _node(value: Any, loc: Loc, texts: dict[Loc, str]) -> Any:

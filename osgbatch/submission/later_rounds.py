@@ -11,7 +11,7 @@ from osgbatch.batches.cancelled import cancelled
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.notes import REST, cluster_of, other_host
 from osgbatch.condor import Queue
-from osgbatch.errors import BatchError, BusyError, OsgbatchError
+from osgbatch.errors import BatchError, BusyError, CondorError, OsgbatchError
 from osgbatch.life.naming import in_commands
 from osgbatch.life.releasing import noted_priority, prioritize_batch
 from osgbatch.model import Round, Submitted
@@ -62,21 +62,22 @@ def add_round(
     pool: str = "",
     progress: Progress = SILENT,
     accept: Callable[[Rendered], None] = lambda rendered: None,
+    node: bool = False,
 ) -> Later:
     """Plan, pack, stage, render and submit a later round.
 
     again: which tasks they are, asked again under the batch's lock; accept: raises OsgbatchError
-    when the round is not one to submit. Whatever is raised, nothing is submitted then and the batch
-    is as it was.
+    when the round is not one to submit. node: DAGMan submits it. Whatever is raised, nothing is
+    submitted then and the batch is as it was.
     """
     batch = as_planned(batch)
-    backend = choose_backend(pool or _backend(batch))
+    backend = choose_backend(pool or _usual_backend(batch))
     kept = _settings(batch)
     settings = (*kept, *choices.settings)
     if kept:
         say(f"settings of the rounds before hold still: {' '.join(kept)}")
     choices = replace(choices, settings=settings, staging=backend != "local")
-    whole = plan_again(batch, choices, say)
+    whole = plan_again(batch, choices, say, choice.tasks)
     plan = choose(whole, choice.tasks)
     if why != REST:  # then they were told when the canary was submitted
         for warning in warnings_for(plan, backend):
@@ -86,7 +87,7 @@ def add_round(
     for warning in look_ahead(plan, environment, batch.folder.parent):
         say(f"warning: {warning}")
     staging = stage_plan(plan, environment, say, progress, verify=choices.verify)
-    made = Made(staging, environment, why, settings, keys)
+    made = Made(staging, environment, why, settings, keys, node)
 
     def prepared(rendered: Rendered) -> None:
         _check_delivery(batch, rendered.resolved)
@@ -104,11 +105,12 @@ def add_round(
         _refuse_live(batch, choice)
         with told_when_full(batch.folder, BATCH_FIX):
             rendered = render_round(batch, made, say, progress)
-        give_later(backend, rendered, lock, say, lambda: prepared(rendered))
+        given = "dagman" if node else backend
+        give_later(given, rendered, lock, say, lambda: prepared(rendered))
         fresh = folders.load(batch.folder)
         submitted = folders.read_submitted(rendered.round)
     assert submitted is not None
-    if backend != "local":
+    if backend != "local" and not node:
         _prioritize(fresh, say)
     return Later(fresh, rendered.round, submitted, choice.tasks)
 
@@ -130,6 +132,19 @@ def _backend(batch: Batch) -> str:
     """Who runs the newest round."""
     noted = folders.read_submitted(batch.rounds()[-1])
     return noted.backend if noted else "auto"
+
+
+def _usual_backend(batch: Batch) -> str:
+    """Who runs one more round. Raises CondorError where that is an HTCondor that is not here."""
+    found = _backend(batch)
+    if found == "condor" and not condor.configured():
+        raise CondorError(
+            "this batch runs on HTCondor, and there is none here",
+            where=str(batch.folder),
+            fix="Type it on the access point on which the batch was submitted, in a shell that has "
+            "HTCondor's commands on PATH. `--pool local` runs these tasks here.",
+        )
+    return found
 
 
 def _settings(batch: Batch) -> tuple[str, ...]:

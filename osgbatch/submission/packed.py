@@ -38,17 +38,22 @@ def pack_environment(plan: Plan, say: Say) -> EnvironmentArchive | None:
 
     say: called with a line per thing that takes time, and per warning. Raises PackingError.
     """
-    wanted, folder = plan.spec.environment, plan.spec.folder
+    return pack_spec_environment(plan.spec, say)
+
+
+def pack_spec_environment(spec: Spec, say: Say) -> EnvironmentArchive | None:
+    """The same, of a spec that is not planned yet."""
+    wanted, folder = spec.environment, spec.folder
     if wanted.kind == "container":
-        return packed_image(wanted, folder, cache_folder(), say, plan.spec.requirements.arch)
+        return packed_image(wanted, folder, cache_folder(), say, spec.requirements.arch)
     environment = packed_environment(wanted, folder, cache_folder(), say)
     for note in environment.notes if environment is not None else ():
         if "editable install" in note:  # what travels is not what an installation would be
             say(f"note: {note}")
-    for warning in environment_warnings(plan.spec, environment):
+    for warning in environment_warnings(spec, environment):
         say(f"warning: {warning}")
     if environment is not None and wanted.test:
-        for warning in try_scripts(plan.spec, environment, cache_folder(), say):
+        for warning in try_scripts(spec, environment, cache_folder(), say):
             say(f"warning: {warning}")
     return environment
 

@@ -28,8 +28,8 @@ class Choices:
     the jobs fill the pool's free slots. staging: whether big and shared files go through a stash;
     the local runner has no use for one. presigned_s: for how many seconds jobs may fetch by URLs
     that are signed in advance; 0 for not at all. verify: read what is in the stash already, before
-    it is used. copy: of the spec, read in place of it where it is gone. rows: gives the table of
-    the tasks, of that of the sweep.
+    it is used. copy: of the spec, read in place of it where it is gone, or its text. rows: gives
+    the table of the tasks, of that of the sweep. spec: what was read already, in place of both.
     """
 
     settings: Sequence[str] = ()
@@ -37,8 +37,9 @@ class Choices:
     staging: bool = True
     presigned_s: int = 0
     verify: bool = False
-    copy: Path | None = None
+    copy: Path | bytes | None = None
     rows: Callable[[Table], Table] | None = None
+    spec: Spec | None = None
 
 
 LONGEST_PRESIGNED_S = 7 * 86_400
@@ -73,7 +74,7 @@ def plan_sweep(path: Path, batch_root: Path | None = None, choices: Choices = AS
     from osgbatch.sweep.expand import expand
 
     try:
-        spec = load_spec(path, choices.settings, choices.copy)
+        spec = choices.spec or load_spec(path, choices.settings, choices.copy)
     except SpecErrors as error:
         raise _in_order([*error.errors, *_more_mistakes(error)], path) from None
     stash = _stash_of(spec) if choices.staging else Stash()
@@ -242,7 +243,7 @@ class PlannedArchive:
 
 def planned_archives(plan: Plan) -> list[PlannedArchive]:
     """The archives of the user's own files; nothing is written. Raises PackingError."""
-    from osgbatch.packing.files import files_members
+    from osgbatch.packing.files import entries_of, files_members
     from osgbatch.packing.libraries import libraries_members
     from osgbatch.packing.tree import tree_members
 
@@ -252,7 +253,7 @@ def planned_archives(plan: Plan) -> list[PlannedArchive]:
     odd = [file.source.name for file in plan.archived_inputs]
     packed = [
         ("libraries", libraries, libraries_members(libraries, spec.folder)),
-        ("files", files, files_members(files, spec.folder)),
+        ("files", files, files_members(entries_of(spec.files), spec.folder)),
         (
             "inputs",
             odd,

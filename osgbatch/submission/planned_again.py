@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -11,7 +11,7 @@ from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.moved import as_moved
-from osgbatch.errors import BatchError
+from osgbatch.errors import BatchError, OsgbatchError
 from osgbatch.plan_model import Plan
 from osgbatch.submission.planned import Choices, plan_sweep
 from osgbatch.sweep.select import picked
@@ -21,6 +21,10 @@ Say = Callable[[str], None]
 _FIX = (
     "The tasks of a batch stay what they are: undo the change, or submit the sweep as a new batch."
 )
+
+
+_NONE = -1
+"""The place of a row that need not be there."""
 
 
 def as_planned(batch: Batch) -> Batch:
@@ -34,16 +38,19 @@ def as_planned(batch: Batch) -> Batch:
     return replace(batch, folder=beside) if beside.resolve() == real.folder else real
 
 
-def plan_again(batch: Batch, choices: Choices, say: Say) -> Plan:
+def plan_again(
+    batch: Batch, choices: Choices, say: Say, wanted: Collection[int] | None = None
+) -> Plan:
     """The plan of a batch from its spec and files as they are now, for the tasks that it has.
 
-    Where the spec is gone the batch's own copy of it serves. Raises OsgbatchError when a task is
-    not in the sweep any more.
+    Where the spec is gone the batch's own copy of it serves. wanted: the tasks that are to run; if
+    what others were brought is gone, those stand in the plan with the row of one that is wanted.
+    None for all. Raises OsgbatchError when a task that is wanted is not in the sweep any more.
     """
     spec_folder = as_moved(batch, Path(str(batch.data["spec_folder"])))
     path = as_moved(batch, Path(str(batch.data.get("spec") or spec_folder / names.SPEC)))
-    copy = None
-    if not path.is_file():
+    copy = choices.copy
+    if copy is None and not path.is_file():
         copies = [r.folder / names.SPEC for r in reversed(batch.rounds())]
         copy = next((c for c in copies if c.is_file()), batch.folder / names.SPEC)
         if not spec_folder.is_dir():
@@ -52,27 +59,40 @@ def plan_again(batch: Batch, choices: Choices, say: Say) -> Plan:
                 where=str(spec_folder),
                 fix="What its tasks are brought lies there: put it back.",
             )
-        say(f"{path} is not there; the batch's copy of it is used: {copy}")
+        if path.name != names.RUN_SPEC:
+            say(f"{path} is not there; the batch's copy of it is used: {copy}")
     beside = batch.folder.parent == spec_folder / names.BATCHES
     root = None if beside else batch.folder.parent
 
     def rows(table: Table) -> Table:
         return same_tasks(batch, table, path, say)
 
-    plan = plan_sweep(path, root, replace(choices, copy=copy, rows=rows))
+    def wanted_rows(table: Table) -> Table:
+        return same_tasks(batch, table, path, lambda text: None, wanted)
+
+    try:
+        plan = plan_sweep(path, root, replace(choices, copy=copy, rows=rows))
+    except OsgbatchError as error:
+        if wanted is None or len(wanted) == batch.tasks:
+            raise
+        plan = plan_sweep(path, root, replace(choices, copy=copy, rows=wanted_rows))
+        say(f"note: {error.what}; that is of no task that runs now, so it is passed over")
     return replace(plan, spec=replace(plan.spec, name=batch.name))
 
 
-def same_tasks(batch: Batch, table: Table, path: Path, say: Say) -> Table:
+def same_tasks(
+    batch: Batch, table: Table, path: Path, say: Say, wanted: Collection[int] | None = None
+) -> Table:
     """The tasks of a batch, found in the table of its sweep as it is now.
 
-    There may be others in it meanwhile: files that a pattern matches now. path: of the spec. Raises
-    BatchError when one of the batch's is not in it.
+    There may be others in it meanwhile: files that a pattern matches now. path: of the spec.
+    wanted: only these tasks; the others have the row of the first of them. Raises BatchError when
+    one of the batch's is not in it.
     """
     if [column.name for column in table.columns] != list(batch.data["columns"]):
         raise BatchError("the sweep has other columns now", where=str(path), fix=_FIX)
     pairs = zip_longest(folders.read_tasks_csv(batch), _rows(table))
-    if all(was == now for was, now in pairs):
+    if wanted is None and all(was == now for was, now in pairs):
         return table
     positions: dict[tuple[str, ...], list[int]] = {}
     for position, row in enumerate(_rows(table)):
@@ -80,8 +100,12 @@ def same_tasks(batch: Batch, table: Table, path: Path, say: Say) -> Table:
     for found in positions.values():
         found.reverse()
     numbers: list[int] = []
+    chosen = None if wanted is None else set(wanted)
     for index, row in enumerate(folders.read_tasks_csv(batch)):
         places = positions.get(tuple(row))
+        if chosen is not None and index not in chosen:
+            numbers.append(_NONE)
+            continue
         if not places:
             told = " ".join(map("=".join, zip(batch.data["columns"], row, strict=True)))
             raise BatchError(
@@ -90,8 +114,11 @@ def same_tasks(batch: Batch, table: Table, path: Path, say: Say) -> Table:
                 fix=_FIX,
             )
         numbers.append(places.pop())
+    if chosen:
+        stands_in = numbers[min(chosen)]
+        numbers = [n if i in chosen else stands_in for i, n in enumerate(numbers)]
     more = len(table) - len(numbers)
-    if more:
+    if more > 0:
         say(f"note: the sweep has {more:,} more rows now, which are not of this batch")
     return picked(table, numbers)
 

@@ -19,7 +19,7 @@ from osgbatch.model import Round
 from osgbatch.packing.archive import Archive, printable
 from osgbatch.packing.environment import EnvironmentArchive
 from osgbatch.packing.environment.cache import file_sha256
-from osgbatch.packing.files import files_archive
+from osgbatch.packing.files import entries_of, files_archive
 from osgbatch.packing.inputs import inputs_archive
 from osgbatch.packing.libraries import libraries_archive
 from osgbatch.places import cache_folder
@@ -61,6 +61,7 @@ class Made:
     """What a round is made of, when its inputs and its environment are where they belong.
 
     why: the round is made (batches/notes.py); settings: of the command line. keys: of its tasks.
+    node: it is submitted by DAGMan.
     """
 
     staging: Staging
@@ -68,6 +69,7 @@ class Made:
     why: str
     settings: Sequence[str] = ()
     keys: Keys = NONE
+    node: bool = False
 
     def note(self) -> RoundNote:
         """What is written down of the round."""
@@ -150,7 +152,7 @@ def _write_round(
     staging, packed = stage_payload(made.staging, packed, say, progress)
     delivery = delivery_of(plan, f"{plan.spec.name}-{round_.batch_id}")
     resolved = resolve(plan, packed, microarch)
-    resolved = replace(resolved, commands=staging.commands, delivery=delivery)
+    resolved = replace(resolved, commands=staging.commands, delivery=delivery, node=made.node)
     items_path = folder / names.ITEMS
     try:
         folders.write_stream(items_path, item_lines(resolved, rows_file=False))
@@ -176,7 +178,7 @@ def _with_rows_file(
     digest, size = folders.write_stream(path, rows_lines(resolved))
     rows = Payload("rows", path, digest, size, size)
     again = resolve(resolved.plan, [*resolved.payload, rows], microarch)
-    return replace(again, commands=resolved.commands, delivery=delivery)
+    return replace(again, commands=resolved.commands, delivery=delivery, node=resolved.node)
 
 
 def _data(resolved: Resolved, batch: Path, batch_id: str) -> object:
@@ -229,7 +231,7 @@ def pack(
     folder = plan.spec.folder
     packed: list[tuple[str, Archive | EnvironmentArchive | None]] = [
         ("library", libraries_archive((p.text for p in plan.spec.libraries), folder, payload)),
-        ("files", files_archive((p.text for p in plan.spec.files), folder, payload)),
+        ("files", files_archive(entries_of(plan.spec.files), folder, payload)),
         ("inputs", inputs_archive(((f.source, f.carried) for f in plan.archived_inputs), payload)),
     ]
     if environment is not None:

@@ -16,7 +16,7 @@ from typing import Any
 from osgbatch import names
 from osgbatch.batches.writing import write_json
 from osgbatch.errors import OsgbatchError
-from osgbatch.packing.files import files_archive
+from osgbatch.packing.files import entries_of, files_archive
 from osgbatch.packing.libraries import libraries_archive
 from osgbatch.places import cache_folder
 from osgbatch.provenance.layout import LOCK, SPEC, crate_of
@@ -217,9 +217,9 @@ class _Maker:
             self.made.settings["name"] = json.dumps(self.crate.name)
         self._libraries(spec)
         self._compare_code(spec)
-        lock = self.crate.folder / LOCK
-        told, was = self.crate.facts["environment"], self.crate.spec_folder
-        same_environment(told, spec, lock, was, self.made, self.say)
+        lock, told = self.crate.folder / LOCK, self.crate.facts["environment"]
+        places = [*filter(None, [self.data]), self.crate.spec_folder]
+        same_environment(told, spec, lock, places, self.made, self.say)
 
     def look(self, progress: Progress) -> None:
         """See what is not as it was in a folder that was made before."""
@@ -284,7 +284,7 @@ class _Maker:
         ):
             told = self.crate.archive(kind)
             key = "files" if kind == "files" else "libraries"
-            texts = [one.text for one in entries]
+            texts: list[Any] = [*entries_of(entries)]
             if key in self.made.settings:
                 texts = json.loads(self.made.settings[key])
             if told is None or _sum(archive, texts, self.home, room) == told["sha256"]:
@@ -383,7 +383,7 @@ def _link(source: Path, target: Path) -> None:
     os.symlink(os.path.normpath(source), target)
 
 
-def _sum(archive: Callable[..., Any], texts: list[str], home: Path, room: Path) -> str:
+def _sum(archive: Callable[..., Any], texts: list[Any], home: Path, room: Path) -> str:
     """The checksum of the archive that would be made; empty when there would be none."""
     try:
         made = archive(texts, home, room)

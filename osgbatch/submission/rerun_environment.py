@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from osgbatch.errors import OsgbatchError
 from osgbatch.packing.environment import cache as kept
-from osgbatch.packing.environment import known_environment
+from osgbatch.packing.environment import (
+    known_environment,
+    packed_environment,
+    with_channels_from,
+)
 from osgbatch.packing.environment.conda import conda_archive
 from osgbatch.places import cache_folder
 from osgbatch.spec_model import Environment, Spec
@@ -27,19 +31,26 @@ class Made(Protocol):
 
 
 def same_environment(
-    told: Mapping[str, Any], spec: Spec, lock: Path, was: Path, made: Made, say: Say
+    told: Mapping[str, Any],
+    spec: Spec,
+    lock: Path,
+    places: Sequence[Path],
+    made: Made,
+    say: Say,
 ) -> None:
     """Have a spec use the environment that a batch used.
 
-    told: of it at submission; lock: its packages; was: the folder of the spec then. Settings,
-    differences and notes are added to `made`. An archive of the same checksum in the cache is
-    taken; else it is packed again from the lock, else from what the spec names.
-    Raises OsgbatchError when it cannot be packed.
+    told: of it at submission; lock: its packages; places: where what the spec names may be, last
+    the folder of the spec then. Settings, differences and notes are added to `made`. An archive of
+    the same checksum in the cache is taken; else it is packed again from the lock, else of what the
+    spec names. Raises OsgbatchError when it cannot be packed.
     """
     kind, sha256 = str(told.get("kind", "none")), str(told.get("sha256", ""))
     wanted = spec.environment
     if kind == "none" or wanted.path is None:
         return
+    path = Path(wanted.path.text).expanduser()
+    was = next((place for place in places if (place / path).exists()), places[-1])
     if kind == "container":
         _image(wanted, sha256, spec.folder, was, made)
         return
@@ -64,12 +75,44 @@ def same_environment(
     if kind == "requirements" and lock.is_file():
         _from_pins(told, wanted, spec.folder, lock, made)
         return
+    _as_it_is(wanted, sha256, spec.folder, was, made, say)
+
+
+def _as_it_is(
+    wanted: Environment, sha256: str, home: Path, was: Path, made: Made, say: Say
+) -> None:
+    """The environment of what the spec names as that is now, here or where it was."""
+    assert wanted.path is not None
+    text = wanted.path.text
+    path = Path(text).expanduser()
+    folder = home if (home / path).exists() else was
+    if not (folder / path).exists():
+        made.differences.append(
+            f"environment: {text} is not there any more, nor what was packed of it in the cache"
+        )
+        return
+    if folder != home:
+        made.settings["environment"] = _words(with_channels_from(wanted, folder), folder / path)
+    if wanted.kind in ("prefix", "archive"):  # what is packed of the same is the same
+        say(f"the environment is not in the cache any more: packing {text} as it is now")
+        packed = packed_environment(wanted, folder, cache_folder(), say)
+        if packed is not None and packed.sha256 == sha256:
+            return
     made.differences.append(
-        f"environment: {wanted.path.text} is packed as it is now; that of then is not in the cache"
+        f"environment: {text} is packed as it is now; that of then is not in the cache"
     )
-    there = was / Path(wanted.path.text).expanduser()
-    if not (spec.folder / wanted.path.text).exists() and there.exists():
-        made.settings["environment"] = json.dumps({wanted.kind: str(there)})
+
+
+def _words(wanted: Environment, path: Path) -> str:
+    """An environment as the spec has it, at another place."""
+    words: dict[str, Any] = {wanted.kind: str(path)}
+    given = {"python": wanted.python, "channels": wanted.channels, "imports": wanted.imports}
+    words |= {key: value for key, value in given.items() if value}
+    if wanted.strip:
+        words["strip"] = True
+    if not wanted.test:
+        words["test"] = False
+    return json.dumps(words)
 
 
 def _told_again(now: str, was: str, made: Made) -> None:

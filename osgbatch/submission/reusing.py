@@ -70,12 +70,19 @@ class Reused:
 
 
 def reuse(
-    plan: Plan, keys: Keys, environment: EnvironmentArchive | None, folder: Path, say: Say
+    plan: Plan,
+    keys: Keys,
+    environment: EnvironmentArchive | None,
+    folder: Path,
+    say: Say,
+    again: Callable[[str], bool],
 ) -> Reused:
     """Copy the results of tasks that have succeeded before into a new batch folder.
 
     folder: with nothing in it yet but its payload folder; earlier batches lie beside it. Each file
-    is verified as it is copied. Raises OsgbatchError for a sweep whose tasks cannot be known again.
+    is verified as it is copied. again: is asked, with the reason, whether to run again what has
+    succeeded in batches that were not collected yet. Raises OsgbatchError for a sweep whose tasks
+    cannot be known again, BusyError when the answer is no.
     """
     problem = keys.problem
     if plan.spec.outputs_to:
@@ -100,8 +107,9 @@ def reuse(
         write_reused(folder, search.found)
     else:
         results.rmdir()
-    for line in _told(search, len(plan.table), list(keys.rows).count(NO_KEY), folder.parent):
+    for line in _told(search, len(plan.table), list(keys.rows).count(NO_KEY)):
         say(line)
+    _ask_of_uncollected(search, folder.parent, again)
     return Reused(digest, search.found)
 
 
@@ -179,7 +187,7 @@ def _more(target: Path, origin: Origin) -> dict[str, Any]:
     return {"index": int(target.name), "reused_from": reused_from}
 
 
-def _told(search: Search, count: int, unknown: int, beside: Path) -> Iterator[str]:
+def _told(search: Search, count: int, unknown: int) -> Iterator[str]:
     """What is said of a search. count: of the sweep's tasks; unknown: of those without a key."""
     found = len(search.found)
     if found:
@@ -204,12 +212,25 @@ def _told(search: Search, count: int, unknown: int, beside: Path) -> Iterator[st
     for name, why in search.damaged.items():
         more = f" (and {len(why) - 1:,} more)" if len(why) > 1 else ""
         yield f"reuse: results in {name} are not as they came back: {why[0]}{more}"
+
+
+def _ask_of_uncollected(search: Search, beside: Path, again: Callable[[str], bool]) -> None:
+    """Raises BusyError, unless what was not collected yet is to be run again."""
     for name, tasks in search.uncollected.items():
         good = _succeeded(beside / name) if any(search.wanted[key] for _, key in tasks) else set()
         # each once, though later rounds have keys of the same tasks
-        if left := len({task for task, key in tasks if task in good and search.wanted[key]}):
-            collect = f"osgbatch collect {shlex.quote(name)}"
-            yield f"reuse: {_tasks(left)} can be taken from there after `{collect}`"
+        left = len({task for task, key in tasks if task in good and search.wanted[key]})
+        if not left:
+            continue
+        told = f"{_tasks(left)} {'has' if left == 1 else 'have'} succeeded in batch {name}, which"
+        it = "it is" if left == 1 else "they are"
+        collect = f"`osgbatch collect {shlex.quote(name)}`"
+        if not again(f"{told} is not collected: without {collect} first {it} run again"):
+            raise BusyError(
+                f"{told} is not collected yet; nothing was submitted",
+                where="--reuse",
+                fix=f"{collect}, then submit again; with --again {it} run once more.",
+            )
 
 
 def _succeeded(folder: Path) -> set[int]:

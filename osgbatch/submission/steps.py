@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +12,14 @@ from osgbatch import condor, names
 from osgbatch.batches import folder as folders
 from osgbatch.batches import registry
 from osgbatch.batches.folder import Batch
+from osgbatch.batches.half_made import half_made
+from osgbatch.batches.moved import results_outside
 from osgbatch.batches.notes import CANARY, FIRST, REUSED
-from osgbatch.errors import BusyError
+from osgbatch.collecting.outside import check_free, claim, release
+from osgbatch.errors import OsgbatchError
 from osgbatch.life.following import status
-from osgbatch.life.naming import in_commands
-from osgbatch.model import OPEN
 from osgbatch.packing.disk_full import BATCH_FIX, told_when_full
+from osgbatch.packing.environment import EnvironmentArchive
 from osgbatch.plan_model import Plan
 from osgbatch.planning.chosen import choose
 from osgbatch.spec_model import Stash
@@ -25,6 +27,7 @@ from osgbatch.staging.stage import Progress
 from osgbatch.submission.canary import FilesChangedError, go_on, spread, verdict
 from osgbatch.submission.delivering import fault_of, withdraw
 from osgbatch.submission.keyed import keys_of
+from osgbatch.submission.only_once import OnlyOnce
 from osgbatch.submission.packed import pack_environment
 from osgbatch.submission.planned import AS_WRITTEN, Choices, plan_sweep, warnings_for
 from osgbatch.submission.quotas import look_ahead
@@ -42,13 +45,19 @@ class Ways:
     """How a sweep is submitted.
 
     canary: so many tasks first, and the rest when they have succeeded; 0 for all at once. again: is
-    asked, with the reason, whether to submit what a batch of the same is doing already. reuse: what
-    earlier batches have computed is not computed again.
+    asked, with the reason, whether to submit what a batch of the same is doing already; repeat:
+    what one has done, and has succeeded. reuse: what earlier batches have computed is not computed
+    again; recompute: whether to compute what has succeeded in batches that were not collected yet.
+    check: is given the environment once it is packed, before anything else is made; it
+    refuses by an OsgbatchError.
     """
 
     canary: int = 0
     again: Callable[[str], bool] = lambda reason: True
     reuse: bool = False
+    check: Callable[[EnvironmentArchive | None], None] = lambda environment: None
+    recompute: Callable[[str], bool] = lambda reason: True
+    repeat: Callable[[str], bool] = lambda reason: True
 
 
 _ALL_AT_ONCE = Ways()
@@ -57,6 +66,9 @@ _ALL_AT_ONCE = Ways()
 def _remove(folder: Path) -> None:
     """Remove a batch folder that was never submitted, and what was prepared for it elsewhere."""
     withdraw(folder)
+    with suppress(OsgbatchError, LookupError):
+        if outside := results_outside(batch := folders.load(folder)):
+            release(outside, batch.id)
     folders.remove(folder)
 
 
@@ -117,15 +129,28 @@ def submit_sweep(
         say(f"warning: {warning}")
     backend = choose_backend(pool)
     newest = folders.newest_of(_batches(plan), plan.spec.text)
+    if newest and pool == "auto" and backend == "local" and _was_on_condor(newest):
+        say(
+            f"warning: batch {newest.id} of this sweep went to HTCondor, and there is none here: "
+            "this one goes to the local runner"
+        )
     cut_short = newest if newest and folders.interrupted(newest) else None
-    if cut_short is not None and was_queued(cut_short, say):
-        return folders.load(cut_short.folder)
+    if cut_short is not None:
+        with folders.one_at_a_time(_batches(plan), say):
+            if was_queued(cut_short, say):
+                return folders.load(cut_short.folder)
     if newest is not None and cut_short is None:
         continued = _continued(newest, say, choices, progress)
         if continued is not None:
             return continued
+    if plan.spec.results_to:
+        outside = plan.spec.folder / plan.spec.results_to
+        check_free(outside, cut_short.id if cut_short else "")
     keys = keys_of(plan)
     environment = pack_environment(plan, say)
+    ways.check(environment)
+    for half in half_made(_batches(plan)):
+        _remove(half)
     batch_id = folders.new_id()
     folder = _batch_folder(plan, batch_id)
     with _kept_if_submitted(folder):
@@ -133,7 +158,7 @@ def submit_sweep(
         if ways.reuse:
             folders.create(folder, private=bool(plan.stash.presigned_s))
             with told_when_full(folder.parent, BATCH_FIX):
-                reused = reuse(plan, keys, environment, folder, say)
+                reused = reuse(plan, keys, environment, folder, say, ways.recompute)
         left = reused.left(len(plan.table)) if reused else range(len(plan.table))
         first, why = _first_tasks(plan, ways.canary, say, left)
         for warning in look_ahead(first, environment, _batches(plan)):
@@ -152,18 +177,33 @@ def submit_sweep(
                 say(f"warning: {fault}")
             fresh = folders.load(folder)
             if cut_short is None or _replaced(cut_short, fresh, say, keep=why != REUSED):
-                if newest is not None and cut_short is None and why != REUSED:
-                    _refuse_twice(newest, fresh, ways)
-                registry.register(batch_id, folder)
+                besides = [cut_short.id] if cut_short else []
+                once = OnlyOnce(fresh, ways.again, ways.repeat, besides)
                 if why != REUSED:
-                    give(backend, rendered.round, lock, say)
+                    once.check(plan.spec.text)  # so that nobody waits while the user is asked
+                with folders.one_at_a_time(folder.parent, say):
+                    if why != REUSED:
+                        once.check(plan.spec.text)
+                    if plan.spec.results_to:
+                        claim(outside, batch_id, folder)
+                    registry.register(batch_id, folder)
+                    if why != REUSED:
+                        give(backend, rendered.round, lock, say)
                 return folders.load(folder)
         _remove(folder)
-    with folders.locked(cut_short.folder, wait=True) as lock:
+    with (
+        folders.one_at_a_time(_batches(plan), say),
+        folders.locked(cut_short.folder, wait=True) as lock,
+    ):
         # Looked at again under the lock: another osgbatch may have continued it meanwhile.
         if not has_jobs(cut_short):
             give(backend, cut_short.rounds()[-1], lock, say)
     return cut_short
+
+
+def _was_on_condor(batch: Batch) -> bool:
+    noted = folders.read_submitted(batch.rounds()[-1])
+    return noted is not None and noted.backend == "condor"
 
 
 @contextmanager
@@ -207,24 +247,6 @@ def _continued(batch: Batch, say: Say, choices: Choices, progress: Progress) -> 
     except FilesChangedError:
         say("files have changed since then, so a new batch is made")
         return None
-
-
-def _refuse_twice(newest: Batch, fresh: Batch, ways: Ways) -> None:
-    """Raises BusyError when the same is being done already, and nobody insists."""
-    if not folders.same_content(newest, fresh):
-        return
-    now = status(newest)
-    tasks = sum(now.counts.get(state, 0) for state in (*OPEN, "held"))
-    if tasks == now.held_back or (now.stalled and not now.cluster):
-        return
-    have = "task of it has" if tasks == 1 else "tasks of it have"
-    reason = f"batch {newest.id} ({newest.name}) does the very same, and {tasks:,} {have} not ended"
-    if not ways.again(reason):
-        raise BusyError(
-            reason,
-            where=str(newest.folder),
-            fix=f"`osgbatch watch {in_commands(newest)}` follows it; --again submits it once more.",
-        )
 
 
 def _replaced(cut_short: Batch, fresh: Batch, say: Say, *, keep: bool) -> bool:

@@ -32,10 +32,12 @@ def choose_backend(pool: str) -> str:
 def give(backend: str, round_: Round, lock: int, say: Say) -> None:
     """Submit a round: first it is written down that this is being done, then what came of it.
 
-    lock: of the batch, which condor_submit inherits. Raises OsgbatchError when it was refused: then
-    the round has no `submitted.json`.
+    lock: of the batch, which condor_submit inherits. One that says it has failed when the jobs are
+    in the queue is told. Raises OsgbatchError when it was refused: then the round has no
+    `submitted.json`.
     """
-    folders.write_submitted(round_, _begun(backend, round_))
+    begun = _begun(backend, round_)
+    folders.write_submitted(round_, begun)
     try:
         if backend == "condor":
             submitted = condor.submit(round_, lock)
@@ -46,9 +48,14 @@ def give(backend: str, round_: Round, lock: int, say: Say) -> None:
                 say(f"the local runner cannot enforce memory limits: {runner.why}")
     except OsgbatchError as error:
         # Most likely it was refused; but a command can fail after its work is done.
-        if isinstance(error, RefusedError) or not queued_cluster(backend, round_, error):
+        refused = isinstance(error, RefusedError)
+        cluster = 0 if refused else queued_cluster(backend, round_, error)
+        if not cluster:
             (round_.folder / names.SUBMITTED).unlink(missing_ok=True)
-        raise
+        if not cluster or backend != "condor":
+            raise
+        say(f"warning: {error.what}; it is queued all the same, as cluster {cluster}")
+        submitted = replace(begun, cluster=cluster)
     folders.write_submitted(round_, submitted)
 
 
@@ -57,17 +64,21 @@ def give_later(
 ) -> None:
     """Submit a later round that is written whole, but has not its own name yet.
 
-    before: called last of all, when only the submission can still go wrong. With its name the round
-    says that it is being submitted, so there is never a later round that nobody was asked to run.
+    backend: "dagman" leaves it to that. before: called last of all, when only the submission can
+    still go wrong. With its name the round says that it is being submitted, so there is never a
+    later round that nobody was asked to run.
     """
     round_ = rendered.round
-    folders.write_submitted(replace(round_, folder=rendered.folder), _begun(backend, round_))
+    begun = _begun("condor" if backend == "dagman" else backend, round_)
+    folders.write_submitted(replace(round_, folder=rendered.folder), begun)
     try:
         before()
     except BaseException:
         shutil.rmtree(rendered.folder, ignore_errors=True)
         raise
     rendered.folder.rename(round_.folder)
+    if backend == "dagman":
+        return
     try:
         give(backend, round_, lock, say)
     except OsgbatchError:
@@ -147,12 +158,12 @@ def _found(round_: Round, noted: Submitted, say: Say) -> bool:
     return bool(cluster)
 
 
-def settle(batch: Batch, say: Say) -> None:
+def settle(batch: Batch, say: Say, *, dagman: bool = False) -> None:
     """See to a later round whose submission was cut short: it is queued, or it never was.
 
     Whoever calls holds the batch's lock. One that nobody runs is taken away, as if it had never
-    been made. Raises CondorError when the queue cannot be asked, BusyError when the local runner is
-    about to start it.
+    been made. dagman: also one that DAGMan is to submit. Raises CondorError when the queue cannot
+    be asked, BusyError when the local runner, or DAGMan, is about to start it.
     """
     round_ = batch.rounds()[-1]
     if round_.number == 1:
@@ -161,6 +172,12 @@ def settle(batch: Batch, say: Say) -> None:
     if noted is not None and noted.cluster:
         return
     if noted is not None:
+        if not dagman and _is_dagmans(round_) and not queued_cluster(noted.backend, round_):
+            raise BusyError(
+                "DAGMan is to submit this round",
+                where=str(round_.folder),
+                fix="Watch the workflow that it belongs to, or resubmit that.",
+            )
         say(f"the submission of round {round_.number} was interrupted")
         if _found(round_, noted, say):
             return
@@ -172,6 +189,15 @@ def settle(batch: Batch, say: Say) -> None:
             )
         say("nothing of it had been submitted")
     _drop(round_)
+
+
+def _is_dagmans(round_: Round) -> bool:
+    """Whether a node of a DAG leads to this round."""
+    node = round_.folder.parents[1] / names.NODE_SUBMIT
+    try:
+        return node.readlink().parent.name == round_.folder.name
+    except OSError:
+        return False
 
 
 def _drop(round_: Round) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -53,20 +54,34 @@ def steps_of_submit(scene: Scene) -> list[str]:
 @case("submit killed at a random time")
 def submit_killed_at_a_time(scene: Scene) -> None:
     """condor_submit takes a while here, before and after its work, and outlives its parent."""
-    slow = scene.folder / "bin"
-    slow.mkdir()
-    program = slow / "condor_submit"
     before, after = (scene.rng.uniform(0, 0.5) for _ in range(2))
-    real = shutil.which("condor_submit")
-    program.write_text(
-        f'#!/bin/sh\nsleep {before}\n"{real}" "$@"\nend=$?\nsleep {after}\nexit $end\n'
-    )
-    program.chmod(0o755)
-    victim = scene.start(*SUBMIT, path=str(slow))
+    victim = scene.start(*SUBMIT, path=slow_submit(scene, before, after))
     scene.pause(2.0)
     victim.kill()
     scene.end(victim, allowed=(0, -signal.SIGKILL))
     scene.submit()
+
+
+@case("condor_submit fails after its work")
+def submit_that_fails_late(scene: Scene) -> None:
+    """The jobs are in the queue: nothing may say otherwise."""
+    said = scene.end(scene.start(*SUBMIT, path=slow_submit(scene, end="1")), allowed=(0,))
+    if "it is queued all the same" not in said.err:
+        scene.wrong(f"submit does not say that its jobs are queued: {said.err}")
+    scene.submitted(Path(json.loads(said.out)["folder"]))
+
+
+def slow_submit(scene: Scene, before: float = 0, after: float = 0, end: str = "$end") -> str:
+    """A folder with a condor_submit that takes so long besides (s), and has another exit code."""
+    folder = scene.folder / "bin"
+    folder.mkdir()
+    program = folder / "condor_submit"
+    real = shutil.which("condor_submit")
+    program.write_text(
+        f'#!/bin/sh\nsleep {before}\n"{real}" "$@"\nend=$?\nsleep {after}\nexit {end}\n'
+    )
+    program.chmod(0o755)
+    return str(folder)
 
 
 # what a fault does to a batch that is followed
@@ -212,7 +227,7 @@ def removed_outside(scene: Scene) -> None:
 def remove_outside(scene: Scene) -> None:
     """One job, or all."""
     job = scene.rng.choice((f"{scene.cluster}", f"{scene.cluster}.{scene.rng.randrange(3)}"))
-    _try("condor_rm", job)
+    try_command("condor_rm", job)
 
 
 @case("a job held and released by hand")
@@ -223,7 +238,7 @@ def held_and_released(scene: Scene) -> None:
 def hold_and_release(scene: Scene) -> None:
     """A watch may end meanwhile, where all that is left is held."""
     job = f"{scene.cluster}.{scene.rng.randrange(3)}"
-    _try("condor_hold", job)
+    try_command("condor_hold", job)
     scene.pause(1.5)
     scene.look(OK_OR_FAILED)
     _until_released(scene, job)
@@ -233,17 +248,17 @@ def _until_released(scene: Scene, job: str) -> None:
     """A hold may come only after the release, when the job was just starting."""
     deadline = time.monotonic() + 20
     for _ in range(2):
-        _try("condor_release", job)
+        try_command("condor_release", job)
         time.sleep(0.5)
     while any(ad["JobStatus"] == 5 for ad in scene.ads()) and time.monotonic() < deadline:
-        _try("condor_release", job)
+        try_command("condor_release", job)
         time.sleep(0.3)
 
 
 ENDED_MEANWHILE = ("not found", "ouldn't find", "not held", "already")
 
 
-def _try(*command: str) -> None:
+def try_command(*command: str) -> None:
     """Run a command of HTCondor on a job that may have ended meanwhile."""
     try:
         json_of(*command)

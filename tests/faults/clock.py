@@ -49,6 +49,12 @@ class Clock:
         }
 
 
+def why_no_clock() -> str:
+    """Why none can be set without fetching the library first; empty when one can."""
+    there = (aptget.cache_folder() / "faketime" / NAME).exists()
+    return "" if there else f"{NAME} is not in the cache (tests/faults/clock.py fetches it)"
+
+
 def provide() -> Path:
     """The library, fetched once. Raises AssertionError where it cannot be had."""
     folder = aptget.cache_folder() / "faketime"

@@ -7,7 +7,6 @@ when something that must hold did not. Folders of such runs are kept.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
@@ -16,28 +15,20 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import cases  # noqa: F401 (enters its faults)
+import later_steps  # noqa: F401
 import surroundings  # noqa: F401
 from daemons_of import Daemons, json_of
 from registry import CASES, run, run_together
+from report import Report, write
 
 AT_ONCE = 8
 """Runs at a time; a fault of the whole pool strikes so many batches. They mostly wait."""
-
-
-@dataclass
-class Report:
-    """What became of one fault. seconds: of all its runs (of the pool's, of all its strikes)."""
-
-    fault: str
-    runs: int = 0
-    violations: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,16 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [n for n in CASES if not options.only or any(w in n for w in options.only)]
     seed = options.seed or random.randrange(10**6)
     print(f"{options.times} times each of {len(chosen)} faults, --seed {seed}", flush=True)
+    version = json_of("condor_version").split()[1]
+    told = {"htcondor": version, "seed": seed, "at_once": AT_ONCE}
     reports = []
     with ThreadPoolExecutor(AT_ONCE) as several:
         runs = Runs(folder, daemons, seed, several)
         for report in runs.all(chosen, options.times):
             reports.append(report)
-            print(line(report), flush=True)
+            print(report.line(), flush=True)
             for text in report.violations:
                 print(f"    {text}", flush=True)
             if options.report:
-                write(options.report, reports, options.times, seed)
+                write(options.report, reports, list(CASES), told)
     if any(report.violations for report in reports):
         print(f"their folders are kept: {folder}")
         return 1
@@ -72,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--times", type=int, default=1, help="runs of each fault")
     made.add_argument("--only", action="append", default=[], help="faults whose names hold this")
     made.add_argument("--seed", type=int, default=0, help="for the same moments again")
-    made.add_argument("--report", type=Path, help="a JSON file; a .md is written beside it")
+    made.add_argument(
+        "--report", type=Path, help="a JSON file, whose other rows stay; a .md is written beside it"
+    )
     return made
 
 
@@ -134,40 +129,6 @@ def _sum(name: str, parts: Sequence[Report]) -> Report:
         [text for part in parts for text in part.violations],
         sum(part.seconds for part in parts),
     )
-
-
-def line(report: Report) -> str:
-    """One line of the table."""
-    each = report.seconds / max(report.runs, 1)
-    return f"{report.fault:36} {report.runs:4} {len(report.violations):4} {each:7.1f} s"
-
-
-def write(path: Path, reports: Sequence[Report], times: int, seed: int) -> None:
-    """The report as JSON, and as a page."""
-    version = json_of("condor_version").split()[1]
-    told = {"htcondor": version, "times": times, "seed": seed}
-    path.write_text(json.dumps({**told, "faults": [asdict(r) for r in reports]}, indent=1) + "\n")
-    rows = [
-        f"| {r.fault} | {r.runs} | {len(r.violations)} | {r.seconds / max(r.runs, 1):.1f} |"
-        for r in reports
-    ]
-    found = [f"* {r.fault}, {text}" for r in reports for text in r.violations]
-    cores = os.cpu_count()
-    page = [
-        "# Faults that a batch survives",
-        "",
-        f"Last run of `make faults N={times}`: HTCondor {version}, {cores} cores, seed {seed}.",
-        "Each run is a batch of 6 tasks in 3 jobs on a real pool, struck at a random moment. What",
-        f"must hold afterwards is said in `tests/faults/scene.py`. {AT_ONCE} run at the same time;",
-        "what strikes the whole pool meets several at once, which share its moment and seconds.",
-        "",
-        "| fault | runs | violations | seconds a run |",
-        "|---|---|---|---|",
-        *rows,
-        "",
-        *(found or ["Nothing that must hold was violated."]),
-    ]
-    path.with_suffix(".md").write_text("\n".join(page) + "\n")
 
 
 if __name__ == "__main__":

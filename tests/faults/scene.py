@@ -151,9 +151,11 @@ class Scene:
 
     def submit(self) -> Path:
         """Submit the sweep, also when that was cut short before; gives the batch's folder."""
-        said = self.osgbatch(
-            "submit", "sweep.yaml", "--pool", "condor", "--no-watch", "--json", allowed=None
-        )
+        return self.submit_so("submit", "sweep.yaml", "--pool", "condor", "--no-watch", "--json")
+
+    def submit_so(self, *arguments: str) -> Path:
+        """The same by a command of its own."""
+        said = self.osgbatch(*arguments, allowed=None)
         if said.code == 0:
             return self.submitted(Path(json.loads(said.out)["folder"]))
         found = sorted((self.folder / "batches").glob("*/rounds"))
@@ -164,8 +166,16 @@ class Scene:
     def submitted(self, batch: Path) -> Path:
         """Let the tasks begin."""
         self.batch = batch
-        self.ledger.with_name(f"{self.ledger.name}.go").touch()
+        self._go.touch()
         return batch
+
+    def stop(self) -> None:
+        """Let tasks that are submitted from now on wait, until a submission is at its end."""
+        self._go.unlink()
+
+    @property
+    def _go(self) -> Path:
+        return self.ledger.with_name(f"{self.ledger.name}.go")
 
     @property
     def log(self) -> Path:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import started
 from conftest import Pool, events
 
 BACKENDS = ("condor", pytest.param("local", marks=pytest.mark.once))
@@ -22,16 +22,8 @@ def osgbatch(
     *arguments: str | Path, cwd: Path, check: int | None = 0, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line; a test fails when its exit code is not `check` (None: any)."""
-    done = subprocess.run(
-        [sys.executable, "-m", "osgbatch", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,  # an environment may have to be fetched and packed, beside another pool
-        check=False,
-    )
+    # 300 s: an environment may have to be fetched and packed, beside another pool
+    done = started.osgbatch(arguments, cwd, {**os.environ, **(env or {})}, 300)
     if check is not None:
         assert done.returncode == check, (
             f"osgbatch {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,14 @@ from conftest import Pool
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
 
 import cases
+import later_steps
 import surroundings
+from clock import why_no_clock
 from daemons_of import Daemons
 from disks import small_disk, why_none
 from registry import on_disk, while_watched
 from scene import Scene
+from surroundings import clock_changed
 
 # Of access points alone; the pool is stopped and started, and that of each kind is the same.
 pytestmark = [pytest.mark.pool, pytest.mark.once]
@@ -38,11 +41,30 @@ def survived(scene: Scene) -> None:
     assert scene.violations == []
 
 
+@pytest.mark.both_versions
 @pytest.mark.parametrize("scene", [0.2], indirect=True)
 @pytest.mark.parametrize("step", ["run condor_submit", "run condor_submit+1"])
 def test_submit_is_killed_and_done_again(scene: Scene, step: str) -> None:
     cases.submit_killed(scene, step)
     assert "run condor_submit" in (scene.folder / "trace").read_text()
+    survived(scene)
+
+
+@pytest.mark.parametrize("scene", [0.2], indirect=True)
+def test_a_canarys_rest_is_killed_and_only_watched_then(scene: Scene) -> None:
+    later_steps.killed(scene, "canary's rest", "run condor_submit", again=False)
+    assert "run condor_submit" in (scene.folder / "trace").read_text()
+    survived(scene)
+
+
+@pytest.mark.parametrize("scene", [0.2], indirect=True)
+@pytest.mark.parametrize("strike", [cases.submit_killed_at_a_time, clock_changed])
+def test_submit_is_killed_while_condor_submit_works_and_the_clock_is_set(
+    scene: Scene, strike: Callable[[Scene], None]
+) -> None:
+    if strike is clock_changed and why_no_clock():
+        pytest.skip(why_no_clock())
+    strike(scene)
     survived(scene)
 
 
@@ -67,6 +89,7 @@ def test_jobs_are_held_and_removed_outside_and_the_log_is_cut_short(scene: Scene
     survived(scene)
 
 
+@pytest.mark.both_versions
 @pytest.mark.parametrize("scene", [1.0], indirect=True)
 def test_daemons_are_killed_and_stopped(scene: Scene) -> None:
     hits = list(cases.OF_THE_POOL.values())

@@ -87,6 +87,15 @@ def test_a_last_job_gathers_what_the_table_tells(pool: Pool, tmp_path: Path) -> 
         assert 0 <= float(row["transfer_out_s"]) < 30 and float(row["wall_s"]) >= 1
     assert (batch / "results/results.parquet").stat().st_size > 1000
 
+    # A job that gathers goes with its batch.
+    (spec.parent / "gather.py").write_text("import time\ntime.sleep(600)\n")
+    osgbatch("collect", batch, cwd=tmp_path, check=1)
+    (other,) = {path.parent for path in batch.glob("gather/*/resolved.json")} - {folder}
+    told = json.loads(osgbatch("cancel", batch, "--json", cwd=tmp_path).stdout)
+    assert (told["cancelled"], told["gather_jobs"]) == (0, 1)
+    job = json.loads((other / "rounds/001/submitted.json").read_text())
+    assert pool.history_ad(job["cluster"], 0)["JobStatus"] == 3
+
 
 def osgbatch_cluster(batch: Path) -> str:
     """What was written down of the batch's own submission."""

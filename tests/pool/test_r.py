@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -26,15 +28,28 @@ NEEDS = ("--set", "resources.memory=400MB", "--set", "resources.disk=600MB")
 
 
 @pytest.fixture(scope="module")
-def channel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("channel")
-    r_channel.add_r(folder / "local")
-    # The local Python needs more glibc than the OSPool-like pool has, and brings it.
-    python = installed.python_with_its_libraries(folder)
-    for package in (python, Package("system-libraries", files={"share/none": b""})):
-        conda_channel.write_package(folder / "local", package)
-    conda_channel.index_channel(folder / "local")
-    return folder / "local"
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where what both pools' tests need is made and packed once; tools/run.py removes it."""
+    given = os.environ.get("OSGBATCH_TEST_SHARED")
+    folder = Path(given) / "r" if given else tmp_path_factory.mktemp("r")
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def channel(shared: Path) -> Path:
+    made = shared / "local"
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "made").exists():
+            r_channel.add_r(made)
+            # The local Python needs more glibc than the OSPool-like pool has, and brings it.
+            python = installed.python_with_its_libraries(shared)
+            for package in (python, Package("system-libraries", files={"share/none": b""})):
+                conda_channel.write_package(made, package)
+            conda_channel.index_channel(made)
+            (shared / "made").touch()
+    return made
 
 
 def fitted(batch: Path) -> list[dict[str, str]]:
@@ -47,7 +62,9 @@ def fitted(batch: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("kind", ["R alone", "R and Python"])
-def test_the_example_runs(pool: Pool, tmp_path: Path, channel: Path, kind: str) -> None:
+def test_the_example_runs(
+    pool: Pool, tmp_path: Path, channel: Path, shared: Path, kind: str
+) -> None:
     ignored = shutil.ignore_patterns("batches")
     folder = Path(shutil.copytree(ROOT / "examples/r_fit", tmp_path / "r_fit", ignore=ignored))
     alone = kind == "R alone"
@@ -59,7 +76,7 @@ def test_the_example_runs(pool: Pool, tmp_path: Path, channel: Path, kind: str) 
         *("submit", "--pool", "condor", "--watch", "--set", f"environment={environment}"),
         *(*NEEDS, *more, "sweep.yaml"),
         cwd=folder,
-        env={"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        env={"XDG_CACHE_HOME": str(shared / "cache")},
     )
     (batch,) = (folder / "batches").iterdir()
     sizes = ("20", "200") if alone else ("20",)

@@ -8,9 +8,11 @@ import pty
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import started
 from hypothesis import given
 from hypothesis import strategies as st
 from test_local_harness import wait_until
@@ -52,24 +54,30 @@ class Batch:
         self, *words: str, code: int = 0, on: bool = True, answer: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run a command. answer: what is typed on its terminal; without one it has none."""
-        top, end = pty.openpty() if answer else (-1, subprocess.DEVNULL)
+        words = (*words, *(["batches/" + self.name] if on else []))
         if answer:
-            os.write(top, answer.encode())
+            done = self.answered(words, answer)
+        else:
+            done = started.osgbatch(words, self.folder, self.environment, 120)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done
+
+    def answered(self, words: Sequence[str], answer: str) -> subprocess.CompletedProcess[str]:
+        top, end = pty.openpty()
+        os.write(top, answer.encode())
         done = subprocess.run(
-            [sys.executable, "-m", "osgbatch", *words, *(["batches/" + self.name] if on else [])],
+            [sys.executable, "-m", "osgbatch", *words],
             cwd=self.folder,
             env=self.environment,
             stdin=end,
             stdout=subprocess.PIPE,
-            stderr=end if answer else subprocess.PIPE,
+            stderr=end,
             text=True,
             check=False,
         )
-        if answer:
-            os.close(end)
-            done.stderr = os.read(top, 4096).decode()
-            os.close(top)
-        assert done.returncode == code, (done.stdout, done.stderr)
+        os.close(end)
+        done.stderr = os.read(top, 4096).decode()
+        os.close(top)
         return done
 
     @property

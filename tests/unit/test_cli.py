@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import started
 
 from osgbatch.version import VERSION
 
@@ -22,16 +22,7 @@ def osgbatch(
         "XDG_CACHE_HOME": str(cwd / "cache"),
         **variables,
     }
-    return subprocess.run(
-        [sys.executable, "-m", "osgbatch", *map(str, arguments)],
-        cwd=cwd,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return started.osgbatch(arguments, cwd, environment, 120)
 
 
 def tree(folder: Path) -> set[str]:

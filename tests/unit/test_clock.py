@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 import socket
 import time
@@ -19,6 +20,7 @@ from osgbatch import names
 from osgbatch.batches import lost_events
 from osgbatch.batches.eventlog import LogReader
 from osgbatch.batches.folder import Batch
+from osgbatch.batches.folder import load as load_batch
 from osgbatch.batches.notes import write_submitted
 from osgbatch.condor import Queued
 from osgbatch.errors import CondorError
@@ -195,13 +197,51 @@ def test_where_an_event_did_not_fit_on_the_disk_the_schedd_is_asked(
     assert len(asked) == (1 if how in ("in the middle", "on a line") else 2)
 
 
+S, E = SUBMIT.format, EXECUTE.format
+
+
+@pytest.mark.parametrize(
+    ("text", "returned"),
+    [
+        pytest.param(E(p=1), "", id="run, not submitted"),
+        pytest.param(S(p=0) + S(p=2), "", id="one between"),
+        pytest.param(S(p=0) + S(p=1) + E(p=0), "", id="the last one"),
+        pytest.param(S(p=0) + S(p=1) + S(p=2), "7_1_0.tar.gz", id="returned, not started"),
+        pytest.param("", "7_1_0.tar.gz", id="returned, nothing told"),
+    ],
+)
 def test_of_a_log_that_was_cut_before_anybody_read_it_the_schedd_is_asked(
+    batch: Batch, clock: Clock, asked: list[float], text: str, returned: str
+) -> None:
+    log(batch).write_text(text)
+    if returned:
+        folder = log(batch).parent / names.RETURNED / "0"
+        folder.mkdir(parents=True)
+        (folder / returned).write_bytes(b"it came back")
+    Follower(batch).status()
+    assert len(asked) == 1
+
+
+def test_of_a_log_that_stays_empty_the_schedd_is_asked(
     batch: Batch, clock: Clock, asked: list[float]
 ) -> None:
-    log(batch).write_text(EXECUTE.format(p=1))  # what was submitted stood above
-    follower = Follower(batch)
-    follower.status()
+    log(batch).write_text("")
+    Follower(batch).status()
+    assert not asked
+    clock.sleep(11)
+    Follower(batch).status()
     assert len(asked) == 1
+
+
+def test_jobs_that_a_factory_has_still_to_bring_are_no_reason_to_ask(
+    batch: Batch, clock: Clock, asked: list[float]
+) -> None:
+    path = batch.folder / names.RESOLVED
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps(data | {"max_idle": 1}))
+    log(batch).write_text(S(p=0) + E(p=0))
+    Follower(load_batch(batch.folder)).status()
+    assert not asked
 
 
 LIFE = (

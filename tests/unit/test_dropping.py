@@ -24,10 +24,11 @@ from osgbatch.collecting.collect import Collected, note_losses
 from osgbatch.collecting.comparing import compare
 from osgbatch.errors import OsgbatchError, ResultError
 from osgbatch.life.following import Follower, copy_log, status
+from osgbatch.life.naming import in_commands
 from osgbatch.results import finishing
 from osgbatch.results.dropping import drop_archives
 from osgbatch.results.finishing import collect_batch
-from osgbatch.results.taking import Taker
+from osgbatch.results.taking import WATCHING, Taker
 from osgbatch.returned.kept import Kept, read_kept
 from osgbatch.submission.resubmitting import Wanted, chosen_tasks
 
@@ -122,6 +123,37 @@ def test_a_damaged_archive_stays(batch: Batch) -> None:
     done = drop_archives(batch, now.states)
     assert "damaged" in done.kept[0]
     assert path.read_bytes() == raw
+
+
+def test_what_was_collected_whole_outlives_its_archive(batch: Batch) -> None:
+    for proc in range(2):
+        bring(batch, proc)
+    archives = [batch.folder / RETURNED / f"7_{proc}_0.tar.gz" for proc in range(2)]
+    whole = archives[1].read_bytes()
+    archives[1].write_bytes(whole[:-20])  # never whole, so that nothing of it is collected
+    assert [s.state for s in Taker(batch, print).take()[0].states] == ["succeeded", "unknown"]
+    archives[0].write_bytes(b"")
+    for _ in range(2):
+        (batch.folder / "state.db").unlink()
+        now, collected = Taker(batch, print).take()
+        assert [state.state for state in now.states] == ["succeeded", "unknown"]
+        assert collected.unpacked == 0
+        assert "damaged since it was collected: 7_0_0.tar.gz" in now.notes[-1]
+    follower = Follower(batch)
+    assert follower.status().counts == {"succeeded": 1, "unknown": 1}
+    output = batch.folder / "results/0/outputs/a.txt"
+    output.write_text("RESULT\n")  # also of the same size
+    os.utime(batch.folder / "results", (1, 1))
+    assert follower.status().counts == {"unknown": 2}
+    output.write_text("result\n")
+    os.utime(batch.folder / "results", (2, 2))
+    assert follower.status().counts == {"succeeded": 1, "unknown": 1}
+    told = batch.folder / "results/0/status.json"
+    told.write_text(told.read_text().replace(batch.id, "0" * 12))  # of another batch
+    os.utime(batch.folder / "results", (3, 3))
+    assert follower.status().counts == {"unknown": 2}
+    archives[1].write_bytes(whole)
+    assert Taker(batch, print).take()[0].counts == {"unknown": 1, "succeeded": 1}
 
 
 def test_results_that_are_deleted_after_dropping_can_be_computed_again(batch: Batch) -> None:
@@ -310,21 +342,50 @@ def test_the_exit_code_says_whether_all_is_there(batch: Batch, tmp_path: Path) -
     assert (done.return_value, "1 newly unpacked" in done.output) == (0, True)
 
 
-def test_a_success_without_an_output_is_told_where_others_have_one(batch: Batch) -> None:
-    bring(batch, 0)
-    bring(batch, 1)
-    path = batch.folder / "rounds/001/returned/0/7_1_0.tar.gz"
-    told = [("job", b""), ("tasks/1/data/outputs/b.txt", b"")]
+def hollow(batch: Batch, proc: int) -> None:
+    """Deliver a success with an empty file."""
+    bring(batch, proc)
+    path = batch.folder / RETURNED / f"7_{proc}_0.tar.gz"
+    name = f"outputs/{'ab'[proc]}.txt"
+    told = [("job", b""), (f"tasks/{proc}/data/{name}", b"")]
     with tarfile.open(path) as tar:
         (job,) = (tar.extractfile(m) for m in tar if m.name == "job")
         assert job
         told[0] = ("job", job.read())
     digest = hashlib.sha256(b"").hexdigest()
-    told += [("tasks/1/sha256", f"{digest}  outputs/b.txt\n".encode())]
-    told += [("tasks/1/status", b"index=1\nstate=succeeded\nexit_code=0\noutputs=1\n")]
+    told += [(f"tasks/{proc}/sha256", f"{digest}  {name}\n".encode())]
+    status = f"index={proc}\nstate=succeeded\nexit_code=0\noutputs=1\n"
+    told += [(f"tasks/{proc}/status", status.encode())]
     archive(path, *(member(name, content) for name, content in told))
+
+
+def notes(batch: Batch) -> list[str]:
+    """Collect in a process of its own; the notes on results that may be none."""
     _, collected = Taker(batch, lambda text: None).take()
-    assert collected.notes[0] == "1 task brought an empty file (1), such as outputs/b.txt"
+    return [note for note in collected.notes if "empty file" in note or "without any" in note]
+
+
+def test_a_success_without_an_output_is_told_once_where_others_have_one(batch: Batch) -> None:
+    hollow(batch, 0)
+    assert notes(batch) == []  # of what all have in common nothing is odd
+    hollow(batch, 1)
+    assert notes(batch) == []
+    shutil.rmtree(batch.folder / "results/1")
+    bring(batch, 1)
+    assert notes(batch) == ["1 task brought an empty file (0), such as outputs/a.txt"]
+    assert notes(batch) == []
+    shutil.rmtree(batch.folder / "results")
+    bring(batch, 0)
+    hollow(batch, 1)
+    assert notes(batch) == ["1 task brought an empty file (1), such as outputs/b.txt"]
+    done = CliRunner().invoke(command_line(), ["collect", str(batch.folder), "--watch"])
+    assert "note: 1 task brought" not in done.output
+    shutil.rmtree(batch.folder / "results")
+    watching = Taker(batch, print, how=WATCHING)
+    assert not watching.take()[1].notes
+    assert list(watching.odd_ones()) == ["1 task brought an empty file (1), such as outputs/b.txt"]
+    _, collected, _ = collect_batch(batch, print, gather=False, watched=True)
+    assert list(collected.notes)[:1] == list(watching.odd_ones())
 
 
 def test_what_a_failed_task_leaves_empty_is_its_own_affair(batch: Batch) -> None:
@@ -359,6 +420,25 @@ def test_watching_collects_what_is_there_and_ends(batch: Batch) -> None:
     assert done.return_value == 0, done.output
     assert "2 newly unpacked" in done.output
     assert (batch.folder / "results/gathered").exists()
+
+
+def test_who_stops_watching_is_told_how_to_go_on(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(batch: Batch) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("osgbatch.life.watching.watch", stopped)
+    words = ["collect", str(batch.folder), "--watch", "--partial", "--no-gather"]
+    done = CliRunner().invoke(command_line(), words)
+    assert done.exit_code == 130
+    assert f"  osgbatch collect {in_commands(batch)} --watch --partial --no-gather\n" in done.output
+
+
+def test_results_that_are_no_folder_are_told(batch: Batch) -> None:
+    (batch.folder / "results").write_text("of the user")
+    with pytest.raises(OsgbatchError, match="results is there, and is no folder"):
+        Taker(batch, print).take()
 
 
 # --- data that did not come home ------------------------------------------------------------------

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from returned_archives import returned, two_jobs
 
 from osgbatch.batches.folder import Batch
 from osgbatch.life.following import Follower, status
 from osgbatch.results.finishing import collect_batch
-from osgbatch.submission import steps
 
 SPEC = """\
 command: sh job.sh {x}
@@ -32,18 +28,7 @@ def batch(tmp_path: Path) -> Batch:
     (tmp_path / "job.sh").write_text("true\n")
     (tmp_path / "gather.py").write_text(GATHER)
     (tmp_path / "sweep.yaml").write_text(SPEC)
-    made = steps.render_sweep(tmp_path / "sweep.yaml", None, lambda text: None)
-    round_ = made.rounds()[0]
-    noted = {"backend": "condor", "cluster": 7, "jobs": 2, "time": 1.0}
-    (round_.folder / "submitted.json").write_text(json.dumps(noted))
-    log = ""
-    for proc in range(2):
-        head = f"(007.{proc:03d}.000) 2026-11-20 10:00:0{proc}"
-        log += f"000 {head} Job submitted from host: <x>\n...\n"
-        log += f"001 {head} Job executing on host: <x>\n...\n"
-        log += f"005 {head} Job terminated.\n\t(1) Normal termination (return value 0)\n...\n"
-    (round_.folder / "events.log").write_text(log)
-    return made
+    return two_jobs(tmp_path / "sweep.yaml")
 
 
 def bring(
@@ -54,31 +39,8 @@ def bring(
     lies: Mapping[str, str] | None = None,
     name: str = "",
 ) -> None:
-    """Deliver the archive of a job, as its shim would have made it.
-
-    lies: what its record says otherwise; name: of its only output.
-    """
-    content = b"result\n"
-    name = name or f"outputs/{'ab'[proc]}.txt"
-    record = {"shim": "1", "batch": batch.id, "round": "1", "cluster": "7", "proc": str(proc)}
-    record |= {"tasks": str(proc), "state": "finished", "reason": "ok", **(lies or {})}
-    task = {"index": str(proc), "state": state, "exit_code": "0" if state == "succeeded" else "3"}
-    task |= {"reason": "ok" if state == "succeeded" else "exit", "outputs": "1"}
-    members = {
-        "job": "".join(f"{k}={v}\n" for k, v in record.items()).encode(),
-        f"tasks/{proc}/status": "".join(f"{k}={v}\n" for k, v in task.items()).encode(),
-        f"tasks/{proc}/stdout": b"",
-        f"tasks/{proc}/stderr": b"",
-        f"tasks/{proc}/sha256": f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode(),
-        f"tasks/{proc}/data/{name}": content,
-    }
-    folder = batch.rounds()[0].folder / "returned/0"
-    folder.mkdir(exist_ok=True)
-    with tarfile.open(folder / f"7_{proc}_0.tar.gz", "w:gz") as tar:
-        for member, data in members.items():
-            info = tarfile.TarInfo(member)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
+    """Deliver the archive of a job. lies: what its record says otherwise; name: of its output."""
+    returned(batch, proc, name or f"outputs/{'ab'[proc]}.txt", state, job=lies)
 
 
 def states(batch: Batch) -> list[str]:

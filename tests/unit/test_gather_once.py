@@ -18,10 +18,12 @@ from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.gathered import read_gathered
 from osgbatch.cli.app import command_line
+from osgbatch.cli.reports import next_steps
 from osgbatch.collecting.gather import GatherError
 from osgbatch.errors import BusyError, OsgbatchError
 from osgbatch.life import following
 from osgbatch.life.housekeeping import old_batches
+from osgbatch.life.naming import in_commands
 from osgbatch.results.finishing import collect_batch
 from osgbatch.results.gathering import GatherPending
 from osgbatch.results.gathering_when import Wish
@@ -258,6 +260,8 @@ def test_a_job_that_was_half_made_is_made_anew_and_given_once(
     job = folders.load(folder)
     go.touch()
     until(lambda: following.status(job).ended)
+    own = f"osgbatch collect {in_commands(batch)}"
+    assert next_steps(following.status(job)) == [own]  # which brings what the job made
     assert collect_batch(batch, print)[2] is None
     assert (batch.folder / "results/total").read_text() == "43.0\n"
     shutil.rmtree(batch.folder / "results/0")
@@ -268,6 +272,7 @@ def test_a_job_that_was_half_made_is_made_anew_and_given_once(
     (other,) = {p.parent for p in above.glob("*/resolved.json")} - {folder}
     go.touch()
     until(lambda: following.status(folders.load(other)).ended)
+    assert next_steps(following.status(folders.load(other)))[1:] == [f"{own} --gather"]
     for _ in range(2):  # it failed, and is not submitted again by itself
         failure = collect_batch(batch, print)[2]
         assert isinstance(failure, GatherError) and "exit code 5" in failure.what
@@ -275,4 +280,9 @@ def test_a_job_that_was_half_made_is_made_anew_and_given_once(
     go.unlink()
     failure = collect_batch(batch, print, wish=Wish(force=True))[2]
     assert isinstance(failure, GatherPending) and failure.batch.folder.name == f"{other.name}-2"
-    go.touch()
+    words = ["cancel", str(batch.folder), "--json"]
+    told = json.loads(CliRunner().invoke(command_line(), words, standalone_mode=False).stdout)
+    assert (told["cancelled"], told["gather_jobs"]) == (0, 1)
+    assert following.status(failure.batch).counts == {"removed": 1}
+    done = CliRunner().invoke(command_line(), words[:2], standalone_mode=False)
+    assert done.stdout.startswith("nothing to cancel")

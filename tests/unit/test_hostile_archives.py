@@ -9,17 +9,16 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import json
 import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 
 import pytest
+from returned_archives import job_record, task_record, two_jobs
 
 from osgbatch.batches.folder import Batch
 from osgbatch.results.taking import Taker
-from osgbatch.submission import steps
 
 GOOD = b"the result\n"
 SUM = hashlib.sha256(GOOD).hexdigest()
@@ -67,17 +66,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     folder = tmp_path_factory.mktemp("hostile") / "sweep"
     folder.mkdir()
     (folder / "sweep.yaml").write_text(SPEC)
-    made = steps.render_sweep(folder / "sweep.yaml", None, lambda text: None)
-    round_ = made.rounds()[0]
-    noted = {"backend": "condor", "cluster": 7, "jobs": 2, "time": 1.0}
-    (round_.folder / "submitted.json").write_text(json.dumps(noted))
-    log = ""
-    for proc in range(2):
-        head = f"(007.{proc:03d}.000) 2026-11-20 10:00:0{proc}"
-        log += f"000 {head} Job submitted from host: <x>\n...\n"
-        log += f"001 {head} Job executing on host: <x>\n...\n"
-        log += f"005 {head} Job terminated.\n\t(1) Normal termination (return value 0)\n...\n"
-    (round_.folder / "events.log").write_text(log)
+    made = two_jobs(folder / "sweep.yaml")
     (folder.parent / "victim").write_text("the user's")
     return made
 
@@ -104,17 +93,6 @@ def outside(batch: Batch) -> dict[str, str]:
     return found
 
 
-def job(batch: Batch, proc: int) -> bytes:
-    told = {"shim": 1, "batch": batch.id, "round": 1, "cluster": 7, "proc": proc, "tasks": proc}
-    told |= {"state": "finished", "reason": "ok"}
-    return "".join(f"{key}={value}\n" for key, value in told.items()).encode()
-
-
-def status(index: int, outputs: int = 1) -> bytes:
-    told = {"index": index, "state": "succeeded", "reason": "ok", "exit_code": 0}
-    return "".join(f"{k}={v}\n" for k, v in {**told, "outputs": outputs}.items()).encode()
-
-
 def tar_of(members: list[Member], form: int = tarfile.PAX_FORMAT) -> bytes:
     out = io.BytesIO()
     with tarfile.open(
@@ -138,12 +116,12 @@ def whole(batch: Batch, more: list[Member], sums: str | None = None) -> list[Mem
     names = ["outputs/a", *dict.fromkeys(name for name in files if name != "outputs/a")]
     listed = "".join(f"{SUM}  {name}\n" for name in names) if sums is None else sums
     return [
-        member("job", job(batch, 0)),
+        member("job", job_record(batch, 0)),
         member("tasks/0/stdout", b"hello"),
         data("outputs/a"),
         *more,
         member("tasks/0/sha256", listed.encode("utf-8", "surrogateescape")),
-        member("tasks/0/status", status(0, len(names))),
+        member("tasks/0/status", task_record(0, outputs=len(names))),
     ]
 
 
@@ -151,10 +129,10 @@ def collect(batch: Batch, raw: bytes) -> tuple[str, str]:
     """State and detail of task 0; task 1 is collected whatever that is."""
     bring(batch, 0, raw)
     good = [
-        member("job", job(batch, 1)),
+        member("job", job_record(batch, 1)),
         member("tasks/1/data/outputs/a", GOOD),
         member("tasks/1/sha256", f"{SUM}  outputs/a\n".encode()),
-        member("tasks/1/status", status(1)),
+        member("tasks/1/status", task_record(1)),
     ]
     bring(batch, 1, gzip.compress(tar_of(good), 1))
     now, _ = Taker(batch, lambda text: None).take()

@@ -198,6 +198,32 @@ def test_a_batch_that_was_moved_is_known_where_it_was_found(ended: Batch, tmp_pa
     assert registry.batches_everywhere() == [new]
 
 
+def test_a_batch_that_was_moved_is_told_by_its_names_too(ended: Batch, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    add_tags(ended, ["paper"])
+    ended.folder.rename(new)
+    for name in (ended.name, ended.folder.name):
+        with pytest.raises(BatchError, match="is no longer where it was"):
+            registry.find(name, Path("/"))
+    with pytest.raises(BatchError) as told:  # its tags went with it
+        registry.find("paper", Path("/"))
+    assert f"One is no longer where it was (the last: {ended.folder})" in told.value.fix
+
+
+def test_a_path_with_dots_is_entered_without_them(ended: Batch, tmp_path: Path) -> None:
+    new, here = tmp_path / "new", tmp_path / "a" / "b"
+    ended.folder.rename(new)
+    here.mkdir(parents=True)
+    assert registry.find("../../new", here).folder == new
+    assert registry.entries()[0].last == new
+    here.rmdir()
+    assert registry.batches_everywhere() == [new]
+    (tmp_path / "far" / "link").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("far/link")
+    (tmp_path / "far" / "new").symlink_to(new)
+    assert registry.find("../new", tmp_path / "link").folder == new  # beside what the link is
+
+
 def test_a_batch_whose_folder_cannot_be_read_now_is_not_lost(ended: Batch) -> None:
     ended.folder.rename(ended.folder.parent / "aside")
     ended.folder.symlink_to(ended.folder.name)  # leads nowhere, also for root: ELOOP

@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from test_finishing import batch, bring
 
 from osgbatch.batches.folder import Batch, load
-from osgbatch.batches.moved import as_moved
+from osgbatch.batches.moved import as_moved, other_places, told
+from osgbatch.cli.reports import next_steps
+from osgbatch.cli.why_commands import why_text
+from osgbatch.condor import Queue, QueuedJob
+from osgbatch.life import releasing
+from osgbatch.life.acting import Live
 from osgbatch.life.following import Follower, status
+from osgbatch.life.why import Why
+from osgbatch.model import JobState, TaskState
 from osgbatch.results.finishing import collect_batch
 
 __all__ = ["batch"]
@@ -47,7 +55,9 @@ def moved(batch: Batch, tmp_path: Path) -> tuple[Batch, Path]:
     return load(new), old
 
 
-def test_what_is_delivered_to_the_old_place_counts(moved: tuple[Batch, Path]) -> None:
+def test_what_is_delivered_to_the_old_place_counts(
+    moved: tuple[Batch, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     batch, old = moved
     rest = log_of(old).read_text()
     ends = rest.index("005 ")
@@ -56,7 +66,16 @@ def test_what_is_delivered_to_the_old_place_counts(moved: tuple[Batch, Path]) ->
     now = follower.status()
     assert now.counts == {"succeeded": 2}
     assert f"They deliver to {old}" in now.notes[0]
-    assert f"`mv -T {old} {old}.aside`, `mv -T {batch.folder} {old}`" in now.notes[0]
+    commands = [
+        f"mv -T {old} {old}.aside",
+        f"mv -T {batch.folder} {old}",
+        f"osgbatch release {old}",
+    ]
+    assert now.notes[0].split("\n")[1:] == [f"    {command}" for command in commands]
+    for width in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        shown = why_text(Why(now, "b", (), notes=now.notes), width).splitlines()
+        assert [line.strip() for line in shown[-3:]] == commands
     log_of(old).write_text(rest)
     now = follower.status()
     assert now.counts == {"succeeded": 2}
@@ -65,6 +84,44 @@ def test_what_is_delivered_to_the_old_place_counts(moved: tuple[Batch, Path]) ->
     size = log_of(batch.folder).stat().st_size
     assert follower.status().counts == Follower(batch).status().counts == {"succeeded": 2}
     assert log_of(batch.folder).stat().st_size == size
+
+
+def test_a_release_comes_after_the_folder_was_moved_back(moved: tuple[Batch, Path]) -> None:
+    batch, _ = moved
+    held = TaskState(0, "held", "x", job=JobState(0, "held", hold_code=13, hold_subcode=2))
+    now = replace(status(batch, all_tasks=True).with_states([held]), backend="condor")
+    assert not any(" release " in step for step in next_steps(now))
+
+
+def test_a_local_runner_that_was_started_here_delivers_here(moved: tuple[Batch, Path]) -> None:
+    batch, old = moved
+    noted = {"backend": "local", "cluster": 7, "jobs": 2, "time": 1.0, "host": ""}
+    (batch.folder / "rounds/001/submitted.json").write_text(json.dumps(noted))
+    (place,) = other_places(batch)
+    record = batch.folder / "rounds/001/local.json"
+    for folder, says in ((old / "rounds/001", "moved while its jobs ran"), (record.parent, "")):
+        record.write_text(json.dumps({"folder": str(folder)}))
+        assert says in told(place, batch.folder, may_come=True)
+        assert bool(told(place, batch.folder, may_come=True)) == bool(says)
+
+
+def test_a_local_release_looks_for_inputs_where_the_batch_is_now(
+    moved: tuple[Batch, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, old = moved
+    missing = old / "rounds/001/shim.sh"
+    assert (batch.folder / "rounds/001/shim.sh").exists()
+    assert not missing.exists()
+    reason = f"Transfer input files failure: reading from file {missing}: (errno 2) No such file"
+    live = Live(
+        batch.rounds()[0], True, Queue(7, {0: QueuedJob(0, "held", 13, 2, reason)}), ["0", "1"]
+    )
+    monkeypatch.setattr("osgbatch.local.requests_of", lambda *_: {0: 1})
+    monkeypatch.setattr("osgbatch.local.release", lambda *_: None)
+    assert not releasing._release_local(batch, live, [0], releasing.More()).warnings
+    (batch.folder / "rounds/001/shim.sh").unlink()
+    (warning,) = releasing._release_local(batch, live, [0], releasing.More()).warnings
+    assert f"{batch.folder}/rounds/001/shim.sh" in warning
 
 
 def test_collect_takes_the_results_and_the_old_place_can_go(moved: tuple[Batch, Path]) -> None:
@@ -104,6 +161,9 @@ def test_an_archive_that_was_half_there_is_taken_again(
     assert status(batch).counts["succeeded"] == 1
     archive.write_bytes(whole)
     assert status(batch).counts == {"succeeded": 2}
+    archive.write_bytes(whole[:50])  # what is here is whole, and stays
+    assert status(batch).counts == {"succeeded": 2}
+    assert (batch.folder / archive.relative_to(old)).read_bytes() == whole
 
 
 def test_a_link_at_the_old_place_leads_here(moved: tuple[Batch, Path]) -> None:

@@ -645,6 +645,13 @@ def test_config_shows_each_setting_and_where_it_comes_from() -> None:
     }
 
 
+def test_config_tells_that_the_command_line_has_replaced_a_whole_mapping() -> None:
+    write("sweep.yaml", "command: e\nrequirements:\n  sites: {only: [A]}\n  os: RHEL 9\n")
+    found = config_lines("sweep.yaml", "--set", "requirements.sites.avoid=[B]")
+    assert found["requirements.sites"] == ("{avoid: [B]}", "--set")
+    assert found["requirements.os"][1] == "sweep.yaml:4"
+
+
 def test_config_shows_the_defaults_of_a_spec_that_says_nothing() -> None:
     write("sweep.yaml", "command: e\n")
     found = config_lines("sweep.yaml")

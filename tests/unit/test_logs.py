@@ -142,7 +142,7 @@ def test_a_job_that_has_just_left_the_queue_is_looked_at_again(
     runs, ended = TaskState(0, "running"), TaskState(0, "succeeded", archive=Path("a"))
     monkeypatch.setattr(task_output, "running_job", job)
     monkeypatch.setattr(following, "status", lambda *_, **__: now_with(ended if has_come else runs))
-    monkeypatch.setattr(following, "copy_log", copy)
+    monkeypatch.setattr(task_output, "copy_log", copy)
     monkeypatch.setattr(logs_commands, "LOOK_S", 0)
     if has_come:
         assert logs_commands._show(now_with(runs), runs, "both", as_json=False) == 0

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import started
 import typer
 from test_packing_given import STARTED, tarball
 
@@ -29,20 +30,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def osgbatch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "osgbatch", *arguments],
-        cwd=folder,
-        env={
-            **os.environ,
-            "XDG_CACHE_HOME": str(folder / "xdg"),
-            "PYTHONPATH": str(ROOT),
-            "COLUMNS": "250",
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    own = {"XDG_CACHE_HOME": str(folder / "xdg"), "PYTHONPATH": str(ROOT), "COLUMNS": "250"}
+    return started.osgbatch(arguments, folder, {**os.environ, **own}, 120)
 
 
 @pytest.fixture

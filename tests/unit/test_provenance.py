@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from returned_archives import returned, two_jobs
 from typer.testing import CliRunner
 
 from osgbatch import exits
@@ -70,17 +70,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def ran(project: Path, states: tuple[str, ...] = ("succeeded", "succeeded")) -> Batch:
     """A batch of two jobs that HTCondor has run, and that have come back."""
-    batch = steps.render_sweep(project / "sweep.yaml", None, lambda text: None)
-    round_ = batch.rounds()[0]
-    noted = {"backend": "condor", "cluster": 7, "jobs": 2, "time": 1.0, "host": "ap.example"}
-    (round_.folder / "submitted.json").write_text(json.dumps(noted))
-    log = ""
-    for proc in range(2):
-        head = f"(007.{proc:03d}.000) 2026-11-20 10:00:0{proc}"
-        log += f"000 {head} Job submitted from host: <x>\n...\n"
-        log += f"001 {head} Job executing on host: <x>\n...\n"
-        log += f"005 {head} Job terminated.\n\t(1) Normal termination (return value 0)\n...\n"
-    (round_.folder / "events.log").write_text(log)
+    batch = two_jobs(project / "sweep.yaml")
     for proc, state in enumerate(states):
         bring(batch, proc, state)
     return batch
@@ -88,29 +78,8 @@ def ran(project: Path, states: tuple[str, ...] = ("succeeded", "succeeded")) -> 
 
 def bring(batch: Batch, proc: int, state: str) -> None:
     """Deliver the archive of a job, as its shim would have made it."""
-    content = b"result\n"
-    record = {"shim": "1", "batch": batch.id, "round": "1", "cluster": "7", "proc": str(proc)}
-    record |= {"tasks": str(proc), "state": "finished", "reason": "ok", "site": "Here"}
-    record |= {"host": "ep.example"}
-    task = {"index": str(proc), "state": state, "exit_code": "0" if state == "succeeded" else "3"}
-    task |= {"reason": "ok" if state == "succeeded" else "exit", "outputs": "1"}
-    task |= {"start": "1795000000.5", "end": "1795000010"}
-    escaped = ODD.replace("\\", "\\\\").replace("\n", "\\n")
-    members = {
-        "job": "".join(f"{k}={v}\n" for k, v in record.items()).encode(),
-        f"tasks/{proc}/status": "".join(f"{k}={v}\n" for k, v in task.items()).encode(),
-        f"tasks/{proc}/stdout": b"",
-        f"tasks/{proc}/stderr": b"",
-        f"tasks/{proc}/sha256": f"\\{hashlib.sha256(content).hexdigest()}  {escaped}\n".encode(),
-        f"tasks/{proc}/data/{ODD}": content,
-    }
-    folder = batch.rounds()[0].folder / "returned/0"
-    folder.mkdir(exist_ok=True)
-    with tarfile.open(folder / f"7_{proc}_0.tar.gz", "w:gz") as tar:
-        for member, data in members.items():
-            info = tarfile.TarInfo(member)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
+    job = {"site": "Here", "host": "ep.example"}
+    returned(batch, proc, ODD, state, job=job, start="1795000000.5", end="1795000010")
 
 
 def collected(batch: Batch) -> list[str]:
@@ -478,7 +447,9 @@ def test_verify_finds_what_is_missing_changed_and_extra(project: Path, tmp_path:
         assert checked(folder).ok
     (copy / "results/report.html").write_text("made later")
     (copy / "results").rename(copy / "the data")
-    assert osgbatch("verify", copy / "the data").return_value == exits.OK
+    (copy / "figures/0").mkdir(parents=True)
+    for name in (copy / "the data", copy, copy / "provenance"):
+        assert osgbatch("verify", name).return_value == exits.OK
     (copy / "the data").rename(copy / "results")
     (copy / "results/0" / ODD).write_text("resulT\n")
     (copy / "results/1/stdout").unlink()
@@ -494,6 +465,39 @@ def test_verify_finds_what_is_missing_changed_and_extra(project: Path, tmp_path:
     assert (told["ok"], told["extra"]["count"], told["files"]) == (False, 1, 10)
     (copy / "provenance/tasks.csv").write_text("index\n")
     assert checked(copy).crate.first == ["tasks.csv"]
+
+
+def test_verify_tells_tasks_whose_results_are_not_here(project: Path) -> None:
+    batch = ran(project, ("succeeded", "failed"))
+    collected(batch)
+    (batch.folder / "results/old/0.1").mkdir(parents=True)  # the user's to delete
+    (batch.folder / "results/old/0.1/mine").write_text("mine")
+    assert checked(batch.folder).ok and checked(batch.folder).tasks == 2
+    shutil.rmtree(batch.folder / "results/0")
+    found = checked(batch.folder)
+    assert {state: list(which) for state, which in found.without.items()} == {"succeeded": [0]}
+    done = osgbatch("provenance", batch.folder)  # which cannot know what was in it
+    assert "lacks 1 task that has succeeded" in done.stderr
+    done = osgbatch("verify", batch.folder)
+    assert done.return_value == exits.SOME_FAILED
+    assert "1 of 2 tasks has no results here:\n  1 succeeded: 0\n" in done.stdout
+    told = json.loads(osgbatch("verify", batch.folder, "--json").stdout)
+    assert told["tasks_without_results"] == {"count": 1, "first": [0]} and not told["ok"]
+    shutil.rmtree(batch.folder / "results/failed")
+    assert checked(batch.folder).tasks_without == 2
+    collected(batch)
+    assert checked(batch.folder).ok
+
+
+def test_what_is_lost_for_good_stays_in_the_manifest(project: Path) -> None:
+    batch = ran(project)
+    collect_batch(batch, lambda text: None, gather=False, drop=True)
+    (batch.folder / "results/0" / ODD).unlink()
+    shutil.rmtree(batch.folder / "results/1")
+    collected(batch)
+    found = checked(batch.folder)
+    assert found.missing.first == [f"0/{ODD}"]
+    assert {state: list(which) for state, which in found.without.items()} == {"unknown": [1]}
 
 
 def test_what_gather_writes_beside_a_tasks_results_is_theirs(project: Path) -> None:

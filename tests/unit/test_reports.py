@@ -17,12 +17,19 @@ from osgbatch.batches import store
 from osgbatch.batches.folder import load
 from osgbatch.batches.measures import Measures, measure
 from osgbatch.cli.app import command_line
-from osgbatch.cli.reports import SHOWN, collect_text, endings_text, next_steps, status_text
+from osgbatch.cli.reports import (
+    SHOWN,
+    collect_text,
+    endings_text,
+    left_words,
+    next_steps,
+    status_text,
+)
 from osgbatch.errors import BatchError
 from osgbatch.life import following
 from osgbatch.life.following import Status
 from osgbatch.life.naming import in_commands, in_short
-from osgbatch.life.rounds import LATER_CUT_SHORT
+from osgbatch.life.rounds import LATER_CUT_SHORT, RUNNER_DIED
 from osgbatch.model import JobState, Submitted, TaskState
 from osgbatch.submission import steps
 
@@ -169,7 +176,10 @@ def test_what_waits_for_a_canary_says_how_it_goes_on(status: Callable[..., Statu
     assert [step.split()[1] for step in next_steps(held)] == ["why", "release", "watch"]
     assert next_steps(replace(good, held_back=2, counts={"waiting": 3}, stalled="cut short")) == []
     cut = replace(status(1, TaskState(0, "removed")), stalled=LATER_CUT_SHORT)
-    assert f"\nnote: {LATER_CUT_SHORT}\nnext: osgbatch resubmit " in status_text(cut)
+    assert f"\nnote: {LATER_CUT_SHORT}\nnext: osgbatch watch " in status_text(cut)
+    assert [step.split()[1] for step in next_steps(cut)] == ["watch", "resubmit"]
+    died = replace(status(1, TaskState(0, "unknown", "runner-died")), stalled=RUNNER_DIED)
+    assert [step.split()[1] for step in next_steps(died)] == ["why", "resubmit"]
     both = status(2, TaskState(0, "held"), TaskState(1, "unknown"))
     assert [step.split()[1] for step in next_steps(both)] == ["why", "release", "resubmit"]
 
@@ -223,6 +233,62 @@ def test_a_rate_is_that_of_successes(tmp_path: Path) -> None:
     assert measure(database, 4, 200.0).rate is None  # two tell too little
     database.execute("UPDATE tasks SET state = 'succeeded' WHERE task = 0")
     assert measure(database, 4, 200.0).rate == pytest.approx(0.03)
+    database.close()
+
+
+def test_the_time_left_is_at_least_so_much_while_slower_tasks_run(tmp_path: Path) -> None:
+    with store.Store(tmp_path / "state.db").look():
+        pass
+    database = sqlite3.connect(tmp_path / "state.db")
+    insert = "INSERT INTO jobs (round, proc, state, started, ended) VALUES (1, ?, ?, ?, ?)"
+    for proc in range(3):
+        database.execute(insert, (proc, "", 100, 110))
+        database.execute(
+            "INSERT INTO tasks (task, state, round, proc) VALUES (?1, 'succeeded', 1, ?1)", (proc,)
+        )
+    database.execute(insert, (3, "running", 195, 0))
+    assert not measure(database, 1, 200.0).at_least
+    database.execute(insert, (4, "running", 100, 0))
+    found = measure(database, 2, 200.0)
+    assert found.at_least
+    assert left_words(14, found) == "at least 14 s left"
+    database.close()
+
+
+def test_the_memory_that_a_task_used_is_that_of_the_table(tmp_path: Path) -> None:
+    with store.Store(tmp_path / "state.db").look():
+        pass
+    database = sqlite3.connect(tmp_path / "state.db")
+
+    def job(proc: int, memory: int, tasks: str, record: str | None) -> None:
+        for task in map(int, tasks.split("-")):
+            database.execute(
+                "INSERT INTO tasks (task, state, round, proc, attempt) VALUES (?, '', 1, ?, ?)",
+                (task, proc, None if record is None else 0),
+            )
+            if record is not None:
+                database.execute(
+                    "INSERT INTO records (round, attempt, proc, task, record) "
+                    "VALUES (1, 0, ?, ?, ?)",
+                    (proc, task, record),
+                )
+        database.execute(
+            "INSERT INTO jobs (round, proc, state, memory_mb) VALUES (1, ?, '', ?)", (proc, memory)
+        )
+        if record is not None:
+            database.execute(
+                "INSERT INTO archives (round, proc, attempt, job) VALUES (1, ?, 0, ?)",
+                (proc, f'{{"tasks": "{tasks}"}}'),
+            )
+
+    job(0, 900, "0-1", '{"memory_kb": "51200"}')  # of two tasks: no task's own
+    assert measure(database, 0, 0).memory_mb == 50
+    job(1, 70, "2", '{"memory_kb": "1024"}')
+    assert measure(database, 0, 0).memory_mb == 70
+    job(2, 80, "3", "")  # whose record does not tell
+    assert measure(database, 0, 0).memory_mb == 80
+    job(3, 300, "4", None)  # held: nothing came back
+    assert measure(database, 0, 0).memory_mb == 300
     database.close()
 
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_provenance import collected, ran
@@ -254,7 +255,7 @@ def test_an_environment_is_taken_from_the_cache_or_its_lock(tmp_path: Path, proj
     spec = load_spec(project / "sweep.yaml")
     told = {"kind": "requirements", "sha256": "0" * 64, "python": "3.11.2"}
     rerun = Rerun(None, project)  # type: ignore[arg-type]
-    same_environment(told, spec, lock, project, rerun, lambda text: None)
+    same_environment(told, spec, lock, [project], rerun, lambda text: None)
     words = json.loads(rerun.settings["environment"])
     assert words == {"requirements": "environment.lock.txt", "python": "3.11"}
     assert "numpy==2.0.0" in (project / "environment.lock.txt").read_text()
@@ -263,8 +264,45 @@ def test_an_environment_is_taken_from_the_cache_or_its_lock(tmp_path: Path, proj
     pins = project / "environment.lock.txt"
     pins.unlink()
     pins.symlink_to("victim")
-    same_environment(told, spec, lock, project, rerun, lambda text: None)
+    same_environment(told, spec, lock, [project], rerun, lambda text: None)
     assert (project / "victim").read_text() == "mine" and not pins.is_symlink()
     lock.unlink()
-    same_environment(told, spec, lock, project, rerun, lambda text: None)
+    same_environment(told, spec, lock, [project], rerun, lambda text: None)
     assert len(rerun.differences) == 1
+
+
+def test_what_is_packed_of_the_same_environment_is_no_difference(
+    tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[Path] = []
+
+    def pack(wanted: object, folder: Path, *more: object) -> SimpleNamespace:
+        packed.append(folder)
+        return SimpleNamespace(sha256="1" * 64)
+
+    monkeypatch.setattr("osgbatch.submission.rerun_environment.packed_environment", pack)
+    home = tmp_path / "again"
+    home.mkdir()
+    for folder in (home, project):
+        (folder / "sweep.yaml").write_text(
+            'command: "true"\nenvironment: {prefix: my env, imports: [this], strip: true}\n'
+        )
+    spec, told = load_spec(home / "sweep.yaml"), {"kind": "prefix", "sha256": "1" * 64}
+
+    def differences() -> list[str]:
+        rerun = Rerun(None, home)  # type: ignore[arg-type]
+        same_environment(
+            told, spec, tmp_path / "lock", [tmp_path, project], rerun, lambda text: None
+        )
+        if not rerun.differences:
+            words = json.loads(rerun.settings["environment"])
+            assert words == {"prefix": str(project / "my env"), "imports": ["this"], "strip": True}
+        return rerun.differences
+
+    (gone,) = differences()
+    assert "my env is not there any more" in gone and not packed
+    (project / "my env").mkdir()
+    assert differences() == [] and packed == [project]
+    told["sha256"] = "2" * 64
+    (other,) = differences()
+    assert "my env is packed as it is now" in other

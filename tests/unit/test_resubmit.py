@@ -18,7 +18,7 @@ from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.cli.app import command_line
 from osgbatch.cli.watch_commands import rest_text
-from osgbatch.errors import BatchError, BusyError, OsgbatchError
+from osgbatch.errors import BatchError, BusyError, CondorError, OsgbatchError
 from osgbatch.life.acting import cancel_batch
 from osgbatch.life.following import Status, status
 from osgbatch.life.why import explain
@@ -29,6 +29,7 @@ from osgbatch.planning.resolve import resolve
 from osgbatch.rendering.items import item_lines
 from osgbatch.reporting import sizing
 from osgbatch.submission import canary, steps
+from osgbatch.submission.later_rounds import Choice, add_round
 from osgbatch.submission.planned import AS_WRITTEN, Choices, plan_sweep
 from osgbatch.submission.planned_again import plan_again
 from osgbatch.submission.rendered import Made, link_or_copy, render_round
@@ -227,6 +228,39 @@ def test_tasks_keep_their_indices_when_the_sweep_has_grown(batch: Batch, spec: P
     assert "9 more rows" in said[0]
     assert plan.tasks[3].argv == ("sh", "job.sh", "1", "inputs/data/b")
     assert choose(plan, [3]).tasks[3].row == plan.table.row(3)
+
+
+def test_what_only_tasks_that_do_not_run_were_brought_may_be_gone(batch: Batch, spec: Path) -> None:
+    (spec.parent / "data/a").unlink()
+    said: list[str] = []
+    plan = choose(plan_again(batch, AS_WRITTEN, said.append, [3, 5]), [3, 5])
+    assert [[cell.text for cell in plan.table.row(i)] for i in (3, 5)] == [
+        ["1", "data/b"],
+        ["2", "data/b"],
+    ]
+    assert plan.tasks[5].argv == ("sh", "job.sh", "2", "inputs/data/b")
+    assert len(plan.table) == 12
+    assert "row of task 0" in said[-1]
+    for wanted in (None, [2, 3], range(12)):
+        with pytest.raises(BatchError, match="the sweep has not the row of task"):
+            plan_again(batch, AS_WRITTEN, pytest.fail, wanted)
+
+
+def test_an_input_of_a_task_that_does_not_run_may_be_gone(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(
+        "command: cat {x}.txt\nsweep: {x: [0, 1]}\ninputs: ['{x}.txt']\n"
+    )
+    for x in range(2):
+        (tmp_path / f"{x}.txt").write_text("x")
+    made = steps.render_sweep(tmp_path / "sweep.yaml", None, lambda text: None)
+    (tmp_path / "0.txt").unlink()
+    said: list[str] = []
+    plan = choose(plan_again(made, AS_WRITTEN, said.append, [1]), [1])
+    assert [
+        file.carried for file in (*plan.tasks.shared, *(plan.tasks.inputs(1, 2) or [()])[0])
+    ] == ["1.txt"]
+    with pytest.raises(OsgbatchError, match=r"0\.txt"):
+        plan_again(made, AS_WRITTEN, pytest.fail, [0])
 
 
 def test_the_batchs_own_copy_serves_where_the_spec_is_gone(batch: Batch, spec: Path) -> None:
@@ -441,3 +475,18 @@ def test_the_same_content_is_told_from_another(spec: Path) -> None:
     assert not folders.same_content(made[0], steps.render_sweep(spec, None, lambda text: None))
     (made[1].folder / names.TASKS).write_text("index,x\n")
     assert not folders.same_content(*made)
+
+
+def test_where_there_is_no_htcondor_it_is_said_where_to_type_it(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("osgbatch.condor.configured", lambda: False)
+    note = {"backend": "condor", "cluster": 7, "jobs": batch.rounds()[0].jobs, "time": 1.0}
+    (batch.rounds()[0].folder / "submitted.json").write_text(json.dumps(note))
+    with pytest.raises(CondorError, match="there is none here") as told:
+        add_round(batch, Choice([0]), "resubmit", print, AS_WRITTEN, again=lambda: Choice([0]))
+    assert "Type it on the access point" in told.value.fix
+    said: list[str] = []
+    monkeypatch.setattr(steps, "give", lambda *_: None)
+    steps.submit_sweep(batch.folder.parents[1] / "sweep.yaml", "auto", said.append)
+    assert any("went to HTCondor, and there is none here" in line for line in said)

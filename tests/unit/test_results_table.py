@@ -305,9 +305,11 @@ def test_a_batch_is_loaded(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_frame_of_pandas(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     results = LoadedBatch(batch).results
-    fake = type("pandas", (), {"DataFrame": staticmethod(lambda columns: sorted(columns))})
+    fake = type("pandas", (), {"DataFrame": staticmethod(dict)})
     monkeypatch.setitem(__import__("sys").modules, "pandas", fake)
-    assert results.to_pandas() == sorted(results.columns)
+    frame = results.to_pandas()
+    assert list(frame) == list(results.columns) and frame["state"] == results.column("state")
+    assert None in results.column("queue_s") and None not in frame["queue_s"]
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
     with pytest.raises(OsgbatchError, match="pip install pandas"):
         results.to_pandas()

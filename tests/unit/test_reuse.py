@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import shutil
 from collections import deque
@@ -18,9 +19,11 @@ from osgbatch.batches.folder import Batch
 from osgbatch.batches.keys import read_keys
 from osgbatch.batches.reused import read_reused
 from osgbatch.batches.settled import settled_counts
-from osgbatch.errors import OsgbatchError
+from osgbatch.cli.app import command_line
+from osgbatch.errors import BusyError, OsgbatchError
 from osgbatch.life.following import status
-from osgbatch.model import Round, Submitted
+from osgbatch.life.task_output import copy_output
+from osgbatch.model import Round, Submitted, TaskState
 from osgbatch.planning import keys as keying
 from osgbatch.results.finishing import collect_batch
 from osgbatch.results.task_table import task_table
@@ -262,6 +265,11 @@ def test_repetitions_are_not_all_given_one_result(scene: Scene) -> None:
     found = read_reused(scene.reuse().folder)
     assert sorted(origin.task for origin in found.values()) == [0, 1]
     assert len({origin.batch for origin in found.values()}) == 1
+    # two batches have these results now: they are the same ones
+    scene.write(command="command: sh job.sh", sweep="sweep: {count: 4}")
+    again = read_reused(scene.reuse().folder)
+    assert sorted(again) == [0, 1]
+    assert {*again.values()} == {*found.values()}
 
 
 def test_a_result_that_was_deleted_is_brought_back_or_unknown(scene: Scene) -> None:
@@ -289,25 +297,58 @@ def test_a_result_that_was_deleted_is_brought_back_or_unknown(scene: Scene) -> N
     assert chosen_tasks(status(batch, all_tasks=True), Wanted()).tasks == [3]
 
 
+def test_what_a_reused_task_printed_is_shown(
+    scene: Scene, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    scene.done()
+    batch = scene.reuse()
+    for words in (["3"], []):  # without a number the first of them
+        index = words[0] if words else "0"
+        (batch.folder / f"results/{index}/stdout").write_bytes(f"printed by {index}".encode())
+        arguments = ["logs", str(batch.folder), *words]
+        command_line()(arguments, standalone_mode=False)
+        shown = capfdbinary.readouterr().out
+        assert f"task {index}, succeeded: reused from".encode() in shown
+        assert f"=== stdout\nprinted by {index}\n".encode() in shown
+    (batch.folder / "results/3/stdout").unlink()
+    state = TaskState(3, "succeeded", detail="reused from b task 3")
+    with pytest.raises(OsgbatchError, match="copies it anew"):
+        copy_output(batch, state, "stdout", io.BytesIO())
+
+
 def test_a_task_of_two_rounds_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
     monkeypatch.setattr("osgbatch.submission.reusing._succeeded", lambda folder: {0})
     search = reusing.Search("digest", {"key": deque([0])})
     search.uncollected["b c"] += [(0, "key"), (0, "key")]
-    told = list(reusing._told(search, 1, 0, tmp_path))
-    assert told[-1] == "reuse: 1 task can be taken from there after `osgbatch collect 'b c'`"
+
+    def agree(reason: str) -> bool:
+        asked.append(reason)
+        return True
+
+    reusing._ask_of_uncollected(search, tmp_path, agree)
+    assert asked == [
+        (
+            "1 task has succeeded in batch b c, which is not collected: without "
+            "`osgbatch collect 'b c'` first it is run again"
+        )
+    ]
 
 
-def test_results_that_were_not_collected_are_told(
+def test_what_has_succeeded_and_was_not_collected_is_not_run_again_unasked(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = scene.done()
     shutil.rmtree(first.folder / "results")
     monkeypatch.setattr("osgbatch.submission.reusing._succeeded", lambda folder: {0, 4})
+    ways = steps.Ways(reuse=True, recompute=lambda reason: False)
+    with pytest.raises(BusyError, match="2 tasks have succeeded in batch") as told:
+        steps.submit_sweep(scene.spec, "local", scene.said.append, ways=ways)
+    assert f"`osgbatch collect {first.folder.name}`, then submit again" in told.value.fix
+    assert not scene.given
+    assert list(first.folder.parent.glob("[!.]*")) == [first.folder]
     scene.reuse()
     assert scene.given == ["0-5"]
-    assert scene.said[-1].endswith(
-        f"reuse: 2 tasks can be taken from there after `osgbatch collect {first.folder.name}`"
-    )
 
 
 def test_what_changes_while_the_batch_is_made_is_not_submitted(

@@ -54,6 +54,7 @@ def batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batch:
 
     monkeypatch.setattr("osgbatch.condor.configured", lambda: False)
     monkeypatch.setattr(later_rounds, "choose_backend", lambda pool: "condor")
+    monkeypatch.setattr(later_rounds, "_usual_backend", lambda batch: "condor")
     monkeypatch.setattr(later_rounds, "give_later", give)
     monkeypatch.setattr("osgbatch.condor.look", lambda round_, cluster: Queue(cluster, {}))
     return made

@@ -304,3 +304,17 @@ def test_only_the_named_codes_are_repeated(
 ) -> None:
     done = slot.run({0: sh("exit 3")}, retry_times=2, **retries)
     assert (done.code, done.tasks[0]["tries"]) == (3, tries)
+
+
+def test_in_a_node_of_a_dag_only_what_is_tried_again_fails(slot: Slot) -> None:
+    ad = slot.file("ad")
+    slot.environ["_CONDOR_JOB_AD"] = str(ad)
+    node = {"node": True, "node_retries": 2, "node_codes": "105 107"}
+    gone = {0: sh("true", ["input", "gone.npy", "inputs/gone.npy"])}
+    for started, rows, code in ((0, gone, 107), (2, gone, 0), (0, {0: sh("exit 7")}, 0)):
+        ad.write_text(f'Cmd = "x"\nNumJobCompletions = {started}\nOther = NumJobCompletions = 0\n')
+        done = slot.run(rows, **node)
+        assert done.code == code
+        assert done.job["exit_code"] in ("107", "7")  # the record has the truth
+    slot.environ["_CONDOR_JOB_AD"] = "-"
+    assert slot.run(gone, **node).code == 0  # never a failing job where nothing is known

@@ -53,7 +53,7 @@ ONE_LINE = [
     ("resources: {memroy: 2 GB}", 'unknown key "memroy" in resources; did you mean "memory"?', 13),
     ("comand: x", 'unknown key "comand"; did you mean "command"?', 1),
     ("table: a.csv", 'unknown key "table"', 1),
-    ("steps: {}", '"steps" is not supported by this version of osgbatch', 1),
+    ("steps: {}", '"steps" cannot stand here', 1),
     ("checkpoint: {}", 'checkpoint: "files" is missing', 13),
     ("stash: osdf", 'stash: "osdf" is no stash', 8),
     ("resources: {memory: 1}", "resources.memory: a size needs a unit: write 1 GB or 1 MB", 21),

@@ -300,8 +300,8 @@ inputs: ~/data
         ^^^^^^ "~" is not your home folder here | Write the whole path, or ./~ for its own sake.
 submit: {+X: "{x}"}
              ^^^^^ +X: placeholders such as {x} are not known in submit | A submit command is the same for all jobs.
-files: {a: b}
-       ^^^^^^ files: should be text | Write `files: [job.py, util.py]`.
+files: {a: b, c: d}
+       ^^^^^^^^^^^^ files: should be one pair, {source: target} | Write a list: [{a: b}, {c: d}].
 files:
       ^ files: has no value | Give it one, or leave the key out.
 inputs: [{a: b, c: d}]

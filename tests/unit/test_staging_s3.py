@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import started
 import stashes
 from botocore.httpsession import DEFAULT_CA_BUNDLE
 from s3_place import (
@@ -137,14 +137,9 @@ def put(place: Stash, folder: Path, **variables: str) -> subprocess.CompletedPro
         f"command: 'true'\nstash: {{s3: '{place.url}', endpoint: '{place.endpoint}'{named}}}\n"
     )
     (folder / "a.txt").write_text(f"of {folder}\n")
-    return subprocess.run(
-        [sys.executable, "-m", "osgbatch", "stage", "put", "--spec", spec, "a.txt"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": f"{folder}/c", **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    own = {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": f"{folder}/c", **variables}
+    words = ("stage", "put", "--spec", spec, "a.txt")
+    return started.osgbatch(words, folder, {**os.environ, **own}, 120)
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:

@@ -200,7 +200,7 @@ def test_a_schedd_that_does_not_answer_is_not_asked_at_each_look(
     batch: Batch, happened: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = told_by_the_schedd(batch, monkeypatch, CondorError("it is down"))
-    happened((SUBMIT, 0), (EXECUTE, 0))
+    happened((SUBMIT, 0), (SUBMIT, 1), (SUBMIT, 2), (EXECUTE, 0))
     status(batch)
     (batch.rounds()[0].folder / names.EVENTS).unlink()
     now = status(batch)
@@ -214,6 +214,7 @@ def test_a_schedd_that_does_not_answer_is_not_asked_at_each_look(
 def test_what_the_schedd_tells_counts_and_one_empty_answer_does_not(
     batch: Batch, happened: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    batch = replace(batch, data={**batch.data, "max_idle": 1})  # two jobs are not yet in the queue
     happened((SUBMIT, 0), (EXECUTE, 0))
     status(batch)
     text = (batch.rounds()[0].folder / names.EVENTS).read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,15 +17,35 @@ from osgbatch.life.stopping import Stopper
 from osgbatch.model import TaskState
 
 
-def now_with(failed: list[int | None], *, waiting: int = 5, ended: bool = False) -> Any:
-    """A status: tasks with these exit codes failed, those with none succeeded, others wait."""
+def now_with(
+    failed: list[int | None],
+    *,
+    waiting: int = 5,
+    ended: bool = False,
+    before: Sequence[TaskState] = (),
+    removed: int = 0,
+) -> Any:
+    """A status: tasks with these exit codes failed, those with none succeeded, others wait.
+
+    All of round 2; before: those of which an earlier round tells.
+    """
     states = [
-        TaskState(n, "failed", "exit", exit_code=code)
+        TaskState(n, "failed", "exit", exit_code=code, round=2)
         for n, code in enumerate(failed)
         if code is not None
     ]
-    counts = {"failed": len(states), "succeeded": len(failed) - len(states), "waiting": waiting}
-    return SimpleNamespace(counts=counts, wrong=states, ended=ended)
+    newest = {"failed": len(states), "succeeded": len(failed) - len(states), "waiting": waiting,
+              "removed": removed}  # fmt: skip
+    counts = newest.copy()
+    for state in before:
+        counts[state.state] += 1
+    wrong = [*(state for state in before if state.state == "failed"), *states]
+    return SimpleNamespace(counts=counts, wrong=wrong, ended=ended, newest=newest, newest_number=2)
+
+
+OLD = [TaskState(n, "failed", "exit", exit_code=4, round=1) for n in range(10, 14)]
+CANARY = [TaskState(n, "succeeded", "ok", round=1) for n in range(10, 14)]
+REUSED = [TaskState(n, "succeeded", "ok", round=0) for n in range(10, 14)]
 
 
 @pytest.fixture
@@ -52,6 +73,11 @@ def held(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ([now_with([3, 4]), now_with([3, 3, 3])], 0),  # it went another way once
         ([now_with([3, 3, 3], ended=True)], 0),  # as where what is left waits for a canary
         ([now_with([3, 3, 3]), now_with([3, 3, 3])], 1),
+        ([now_with([], before=OLD), now_with([3, 3], before=OLD)], 0),  # its task was mended
+        ([now_with([3, 3, 3], before=OLD)], 1),
+        ([now_with([], before=CANARY), now_with([3, 3, 3], before=CANARY)], 1),
+        ([now_with([], before=REUSED), now_with([3, 3, 3], before=REUSED)], 1),
+        ([now_with([], removed=2), now_with([3, 3, 3], removed=2)], 1),
         ([], 0),
     ],
 )

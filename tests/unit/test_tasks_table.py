@@ -59,6 +59,7 @@ def batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batch:
         ("exit_code != 0", "1"),
         ("site != 'There'", "0"),
         ("host not in ['x.example']", "0,5"),
+        ("host == 'ep.example'", "5"),  # without its slot, wherever it is known from
         ("exit_code != 0 or state == 'held'", "1-2"),
         ("not (exit_code == 0 or index == 3)", "1"),
         ("not (exit_code == 0 and index < 3)", "1,3-5"),
@@ -93,6 +94,8 @@ def test_rows_are_filtered_by_state(batch: Batch, states: list[str], found: str)
         ("m > 1", [], 'unknown name "m"'),
         ("n >", [], "where: "),
         ("word > 1", [], "task 0: cannot evaluate word > 1: word is text"),
+        ("state == 'sucess'", [], '"sucess"'),
+        ("n > 1 or state in ['held', 'runing']", [], 'unknown state "runing"'),
         ("n > 1", ["done"], 'unknown state "done"\n  Known are waiting, '),
         ("", [], "an empty condition"),
     ],
@@ -150,6 +153,15 @@ def test_the_list_fits_the_terminal(batch: Batch, width: int) -> None:
     assert ("Here" in lines[1]) == (width == 120)
     only = tasks_text(task_table(batch, "index == 0"), 80)
     assert " ".join(only.split()[5:]) == "0 succeeded 1 min 512.0 MB n=1 word=a"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_what_was_asked_for_is_shown(batch: Batch, width: int) -> None:
+    text = tasks_text(task_table(batch, ["memory_mb > 5", "word != 'b'"]), width)
+    assert text.split()[:4] == ["task", "state", "memory_mb", "word"]
+    assert text.splitlines()[1].split()[:4] == ["0", "succeeded", "512.0", "a"]
+    assert " 512.0 MB" not in text
+    assert max(map(len, text.splitlines())) <= width
 
 
 def test_the_command_prints_one_form(batch: Batch) -> None:

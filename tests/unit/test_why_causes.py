@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +15,18 @@ import pytest
 import typer
 
 from osgbatch.batches.folder import Batch
+from osgbatch.cli.reports import requested
 from osgbatch.cli.why_commands import why_text
 from osgbatch.condor.hold_codes import HOLD_CODES, explain_hold, subcode_words
-from osgbatch.condor.idle_words import AGAIN, REMOVE
+from osgbatch.condor.idle_words import AGAIN, REMOVE, Waiting
 from osgbatch.life import causes, following, why
 from osgbatch.life.causes import describe, fill, group, suggestions, suspects
+from osgbatch.life.naming import in_commands
+from osgbatch.life.required import avoiding, required_now
 from osgbatch.life.why import Why
 from osgbatch.model import JobState, TaskState
 from osgbatch.returned.codes import RETRIED_CODES, SHIM_CODES, STDERR_SIGNS, sign
+from osgbatch.spec.load import load_spec
 from osgbatch.submission import steps
 
 ROOT = Path(__file__).parents[2]
@@ -254,6 +259,38 @@ def test_what_an_execution_point_calls_itself_never_comes_into_a_command() -> No
     assert suspects(states, "b")[0].command.startswith("osgbatch resubmit b --held --missing --set")
 
 
+@pytest.mark.parametrize(
+    ("requirements", "kind", "setting"),
+    [
+        ("{sites: {avoid: [A]}}", "site", "requirements.sites.avoid=[A, X]"),
+        ("{sites: {only: [A, X, B c]}}", "site", 'requirements.sites.only=[A, "B c"]'),
+        ("{sites: {only: [X]}}", "site", ""),
+        ("{expr: '(HasX =?= true) || y'}", "host",
+         'requirements.expr=((HasX =?= true) || y) && TARGET.Machine =!= "X"'),
+        ("{expr: 'Site == \"a: b\"'}", "host",
+         r'requirements.expr="(Site == \"a: b\") && TARGET.Machine =!= \"X\""'),
+        ("{os: RHEL 9}", "host", 'requirements.expr=TARGET.Machine =!= "X"'),
+    ],
+)  # fmt: skip
+def test_what_a_batch_requires_holds_on_where_a_place_is_avoided(
+    tmp_path: Path, requirements: str, kind: str, setting: str
+) -> None:
+    spec = tmp_path / "sweep.yaml"
+    spec.write_text(f"command: e\nrequirements: {requirements}\n")
+    batch = steps.render_sweep(spec, None, lambda text: None)
+    spec.unlink()  # the batch's copy tells, too
+    before = required_now(batch)
+    found = avoiding(kind, "X", before)
+    assert shlex.split(found) == ([setting] if setting else [])
+    if found:  # and it is read as it is meant
+        spec.write_bytes((batch.folder / "sweep.yaml").read_bytes())
+        now = load_spec(spec, shlex.split(found)).requirements
+        assert before
+        assert now.expr.startswith(f"({before.expr})" if before.expr and kind == "host" else "")
+        assert ("X" in now.avoid_sites) or ("X" in now.expr) or ("X" not in now.only_sites)
+        assert {*before.avoid_sites} <= {*now.avoid_sites}
+
+
 def test_held_jobs_that_stop_a_batch_are_told(
     batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +318,23 @@ def test_tasks_that_wait_for_the_same_are_told_together(
     assert "3 tasks waiting (0-2)\n" in why_text(found, 80)
 
 
+def test_what_is_told_of_a_waiting_task_that_was_named_touches_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "sweep.yaml").write_text("command: e\nsweep: {n: {range: 3}}\n")
+    batch = steps.render_sweep(tmp_path / "sweep.yaml", None, lambda text: None)
+    words = Waiting("No.", commands=(REMOVE, AGAIN))
+    monkeypatch.setattr(why, "_waiting", lambda *_: words)
+    name = in_commands(batch)
+    (cause,) = why.explain(batch, 1).causes
+    assert cause.commands == (
+        f"osgbatch cancel {name} --tasks 1",
+        f"osgbatch resubmit {name} --tasks 1",
+    )
+    (cause,) = why.explain(batch).causes
+    assert cause.commands[0] == f"osgbatch cancel {name} --idle"
+
+
 def test_a_task_alone_in_its_job_does_not_wait_for_its_turn(batch: Batch) -> None:
     now = following.status(batch, all_tasks=True)
     states = list(now.states)
@@ -288,6 +342,53 @@ def test_a_task_alone_in_its_job_does_not_wait_for_its_turn(batch: Batch) -> Non
     now = now.with_states(states)
     assert "for its turn" in why._going(now, states[0]).cause
     assert why._going(now, states[2]).cause == "It runs."
+
+
+def test_of_a_task_that_runs_it_is_told_for_how_long(batch: Batch) -> None:
+    now = following.status(batch, all_tasks=True)
+    states = list(now.states)
+    job = JobState(0, "running")
+    job.started = time.time() - 300
+    states[0] = TaskState(0, "running", job=job, round=1)
+    now = now.with_states(states)
+    words = why._going(now, states[0])
+    assert words.details == ("It has run for 5 min so far of at most 20 min.",)
+    assert words.commands == ("osgbatch logs {batch} 0 -f",)
+    states[1] = TaskState(1, "running", job=job, round=1)
+    (detail,) = why._going(now.with_states(states), states[0]).details
+    assert detail.endswith("has run for 5 min so far; each task may take 20 min.")
+
+
+def test_the_time_limit_is_that_of_a_task_not_of_its_job(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(
+        "command: e\nsweep: {n: {range: 9}}\ntasks_per_job: 4\nresources: {time: 1 min}\n"
+    )
+    batch = steps.render_sweep(tmp_path / "sweep.yaml", None, lambda text: None)
+    assert causes.time_limit(batch, 1) == 60
+    assert suggestions(batch, [failed(8, "a", "X")])["time"] == "2 min"
+    assert requested(following.status(batch))["time_s"] == 60
+
+
+def test_what_a_code_of_the_shim_means_stands_in_the_title(batch: Batch) -> None:
+    now = following.status(batch, all_tasks=True)
+
+    def told(*states: TaskState) -> list[str]:
+        cause = describe(batch, "b", states)
+        return why_text(Why(now, "b", (cause,)), 80).split("\n\n")[1].splitlines()
+
+    late = TaskState(3, "failed", "time", "over its time limit of 60 s", 111)
+    assert told(late)[0] == "task 3 failed: over its time limit of 60 s (shim code 111)"
+    assert not any('"over' in line for line in told(late))
+    both = told(late, replace(late, index=4))
+    assert both[0] == "2 tasks failed (3-4): over their time limit (shim code 111)"
+    assert '  task 3: "over its time limit of 60 s"' in both
+    missing = told(TaskState(3, "failed", "missing-output", "no file matches x", 110))
+    assert missing[:2] == [
+        "task 3 failed: a required output is missing (shim code 110)",
+        '  "no file matches x"',
+    ]
+    long = told(TaskState(3, "failed", "infrastructure", "killed", 137))
+    assert long[0] == "task 3 failed: shim code 137"
 
 
 # --- text ----------------------------------------------------------------------------------------

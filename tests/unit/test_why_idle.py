@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from osgbatch.condor.conditions import conjuncts, scoped
-from osgbatch.condor.idle import Condition, Factory, Idle, Place, _wants, match
+from osgbatch.condor.idle import Condition, Factory, Idle, Place, match, refusing
 from osgbatch.condor.idle_words import factory_words, idle_words
 
 classad2 = pytest.importorskip("classad2")
@@ -43,8 +43,15 @@ def test_a_name_without_a_scope_is_looked_for_in_the_slot_too() -> None:
         "&& TARGET.OS == Os(x.Y)"
     )
     wanting = classad2.ClassAd("[ Start = RequestMemory < 2 && Site == 5; Requirements = Start ]")
-    assert _wants(wanting, job) is True
-    assert _wants(wanting, classad2.ClassAd("[ RequestMemory = 3; Site = 5 ]")) is False
+    large = classad2.ClassAd("[ RequestMemory = 3; Site = 5 ]")
+    silent = classad2.ClassAd("[ Memory = 5 ]")
+    assert refusing(job, [wanting, silent]) == (1, 0)
+    assert refusing(large, [wanting, silent, wanting]) == (2, 2)
+    targeted = classad2.ClassAd("[ Requirements = TARGET.RequestMemory < 2 ]")
+    assert [refusing(one, [targeted]) for one in (job, large)] == [(1, 0), (1, 1)]
+    # of a partitionable slot all that it has counts, though something runs on it
+    busy = "PartitionableSlot = true; Cpus = 0; TotalSlotCpus = 8; Requirements = Cpus >= 2"
+    assert refusing(job, [classad2.ClassAd(f"[ {busy} ]")]) == (1, 0)
 
 
 JOB = """[ ClusterId = 7; ProcId = 3; JobStatus = 1; RequestMemory = 4096; RequestCpus = 2;
@@ -64,19 +71,29 @@ def matched(requirements: str, *slots: object) -> Idle:
 
 def test_a_slot_in_use_counts_as_one_that_could_run_the_job() -> None:
     text = "TARGET.Memory >= RequestMemory && TARGET.Cpus >= RequestCpus"
-    partitionable: Mapping[str, object] = {"PartitionableSlot": True, "TotalSlotCpus": 8}
+    room: Mapping[str, object] = {"Disk": 4 << 20}
+    partitionable: Mapping[str, object] = {**room, "PartitionableSlot": True, "TotalSlotCpus": 8}
     found = matched(
         text,
         slot(**partitionable, TotalSlotMemory=8192, Memory=512, Cpus=1),
         slot(**partitionable, TotalSlotMemory=8192, Memory=8192, Cpus=8),
-        slot(Memory=4096, Cpus=2, State="Claimed"),
-        slot(Memory=4096, Cpus=1, State="Unclaimed"),
+        slot(Memory=4096, Cpus=2, State="Claimed", **room),
+        slot(Memory=4096, Cpus=1, State="Unclaimed", **room),
     )
     assert (found.slots, found.fitting, found.free) == (4, 3, 1)
     assert [c.slots for c in found.conditions] == [4, 3]
     assert [c.rest for c in found.conditions] == [3, 4]
     assert found.largest["Memory"] == 8192
     assert (found.job, found.asked_for["Disk"]) == ("7.3", 1024 * 1024)
+
+
+def test_a_slot_without_a_core_left_has_no_room_though_no_condition_says_so() -> None:
+    whole = {"PartitionableSlot": True, "TotalSlotCpus": 8, "TotalSlotMemory": 8192}
+    left = {"Memory": 8192, "Disk": 4 << 20}
+    found = matched("TARGET.Memory >= RequestMemory", slot(**whole, **left, Cpus=1))
+    assert (found.fitting, found.free) == (1, 0)
+    found = matched("TARGET.Memory >= RequestMemory", slot(**whole, **left, Cpus=2))
+    assert (found.fitting, found.free) == (1, 1)
 
 
 def test_what_no_slot_meets_is_named() -> None:
@@ -147,6 +164,7 @@ FITS = Idle("7.3", "waiting", slots=10, fitting=8, free=2, queued=1000, now=1100
         (replace(FITS, starts=2, came_back="preempted"), "", "started 2 times already"),
         (replace(FITS, flocking="flock.example.org"), "", "also sends jobs to flock.example.org"),
         (replace(FITS, free=0, place=Place(500, 2, 9, 40)), "", "2 of 9 users before you"),
+        (replace(FITS, free=0, place=Place(500, 2, 9, 1)), "", "You use 1 core now."),
         (replace(FITS, status="held", held=(34, 102, "x")), "more memory than it asked for", ""),
         (replace(FITS, status="running"), "is running; the event log does not yet", ""),
         (replace(FITS, slots=0, fitting=0), "no slots at all", ""),
@@ -168,12 +186,20 @@ def test_why_a_job_waits_is_told_in_plain_words(idle: Idle, cause: str, detail: 
         (Factory(max_idle=100), 100, "none will come: 100 jobs are held"),
         (Factory(1, "by hand", 100), 0, 'making of new jobs is held: "by hand"'),
         (None, 0, "HTCondor knows of none to come"),
+        (Factory(2, max_idle=100), 0, "HTCondor knows of none to come"),
     ],
 )
 def test_a_task_that_is_not_in_the_queue_is_told_why(
     factory: Factory | None, held: int, cause: str
 ) -> None:
     assert cause in factory_words(factory, held).cause
+
+
+@pytest.mark.parametrize(("paused", "verbs"), [(3, ["resubmit"]), (-1, ["cancel", "resubmit"])])
+def test_a_factory_that_never_goes_on_is_not_to_be_released(paused: int, verbs: list[str]) -> None:
+    words = factory_words(Factory(paused, "", 100), 0)
+    assert [command.split()[1] for command in words.commands] == verbs
+    assert "elease" not in words.todo
 
 
 def test_a_condition_of_any_length_is_shown_short() -> None:

@@ -73,6 +73,12 @@ def test_held_and_failed_tasks_are_explained(batch: Path) -> None:
 def test_one_task_is_explained_alone(batch: Path) -> None:
     (cause,) = why(batch, "3")["causes"]
     assert (cause["tasks"], cause["output"]) == ([3], ["one", "MemoryError"])
+    for index in ("0", "3", "5"):  # what is told of one task touches no other
+        (cause,) = why(batch, index)["causes"]
+        acting = [one for one in cause["commands"] if " logs " not in one]
+        assert acting
+        assert all(f" --tasks {index}" in one for one in acting)
+        assert not any(" --failed" in one for one in acting)
     (cause,) = why(batch, "--task", "1")["causes"]
     assert cause["state"] == "succeeded"
 

@@ -107,7 +107,7 @@ def _scripts(spec: Spec) -> list[Path]:
 
 def _local(spec: Spec) -> tuple[str, ...]:
     """Files, libraries and what is in these, by their names."""
-    named = (path.text for path in spec.files)
+    named = (path.target or path.text for path in spec.files)
     return (*named, *(path.text.rstrip("/") for path in spec.libraries), *_inside(spec))
 
 

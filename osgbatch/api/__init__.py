@@ -1,0 +1,1 @@
+"""The floor of Python's own interface: map, submit, load, Executor."""

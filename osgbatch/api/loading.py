@@ -1,0 +1,24 @@
+"""A batch by its name, as what it is: of calls, or of a sweep."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from osgbatch.api.live import LiveBatch
+from osgbatch.api.mapped import MapResults
+from osgbatch.batches import registry
+from osgbatch.batches.folder import Batch
+from osgbatch.calls.package import is_returned
+
+
+def load(name: str | os.PathLike[str] | None = None, *, unpickle: bool = True) -> LiveBatch:
+    """A batch by its name, tag, the start of its id or its folder: see `osgbatch.load`."""
+    return as_loaded(registry.find(None if name is None else os.fspath(name), Path.cwd()), unpickle)
+
+
+def as_loaded(batch: Batch, unpickle: bool = True) -> LiveBatch:
+    """What a program sees of a batch."""
+    if is_returned([output["parts"] for output in batch.data["outputs"]]):
+        return MapResults(batch, unpickle=unpickle)
+    return LiveBatch(batch)

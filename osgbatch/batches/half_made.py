@@ -1,0 +1,44 @@
+"""Folders that a `submit` which was killed very early has left: no batches, and of no use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from osgbatch import names
+from osgbatch.batches.folder import locked
+from osgbatch.errors import BatchError, BusyError
+
+OLD_S = 60
+"""Seconds after which nobody is just about to take the lock of a folder that he has made."""
+
+
+def half_made(parent: Path) -> Iterator[Path]:
+    """The folders in `batches/` that nobody makes any more; each is locked while it is given.
+
+    What they hold was written by osgbatch alone: no result, and nothing that a backend was given.
+    """
+    for folder in sorted(parent.glob("[!.]*")):
+        with suppress(OSError, BatchError, BusyError):
+            if not _is_half(folder) or time.time() - folder.stat().st_mtime < OLD_S:
+                continue
+            with locked(folder):
+                if _is_half(folder):
+                    yield folder
+
+
+def _is_half(folder: Path) -> bool:
+    """Whether it was begun as a batch, and is none yet."""
+    if not (folder / names.LOCK).is_file() or (folder / names.RESOLVED).exists():
+        return False
+    if any(folder.glob(f"{names.ROUNDS}/*/{names.SUBMITTED}")):
+        return False
+    return all(entry.name in _OURS or entry.name[0] == "." for entry in folder.iterdir())
+
+
+_OURS = {
+    names.LOCK, names.PAYLOAD, names.ROUNDS, names.SPEC, names.PLAN, names.TASKS, names.OBJECTS,
+    names.ENVIRONMENT_LOCK, names.LISTING,
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""Python values and functions as what travels to execution points and back."""

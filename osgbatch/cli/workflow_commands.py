@@ -1,0 +1,374 @@
+"""Workflows (`steps:`) on the command line; commands that take a batch call what is here."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from osgbatch import exits, ui
+from osgbatch.cli.workflow_texts import (
+    errors_of,
+    next_steps,
+    results_path,
+    status_data,
+    status_text,
+)
+from osgbatch.errors import BusyError, OsgbatchError
+
+
+def node(
+    folder: Annotated[Path, typer.Argument(help="The workflow's folder.")],
+    what: Annotated[str, typer.Argument(help="prepare or judge.")],
+    step: Annotated[str, typer.Argument(help="The step.")],
+    retry: Annotated[int, typer.Argument(help="How often it was done again.")] = 0,
+    most: Annotated[int, typer.Argument(help="How often it may be.")] = 0,
+    job: Annotated[str, typer.Argument(help="Its job, as DAGMan knows it.")] = "",
+) -> int:
+    """What DAGMan runs before and after a node of a workflow."""
+    import time
+
+    from osgbatch.workflows.nodes import judge, prepare
+
+    def say(text: str) -> None:
+        ui.say(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
+
+    if what == "prepare":
+        return prepare(folder.absolute(), step, retry, say)
+    return judge(folder.absolute(), step, job, retry, most, say)
+
+
+def submit_steps(
+    spec: Path,
+    pool: str,
+    choices: Any,
+    watch_it: bool | None,
+    *,
+    as_json: bool = False,
+    dry_run: bool = False,
+    again: bool = False,
+    until: str = "",
+) -> int:
+    """`osgbatch submit` of a spec with steps."""
+    if dry_run:
+        return check_steps(spec, as_json=as_json)
+    from osgbatch.life.naming import shown_path
+    from osgbatch.workflows.advancing import advance
+    from osgbatch.workflows.continuing import unfinished
+    from osgbatch.workflows.starting import submit_workflow
+
+    workflow = unfinished(spec, ui.say, again=again)
+    if workflow is None:
+        workflow = submit_workflow(spec, pool, ui.say, choices, until=until)
+    elif until:
+        workflow.step(until)
+    shown = shown_path(workflow.folder)
+    if not as_json:
+        ui.out(f"workflow {workflow.id}: {shown}")
+    wait = sys.stdout.isatty() if watch_it is None else watch_it
+    with _left_alone(workflow):
+        now = advance(
+            workflow,
+            ui.say,
+            wait=wait or workflow.pool == "local",
+            until=until,
+            look=_look(),
+        )
+    if as_json:
+        ui.out_json(status_data(now))
+        return exits.OK if now.runs else int(now.exit_code)
+    if now.runs:
+        ui.say(
+            f"to follow it: `osgbatch watch {shown}`\nwhen it has ended: `osgbatch collect {shown}`"
+        )
+        return exits.OK
+    if until and not now.failed and now.is_done(until):
+        ui.out(status_text(now))
+        return exits.OK
+    if now.succeeded:
+        return Flow(workflow).collect(as_json, watch_it=False)
+    return _tell_end(now)
+
+
+def _of_dagman(workflow: Any) -> list[str]:
+    """What DAGMan says of its end."""
+    from osgbatch import condor
+    from osgbatch.workflows.folder import read_dag_note
+
+    note = read_dag_note(workflow)
+    return condor.last_words(workflow.folder, workflow.dag_file(note.stage)) if note else []
+
+
+def refuse(options: Mapping[str, object]) -> None:
+    """Raises OsgbatchError when an option is given that a workflow has no use for."""
+    for option, given in options.items():
+        if given:
+            what = "a spec with steps: is submitted without this option"
+            raise OsgbatchError(what, where=option, fix="Leave it out.")
+
+
+def check_steps(spec: Path, *, as_json: bool = False) -> int:
+    """Check a spec with steps, and say what it would do; nothing is made."""
+    from osgbatch import names
+    from osgbatch.spec.steps import read_steps
+    from osgbatch.workflows.starting import check_steps as check_each
+
+    steps = read_steps(spec)
+    check_each(steps, steps.folder / names.BATCHES / steps.name)
+    if as_json:
+        told = [{"name": s.name, "here": s.here, "after": list(s.after)} for s in steps.steps]
+        ui.out_json({"ok": True, "name": steps.name, "steps": told})
+        return exits.OK
+    width = max(len(step.name) for step in steps.steps)
+    ui.out(f"{spec}: ok, a workflow of {ui.number_of(len(steps.steps), 'step')}")
+    for step in steps.steps:
+        where = "here" if step.here else "in the pool"
+        after = f"after {', '.join(step.after)}" if step.after else ""
+        ui.out(f"  {step.name:{width}}  {where:11}  {after}".rstrip())
+    return exits.OK
+
+
+def render_steps(spec: Path, out: Path | None, choices: Any, *, as_json: bool = False) -> int:
+    """Make a workflow's folder, and run nothing."""
+    from osgbatch.workflows.starting import submit_workflow
+
+    if out is not None:
+        raise OsgbatchError(
+            "a workflow's folder lies in batches/ beside its spec",
+            where="--out",
+            fix="Leave it out.",
+        )
+    workflow = submit_workflow(spec, "condor", ui.say, choices, asked=False)
+    if as_json:
+        ui.out_json({"id": workflow.id, "folder": str(workflow.folder)})
+    else:
+        ui.out(f"rendered {workflow.folder}")
+        ui.out(f"`osgbatch watch {shlex.quote(str(workflow.folder))}` runs it")
+    return exits.OK
+
+
+def _look() -> Any:
+    """Prints a line when something has changed."""
+    before = ""
+
+    def look(now: Any) -> None:
+        nonlocal before
+        text = "; ".join(f"{s.name}: {ui.counts(s.counts)}" for s in now.steps if s.counts)
+        if text != before:
+            ui.say(text)
+            before = text
+
+    return look
+
+
+@contextmanager
+def _left_alone(workflow: Any) -> Iterator[None]:
+    """Says how to come back, when somebody stops looking."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from osgbatch.life.naming import shown_path
+
+        name = shown_path(workflow.folder)
+        ui.say("\nstopped; what DAGMan runs goes on. To come back, or to end it:")
+        ui.say(f"  osgbatch watch {name}\n  osgbatch cancel {name}")
+        raise typer.Exit(exits.INTERRUPTED) from None
+
+
+def _tell_end(now: Any) -> int:
+    ui.out(status_text(now))
+    for step in next_steps(now):
+        ui.say(f"next: {step}")
+    return int(now.exit_code)
+
+
+# --- commands that are given a workflow ----------------------------------------------------------
+
+
+class Flow:
+    """What commands that take a batch do with a workflow."""
+
+    def __init__(self, workflow: Any) -> None:
+        self.workflow = workflow
+
+    def _now(self) -> Any:
+        from osgbatch.workflows.telling import workflow_status
+
+        return workflow_status(self.workflow)
+
+    def status(self, as_json: bool) -> int:
+        """Count the tasks of each step by state."""
+        now = self._now()
+        if as_json:
+            ui.out_json(status_data(now))
+        else:
+            ui.out(status_text(now))
+            for step in next_steps(now):
+                ui.say(f"next: {step}")
+        return exits.SOME_FAILED if now.failed else exits.OK
+
+    def watch(self) -> int:
+        """Follow it, do what is due here, and go on, until all is done or something failed."""
+        from osgbatch.workflows.advancing import advance
+
+        with _left_alone(self.workflow):
+            now = advance(self.workflow, ui.say, wait=True, look=_look())
+        return _tell_end(now)
+
+    def resubmit(self, watch_it: bool | None, as_json: bool) -> int:
+        """Run what has not succeeded once more, and what comes after it: a rescue."""
+        from osgbatch.workflows.advancing import advance
+        from osgbatch.workflows.starting import take_changes
+
+        before = self._now()
+        if before.dag_works:
+            raise BusyError(
+                "DAGMan works on this workflow still",
+                where=str(self.workflow.folder),
+                fix="Wait for it (`osgbatch watch`), or `osgbatch cancel` it first.",
+            )
+        take_changes(self.workflow, ui.say)
+        if before.succeeded:
+            ui.out("nothing to resubmit: every step has succeeded")
+            return exits.OK
+        wait = sys.stdout.isatty() if watch_it is None else watch_it
+        with _left_alone(self.workflow):
+            now = advance(
+                self.workflow,
+                ui.say,
+                wait=wait or self.workflow.pool == "local",
+                again=True,
+                look=_look(),
+            )
+        if as_json:
+            ui.out_json(status_data(now))
+            return exits.OK if now.runs else int(now.exit_code)
+        if now.runs:
+            for step in next_steps(now):
+                ui.say(f"next: {step}")
+            return exits.OK
+        return _tell_end(now)
+
+    def cancel(self, yes: bool, as_json: bool) -> int:
+        """End DAGMan and all that runs."""
+        from osgbatch.cli.asking import agreed
+        from osgbatch.workflows.acting import cancel_workflow
+
+        now = self._now()
+        name = f"workflow {self.workflow.id} ({self.workflow.name})"
+        terminal = sys.stdin.isatty() and sys.stderr.isatty()
+        if now.runs and not yes and terminal and not agreed(f"cancel {name}?"):
+            return exits.OK
+        count = cancel_workflow(self.workflow)
+        if as_json:
+            ui.out_json({"id": self.workflow.id, "cancelled": count})
+        else:
+            ui.out(f"cancelled {name}: {ui.number_of(count, 'task')} had not ended")
+        return exits.OK
+
+    def why(self, as_json: bool) -> int:
+        """Why steps failed: what their nodes said, and why their tasks failed."""
+        from osgbatch.cli.why_commands import why_data, why_text
+        from osgbatch.life.why import explain
+
+        now = self._now()
+        told = []
+        for step in now.steps:
+            wrong = set(step.counts) - {"succeeded"}
+            if step.state == "failed" or (step.state != "waiting" and wrong):
+                said = errors_of(self.workflow.step_log(step.name))
+                batch = self.workflow.batch(step.name)
+                told.append((step, said, explain(batch) if batch else None))
+        if as_json:
+            ui.out_json(
+                {
+                    **status_data(now),
+                    "why": [
+                        {
+                            "step": step.name,
+                            "node": said,
+                            **({"batch": why_data(found)} if found else {}),
+                        }
+                        for step, said, found in told
+                    ],
+                }
+            )
+        else:
+            ui.out(status_text(now))
+            for line in _of_dagman(self.workflow) if now.dag_failed else ():
+                ui.out(f"  {line}")
+            for step, said, found in told:
+                ui.out(f"\nstep {step.name}")
+                for line in said:
+                    ui.out(f"  {line}")
+                if found is not None:
+                    ui.out(why_text(found))
+            for step in next_steps(now):
+                if not step.startswith("osgbatch why"):
+                    ui.say(f"next: {step}")
+        return exits.SOME_FAILED if now.failed else exits.OK
+
+    def collect(self, as_json: bool, watch_it: bool) -> int:
+        """Collect every step that has begun; what runs here and is due runs first."""
+        from osgbatch.foreach.running import bring_noted
+        from osgbatch.results.finishing import collect_batch
+        from osgbatch.workflows.advancing import advance
+
+        with _left_alone(self.workflow):
+            if watch_it or (self._now().due and not self._now().failed):
+                advance(self.workflow, ui.say, wait=watch_it, only_here=not watch_it, look=_look())
+        for step in self.workflow.steps:
+            batch = self.workflow.batch(step.name)
+            if batch is None:
+                continue
+            _, collected, failure = collect_batch(batch, ui.say, quiet=as_json)
+            for note in collected.notes:
+                ui.say(f"note: {step.name}: {note}")
+            if failure is not None:
+                raise failure
+        now = self._now()
+        home = bring_noted(self.workflow, ui.say)  # of `osgbatch foreach`
+        if as_json:
+            ui.out_json(status_data(now))
+        else:
+            ui.out(status_text(now))
+            ui.out(f"results: {home or results_path(self.workflow)}")
+        return int(now.exit_code)
+
+    def rm(self, yes: bool, as_json: bool) -> int:
+        """Remove it."""
+        from osgbatch.cli.asking import agreed
+        from osgbatch.workflows.acting import remove_workflow
+
+        folder = self.workflow.folder
+        terminal = sys.stdin.isatty() and sys.stderr.isatty()
+        if not yes and terminal and not agreed(f"remove {folder}, with all its results?"):
+            return exits.OK
+        if not yes and not terminal:
+            raise OsgbatchError("this removes results", where="rm", fix="Say so with --yes.")
+        remove_workflow(self.workflow)
+        if as_json:
+            ui.out_json([{"id": self.workflow.id, "folder": str(folder)}])
+        else:
+            ui.out(f"removed {folder}")
+        return exits.OK
+
+    def telling_batch(self) -> Any:
+        """The batch of the step that has most to tell: one that failed, runs, or ended last."""
+        now = self._now()
+        for state in ("failed", "held", "running"):
+            for step in now.steps:
+                if step.state == state and step.counts:
+                    return self.workflow.batch(step.name)
+        begun = [step for step in now.steps if step.counts]
+        return self.workflow.batch(begun[-1].name) if begun else None
+
+
+def register(app: typer.Typer) -> None:
+    """Make the command known."""
+    app.command(hidden=True)(node)

@@ -1,0 +1,77 @@
+"""HTCondor's own parsers of submit files and expressions, where its bindings are installed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import cache
+from typing import Any
+
+
+@cache
+def _bindings() -> tuple[Any, Any] | None:
+    """The modules htcondor2 and classad2; None where they are not installed."""
+    # Without this the bindings complain on a machine that has no configuration of HTCondor.
+    quiet = "CONDOR_CONFIG" not in os.environ and not os.path.exists("/etc/condor/condor_config")
+    if quiet:
+        os.environ["CONDOR_CONFIG"] = os.devnull
+    try:
+        import classad2
+        import htcondor2
+    except ImportError:
+        return None
+    finally:
+        if quiet:
+            del os.environ["CONDOR_CONFIG"]
+    return htcondor2, classad2
+
+
+def refused_text(text: str) -> str | None:
+    """Why HTCondor refuses a submit file up to its first queue; empty when it takes it.
+
+    None where its bindings are not installed. Nothing is submitted; the caller takes `include`
+    out, which would run programs. Seen on 25.14.1.
+    """
+    modules = _bindings()
+    if modules is None:
+        return None
+    if "\0" in text:
+        return "embedded null character"
+    said = ""
+    try:
+        with _Stderr() as stderr:
+            modules[0].Submit(text)
+    except Exception as error:
+        said = f"{stderr.text()} {error}".strip()
+    return " ".join(said.split())
+
+
+def refused_expression(text: str) -> bool | None:
+    """Whether HTCondor refuses a ClassAd expression; None where its bindings are not installed."""
+    modules = _bindings()
+    if modules is None:
+        return None
+    try:
+        modules[1].ExprTree(text)
+    except Exception:
+        return True
+    return False
+
+
+class _Stderr:
+    """Keeps what the library writes to file descriptor 2 while it parses."""
+
+    def __enter__(self) -> _Stderr:
+        self._file = tempfile.TemporaryFile()
+        self._saved = os.dup(2)
+        os.dup2(self._file.fileno(), 2)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.dup2(self._saved, 2)
+        os.close(self._saved)
+
+    def text(self) -> str:
+        self._file.seek(0)
+        with self._file:
+            return self._file.read().decode("utf-8", "replace")

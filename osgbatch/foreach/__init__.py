@@ -1,0 +1,1 @@
+"""Scatter/gather from one script: `osgbatch foreach`, as a workflow of up to three steps."""

@@ -1,0 +1,298 @@
+"""A foreach from its first phase to its results: begun once, gone on with, brought to a folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from osgbatch import names
+from osgbatch.batches.folder import write_json
+from osgbatch.collecting.outside import Outside, check_free, claim, owner_of
+from osgbatch.errors import BatchError, BusyError, OsgbatchError, SpecErrors
+from osgbatch.foreach.asked import PHASES, Asked, check
+from osgbatch.foreach.document import COMPLETE, Earlier, workflow_of
+from osgbatch.life.following import status
+from osgbatch.life.naming import shown_path
+from osgbatch.planning.checks import missing_files
+from osgbatch.results.finishing import collect_batch
+from osgbatch.spec.document import parse_document
+from osgbatch.spec.from_words import Told
+from osgbatch.spec.load import load_spec
+from osgbatch.spec.steps import steps_of_data
+from osgbatch.submission.planned import AS_WRITTEN, Choices
+from osgbatch.submission.running import spec_of_run
+from osgbatch.workflows.finding import workflows_here
+from osgbatch.workflows.folder import SPEC, Workflow, load_workflow
+from osgbatch.workflows.starting import start_workflow
+from osgbatch.workflows.telling import workflow_status
+
+Say = Callable[[str], None]
+NOTE = "foreach.json"
+"""In the folder of a workflow that is a foreach: where its results are to go."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A foreach that has begun. results: the folder that its results are brought to.
+
+    again: it has failed before, and what has not succeeded is to be run once more. scatter,
+    elements: the batch folders of the first phases, which may be those of an earlier foreach.
+    """
+
+    workflow: Workflow
+    results: Path
+    again: bool = False
+    scatter: Path = Path()
+    elements: Path = Path()
+
+
+def shared_of(told: Told, here: Path, settings: Sequence[str] = ()) -> Mapping[str, Any]:
+    """The keys of a spec that options shared with `osgbatch run` are.
+
+    settings: of --set, which are only looked at. Raises OsgbatchError that names the option of what
+    is wrong.
+    """
+    whole = replace(told, name="x", results_to="x", command=("true",))
+    with spec_of_run(whole, here, keep=False) as made:
+        missing = list(missing_files(load_spec(made.path, settings, made.text)))
+        if missing:
+            raise SpecErrors(missing)
+        data = parse_document(made.text, "foreach").data
+    kept = ("libraries", "environment", "resources")
+    return {key: data[key] for key in kept if key in data}
+
+
+def begin(
+    asked: Asked,
+    here: Path,
+    pool: str,
+    say: Say,
+    out: str = "",
+    choices: Choices = AS_WRITTEN,
+) -> Begun:
+    """Begin what is asked for, or find where it has begun already: nothing is begun twice.
+
+    here: where paths start, and where `batches/` is made. out: the folder for the results; empty
+    for one of the work's name. Raises OsgbatchError; then nothing was begun.
+    """
+    check(asked)
+    with _one_at_a_time(here):
+        return _begin(asked, here, pool, say, out, choices)
+
+
+def _begin(asked: Asked, here: Path, pool: str, say: Say, out: str, choices: Choices) -> Begun:
+    earlier = _earlier(asked, here)
+    document = workflow_of(asked, here, earlier)
+    text = steps_of_data(document, here, choices.settings).text
+    settings = tuple(choices.settings)
+    alike = (one for one in _workflows(here) if _text(one) == text and one.settings == settings)
+    found = next(alike, None)
+    if found is not None:
+        now = workflow_status(found)
+        word = "goes on" if now.runs else "goes on from where it was"
+        if now.succeeded:
+            word = "has done this already"
+        elif now.failed and now.ended:
+            word = "has failed: what has not succeeded runs once more"
+        say(f"workflow {found.id[:6]} {word}: {shown_path(found.folder)}")
+        again = not now.succeeded and not now.runs  # also when it was cancelled
+        return _noted(found, _place(asked, here, out, found.id), here, earlier, again=again)
+    _tell_of_failed(asked, here, say)
+    results = _place(asked, here, out)
+    made = start_workflow(document, here, pool, say, choices)
+    return _noted(made, results, here, earlier)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock on a folder. Raises BlockingIOError when another has it, unless told to wait.
+
+    Some network file systems have no locks for folders: there nobody is kept out.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def alone(workflow: Workflow) -> Iterator[None]:
+    """Be the only one who goes on with a workflow of which something runs on this machine.
+
+    Raises BusyError when another osgbatch does.
+    """
+    if not any(workflow.backend(step) == "local" for step in workflow.steps):
+        yield
+        return
+    try:
+        with _one_at_a_time(workflow.folder, wait=False):
+            yield
+    except BlockingIOError:
+        raise BusyError(
+            "another osgbatch goes on with this",
+            where=str(workflow.folder),
+            fix=f"`osgbatch status {shown_path(workflow.folder)}` shows how far it is.",
+        ) from None
+
+
+def _tell_of_failed(asked: Asked, here: Path, say: Say) -> None:
+    """Say how the last one of this name, with other files, could be gone on with."""
+    last = next((one for one in _workflows(here) if one.name == asked.title), None)
+    if last is not None and asked.start_at == PHASES[0] and workflow_status(last).failed:
+        name = shown_path(last.folder)
+        say(
+            f"note: this begins anew. `osgbatch resubmit {name}` would run only what has failed "
+            "there, with your files as they are now"
+        )
+
+
+def _noted(
+    workflow: Workflow, results: Path, here: Path, earlier: Earlier, *, again: bool = False
+) -> Begun:
+    """Note where the results are to go, for whoever collects them."""
+    write_json(workflow.folder / NOTE, {"version": 1, "results": str(results)})
+    own = {step.name for step in workflow.steps}
+    scatter, elements = (
+        workflow.step_folder(name) if name in own else (here / where).parent
+        for name, where in (("scatter", earlier.scatter), ("foreach", earlier.foreach))
+    )
+    return Begun(workflow, results, again, scatter, elements)
+
+
+def bring_noted(workflow: Workflow, say: Say) -> str:
+    """Bring the results of a foreach, which have been collected, to their folder.
+
+    Returns where they are, in words; empty where there is nothing, or the workflow is no foreach.
+    """
+    try:
+        results = Path(json.loads((workflow.folder / NOTE).read_text())["results"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    for problem in bring(Begun(workflow, results)):
+        say(f"note: {problem}")
+    return f"{shown_path(results)}/" if results.is_dir() else ""
+
+
+def _workflows(here: Path) -> Iterator[Workflow]:
+    """The workflows that began here, the newest first."""
+    for folder in workflows_here(here):
+        with suppress(BatchError):  # a damaged one is no hindrance
+            yield load_workflow(folder)
+
+
+def _text(workflow: Workflow) -> bytes:
+    try:
+        return (workflow.folder / SPEC).read_bytes()
+    except OSError:
+        return b""
+
+
+def _earlier(asked: Asked, here: Path) -> Earlier:
+    """The results of the phases that are not run again. Raises OsgbatchError without any."""
+    if asked.start_at == PHASES[0]:
+        return Earlier()
+    for workflow in _workflows(here):
+        if workflow.name != asked.title:
+            continue
+        more = ("partial", "failed") if asked.partial else ()
+        found = Earlier(
+            _results(workflow, "scatter", here), _results(workflow, "foreach", here, *more)
+        )
+        if found.scatter and (found.foreach or asked.start_at == "foreach"):
+            return found
+    what = "scatter has" if asked.start_at == "foreach" else "scatter and foreach have"
+    raise OsgbatchError(
+        f'there is no foreach "{asked.title}" here whose {what} ended well',
+        where=f"--start-at {asked.start_at}",
+        fix="Leave it out, or give the earlier one's name: -n NAME.",
+    )
+
+
+def _results(workflow: Workflow, step: str, here: Path, *states: str) -> str:
+    """The folder of a step's results, from here; empty unless it has succeeded, or is in states."""
+    told = next((one for one in workflow_status(workflow).steps if one.name == step), None)
+    if told is None or told.state not in ("succeeded", *states):
+        return ""
+    folder = workflow.step_folder(step) / names.RESULTS
+    return os.path.relpath(folder, here.resolve())
+
+
+def _place(asked: Asked, here: Path, out: str, owner: str = "") -> Path:
+    """The folder for the results: the one that was named, else the first free one of its name.
+
+    owner: the id of a workflow whose results may be there already.
+    """
+    if out:
+        check_free(here / out, owner)
+        return here / out
+    number = 1
+    free: Path | None = None
+    while True:
+        place = here / (asked.title + (f"-{number}" if number > 1 else ""))
+        if owner and owner_of(place)[0] == owner:
+            return place
+        if not place.exists():
+            return free or place
+        if free is None and place.is_dir() and not any(place.iterdir()):
+            free = place
+        number += 1
+
+
+class _Flat(Outside):
+    """What gather's one task has brought, right in the folder, without what is osgbatch's own."""
+
+    def _all(self, above: str, index: int) -> Iterator[tuple[Path, str, str, str]]:
+        if above:
+            return
+        for folder, name, place, sha256 in super()._all(above, index):
+            if name != f"outputs/{COMPLETE}":
+                yield folder, name, place.partition("/")[2], sha256
+
+
+def collect_steps(workflow: Workflow, say: Say) -> None:
+    """Collect the results of all steps that have begun, of those that failed too."""
+    for step in workflow.steps:
+        if (made := workflow.batch(step.name)) is not None:
+            _, collected, _ = collect_batch(made, say, gather=False, quiet=True)
+            for note in collected.notes:
+                say(f"note: {step.name}: {note}")
+
+
+def bring(begun: Begun) -> tuple[str, ...]:
+    """Give what gather has made, without it what the elements have, other names in the folder.
+
+    The steps have been collected. Returns what could not be placed, and why. Nothing that is there
+    already is written over; where there is nothing to bring no folder is made.
+    """
+    workflow, folder = begun.workflow, begun.results
+    last = workflow.steps[-1].name
+    batch = workflow.batch(last)
+    if batch is None:
+        return ()
+    states = status(batch, all_tasks=True).states
+    if last == "gather":
+        states = [state for state in states if state.state == "succeeded"]
+    if not any(state.state in ("succeeded", "failed") for state in states):
+        return ()
+    claim(folder, workflow.id, workflow.folder)
+    placer = (_Flat if last == "gather" else Outside)(batch.folder / names.RESULTS, folder)
+    for state in states:
+        placer.place(state)
+    return tuple(placer.problems.values())

@@ -1,0 +1,215 @@
+"""Goes on with a workflow: whatever is due is done here, or given to DAGMan; nothing twice."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+
+from osgbatch import condor
+from osgbatch.batches import folder as folders
+from osgbatch.errors import BatchError, BusyError, CondorError
+from osgbatch.life.acting import cancel_batch
+from osgbatch.life.following import status
+from osgbatch.life.naming import shown_path
+from osgbatch.life.watching import LONGEST_COST_S, SHARE, watch
+from osgbatch.results.finishing import collect_batch
+from osgbatch.workflows.folder import (
+    DagNote,
+    StepNote,
+    Workflow,
+    forget_dag_note,
+    read_dag_note,
+    write_dag_note,
+)
+from osgbatch.workflows.nodes import succeeded
+from osgbatch.workflows.rounds import live_tasks, next_round
+from osgbatch.workflows.telling import WorkflowStatus, dag_now, workflow_status
+
+Say = Callable[[str], None]
+SHORTEST_S, LONGEST_S = 0.5, 5.0
+"""Seconds between two looks at a DAG."""
+
+
+def advance(
+    workflow: Workflow,
+    say: Say,
+    *,
+    wait: bool,
+    again: bool = False,
+    only_here: bool = False,
+    until: str = "",
+    look: Callable[[WorkflowStatus], None] = lambda now: None,
+) -> WorkflowStatus:
+    """Do what is due: steps that run here, in the foreground; the next DAG of those in the pool.
+
+    wait: also for the DAG, until all is done or something has failed. again: run the tasks that
+    have not succeeded once more (a rescue). only_here: nothing is submitted. until: nothing is
+    begun that this step does not need, but for what is in one DAG with it. look: is shown each look
+    at the workflow. Called again after it was killed anywhere it goes on there: what has succeeded
+    is not repeated.
+    """
+    wanted = _needed(workflow, until)
+    for stage in workflow.stages():
+        todo = [step for step in stage if step.name in wanted and not _is_done(workflow, step)]
+        if not todo:
+            continue
+        if workflow.backend(stage[0]) == "local":
+            for step in todo:
+                if not run_here(workflow, step, say, again=again):
+                    return workflow_status(workflow)
+            continue
+        if not _dag_runs(workflow, say):
+            note = read_dag_note(workflow)
+            if note and note.cluster and note.stage == stage[0].stage and not again:
+                return workflow_status(workflow)  # it has ended, and not all is done
+            if only_here:
+                return workflow_status(workflow)
+            start_dag(workflow, stage[0].stage, say)
+            again = False
+        if not wait:
+            return workflow_status(workflow)
+        _wait(workflow, look)
+        if any(not _is_done(workflow, step) for step in todo):
+            return workflow_status(workflow)
+    return workflow_status(workflow)
+
+
+def _needed(workflow: Workflow, until: str) -> set[str]:
+    """The steps that a step needs, and itself; all of them when none is named."""
+    if not until:
+        return {step.name for step in workflow.steps}
+    found, ahead = set[str](), [until]
+    while ahead:
+        name = ahead.pop()
+        found.add(name)
+        ahead += workflow.step(name).after
+    return found
+
+
+def _is_done(workflow: Workflow, step: StepNote) -> bool:
+    batch = workflow.batch(step.name)
+    return batch is not None and succeeded(step, status(batch))
+
+
+# --- here ----------------------------------------------------------------------------------------
+
+
+def run_here(workflow: Workflow, step: StepNote, say: Say, *, again: bool = False) -> bool:
+    """Run a step on this machine, in the foreground; whether later steps may begin.
+
+    One that ran already is waited for, or looked at. again: what has not succeeded is run once
+    more. On Ctrl-C its jobs are ended. Raises OsgbatchError when it cannot be run.
+    """
+    with folders.locked(workflow.folder, wait=True):  # another osgbatch may watch it, too
+        batch = workflow.batch(step.name)
+        if batch is not None and folders.read_submitted(batch.rounds()[-1]) is not None:
+            now = status(batch)
+            if not now.stalled and (not live_tasks(now) and not again):
+                return succeeded(step, now)
+            runs = live_tasks(now) and not now.stalled
+        else:
+            runs = False
+        if not runs:
+            say(f"step {step.name}: runs here")
+            if next_round(workflow, step, say) is None:
+                return True
+    batch = workflow.batch(step.name)
+    assert batch is not None
+    try:
+        for _ in watch(batch, 2.0):
+            pass
+    except KeyboardInterrupt:
+        cancel_batch(batch)
+        raise
+    now, collected, failure = collect_batch(batch, say)
+    for note in collected.notes:
+        say(f"note: {note}")
+    if failure is not None:
+        raise failure
+    say(f"step {step.name}: {_told(now.counts)}")
+    return succeeded(step, now)
+
+
+def _told(counts: object) -> str:
+    assert isinstance(counts, dict)
+    return ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
+
+
+# --- in the pool ---------------------------------------------------------------------------------
+
+
+def start_dag(workflow: Workflow, stage: int, say: Say) -> None:
+    """Give the DAG of a stage to DAGMan, once.
+
+    Raises BusyError when jobs of its steps are in the queue still, CondorError.
+    """
+    condor.check_alive()
+    with folders.locked(workflow.folder, wait=True) as lock:
+        if _dag_runs(workflow, say):
+            return
+        for step in workflow.steps:
+            batch = workflow.batch(step.name) if step.stage == stage else None
+            if batch is not None and folders.read_submitted(batch.rounds()[-1]):
+                now = status(batch)
+                if live_tasks(now) and now.cluster:
+                    raise BusyError(
+                        f"{live_tasks(now):,} tasks of step {step.name} are in jobs that live",
+                        where=str(batch.folder),
+                        fix=f"Wait for them, or `osgbatch cancel {shown_path(workflow.folder)}`.",
+                    )
+        dag = workflow.dag_file(stage)
+        earlier = condor.dag_in_log(workflow.folder, dag)
+        begun = DagNote(stage, 0, socket.gethostname(), time.time(), earlier)
+        before = read_dag_note(workflow)
+        write_dag_note(workflow, begun)
+        try:
+            cluster = condor.submit_dag(workflow.folder, dag, workflow.id, workflow.name, lock)
+        except BaseException as error:
+            # Refused, not interrupted: then what came of it is not known.
+            if before is not None and not isinstance(error, KeyboardInterrupt):
+                write_dag_note(workflow, before)
+            elif before is None and isinstance(error, CondorError):
+                forget_dag_note(workflow)
+            raise
+        write_dag_note(workflow, DagNote(stage, cluster, begun.host, begun.time))
+    steps = [step.name for step in workflow.steps if step.stage == stage]
+    say(f"submitted {dag} to DAGMan, cluster {cluster}: {', '.join(steps)}")
+
+
+def _dag_runs(workflow: Workflow, say: Say) -> bool:
+    """Whether a DAGMan of this workflow lives; one whose submission was cut short is looked for."""
+    note = read_dag_note(workflow)
+    if note is None:
+        return False
+    if not note.cluster:
+        if note.host != socket.gethostname():
+            raise BatchError(
+                f"its DAG was being submitted on {note.host}, whose queue alone knows of it",
+                where=str(workflow.folder),
+                fix="Run the same command there.",
+            )
+        cluster = condor.dag_in_log(workflow.folder, workflow.dag_file(note.stage))
+        cluster = cluster if cluster != note.before else condor.find_dag(workflow.id)
+        if not cluster:
+            return False
+        say(f"its DAG had been submitted, as cluster {cluster}")
+        write_dag_note(workflow, DagNote(note.stage, cluster, note.host, note.time))
+    return not dag_now(workflow).is_over
+
+
+def _wait(workflow: Workflow, look: Callable[[WorkflowStatus], None]) -> None:
+    """Look at the workflow until DAGMan has ended."""
+    pause, before = SHORTEST_S, None
+    while True:
+        began = time.process_time()
+        dag = dag_now(workflow)  # first: what was written before it ended is then seen
+        now = workflow_status(workflow)
+        look(now)
+        if dag.is_over or dag.state == "held":
+            return
+        told = [step.counts for step in now.steps]
+        pause = SHORTEST_S if told != before else min(pause * 1.5, LONGEST_S)
+        before = told
+        cost = (time.process_time() - began) / SHARE
+        time.sleep(max(pause, min(cost, LONGEST_COST_S)))

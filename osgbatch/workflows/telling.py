@@ -1,0 +1,146 @@
+"""How a workflow is getting on: its steps, each by its own batch, and DAGMan."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from osgbatch import condor, exits
+from osgbatch.condor import DagState
+from osgbatch.life.following import Status, status
+from osgbatch.workflows.folder import StepNote, Workflow, read_dag_note
+from osgbatch.workflows.nodes import succeeded
+
+
+@dataclass(frozen=True)
+class StepStatus:
+    """A step. state: `waiting`, `running`, `succeeded`, `partial`, `failed`, `held`.
+
+    counts: of its tasks in each state; none before it has begun. batch: the status of its batch.
+    """
+
+    name: str
+    state: str
+    here: bool
+    after: tuple[str, ...]
+    tasks: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    batch: Status | None = None
+
+
+@dataclass(frozen=True)
+class WorkflowStatus:
+    """A workflow. dag: what DAGMan's own job does; None before there is one.
+
+    due: the steps that run on this machine, and could now.
+    """
+
+    workflow: Workflow
+    steps: tuple[StepStatus, ...]
+    dag: DagState | None = None
+    due: tuple[str, ...] = ()
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every step has ended as it should."""
+        return all(step.state in ("succeeded", "partial") for step in self.steps)
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The steps that have failed."""
+        return tuple(step.name for step in self.steps if step.state == "failed")
+
+    def is_done(self, name: str) -> bool:
+        """Whether a step has ended as it should."""
+        return any(s.name == name and s.state in ("succeeded", "partial") for s in self.steps)
+
+    @property
+    def dag_works(self) -> bool:
+        """Whether there is a DAGMan of it."""
+        dag = self.dag
+        return dag is not None and not dag.is_over and dag.state != "interrupted"
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether DAGMan was removed, or ended without an end of its steps."""
+        return self.dag is not None and self.dag.is_over and self.dag.exit_code != 0
+
+    @property
+    def dag_failed(self) -> bool:
+        """Whether DAGMan has ended badly, and no step tells why."""
+        return self.was_stopped and not self.failed and not self.succeeded
+
+    @property
+    def runs(self) -> bool:
+        """Whether something goes on by itself."""
+        if self.dag_works and self.dag is not None and self.dag.state != "held":
+            return True
+        return any(step.state == "running" for step in self.steps)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing changes any more without somebody acting."""
+        return not self.runs
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every step has succeeded, else 1."""
+        return exits.OK if self.succeeded else exits.SOME_FAILED
+
+
+def dag_now(workflow: Workflow) -> DagState:
+    """What DAGMan does, by the log of its own job."""
+    note = read_dag_note(workflow)
+    if note is None or not note.cluster:
+        return DagState("interrupted")
+    return condor.dag_state(workflow.folder, workflow.dag_file(note.stage), note.cluster)
+
+
+def workflow_status(workflow: Workflow, *, most_wrong: int = 100) -> WorkflowStatus:
+    """Look at every step of a workflow."""
+    note = read_dag_note(workflow)
+    dag = dag_now(workflow) if note is not None else None
+    dag_runs = dag is not None and not dag.is_over and dag.state != "interrupted"
+    steps = []
+    for step in workflow.steps:
+        in_dag = dag_runs and note is not None and step.stage == note.stage
+        steps.append(_step(workflow, step, in_dag=in_dag, most_wrong=most_wrong))
+    done = {step.name for step in steps if step.state in ("succeeded", "partial")}
+    due = [
+        step.name
+        for step, note_ in zip(steps, workflow.steps, strict=True)
+        if workflow.backend(note_) == "local"
+        and step.state == "waiting"
+        and done.issuperset(step.after)
+    ]
+    return WorkflowStatus(workflow, tuple(steps), dag, tuple(due))
+
+
+def _step(workflow: Workflow, step: StepNote, *, in_dag: bool, most_wrong: int) -> StepStatus:
+    batch = workflow.batch(step.name)
+    if batch is None:
+        log = workflow.step_log(step.name)
+        failed = not in_dag and bool(re.search(r"^\S+ \S+ error: ", _text(log), re.M))
+        return StepStatus(step.name, "failed" if failed else "waiting", step.here, step.after)
+    now = status(batch, most_wrong=most_wrong)
+    state = "running"
+    if set(now.counts) <= {"succeeded"}:
+        state = "succeeded"
+    elif in_dag:
+        state = "held" if set(now.counts) <= {"held", "succeeded", "failed"} and now.counts.get(
+            "held"
+        ) else "running"  # fmt: skip
+    elif succeeded(step, now):
+        state = "partial"
+    elif now.stalled or now.ended:
+        state = "failed"
+    return StepStatus(step.name, state, step.here, step.after, batch.tasks, now.counts, now)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")[-20_000:]
+    except OSError:
+        return ""

@@ -1,0 +1,391 @@
+"""`osgbatch run`: a command becomes a spec, what tasks print is shown once, results come here."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from osgbatch.errors import OsgbatchError
+from osgbatch.life import all_output
+from osgbatch.life.all_output import AllOutput
+from osgbatch.model import JobState, TaskState
+from osgbatch.packing.files import entries_of, files_members
+from osgbatch.spec.document import parse_document
+from osgbatch.spec.from_words import Told, text_of
+from osgbatch.spec.load import load_spec
+from osgbatch.submission.running import pushed, spec_of_run
+
+CHARACTERS = "ab \n\t'\"$#:,-[]&*!|>%@`é☃\\\r\x07\u2028\x85\ufeff~?0.1=\U0001f600"
+"""What arguments are made of; braces stand for placeholders and are doubled."""
+
+
+def osgbatch(*words: str | Path, cwd: Path, check: int | None = 0) -> Any:
+    """Run the command line; the test fails when its exit code is another."""
+    done = subprocess.run(
+        [sys.executable, "-m", "osgbatch", *map(str, words)],
+        cwd=cwd, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert check is None or done.returncode == check, (words, done.stdout, done.stderr)
+    return done
+
+
+# --- the spec that it would be -------------------------------------------------------------------
+
+
+def test_every_argument_is_in_the_spec_as_it_was_given(tmp_path: Path) -> None:
+    random_ = random.Random(8)
+    for _ in range(300):
+        words = ["c"] + [
+            "".join(random_.choices(CHARACTERS, k=random_.randint(0, 8)))
+            for _ in range(random_.randint(0, 20))
+        ]
+        document = parse_document(text_of(Told("n", "n", words)), "x")
+        assert [document.texts["command", i] for i in range(len(words))] == words
+    spec = load_spec(tmp_path / "none.yaml", (), text_of(Told("n", "n", ["echo", "{{{index}}}"])))
+    assert spec.command[1].fill({"index": "3"}) == "{3}"
+
+
+def test_options_become_the_keys_of_a_spec() -> None:
+    told = Told(
+        "fit", "out/", ["Rscript", "fit.R"], params="t.csv",
+        sweeps=["x=1,2.50, a b", "f=file:*.npy"],
+        pushed=[("fit.R", ""), ("/data/a:b", "c/d")], libraries=["mylib/"],
+        image="python:3.12-alpine", resources={"cpus": "2", "memory": "4GB", "time": "20min"},
+    )  # fmt: skip
+    assert text_of(told).decode().splitlines()[1:] == [
+        "name: fit",
+        "command: [Rscript, fit.R]",
+        "sweep:",
+        "  table: t.csv",
+        "  x: [1, 2.50, a b]",
+        "  f: {files: '*.npy'}",
+        "files:",
+        "- fit.R",
+        "- {'/data/a:b': c/d}",
+        "libraries: [mylib/]",
+        "environment: {container: 'docker://python:3.12-alpine'}",
+        "outputs: {changed_only: true}",
+        "resources: {cpus: 2, memory: 4GB, time: 20min}",
+        "results_to: out/",
+    ]
+    assert b"\nsweep: {count: 3}\n" in text_of(Told("n", "n", ["x"], count=3))
+    quoted = text_of(Told("n", "n", ["x"], sweeps=['x="a, b",c,"d ""e"""']))
+    assert b"x: ['a, b', c, d \"e\"]" in quoted
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"sweeps": ["index=1"]}, '--sweep index=1: "index" is taken'),
+        ({"sweeps": ["x"]}, "--sweep x: should be NAME=VALUE"),
+        ({"sweeps": ["x=1", "x=2"]}, '--sweep x=2: column "x" is given twice'),
+        ({"sweeps": ['x="1']}, "the quotes in it do not match"),
+        ({"sweeps": ["x=1"], "count": 3}, "--set sweep.repeat=3"),
+        ({"environment": "a.yml", "image": "b"}, "--env and --image do not go together"),
+        ({"command": ["a\udcff"]}, "not UTF-8"),
+        ({"resources": {"cpus": "1", "memory": "100"}}, "--memory: resources.memory: a size needs"),
+        ({"command": ["awk", "{print $1}"]}, "COMMAND: no column can be called"),
+        ({"command": ["echo", "{y}"], "sweeps": ["x=1"]}, 'COMMAND: unknown name "y"'),
+        ({"params": "none.csv"}, '--params: cannot read "none.csv"'),
+        ({"sweeps": ["f=file:none*"]}, "--sweep f: "),
+        ({"libraries": ["none/"]}, '--lib: "none/" does not exist'),
+        ({"environment": "none.yml"}, '--env: "none.yml" does not exist'),
+        ({"results_to": "."}, "-n or --out: results_to: "),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_by_its_option_and_nothing_is_made(
+    tmp_path: Path, told: dict[str, Any], said: str
+) -> None:
+    from osgbatch.submission.planned import plan_sweep
+
+    asked = Told(**{"name": "", "results_to": "", "command": ["echo"], **told})
+    with pytest.raises(OsgbatchError) as caught, spec_of_run(asked, tmp_path) as made:
+        plan_sweep(made.path, choices=made.choices())
+    assert said in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_for_results_is_found_that_nobody_has(tmp_path: Path) -> None:
+    (tmp_path / "fit").mkdir()
+    told = Told("", "", ["Rscript", "scripts/fit.R"])
+    with spec_of_run(told, tmp_path) as one, spec_of_run(told, tmp_path) as other:
+        assert [one.results.name, other.results.name] == ["fit-2", "fit-3"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fit"]
+
+
+def test_what_is_pushed(tmp_path: Path) -> None:
+    for name in ("a.sh", "d/x", "od:d", "b:c/y"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    (tmp_path / "a.sh").chmod(0o755)
+    (tmp_path / "list").write_text("# files\n\na.sh\n@inner\n")
+    (tmp_path / "inner").write_text("d:data/e\nod:d\nb:c:f\na.sh:bin/\n")
+    found = pushed(["@list", "a.sh"], tmp_path)
+    assert found == [
+        ("a.sh", ""), ("d", "data/e"), ("od:d", ""), ("b:c", "f"), ("a.sh", "bin/")
+    ]  # fmt: skip
+    text = text_of(Told("n", "n", ["x"], pushed=found))
+    spec = load_spec(tmp_path / "sweep.yaml", (), text)
+    members = files_members(entries_of(spec.files), tmp_path)
+    files = {m.name: m.source for m in members if m.source}
+    assert sorted(files) == ["a.sh", "bin/a.sh", "data/e/x", "f/y", "od:d"]
+    assert files["bin/a.sh"] == tmp_path / "a.sh"
+    (tmp_path / "inner").write_text("@list\n")
+    for wrong, said in {
+        "@list": "leads back to itself", "none": 'there is no "none"', "none:x": 'no "none"',
+        "https://x.org/a": "--set inputs=", "@none": 'cannot read the list "none"',
+    }.items():  # fmt: skip
+        with pytest.raises(OsgbatchError, match=said):
+            pushed([wrong], tmp_path)
+
+
+def test_folders_of_results_do_not_travel_with_the_folder_beside_them(tmp_path: Path) -> None:
+    for folder in ("mine", "theirs"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "f").write_text("")
+    (tmp_path / "theirs" / ".osgbatch-results.json").write_text("{}")
+    assert [m.name for m in files_members(["."], tmp_path)] == ["mine", "mine/f"]
+
+
+# --- from the command line to its results, on this machine ---------------------------------------
+
+JOB = """\
+import os, sys
+print("task", sys.argv[1:], open("data/f").read(), os.access("tool", os.X_OK))
+print("to stderr", file=sys.stderr)
+open("made.csv", "w").write(sys.argv[1])
+open("stdout.txt", "w").write("mine")
+sys.exit(3 if sys.argv[1] == "1" else 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """Three tasks, the one in the middle fails."""
+    here = tmp_path_factory.mktemp("run") / "it's here"
+    (here / "d").mkdir(parents=True)
+    (here / "d" / "f").write_text("hi")
+    (here / "job.py").write_text(JOB)
+    (here / "tool").write_text("")
+    (here / "tool").chmod(0o755)
+    (here / "list").write_text("d:data\ntool\n")
+    words = [
+        "--pool",
+        "local",
+        "--push",
+        "@list",
+        "--push",
+        "job.py",
+        "--count",
+        "3",
+        "-n",
+        "three",
+    ]
+    odd = ["a b", 'it\'s $5 "q"', "é\n{{x}}", "\\n*"]
+    done = osgbatch("run", *words, "--", "python", "job.py", "{index}", *odd, cwd=here, check=1)
+    return here, done
+
+
+def test_results_and_output_of_several_tasks(ran: tuple[Path, Any]) -> None:
+    here, done = ran
+    for i in range(3):
+        line = f"[{i}] task {[str(i), 'a b', 'it' + chr(39) + 's $5 ' + chr(34) + 'q' + chr(34)]}"
+        assert done.stdout.count(line[:-1]) == 1
+    assert len(done.stdout.splitlines()) == 3
+    assert "'é\\n{x}', '\\\\n*'] hi True" in done.stdout
+    assert done.stderr.count("[1] to stderr\n") == 1
+    assert "3 tasks: 2 succeeded, 1 failed" in done.stderr
+    assert "what failed left: three/failed/1/" in done.stderr
+    files = {str(p.relative_to(here / "three")) for p in (here / "three").rglob("*") if p.is_file()}
+    assert files == {".osgbatch-results.json"} | {
+        f"{where}/{name}"
+        for where in ("0", "2", "failed/1")
+        for name in ("made.csv", "stdout", "stdout.txt", "stderr.txt")
+    }
+    # what the task has called stdout.txt keeps its name
+    assert (here / "three/2/stdout.txt").read_text() == "mine"
+    assert (here / "three/2/stdout").read_text().startswith("task ['2',")
+    assert (here / "three/2/stderr.txt").read_text() == "to stderr\n"
+    assert sorted(p.name for p in here.iterdir()) == [
+        "batches", "d", "job.py", "list", "three", "tool"
+    ]  # fmt: skip
+
+
+def test_a_folder_of_results_is_one_batchs_alone(ran: tuple[Path, Any]) -> None:
+    here, _ = ran
+    before = sorted(map(str, here.rglob("*")))
+    said = osgbatch("run", "--pool", "local", "-n", "three", "--", "true", cwd=here, check=2).stderr
+    assert "it has the results of batch" in said
+    for name in ("d", "job.py"):
+        osgbatch("run", "--pool", "local", "--out", name, "--", "true", cwd=here, check=2)
+    assert sorted(map(str, here.rglob("*"))) == before
+
+
+def test_a_failure_that_is_run_again_and_a_file_that_is_in_the_way(ran: tuple[Path, Any]) -> None:
+    here, _ = ran
+    (here / "job.py").write_text(JOB.replace("sys.exit(3", "sys.exit(0"))
+    said = osgbatch("resubmit", "three", "--no-watch", cwd=here).stderr
+    assert "is not there" not in said  # there never was a sweep.yaml
+    osgbatch("watch", "three", cwd=here)
+    (here / "three/1").mkdir()
+    (here / "three/1/made.csv").write_text("the user's")
+    told = osgbatch("collect", "three", cwd=here, check=1)
+    assert "1/made.csv in three/ is there already, and is another file" in told.stderr
+    assert (here / "three/1/made.csv").read_text() == "the user's"
+    assert not (here / "three/failed").exists()
+    (here / "three/1/made.csv").unlink()
+    assert ", and three\n" in osgbatch("collect", "three", cwd=here).stdout
+    assert (here / "three/1/made.csv").read_text() == "1"
+
+
+def test_one_task_is_shown_as_it_is_and_saved_as_a_spec(tmp_path: Path) -> None:
+    words = ["--pool", "local", "--save", "sweep.yaml", "--", "printf", "a\\nb"]
+    looked = osgbatch("run", "--dry-run", *words, cwd=tmp_path)
+    assert "printf" in looked.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["sweep.yaml"]
+    done = osgbatch("run", *words, cwd=tmp_path)
+    # an echo ends in a line break, what came home need not
+    assert done.stdout in ("a\nb", "a\nb\n")
+    assert (tmp_path / "printf/0/stdout.txt").read_text() == "a\nb"
+    other = ["--set", "results_to=other", "--watch", "--pool", "local"]
+    osgbatch("submit", "sweep.yaml", *other, cwd=tmp_path)
+    assert (tmp_path / "other/0/stdout.txt").read_text() == "a\nb"
+    osgbatch("run", "--pool", "local", "--save", "sweep.yaml", "--", "x", cwd=tmp_path, check=2)
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    wait = f"echo first; until [ -e '{go}' ]; do sleep 0.1; done; echo last"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "osgbatch", "run", "--pool", "local", "-n", "w", "--", "sh", "-c",
+         wait.replace("{", "{{").replace("}", "}}")],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "first\n"  # while it runs
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "osgbatch watch w-" in said
+    assert ", to w/\n" in said
+    go.touch()
+    osgbatch("watch", "w", cwd=tmp_path)
+    osgbatch("collect", "w", cwd=tmp_path)
+    assert (tmp_path / "w/0/stdout.txt").read_text() == "first\nlast\n"
+
+
+def test_without_waiting_and_as_json(tmp_path: Path) -> None:
+    words = ["run", "--pool", "local", "--json"]
+    left = json.loads(osgbatch(*words, "--no-wait", "-n", "n", "--", "true", cwd=tmp_path).stdout)
+    assert left["results"] == str(tmp_path / "n")
+    done = json.loads(
+        osgbatch(*words, "--", "sh", "-c", "echo x; exit 4", cwd=tmp_path, check=1).stdout
+    )
+    assert [t["exit_code"] for t in done["tasks"]] == [4]
+    assert (tmp_path / "sh/failed/0/stdout.txt").read_text() == "x\n"
+
+
+# --- what tasks print, each byte once ------------------------------------------------------------
+
+
+class Echoing:
+    """A job whose echo is what the test says."""
+
+    def __init__(self, echo: bytes) -> None:
+        self.backend = "local"
+        self.text = echo
+
+    def echo(self) -> bytes:
+        """So far."""
+        return self.text
+
+
+def test_what_was_shown_of_a_running_task_is_not_shown_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(all_output, "Follower", lambda batch: None)
+    job = Echoing(b"")
+    monkeypatch.setattr(all_output, "running_job", lambda batch, state: job)
+    printed = {(0, "stdout"): b"one\ntwo\nthree\n", (1, "stdout"): b"x\ny", (0, "stderr"): b"",
+               (1, "stderr"): b"e\n"}  # fmt: skip
+    monkeypatch.setattr(
+        all_output, "copy_log", lambda state, stream, out: out.write(printed[state.index, stream])
+    )
+    batch = SimpleNamespace(tasks=2, rounds=lambda: [SimpleNamespace(folder=tmp_path)])
+    outs = {"stdout": io.BytesIO(), "stderr": io.BytesIO()}
+    said: list[str] = []
+    shown = AllOutput(batch, outs, said.append, lambda now: None)  # type: ignore[arg-type]
+
+    def look(*states: str, echo: bytes) -> bytes:
+        monkeypatch.setattr(all_output, "LOOK_S", 0.0)
+        job.text = echo
+        before = outs["stdout"].tell()
+        archive = tmp_path / "a.tar.gz"
+        shown._show(
+            SimpleNamespace(  # type: ignore[arg-type]
+                states=[
+                    TaskState(i, state, round=1, job=JobState(0), archive=archive)
+                    if state == "succeeded"
+                    else TaskState(i, state, round=1, job=JobState(0))
+                    for i, state in enumerate(states)
+                ]
+            )
+        )
+        return outs["stdout"].getvalue()[before:]
+
+    assert look("running", "running", echo=b"[0] one\n[0] tw") == b"[0] one\n"
+    assert look("running", "running", echo=b"[0] one\n[0] two\n[1] x\n") == b"[0] two\n[1] x\n"
+    assert look("running", "running", echo=b"[1] x\n") == b""  # it began anew
+    assert look("succeeded", "running", echo=b"[1] x\n") == b"[0] three\n"
+    assert look("succeeded", "running", echo=b"[1] z\n") == b"[1] z\n"  # another start
+    assert said == ["task 1 was started again"]
+    assert look("succeeded", "succeeded", echo=b"") == b"[1] x\n[1] y\n"
+    assert look("succeeded", "succeeded", echo=b"") == b""
+    assert outs["stderr"].getvalue() == b"[1] e\n"
+
+
+# --- the page ------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "run.md").read_text()
+FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
+
+
+def test_every_command_of_the_page_prints_what_it_says(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/osgbatch"
+    program.write_text(
+        f'#!/bin/sh\nshift\nexec {sys.executable} -m osgbatch run --pool local "$@" 2>>/dev/null\n'
+    )
+    program.chmod(0o755)
+    here = tmp_path / "here"
+    blocks = FENCE.findall(PAGE)
+    assert sum(kind == "console" for kind, _, _ in blocks) >= 5
+    for _, name, text in blocks:
+        if name:
+            (here / name).parent.mkdir(parents=True, exist_ok=True)
+            (here / name).write_text(text)
+    path = f"{program.parent}:{os.environ['PATH']}"
+
+    def follow(block: str) -> None:
+        for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
+            command, _, printed = part.partition("\n")
+            done = subprocess.run(
+                ["bash", "-c", command], cwd=here, capture_output=True, text=True, check=True,
+                env={**os.environ, "PATH": path},
+            )  # fmt: skip
+            assert done.stdout.rstrip("\n") == printed.rstrip("\n"), command
+
+    with ThreadPoolExecutor() as pool:  # they mostly wait
+        list(pool.map(follow, [text for kind, _, text in blocks if kind == "console"]))
