@@ -22,6 +22,8 @@ _HISTORY = (
 )  # fmt: skip
 _CLOCK_S = 3600
 """How far the clock of the schedd may be off from ours when it is told how old a job can be."""
+_LEFT_IN_QUEUE_S = 10 * 86400
+"""How long `condor_submit -spool` and -remote leave jobs in the queue that have ended."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,14 @@ def _of_history(
 
     It is read from its newest entry on, until all are found or jobs are older than the round. A job
     that stayed in the queue long after its end (`leave_in_queue`) looks older than it is there, and
-    may lie before ours: what is not found is looked for once more, in all of it.
+    may lie before ours: what is not found is looked for once more, until jobs are older than that.
     """
-    since = f"EnteredCurrentStatus < {int(submitted) - _CLOCK_S}" if submitted else None
-    found = _in_history(round_, cluster, missing, since, schedd)
-    if since and len(found) < len(missing):
-        found = _in_history(round_, cluster, missing, None, schedd)
+    found: dict[int, JobState] = {}
+    for longer in (0, _LEFT_IN_QUEUE_S):
+        since = f"EnteredCurrentStatus < {int(submitted) - _CLOCK_S - longer}" if submitted else ""
+        found = _in_history(round_, cluster, missing, since or None, schedd)
+        if not since or len(found) == len(missing):
+            break
     return found
 
 

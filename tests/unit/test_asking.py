@@ -54,18 +54,19 @@ def test_a_job_that_lies_behind_older_ones_is_found_all_the_same(
     monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
     """One that stayed in the queue after its end comes into the history late, looking old."""
-    asked: list[str | None] = []
+    asked: list[str] = []
 
     def history(since: str | None = None, **more: object) -> list[dict[str, int]]:
-        asked.append(since)
-        return [] if since and late else [{"ProcId": 0, "JobStatus": 4, "ExitCode": 0}]
+        asked.append(since or "")
+        return [] if late and len(asked) == 1 else [{"ProcId": 0, "JobStatus": 4, "ExitCode": 0}]
 
     schedd = SimpleNamespace(query=lambda **more: [], history=history)
     monkeypatch.setattr(jobs, "call_schedd", lambda call: call(SimpleNamespace(QueryOpt=QUERY)))
     monkeypatch.setattr(jobs, "schedd_of", lambda *given: schedd)
     found = jobs.ask_jobs(ROUND, 1, 10_000.0, range(1, 6))
     assert found.jobs[0].state == "completed"
-    assert asked == ["EnteredCurrentStatus < 6400", *[None] * late]
+    ends = [6400, 6400 - 10 * 86400] if late else [6400]  # the second time by ten days earlier
+    assert asked == [f"EnteredCurrentStatus < {end}" for end in ends]
 
 
 QUERY = SimpleNamespace(IncludeClusterAd=0)
