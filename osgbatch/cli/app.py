@@ -35,6 +35,7 @@ MODULES = {
     "house_commands": ("ls", "tasks", "tag", "rm", "archive"),
     "pack_commands": ("pack",),
     "stage_commands": ("stage",),
+    "lint_commands": ("lint",),
     "workflow_commands": ("node",),
 }
 """The modules of `osgbatch/cli/` with the commands that each adds, in the order of the help."""

@@ -171,3 +171,15 @@ def _data(one: Linted) -> dict[str, Any]:
             for f in one.findings
         ],
     }  # fmt: skip
+
+
+def rules_table() -> str:
+    """All rules as a table of Markdown, for the documentation."""
+    rows = ["| rule | | what it finds | why | `--fix` |", "|---|---|---|---|---|"]
+    for one in RULES.values():
+        why = one.why.replace("|", "\\|")
+        title = one.title.replace("|", "\\|")
+        rows.append(
+            f"| `{one.id}` | {one.severity} | {title} | {why} | {'yes' if one.mends else ''} |"
+        )
+    return "\n".join(rows) + "\n"

@@ -42,7 +42,7 @@ def refused_text(text: str) -> str | None:
         with _Stderr() as stderr:
             modules[0].Submit(text)
     except Exception as error:
-        said = f"{stderr.text()} {error}".strip()
+        said = f"{stderr.text} {error}".strip()
     return " ".join(said.split())
 
 
@@ -61,6 +61,8 @@ def refused_expression(text: str) -> bool | None:
 class _Stderr:
     """Keeps what the library writes to file descriptor 2 while it parses."""
 
+    text = ""
+
     def __enter__(self) -> _Stderr:
         self._file = tempfile.TemporaryFile()
         self._saved = os.dup(2)
@@ -70,8 +72,6 @@ class _Stderr:
     def __exit__(self, *error: object) -> None:
         os.dup2(self._saved, 2)
         os.close(self._saved)
-
-    def text(self) -> str:
-        self._file.seek(0)
-        with self._file:
-            return self._file.read().decode("utf-8", "replace")
+        with self._file as file:
+            file.seek(0)
+            self.text = file.read().decode("utf-8", "replace")

@@ -7,6 +7,7 @@ when something that must hold did not. Folders of such runs are kept.
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import random
 import shutil
@@ -19,9 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cases  # noqa: F401 (enters its faults)
 import later_steps  # noqa: F401
+import started
 import surroundings  # noqa: F401
 from daemons_of import Daemons, json_of
 from registry import CASES, run, run_together
@@ -37,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["XDG_STATE_HOME"] = str(folder / "state")
     os.environ["XDG_CONFIG_HOME"] = str(folder / "config")
     os.environ["OSGBATCH_PROFILE"] = "generic"
+    # Else every command would compile it: a struck one must write nothing but what it is asked to.
+    compileall.compile_dir(started.CHECKOUT / "osgbatch", quiet=1)
     daemons = Daemons(Path(os.environ["OSGBATCH_POOL"]))
     chosen = [n for n in CASES if not options.only or any(w in n for w in options.only)]
     seed = options.seed or random.randrange(10**6)

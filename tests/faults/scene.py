@@ -13,6 +13,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,10 @@ from typing import Any
 
 from daemons_of import Daemons, json_of
 from disks import Disk
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import started
 
 TASKS = 6
 PER_JOB = 2
@@ -49,6 +54,8 @@ echo "end $1" >> '{ledger}'
 [ "$1" != {fails} ] || exit 3
 """
 OK_OR_FAILED = (0, 1)
+PLAIN = ("-m", "osgbatch")
+"""What Python is to run, where nothing strikes the command itself."""
 
 
 @dataclass
@@ -79,7 +86,7 @@ class Scene:
     disk: Disk | None = None
     env: dict[str, str] = field(default_factory=dict)
     ledger: Path = Path("ledger")
-    runner: Sequence[str] = ("-m", "osgbatch")
+    runner: Sequence[str] = PLAIN
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
@@ -104,11 +111,11 @@ class Scene:
 
         runner: what Python is to run, else that of the scene.
         """
-        env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **self.env}
+        env = {**os.environ, **self.env}
         if path:
             env["PATH"] = f"{path}:{env['PATH']}"
         return subprocess.Popen(
-            [sys.executable, *(runner or self.runner), *arguments],
+            [sys.executable, "-B", *(runner or self.runner), *arguments],
             cwd=self.folder,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -122,24 +129,40 @@ class Scene:
         self, process: subprocess.Popen[str], allowed: Sequence[int] | None = OK_OR_FAILED
     ) -> Said:
         """Wait for osgbatch. Another exit code, no end, or a traceback is a violation."""
-        words = list(map(str, process.args))[1:]  # type: ignore[arg-type]
+        words = list(map(str, process.args))[2:]  # type: ignore[arg-type]
         arguments = words[words.index("osgbatch") + 1 :] if "osgbatch" in words else words[2:]
         try:
             out, err = process.communicate(timeout=LIMIT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
-            self.wrong(f"osgbatch {arguments[0]} did not end in {LIMIT_S:g} s: {out[-300:]}")
-        said = Said(arguments, process.returncode, out, err)
+            self._hung(arguments, out)
+        return self._said(arguments, process.returncode, out, err, allowed)
+
+    def osgbatch(self, *arguments: str, allowed: Sequence[int] | None = OK_OR_FAILED) -> Said:
+        """Run osgbatch to its end."""
+        if self.runner != PLAIN:
+            return self.end(self.start(*arguments), allowed)
+        try:
+            done = started.osgbatch(arguments, self.folder, {**os.environ, **self.env}, LIMIT_S)
+        except subprocess.TimeoutExpired as late:
+            self._hung(arguments, str(late.stdout))
+            return self._said(arguments, -signal.SIGKILL, "", "", allowed)
+        return self._said(arguments, done.returncode, done.stdout, done.stderr, allowed)
+
+    def _hung(self, arguments: Sequence[str], out: str) -> None:
+        self.wrong(f"osgbatch {arguments[0]} did not end in {LIMIT_S:g} s: {out[-300:]}")
+
+    def _said(
+        self, arguments: Sequence[str], code: int, out: str, err: str, allowed: Sequence[int] | None
+    ) -> Said:
+        """What a command said. Another exit code than the allowed, or a traceback, is wrong."""
+        said = Said(arguments, code, out, err)
         if "Traceback" in err:
             self.wrong(f"osgbatch {arguments[0]} showed a traceback: {err[-400:]}")
         elif allowed is not None and said.code not in allowed:
             self.wrong(f"osgbatch {arguments[0]} exited with {said.code}: {err[-400:]}")
         return said
-
-    def osgbatch(self, *arguments: str, allowed: Sequence[int] | None = OK_OR_FAILED) -> Said:
-        """Run osgbatch to its end."""
-        return self.end(self.start(*arguments), allowed)
 
     def wrong(self, what: str) -> None:
         """Note a violation."""

@@ -1,0 +1,130 @@
+"""Rules about ClassAd expressions: requirements, policies, and attributes of the user's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from osgbatch.linting.job import Job
+from osgbatch.linting.rules import ADVICE, ERROR, WARNING, Found, replaced, rule
+from osgbatch.linting.rules_values import CURLY, EXPRESSIONS
+from osgbatch.submit_language import KNOWN_COMMANDS, classad_problems, custom_attribute
+
+TEXTS = frozenset(
+    ["projectname", "jobdurationcategory", "singularityimage", "desired_sites", "undesired_sites",
+     "accountinggroup", "jobflavour", "jobbatchname", "gpujoblength", "singularitybind",
+     "acctgroup", "acctgroupuser", "apptainerimage", "desiredos", "wantos", "required_os",
+     "maxwalltimemins_string", "jobcategory", "project_name"]
+)  # fmt: skip
+"""Attributes of OSPool, CHTC and CERN pools whose value is a text, in lower case."""
+_VALUES = frozenset(["true", "false", "undefined", "error"])
+
+
+def own(key: str) -> str:
+    """The name of the attribute that `+Name` or `MY.Name` sets; empty for other keys."""
+    return re.sub(r"^(\+|my\.)", "", key, flags=re.IGNORECASE) if custom_attribute(key) else ""
+
+
+@rule(
+    "text-quotes", WARNING, "a text without quotes in an attribute of the job's own",
+    "What stands behind +Name is an expression: a word without quotes is the name of another "
+    "attribute, which most often does not exist, and the value is undefined.", mends=True,
+)  # fmt: skip
+def text_quotes(job: Job) -> Iterator[Found]:
+    for statement in job.settings:
+        name, value = own(statement.key).lower(), statement.value.strip()
+        if not name or not value or "$" in value or "#" in value or CURLY.search(value):
+            continue
+        if re.fullmatch(r"'[^'\"]*'", value):
+            right = f'"{value[1:-1]}"'
+            yield Found(
+                statement.at, "single quotes name an attribute, they hold no text",
+                f"Write {right}.", replaced(statement, right),
+            )  # fmt: skip
+            continue
+        word = re.fullmatch(r"[A-Za-z_][\w.:/@-]*", value) and value.lower() not in _VALUES
+        if not word or '"' in value:
+            continue
+        if _attribute(job, value):
+            continue
+        text = name in TEXTS or bool(re.search(r"[/:@]", value))
+        if not text and (value.replace("_", "").lower() in KNOWN_COMMANDS or "." in value):
+            continue
+        yield Found(
+            statement.at, f"{value} without quotes is the name of an attribute",
+            f'Write "{value}".', replaced(statement, f'"{value}"') if text else (),
+            "" if text else ADVICE,
+        )  # fmt: skip
+
+
+_ATTRIBUTES = frozenset(
+    ["clusterid", "procid", "owner", "qdate", "jobstatus", "memoryusage", "diskusage", "imagesize",
+     "numjobstarts", "requestmemory", "requestcpus", "requestdisk", "jobuniverse", "iwd", "cmd",
+     "residentsetsize", "jobstartdate", "exitcode", "user"]
+)  # fmt: skip
+
+
+def _attribute(job: Job, word: str) -> bool:
+    """Whether a word names an attribute that the job has."""
+    names = {own(statement.key).lower() for statement in job.settings}
+    return word.lower() in names | _ATTRIBUTES
+
+
+@rule(
+    "expression", ERROR, "an expression that HTCondor cannot read",
+    "condor_submit refuses a file with such an expression.",
+)  # fmt: skip
+def expression(job: Job) -> Iterator[Found]:
+    wanted = {id(s) for s in job.all(*EXPRESSIONS.split())}
+    for statement in job.settings:
+        if id(statement) not in wanted and not own(statement.key):
+            continue
+        value = job.plain(statement)
+        if not value or CURLY.search(value) or re.search(r"\s#|\\|//|/\*|\n|\$", value):
+            continue
+        if statement.key.lower() in ("retry_until", "next_job_start_delay"):
+            continue
+        problem = next(classad_problems(value), None)
+        refused = job.refused(value)
+        if refused is False or (refused is None and not problem):
+            continue
+        what = problem[2] if problem else "HTCondor cannot read this expression"
+        fix = problem[3] if problem else "Look for a missing quote, bracket or operator."
+        yield Found(
+            statement.at, f"{statement.key}: {what}", fix, severity="" if refused else WARNING
+        )
+
+
+_COMPARED = re.compile(
+    r"\b((?:TARGET\.)?(?:OpSys|Arch|Machine|OpSysAndVer|OSGVO_OS_\w+|GLIDEIN_\w+|Microarch|"
+    r"OpSysName|UidDomain|FileSystemDomain|CUDADeviceName))\s*(==|=\?=|!=|=!=)\s*"
+    r"([A-Za-z_][\w.-]*|'[^']*')(?!\w*\()",
+    re.IGNORECASE,
+)
+
+
+@rule(
+    "compared-word", WARNING, "a text without quotes in a comparison",
+    "A word without double quotes is the name of an attribute: the comparison is undefined, and "
+    "the job matches no machine.", mends=True,
+)  # fmt: skip
+def compared_word(job: Job) -> Iterator[Found]:
+    for statement in job.all("requirements", "rank"):
+        bare = re.sub(r'"[^"]*"', lambda m: "\0" * len(m[0]), statement.value)
+        found = _COMPARED.search(bare)
+        if not found or found[3].lower() in _VALUES or "." in found[3][:7]:
+            continue
+        word = found[3].strip("'")
+        right = statement.value[: found.start(3)] + f'"{word}"' + statement.value[found.end(3) :]
+        yield Found(
+            statement.at, f"{found[3]} is taken for the name of an attribute",
+            f'Write {found[1]} {found[2]} "{word}".', replaced(statement, right),
+        )  # fmt: skip
+    for statement in job.all("requirements"):
+        bare = re.sub(r'"[^"]*"', "", statement.value)
+        found = re.search(r"\bx86[_-]64-v[1-4]\b", bare)
+        if found:
+            yield Found(
+                statement.at, f"{found[0]} without quotes is taken for a subtraction",
+                f'Write Microarch >= "{found[0].replace("86-", "86_", 1)}".',
+            )  # fmt: skip

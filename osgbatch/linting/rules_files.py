@@ -1,0 +1,275 @@
+"""Rules about the files that a job takes along, runs, and brings back."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+
+from osgbatch.linting.job import Job, canonical
+from osgbatch.linting.lines import Statement
+from osgbatch.linting.rules import ADVICE, ERROR, WARNING, Found, rule
+
+_PATHS = """executable log output error input initialdir transfer_input_files
+    transfer_output_files container_image x509userproxy transfer_output_remaps"""
+
+
+def _inputs(job: Job) -> Iterator[tuple[Statement, str]]:
+    """The entries of transfer_input_files that are known here."""
+    for statement in job.all("transfer_input_files", "transfer_input"):
+        if not statement.depth:
+            for part in job.filled(statement.value).strip('"').split(","):
+                if part.strip():
+                    yield statement, part.strip()
+
+
+def _known(path: str) -> bool:
+    return bool(path) and not re.search(r"\$|://|#|[*\"]", path) and "?" not in path
+
+
+def _program(job: Job) -> tuple[Statement, str] | None:
+    """The executable that is sent along, when it is known and a file of this side."""
+    statement = job.get("executable")
+    path = job.value("executable")
+    sent = (job.value("transfer_executable") or "true").lower() in ("true", "yes", "1", "t")
+    if not statement or not path or not sent or not _known(path):
+        return None
+    in_image = job.sets("container_image", "docker_image", "+SingularityImage")
+    return None if in_image and path.startswith("/") else (statement, path)
+
+
+@rule(
+    "shell-variable", WARNING, "a variable of the shell, or ~, in a path or the environment",
+    "No shell reads a submit file: $HOME and ~ stay as they are.",
+)  # fmt: skip
+def shell_variable(job: Job) -> Iterator[Found]:
+    for statement in job.all(*_PATHS.split(), "environment"):
+        value = statement.value
+        found = re.search(r"(?<!\$)\$(\{\w+\}|[A-Za-z_]\w*)(?![\w(])", value)
+        tilde = re.search(r"(?:^|[,\s=])~[\w/]", value)
+        if found:
+            name = found[1].strip("{}")
+            yield Found(
+                statement.at, f"{found[0]} is not filled in: no shell reads this",
+                f"Write $({name}) for a macro of this file, $ENV({name}) for a variable of the "
+                "shell.",
+            )  # fmt: skip
+        elif tilde and "://" not in value and canonical(statement.key) != "environment":
+            yield Found(statement.at, "~ is not filled in: no shell reads this",
+                        "Write $ENV(HOME) instead of ~.")  # fmt: skip
+
+
+@rule(
+    "input-pattern", WARNING, "a pattern in transfer_input_files",
+    "Patterns such as *.dat are not expanded there: the job is held, since there is no such file.",
+)  # fmt: skip
+def input_pattern(job: Job) -> Iterator[Found]:
+    for statement, path in _inputs(job):
+        if "*" in path and "://" not in path and "$" not in path:
+            yield Found(
+                statement.at, f"{path} is not expanded",
+                "Name the files or their folder, or let `queue name matching` list them.",
+            )  # fmt: skip
+            return
+
+
+@rule(
+    "input-separator", WARNING, "input files that are separated by blanks or ;",
+    "Entries of transfer_input_files are separated by commas; else they are one long name.",
+)  # fmt: skip
+def input_separator(job: Job) -> Iterator[Found]:
+    for statement, path in _inputs(job):
+        words = re.split(r"[\s;]+", path)
+        names = [w for w in words if re.search(r"\.\w+$|/|\$\(", w)]
+        if len(words) > 1 and len(names) == len(words) and job.look.kind(path) != "file":
+            yield Found(statement.at, f'"{path}" is taken for one name', "Write commas between.")
+            return
+
+
+@rule(
+    "input-missing", WARNING, "an input file is not there",
+    "HTCondor looks for it when the job is about to start, and holds the job (hold code 13).",
+)  # fmt: skip
+def input_missing(job: Job) -> Iterator[Found]:
+    folder = job.value("initialdir") if job.sets("initialdir") else ""
+    if folder is None or (folder and not _known(folder)):
+        return
+    missing: dict[int, list[str]] = {}
+    places: dict[int, Statement] = {}
+    for statement, path in _inputs(job):
+        if _known(path) and job.look.kind(posixpath.join(folder, path)) == "none":
+            missing.setdefault(id(statement), []).append(path)
+            places[id(statement)] = statement
+    for key, paths in missing.items():
+        more = f" and {len(paths) - 2} more" if len(paths) > 2 else ""
+        are = "is" if len(paths) == 1 else "are"
+        yield Found(
+            places[key].at, f"{', '.join(paths[:2])}{more} {are} not there (yet)",
+            "Bring it there before the jobs start, or correct the name.",
+        )  # fmt: skip
+
+
+@rule(
+    "input-same-name", WARNING, "two input files of the same name",
+    "All inputs arrive in one folder under their last names: the later one silently wins.",
+)  # fmt: skip
+def input_same_name(job: Job) -> Iterator[Found]:
+    if (job.value("preserve_relative_paths") or "").lower() in ("true", "yes", "1"):
+        return
+    seen: dict[tuple[int, str], str] = {}
+    for statement, path in _inputs(job):
+        if path.endswith("/") or "?" in path:
+            continue
+        name = path.rpartition("/")[2]
+        other = seen.setdefault((id(statement), name), path)
+        if other != path and not name.startswith("$"):
+            yield Found(
+                statement.at, f"{other} and {path} arrive under the same name",
+                "Rename one, or add preserve_relative_paths = true.",
+            )  # fmt: skip
+
+
+@rule(
+    "executable-missing", WARNING, "the executable is not there",
+    "condor_submit refuses the file until it is there. What lies on the execution point or in "
+    "an image needs transfer_executable = false.",
+)  # fmt: skip
+def executable_missing(job: Job) -> Iterator[Found]:
+    program = _program(job)
+    if program and job.look.kind(program[1]) == "none":
+        yield Found(
+            program[0].at, f"{program[1]} is not there (yet)",
+            "Bring it there before you submit, or correct the name.",
+        )  # fmt: skip
+
+
+@rule(
+    "executable-script", WARNING, "an executable that cannot be started",
+    "A script's first line says what runs it; without it, or with Windows line ends, the job is "
+    "held or fails at its start (hold code 6).",
+)  # fmt: skip
+def executable_script(job: Job) -> Iterator[Found]:
+    program = _program(job)
+    if not program or job.look.kind(program[1]) != "file":
+        return
+    statement, path = program
+    head = job.look.head(path)
+    if not head:
+        yield Found(statement.at, f"{path} is empty", "Write the program.", severity=ERROR)
+        return
+    if head.startswith(b"#!") and head.partition(b"\n")[0].endswith(b"\r"):
+        yield Found(
+            statement.at, f"{path} has Windows line ends, which condor_submit refuses",
+            f"Run dos2unix {path}.", severity=ERROR,
+        )  # fmt: skip
+    elif not head.startswith((b"#!", b"\x7fELF", b"MZ", b"\xca\xfe", b"\xcf\xfa", b"PK")):
+        text = b"\0" not in head[:1024]
+        if text and not head.startswith(b"\xef\xbb\xbf"):
+            yield Found(
+                statement.at, f"{path} does not say what runs it: no #! in its first line",
+                "Make its first line #!/bin/bash, or #!/usr/bin/env python3.",
+            )  # fmt: skip
+        elif text:
+            yield Found(statement.at, f"{path} begins with a byte order mark",
+                        "Save it as UTF-8 without BOM.")  # fmt: skip
+    if not job.look.executable(path):
+        yield Found(
+            statement.at, f"{path} may not be executed",
+            f"Run chmod +x {path}.", severity=ADVICE,
+        )  # fmt: skip
+
+
+@rule(
+    "script-modules", WARNING, "a script that loads modules, or calls stashcp",
+    "The OSPool has no software modules and no stashcp any more.",
+)  # fmt: skip
+def script_modules(job: Job) -> Iterator[Found]:
+    program = _program(job)
+    if not program or job.look.kind(program[1]) != "file":
+        return
+    text = job.look.head(program[1]).decode("utf-8", "replace")
+    found = re.search(
+        r"^\s*(?:(module\s+load\s+\S+)|(stashcp)\b|(\S*/cvmfs/oasis\S*/lmod\S*))",
+        text,
+        re.MULTILINE,
+    )
+    if found and text.startswith("#!"):
+        line = text.count("\n", 0, found.start(1)) + 1
+        yield Found(
+            program[0].at, f"line {line} of {program[1]}: {found[1]}",
+            "Bring software in a container or a conda environment, and files by "
+            "transfer_input_files = osdf:///...",
+        )  # fmt: skip
+
+
+@rule(
+    "folder-missing", ADVICE, "a folder for output, error or initialdir is not there",
+    "HTCondor makes the folder of the log only; without the others a job may be held when it "
+    "ends.",
+)  # fmt: skip
+def folder_missing(job: Job) -> Iterator[Found]:
+    start = job.value("initialdir") if job.sets("initialdir") else ""
+    if start and _known(start) and job.look.kind(start) == "none":
+        yield Found(
+            job.all("initialdir")[-1].at, f"the folder {start} is not there (yet)",
+            f"Run mkdir -p {start}.", severity=WARNING,
+        )  # fmt: skip
+        return
+    if start is None or (start and not _known(start)):
+        return
+    told: set[str] = set()
+    for statement in job.all("output", "error"):
+        folder = job.filled(statement.value).rpartition("/")[0]
+        if not _known(folder) or folder in told:
+            continue
+        if job.look.kind(posixpath.join(start, folder)) == "none":
+            told.add(folder)
+            yield Found(statement.at, f"the folder {folder} is not there (yet)",
+                        f"Run mkdir -p {posixpath.join(start, folder)}.")  # fmt: skip
+
+
+@rule(
+    "transfer-off", ERROR, "files to transfer, and no file transfer",
+    "should_transfer_files = NO contradicts them, and condor_submit refuses the file.",
+)  # fmt: skip
+def transfer_off(job: Job) -> Iterator[Found]:
+    if (job.value("should_transfer_files") or "").upper() not in ("NO", "NEVER", "FALSE"):
+        return
+    for statement in job.all("transfer_input_files", "when_to_transfer_output"):
+        if statement.value and not statement.depth and statement.value.upper() != "NEVER":
+            yield Found(
+                statement.where, f"{statement.key} with should_transfer_files = NO",
+                "Write should_transfer_files = YES, or leave this line out.",
+            )  # fmt: skip
+
+
+@rule(
+    "on-evict", ADVICE, "ON_EXIT_OR_EVICT",
+    "A pilot of the OSPool may vanish without a word, and nothing is saved then. With "
+    "checkpoint_exit_code the job itself says when to save.",
+)  # fmt: skip
+def on_evict(job: Job) -> Iterator[Found]:
+    for statement, value in job.words("when_to_transfer_output"):
+        if value.upper() != "ON_EXIT_OR_EVICT":
+            continue
+        if (job.value("should_transfer_files") or "").upper() == "IF_NEEDED":
+            yield Found(
+                statement.at, "ON_EXIT_OR_EVICT cannot be used with IF_NEEDED",
+                "Write should_transfer_files = YES.", severity=ERROR,
+            )  # fmt: skip
+        else:
+            yield Found(
+                statement.at, "ON_EXIT_OR_EVICT saves less than it seems",
+                "Write ON_EXIT, and checkpoint_exit_code with transfer_checkpoint_files.",
+            )  # fmt: skip
+
+
+@rule(
+    "output-places", ERROR, "output_destination and output_directory",
+    "Only one place can take all outputs; condor_submit 25.14 refuses both.",
+)  # fmt: skip
+def output_places(job: Job) -> Iterator[Found]:
+    if job.sets("output_destination") and job.sets("output_directory"):
+        for statement in job.all("output_directory")[:1]:
+            yield Found(statement.where, "both output_destination and output_directory",
+                        "Leave one of them out.")  # fmt: skip

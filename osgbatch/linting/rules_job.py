@@ -1,0 +1,337 @@
+"""Rules about what a job asks for, writes, and does when something goes wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from osgbatch.linting.job import Job
+from osgbatch.linting.rules import ADVICE, ERROR, WARNING, Edit, Found, replaced, rule
+
+_NO_SLOT = ("local", "scheduler", "grid", "7", "9", "12")
+"""Universes whose jobs need no slot."""
+_SIZE = re.compile(r"(\d+(?:\.\d*)?)\s*([kmgtKMGT]?)[bB]?")
+_POWER = {"k": 0.0, "m": 1.0, "g": 2.0, "t": 3.0}
+_BARE = re.compile(r"\d+")
+_VARIES = re.compile(r"\$\(|\$\$|\$\w+\(")
+_EACH = re.compile(r"\$\((process|procid|jobid)\)|\$INT\((process|procid)\b", re.IGNORECASE)
+
+
+def megabytes(value: str, bare: str) -> float | None:
+    """A size in MB; None when it is an expression. bare: the unit of a number without one."""
+    found = _SIZE.fullmatch(value.strip())
+    if not found:
+        return None
+    return float(found[1]) * float(1024 ** (_POWER[(found[2] or bare).lower()] - 1))
+
+
+@rule(
+    "request-missing", WARNING, "request_cpus, request_memory or request_disk is not set",
+    "Without them a job gets what the pool gives by default: one core, often 128 MB of memory, "
+    "and a disk that fits its inputs. It is held when it needs more.",
+)  # fmt: skip
+def request_missing(job: Job) -> Iterator[Found]:
+    if not job.whole or (job.value("universe") or "").lower() in _NO_SLOT:
+        return
+    examples = {"request_cpus": "1", "request_memory": "1GB", "request_disk": "1GB"}
+    missing = [
+        name for name in examples if not job.sets(name, "+" + name.replace("_", ""))
+    ]  # fmt: skip
+    if job.sets("vm_memory", "noop_job"):
+        return
+    if missing:
+        lines = ", ".join(f"{name} = {examples[name]}" for name in missing)
+        severity = ADVICE if missing == ["request_cpus"] else WARNING
+        yield Found(
+            job.queues[0].statement.where, f"{', '.join(missing)} not set",
+            f"Add, with what your job needs: {lines}.", severity=severity,
+        )  # fmt: skip
+
+
+@rule(
+    "disk-unit", WARNING, "request_disk without a unit",
+    "A bare number is in KB for request_disk, though in MB for request_memory.", mends=True,
+)  # fmt: skip
+def disk_unit(job: Job) -> Iterator[Found]:
+    for statement, value in job.words("request_disk retry_request_disk"):
+        if not _BARE.fullmatch(value) or value == "0":
+            continue
+        size = float(value) / 1024
+        small = size < 50
+        says = f"{size:,.1f} MB" if size < 1024 else f"{size / 1024:,.1f} GB"
+        yield Found(
+            statement.at, f"{statement.key} = {value} is {says}: a bare number is in KB",
+            "Write the unit: 1GB, say." if small else f"Write the unit: {value}KB.",
+            replaced(statement, f"{value}KB") if not small and value == statement.value else (),
+            WARNING if small else ADVICE,
+        )  # fmt: skip
+
+
+@rule(
+    "memory-unit", ADVICE, "request_memory without a unit",
+    "A bare number is in MB; with a unit nobody has to know.", mends=True,
+)  # fmt: skip
+def memory_unit(job: Job) -> Iterator[Found]:
+    for statement, value in job.words("request_memory gpus_minimum_memory"):
+        if not _BARE.fullmatch(value) or value == "0":
+            continue
+        small = int(value) <= 64
+        yield Found(
+            statement.at, f"{statement.key} = {value} is {value} MB",
+            f"Write {value}GB, if that was meant." if small else f"Write {value}MB.",
+            replaced(statement, f"{value}MB") if not small and value == statement.value else (),
+            WARNING if small else ADVICE,
+        )  # fmt: skip
+
+
+@rule(
+    "request-large", ADVICE, "more cores, memory or disk than most slots have",
+    "On the OSPool jobs with less than 8 cores, 40 GB of memory and 10 GB of files start soon; "
+    "others wait long. (Its page on what fits.)",
+)  # fmt: skip
+def request_large(job: Job) -> Iterator[Found]:
+    for statement, value in job.words("request_cpus"):
+        if _BARE.fullmatch(value) and int(value) > 16:
+            yield Found(statement.at, f"{value} cores are more than most slots have",
+                        "Ask for what one job really uses.")  # fmt: skip
+    for name, bare, most, most_words in (
+        ("request_memory", "m", 65536, "64 GB"), ("request_disk", "k", 512000, "500 GB"),
+    ):  # fmt: skip
+        for statement, value in job.words(name):
+            size = megabytes(value, bare)
+            if size is not None and size > most:
+                yield Found(
+                    statement.at, f"{value} is more than {most_words}, and few slots have it",
+                    "Ask for what one job really uses: see the end of a job's log.",
+                )  # fmt: skip
+
+
+@rule(
+    "gpus-none", WARNING, "a wish for GPUs in a job that asks for none",
+    "Without request_gpus the job gets none, and condor_submit ignores what kind it should be.",
+)  # fmt: skip
+def gpus_none(job: Job) -> Iterator[Found]:
+    if not job.whole or job.sets("request_gpus"):
+        return
+    for statement in job.all(
+        "gpus_minimum_memory", "gpus_minimum_capability", "gpus_maximum_capability",
+        "gpus_minimum_runtime", "require_gpus",
+    )[:1]:  # fmt: skip
+        yield Found(
+            statement.where, f"{statement.key} without request_gpus", "Add request_gpus = 1."
+        )
+
+
+@rule(
+    "memory-steps", ERROR, "retry_request_memory that does not grow",
+    "Each step must be larger than the one before; condor_submit 25 refuses it else.",
+)  # fmt: skip
+def memory_steps(job: Job) -> Iterator[Found]:
+    for statement, value in job.words("retry_request_memory"):
+        steps = [megabytes(part, "m") for part in value.split(",")]
+        known = [step for step in steps if step is not None]
+        if len(known) == len(steps) and known != sorted(set(known)):
+            yield Found(statement.at, "the steps do not grow", "Write 4GB, 8GB, 16GB, say.")
+        first = megabytes(job.value("request_memory") or "", "m")
+        if first and known and known[0] <= first:
+            yield Found(
+                statement.at, f"the first step ({value.split(',')[0]}) is not above request_memory",
+                "Begin with more than request_memory.", severity=WARNING,
+            )  # fmt: skip
+
+
+@rule(
+    "no-log", ADVICE, "no log",
+    "HTCondor writes into the log when jobs start, end, are held, and how much memory and disk "
+    "they used: it is what one looks into first.",
+)  # fmt: skip
+def no_log(job: Job) -> Iterator[Found]:
+    if job.whole and not job.sets("log"):
+        yield Found(
+            job.queues[0].statement.where, "no log is kept", "Add log = job_$(Cluster).log."
+        )
+
+
+@rule(
+    "log-each", ADVICE, "a log for each job",
+    "One log holds the events of a whole cluster of jobs. A log for each makes thousands of "
+    "files, and nothing can watch them.",
+)  # fmt: skip
+def log_each(job: Job) -> Iterator[Found]:
+    jobs = job.jobs()
+    for statement in job.all("log"):
+        found = _EACH.search(job.filled(statement.value))
+        if not found or (jobs is not None and jobs < 2):
+            continue
+        right = re.sub(r"[._-]?\$\((process|procid)\)", "", statement.value, flags=re.IGNORECASE)
+        sound = "$(cluster" in right.lower() and not _EACH.search(job.filled(right))
+        yield Found(
+            statement.at, "each job writes a log of its own",
+            f"Write {right}." if sound else "Use $(Cluster) only.",
+        )  # fmt: skip
+
+
+@rule(
+    "output-shared", WARNING, "several jobs write into the same file",
+    "The last job to end overwrites what the others wrote.",
+)  # fmt: skip
+def output_shared(job: Job) -> Iterator[Found]:
+    jobs = job.jobs()
+    many = jobs > 1 if jobs is not None else any(q.verb for q in job.queues)
+    folder = job.get("initialdir")
+    if not many or len(job.queues) > 1:
+        return
+    if folder and _VARIES.search(job.filled(folder.value)):
+        return
+    for statement in job.all("output", "error"):
+        value = job.filled(statement.value)
+        varies = _VARIES.search(re.sub(r"\$\((cluster|clusterid)\)|\$ENV\([^)]*\)", "", value,
+                                       flags=re.IGNORECASE))  # fmt: skip
+        if varies or value in ("", "/dev/null") or statement.depth:
+            continue
+        name, dot, suffix = value.rpartition(".")
+        right = (
+            f"{name}_$(Process).{suffix}" if dot and "/" not in suffix else f"{value}_$(Process)"
+        )
+        yield Found(
+            statement.at, f"all jobs write their {_stream(statement.key)} into {value}",
+            f"Write {right}.",
+        )  # fmt: skip
+
+
+def _stream(key: str) -> str:
+    return "stderr" if key.lower().endswith(("error", "err")) else "stdout"
+
+
+@rule(
+    "output-none", ADVICE, "no output and no error",
+    "What the job prints is lost, its error messages too.",
+)  # fmt: skip
+def output_none(job: Job) -> Iterator[Found]:
+    if job.whole and not job.sets("output", "error"):
+        yield Found(
+            job.queues[0].statement.where, "what the jobs print is lost",
+            "Add output = $(Cluster)_$(Process).out, and error = $(Cluster)_$(Process).err.",
+        )  # fmt: skip
+
+
+@rule(
+    "mail", ADVICE, "a mail for each job",
+    "One mail for each job that ends: thousands of them, for a large batch.",
+)  # fmt: skip
+def mail(job: Job) -> Iterator[Found]:
+    jobs = job.jobs()
+    for statement, value in job.words("notification"):
+        if value.lower() in ("always", "complete") and (jobs is None or jobs >= 10):
+            yield Found(statement.at, f"{value}: a mail for each job", "Write Error, or Never.")
+
+
+@rule(
+    "getenv", ADVICE, "the whole environment is sent along",
+    "Variables of the access point (PATH, PYTHONPATH, LD_LIBRARY_PATH) are wrong elsewhere and "
+    "break jobs in odd ways; large ones burden the schedd, which may refuse them (from 25.7).",
+)  # fmt: skip
+def getenv(job: Job) -> Iterator[Found]:
+    for statement, value in job.words("getenv"):
+        if value.lower() in ("true", "yes", "t", "y", "1", "*"):
+            yield Found(
+                statement.at, "all variables of your shell are sent to the job",
+                'Name those that it needs: getenv = NAME, or environment = "NAME=value".',
+            )  # fmt: skip
+
+
+@rule(
+    "release-forever", WARNING, "held jobs are released without an end",
+    "A job that fails for a lasting reason is started for ever, and takes slots from others.",
+)  # fmt: skip
+def release_forever(job: Job) -> Iterator[Found]:
+    for statement, value in job.words("periodic_release"):
+        plain = value.strip("() ").lower()
+        counts = re.search(r"Num\w+|JobRunCount|Code|SubCode|Count|Reason", value, re.IGNORECASE)
+        if plain in ("true", "1") or (
+            not counts and plain not in ("false", "0", "", "undefined") and "time" in plain
+        ):
+            yield Found(
+                statement.at, "held jobs are released again and again",
+                "Write periodic_release = (NumJobStarts < 3) && "
+                "(time() - EnteredCurrentStatus > 600).",
+            )  # fmt: skip
+
+
+@rule(
+    "current-time", ADVICE, "CurrentTime",
+    "The attribute CurrentTime is going away; the function time() is the same.", mends=True,
+)  # fmt: skip
+def current_time(job: Job) -> Iterator[Found]:
+    for statement in job.settings:
+        start, end = statement.whole
+        text = job.text.text[start:end]
+        found = list(re.finditer(r"(?<![\w.\"])CurrentTime\b(?!\s*\()", text, re.IGNORECASE))
+        if found and statement.where.start >= 0 and job.known(statement):
+            edits = tuple(Edit(start + m.start(), start + m.end(), "time()") for m in found)
+            yield Found(statement.at, "CurrentTime is going away", "Write time().", edits)
+
+
+@rule(
+    "retries-default", ADVICE, "success_exit_code or retry_until without max_retries",
+    "Either of them switches retries on: a failing job silently runs three times "
+    "(DEFAULT_JOB_MAX_RETRIES is 2).",
+)  # fmt: skip
+def retries_default(job: Job) -> Iterator[Found]:
+    if job.sets("max_retries"):
+        return
+    for statement in job.all("success_exit_code", "retry_until")[:1]:
+        yield Found(
+            statement.where, f"{statement.key} without max_retries: failing jobs run three times",
+            "Write max_retries = 0, or how often a job may be tried again.",
+        )  # fmt: skip
+
+
+@rule(
+    "on-success", WARNING, "when_to_transfer_output = ON_SUCCESS without success_exit_code",
+    "The manual asks for success_exit_code with it, even when it is 0: HTCondor cannot tell "
+    "else what success is.",
+)  # fmt: skip
+def on_success(job: Job) -> Iterator[Found]:
+    if job.sets("success_exit_code", "max_retries"):
+        return
+    for statement, value in job.words("when_to_transfer_output"):
+        if value.upper() == "ON_SUCCESS":
+            yield Found(
+                statement.at, "ON_SUCCESS without success_exit_code",
+                "Add success_exit_code = 0, and max_retries.",
+            )  # fmt: skip
+
+
+@rule(
+    "hold-factory", WARNING, "hold = true with max_idle",
+    "HTCondor ignores hold for jobs that it makes little by little (max_idle): they start.",
+)  # fmt: skip
+def hold_factory(job: Job) -> Iterator[Found]:
+    for statement, value in job.words("hold"):
+        if value.lower() == "true" and job.sets("max_idle", "max_materialize"):
+            yield Found(statement.at, "hold is ignored with max_idle", "Leave one of them out.")
+
+
+_SECRET = re.compile(
+    r"(?:^|[\s;\"'?&])[\w-]*(?:passw(?:or)?d|secret|token|api_?key|access_?key|credential)[\w-]*"
+    r"[=:]\s*(?![\s$/~.\"'])([^\s;\"']{6,})",
+    re.IGNORECASE,
+)
+_KEYS = re.compile(r"\b(AKIA[0-9A-Z]{16}|gh[pousr]_\w{30,}|hf_\w{30,}|eyJ[\w-]{20,}\.[\w-]{10,})")
+
+
+@rule(
+    "secret", WARNING, "what looks like a password, token or key",
+    "Arguments and environment are in the job's ad, which everybody who may ask the queue can "
+    "read, and stay in its history.",
+)  # fmt: skip
+def secret(job: Job) -> Iterator[Found]:
+    for statement in job.settings:
+        value = statement.value
+        named = statement in job.all("arguments", "environment")
+        if _KEYS.search(value) or (named and _SECRET.search(value)):
+            yield Found(
+                statement.where, f"{statement.key} holds what looks like a password or a key",
+                "Keep it in a file that only you can read, or use use_oauth_services.",
+            )  # fmt: skip

@@ -1,0 +1,155 @@
+"""Rules about what the OSPool had once, or has under another name now."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from osgbatch.linting.job import Job
+from osgbatch.linting.lines import Statement
+from osgbatch.linting.rules import ADVICE, WARNING, Found, replaced, rule
+from osgbatch.linting.rules_classads import own
+
+_OLD_PLACES = (
+    (r"stash:/{1,3}", "stash:// is the old name of the OSDF", "osdf:///ospool/apXX/data/USER/..."),
+    (r"(?:https?|osdf|stash)?:?/*osgconnect/(?:public|protected)/\S*|/osgconnect/public\b",
+     "osgconnect is gone", "osdf:///ospool/apXX/data/USER/..."),
+    (r"(?<![\w/.~)}])/public/", "/public is gone from the OSPool's access points",
+     "osdf:///ospool/apXX/data/USER/..."),
+    (r"(?<![\w/.~)}])/(?:protected|stash)/", "this folder is gone from the OSPool's access points",
+     "osdf:///ospool/apXX/data/USER/..."),
+    (r"/ospool/(?:PUBLIC|PROTECTED|protected)\b", "this folder is gone from the OSPool",
+     "osdf:///ospool/apXX/data/USER/..."),
+    (r"stash\.osgconnect\.net|login\.osgconnect\.net|stash2?\.osgstorage\.org",
+     "this server is gone", "osdf:///ospool/apXX/data/USER/..."),
+    (r"/cvmfs/stash\.osgstorage\.org", "this file system is gone",
+     "osdf:///ospool/apXX/data/USER/..."),
+)  # fmt: skip
+
+
+def _values(job: Job) -> Iterator[Statement]:
+    for statement in job.settings:
+        if job.known(statement) or statement.key.lower() in job.macros:
+            yield statement
+
+
+@rule(
+    "old-place", WARNING, "a folder, server or URL of the OSPool that is gone",
+    "OSG Connect and its stash are gone. Large files are in /ospool/apXX/data now, and jobs read "
+    "them by osdf:// URLs.",
+)  # fmt: skip
+def old_place(job: Job) -> Iterator[Found]:
+    for statement in _values(job):
+        for pattern, what, write in _OLD_PLACES:
+            if re.search(pattern, statement.value):
+                yield Found(statement.at, what, f"Write {write}, your own folder there.")
+                break
+
+
+@rule(
+    "stashcache", ADVICE, "a wish for StashCache",
+    "All of the OSPool reads the OSDF; such wishes only keep jobs from slots.",
+)  # fmt: skip
+def stashcache(job: Job) -> Iterator[Found]:
+    for statement in job.settings:
+        if own(statement.key).lower() in ("wantsstashcache", "wantscvmfsstash", "wantstashcache"):
+            yield Found(statement.where, f"{statement.key} is of no use any more",
+                        "Leave the line out.")  # fmt: skip
+
+
+_OLD_ATTRIBUTES = (
+    (r"HAS_MODULES", WARNING, "the OSPool has no software modules any more: no slot matches",
+     "Bring the software in a container (container_image) or a conda environment."),
+    (r"HAS_CVMFS_oasis_opensciencegrid_org", ADVICE, "oasis holds the modules that are gone",
+     "Leave it out, unless the job reads other things from there."),
+    (r"HAS_CVMFS_(?:connect|stash)\w*", WARNING, "this file system is gone: no slot matches",
+     "Leave it out."),
+    (r"HAS_AVX2?|HAS_AVX512\w*", WARNING, "HAS_AVX is deprecated",
+     'Write Microarch >= "x86_64-v3".'),
+    (r"OSGVO_OS_(?:STRING|VERSION)\s*(?:==|=\?=)\s*\"(?:RHEL )?[67]\"", WARNING,
+     "no slot of the OSPool runs RHEL 6 or 7 any more",
+     'Write OSGVO_OS_STRING == "RHEL 9", or use a container.'),
+    (r"CUDA(?:GlobalMemoryMb|Capability|DeviceName|DriverVersion)", ADVICE,
+     "GPUs are asked for by commands of their own since HTCondor 23.5",
+     "Write gpus_minimum_memory and gpus_minimum_capability."),
+)  # fmt: skip
+
+
+@rule(
+    "old-attribute", WARNING, "requirements on attributes that slots have no more",
+    "A comparison with an attribute that no slot has is undefined, and the job stays idle.",
+)  # fmt: skip
+def old_attribute(job: Job) -> Iterator[Found]:
+    for statement in job.all("requirements", "rank"):
+        for pattern, severity, what, fix in _OLD_ATTRIBUTES:
+            found = re.search(rf"\b(?:{pattern})", statement.value, re.IGNORECASE)
+            if found:
+                yield Found(statement.at, f"{found[0]}: {what}", fix, severity=severity)
+
+
+@rule(
+    "has-singularity", ADVICE, "HAS_SINGULARITY with a container image",
+    "With container_image HTCondor asks for it by itself.",
+)  # fmt: skip
+def has_singularity(job: Job) -> Iterator[Found]:
+    if not job.sets("container_image"):
+        return
+    for statement in job.all("requirements"):
+        if re.search(r"\bHAS_SINGULARITY\b", statement.value, re.IGNORECASE):
+            yield Found(statement.at, "HAS_SINGULARITY is not needed with container_image",
+                        "Leave it out.")  # fmt: skip
+
+
+@rule(
+    "old-image", ADVICE, "+SingularityImage",
+    "container_image is HTCondor's own command for it, and works on other pools, too.",
+)  # fmt: skip
+def old_image(job: Job) -> Iterator[Found]:
+    for statement in job.settings:
+        if own(statement.key).lower() in ("singularityimage", "apptainerimage"):
+            both = job.sets("container_image")
+            image = statement.value.strip('"')
+            yield Found(
+                statement.where,
+                f"{statement.key} beside container_image: only one of them can hold" if both
+                else f"{statement.key} is the old way to ask for a container",
+                "Leave the line out." if both else f"Write container_image = {image}, no quotes.",
+                severity=WARNING if both else ADVICE,
+            )  # fmt: skip
+
+
+@rule(
+    "image-quotes", WARNING, "container_image in quotes",
+    "The quotes become a part of the image's name, which then is not found.", mends=True,
+)  # fmt: skip
+def image_quotes(job: Job) -> Iterator[Found]:
+    for statement in job.all("container_image", "docker_image"):
+        value = statement.value
+        if re.fullmatch(r"\"[^\"]*\"|'[^']*'", value):
+            yield Found(
+                statement.at, f"the quotes are taken for a part of {statement.key}",
+                f"Write {value[1:-1]}.", replaced(statement, value[1:-1]),
+            )  # fmt: skip
+
+
+@rule(
+    "image-twice", ADVICE, "the container image among the input files",
+    "HTCondor brings the image by itself; so it is transferred twice.",
+)  # fmt: skip
+def image_twice(job: Job) -> Iterator[Found]:
+    image = job.value("container_image")
+    for statement, value in job.words("transfer_input_files"):
+        if image and image in [part.strip() for part in value.split(",")]:
+            yield Found(statement.at, f"{image} is transferred twice",
+                        "Leave it out here: container_image is enough.")  # fmt: skip
+
+
+@rule(
+    "sites-both", WARNING, "+DESIRED_Sites and +UNDESIRED_Sites",
+    "The OSPool asks to use one of them at most: together they leave few sites, or none.",
+)  # fmt: skip
+def sites_both(job: Job) -> Iterator[Found]:
+    if job.sets("+DESIRED_Sites") and job.sets("+UNDESIRED_Sites"):
+        for statement in job.all("+UNDESIRED_Sites")[:1]:
+            yield Found(statement.where, "both +DESIRED_Sites and +UNDESIRED_Sites",
+                        "Leave one of them out.")  # fmt: skip

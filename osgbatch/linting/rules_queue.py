@@ -1,0 +1,245 @@
+"""Rules about the queue statement and its items."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from osgbatch.linting.job import AUTOMATIC, Job, Queue
+from osgbatch.linting.lines import Statement
+from osgbatch.linting.rules import ADVICE, ERROR, WARNING, Found, moved_up, rule
+from osgbatch.submit_language import custom_attribute, known_command
+
+MANY = 10_000
+"""Jobs in a queue above which the OSPool asks for max_idle (its policy page)."""
+
+
+@rule(
+    "queue-comment", ERROR, "a comment behind queue",
+    "A # begins a comment only at the start of a line. Behind `queue` it is refused, and behind "
+    "the name of a file it is taken for a part of that name.", mends=True,
+)  # fmt: skip
+def queue_comment(job: Job) -> Iterator[Found]:
+    for queue in job.queues:
+        found = re.search(r"(?:^|\s)(#.*)\Z", queue.statement.value)
+        if found:
+            value = queue.statement.value[: found.start()].rstrip()
+            yield Found(
+                queue.statement.at, "a comment stands behind the queue statement",
+                "Put it on a line of its own.", moved_up(queue.statement, value, found[1]),
+                # Of a list without brackets its words become items: HTCondor takes it.
+                WARNING if queue.verb in ("in", "matching") and "(" not in value else "",
+            )  # fmt: skip
+
+
+@rule(
+    "queue-count", ERROR, "queue with something that is no number of jobs",
+    "`queue` takes a whole number, or a list: `queue name in (…)`, `queue name from file`, "
+    "`queue name matching *.dat`.",
+)  # fmt: skip
+def queue_count(job: Job) -> Iterator[Found]:
+    for queue in job.queues:
+        value = job.filled(queue.statement.value)
+        if queue.verb or not value or re.search(r"[#$]|^(true|false)$", value, re.IGNORECASE):
+            continue
+        wrong = value.startswith(("-", "=", ",", ";")) or bool(re.search(r"[,;=]\s*", value))
+        if re.fullmatch(r"[\d\s.*+/()%]+|\d+\s*//.*", value):
+            wrong = len(re.findall(r"\d\s+\d", value)) > 0
+            words = []
+        else:
+            words = value.split()
+        wrong |= len(words) > 1 and bool(re.fullmatch(r"[\w.]+(\s+[\w./*]+)+", value))
+        wrong |= bool(re.fullmatch(r"[A-Za-z_][\w.]*", value))
+        if wrong:
+            yield Found(
+                queue.statement.at, f'"{value}" is no number of jobs',
+                "Write `queue 10`, or `queue name from items.txt`.",
+            )  # fmt: skip
+
+
+@rule(
+    "queue-unclosed", ERROR, "a list of items without its closing bracket",
+    "The bracket that ends a list over several lines stands on a line of its own.",
+)  # fmt: skip
+def queue_unclosed(job: Job) -> Iterator[Found]:
+    for queue in job.queues:
+        if not queue.statement.closed and "#" not in queue.statement.value:
+            yield Found(
+                queue.statement.at, "the list of items does not end",
+                "Put ) on a line of its own behind the last item.",
+            )  # fmt: skip
+
+
+@rule(
+    "queue-more", WARNING, "more than one queue statement",
+    "HTCondor since 25.0 asks for one queue statement a file, condor_submit 25.14 refuses what "
+    "stands behind it, and max_idle works with one only.",
+)  # fmt: skip
+def queue_more(job: Job) -> Iterator[Found]:
+    plain = [queue for queue in job.queues if not queue.statement.depth]
+    for queue in plain[1:2]:
+        more = f"{len(plain)} queue statements in one file"
+        yield Found(
+            queue.statement.where, more,
+            "Write one: `queue a, b from (`, one line a job, and `)`; or one file for each.",
+        )  # fmt: skip
+
+
+@rule(
+    "queue-behind", WARNING, "lines behind the last queue statement",
+    "They come too late: condor_submit older than 25 ignores them, 25.14 refuses the file.",
+)  # fmt: skip
+def queue_behind(job: Job) -> Iterator[Found]:
+    numbers = [i for i, s in enumerate(job.statements) if s.kind == "queue"]
+    behind = job.statements[numbers[-1] + 1 :] if numbers else ()
+    for statement in behind:
+        if statement.kind in ("set", "odd"):
+            yield Found(
+                statement.where, "this line stands behind the last queue statement",
+                "Put it before queue, or leave it out.",
+            )  # fmt: skip
+            return
+
+
+@rule(
+    "queue-none", ADVICE, "no queue statement",
+    "condor_submit queues no job from such a file, and says nothing of it. A file that is "
+    "included, or is the description of a DAG's node, may do without.",
+)  # fmt: skip
+def queue_none(job: Job) -> Iterator[Found]:
+    if job.queues or not job.sets("executable", "universe", "container_image"):
+        return
+    if any(s.kind == "include" for s in job.statements):
+        return
+    last = job.statements[-1]
+    yield Found(last.where, "no queue statement: no job is queued", "End the file with `queue`.")
+
+
+@rule(
+    "queue-zero", WARNING, "queue 0",
+    "It queues no job.",
+)  # fmt: skip
+def queue_zero(job: Job) -> Iterator[Found]:
+    for queue in job.queues:
+        if queue.count == "0" and not queue.verb:
+            yield Found(queue.statement.at, "queue 0 queues no job", "Write how many jobs.")
+
+
+def _item_file(job: Job, queue: Queue) -> str:
+    """The file that a queue statement reads, when it is known and no program's output."""
+    if queue.verb != "from" or queue.statement.items or not queue.statement.closed:
+        return ""
+    path = re.sub(r"^(?:table\b)?\s*(?:\[[^\]]*\])?\s*", "", queue.what, flags=re.IGNORECASE)
+    path = job.filled(path).strip()
+    if not path or path.endswith("|") or path.startswith(("(", "-", "<")) or "#" in path:
+        return ""
+    return "" if "$" in path else path
+
+
+@rule(
+    "items-missing", WARNING, "the file of the items is not there",
+    "condor_submit refuses the file until its list of items is there.",
+)  # fmt: skip
+def items_missing(job: Job) -> Iterator[Found]:
+    for queue in job.queues:
+        path = _item_file(job, queue)
+        if path and job.look.kind(path) == "none":
+            yield Found(
+                queue.statement.at, f"{path} is not there (yet)",
+                "Make it before you submit: one line for each job.", severity=WARNING,
+            )  # fmt: skip
+
+
+@rule(
+    "items-odd", WARNING, "blank lines, # lines or Windows line ends in the file of the items",
+    "A file of items has no comments: each of its lines, a blank or a # line too, is a job; and a "
+    "carriage return becomes part of the last value.",
+)  # fmt: skip
+def items_odd(job: Job) -> Iterator[Found]:
+    for queue in job.queues:
+        path = _item_file(job, queue)
+        head = job.look.head(path) if path and job.look.kind(path) == "file" else b""
+        lines = head.decode("utf-8", "replace").removesuffix("\n").split("\n")
+        if not head:
+            continue
+        odd = []
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                odd.append((number, "is blank: a job with empty values"))
+            elif line.lstrip().startswith("#"):
+                odd.append((number, "begins with #, and is a job all the same"))
+        if head.startswith(b"\xef\xbb\xbf"):
+            odd.append((1, "begins with a byte order mark, which is part of the first value"))
+        if b"\r\n" in head:
+            odd.append((1, "ends as on Windows, with a carriage return"))
+        for number, what in odd[:1]:
+            more = f" ({len(odd) - 1} more such lines)" if len(odd) > 1 else ""
+            yield Found(
+                queue.statement.at, f"line {number} of {path} {what}{more}",
+                f"Leave such lines out: grep -v '^ *\\(#\\|$\\)' {path} | tr -d '\\r' > new",
+            )  # fmt: skip
+
+
+@rule(
+    "queue-unused", WARNING, "a variable of queue that is used nowhere",
+    "All jobs are the same then, but for their number; condor_submit asks whether it is a typo.",
+)  # fmt: skip
+def queue_unused(job: Job) -> Iterator[Found]:
+    if any(s.kind == "include" for s in job.statements):
+        return
+    for queue in job.queues:
+        for name in queue.variables:
+            if known_command(name) or custom_attribute(name) or name == "Item":
+                continue
+            if name.lower() not in job.macros:
+                yield Found(
+                    queue.statement.at, f"the variable {name} is used nowhere",
+                    f"Use it as $({name}), in arguments for instance, or leave it out.",
+                )  # fmt: skip
+
+
+@rule(
+    "macro-unset", ADVICE, "a macro that nothing in the file sets",
+    "An unknown $(name) becomes nothing, without a word. A DAG's VARS or `condor_submit "
+    "name=value` may set it.",
+)  # fmt: skip
+def macro_unset(job: Job) -> Iterator[Found]:
+    if not job.whole:
+        return
+    set_ = {s.key.lower() for s in job.settings} | job.variables | AUTOMATIC
+    unset: dict[str, Statement] = {}
+    for statement in job.settings:
+        if not job.known(statement):
+            continue
+        for found in re.finditer(r"(?<!\$)\$\(([\w.]+)\)", statement.value):
+            name = found[1].lower()
+            if name not in set_ and not name.startswith(("my.", "submit", "job.")):
+                unset.setdefault(found[1], statement)
+    if unset:
+        first, statement = next(iter(unset.items()))
+        near = _near(first, [*(s.key for s in job.settings), *job.variables])
+        names = ", ".join(f"$({name})" for name in unset)
+        yield Found(
+            statement.at, f"nothing in this file sets {names}{near if len(unset) == 1 else ''}",
+            f"Write {first} = … above, let queue set it, or give it a default: $({first}:0).",
+        )  # fmt: skip
+
+
+def _near(name: str, known: list[str]) -> str:
+    near = get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.8)
+    return f"; did you mean $({near[0]})?" if near else ""
+
+
+@rule(
+    "max-idle", ADVICE, "more than 10,000 jobs at once",
+    "The OSPool asks for at most 10,000 queued jobs of a user. With max_idle HTCondor queues "
+    "them little by little, from one file.",
+)  # fmt: skip
+def max_idle(job: Job) -> Iterator[Found]:
+    jobs = job.jobs()
+    if jobs and jobs > MANY and not job.sets("max_idle", "max_materialize") and job.queues:
+        yield Found(
+            job.queues[-1].statement.at, f"{jobs:,} jobs are queued at once",
+            "Add max_idle = 2000.",
+        )  # fmt: skip

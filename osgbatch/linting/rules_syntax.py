@@ -1,0 +1,178 @@
+"""Rules about lines that HTCondor's parser refuses. Each was seen on condor_submit 25.14.1."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from osgbatch.linting.job import Job
+from osgbatch.linting.lines import Spot, Statement
+from osgbatch.linting.rules import ADVICE, ERROR, WARNING, Edit, Found, rule
+
+SYNTAX = frozenset(["no-statement", "bom", "if-condition", "if-unclosed", "block-unclosed"])
+"""What HTCondor's parser has the last word on."""
+_MACRO = re.compile(r"\$\w*\(")
+_CONDITION = re.compile(
+    r"!?\s*(?:defined(?:\s+\S+)?|[-+]?\d+(?:\.\d*)?|true|false|yes|no|t|f|y|n)"
+    r"|version\s*(?:>=|<=|==|!=|>|<)\s*\d+\.\d+(?:\.\d+)*",
+    re.IGNORECASE,
+)
+ODD_BLANKS = re.compile("[\u00a0\u2000-\u200b\u202f\u3000]")
+
+
+@rule(
+    "bom", ERROR, "the file begins with a byte order mark",
+    "Editors on Windows put three invisible bytes (a byte order mark) before the first line, and "
+    "condor_submit takes them for a part of it and refuses the file.", mends=True,
+)  # fmt: skip
+def bom(job: Job) -> Iterator[Found]:
+    if job.text.text.startswith("\ufeff"):
+        first = job.text.statements[0] if job.text.statements else None
+        # In front of a comment it does no harm but makes that line a statement.
+        del first
+        yield Found(
+            Spot(1, 1, 1, 0), "the file begins with a byte order mark (BOM)",
+            "Save it as UTF-8 without BOM.", (Edit(0, 1, ""),),
+        )  # fmt: skip
+
+
+@rule(
+    "no-statement", ERROR, "a line is neither a comment nor `name = value`",
+    "condor_submit stops at the first line that it cannot read; nothing is submitted.",
+)  # fmt: skip
+def no_statement(job: Job) -> Iterator[Found]:
+    queued = False
+    for statement in job.statements:
+        queued |= statement.kind == "queue" and not statement.depth
+        stops = statement.kind == "word" and statement.key.lower().startswith("error")
+        if stops and not statement.depth and not queued:
+            yield Found(
+                statement.where, "`error :` makes HTCondor stop here",
+                f"Write error = {statement.value}, if that was meant.",
+            )  # fmt: skip
+        if statement.kind != "odd" or queued:
+            continue
+        yield _odd(statement)
+
+
+def _odd(statement: Statement) -> Found:
+    text = statement.value
+    what = "HTCondor cannot read this line: it is neither a comment nor name = value"
+    fix = "Put a # in front if it is a comment, or write name = value."
+    if ODD_BLANKS.search(text):
+        what = "HTCondor cannot read this line: it has a blank that is no ordinary one"
+        fix = "Type the blanks anew; `osgbatch lint --fix` does it."
+    elif re.match(r"[\w+.]+\s*:", text):
+        name, _, value = text.partition(":")
+        what = "HTCondor cannot read this line: a name and its value are joined by =, not :"
+        fix = f"Write {name.strip()} = {value.strip()}."
+    elif re.match(r"//|;|%|--", text):
+        what = "HTCondor cannot read this line: a comment begins with #"
+        fix = "Begin it with #."
+    elif re.match(r"queue\W", text, re.IGNORECASE):
+        what = "HTCondor cannot read this queue statement"
+        fix = "Write `queue`, or `queue 10`."
+    elif re.match(r"\+\s", text):
+        what = "a blank stands between + and the name"
+        fix = "Write +Name = value."
+    elif re.match(r"[\w.+-]+(\s+[\w.+-]+)+\s*=", text):
+        what = "HTCondor cannot read this line: the name before = has a blank in it"
+        fix = "Names have no blanks: request_memory, say. A comment begins with #."
+    return Found(statement.at, what, fix)
+
+
+@rule(
+    "odd-blanks", WARNING, "no-break or other invisible blanks outside of comments",
+    "Text copied from web pages and documents brings blanks that look ordinary and are part of "
+    "names and values.", mends=True,
+)  # fmt: skip
+def odd_blanks(job: Job) -> Iterator[Found]:
+    for statement in job.statements:
+        start, end = statement.whole
+        for found in ODD_BLANKS.finditer(job.text.text, start, end):
+            line = job.text.text.count("\n", 0, found.start())
+            column = found.start() - (job.text.text.rfind("\n", 0, found.start()) + 1)
+            new = "" if found[0] == "\u200b" else " "
+            yield Found(
+                Spot(line + 1, column + 1, 1, found.start()),
+                "a blank here is no ordinary one (copied from a web page?)",
+                "Type it anew.", (Edit(found.start(), found.end(), new),),
+            )  # fmt: skip
+            break
+
+
+@rule(
+    "if-condition", ERROR, "an `if` with a comparison that HTCondor does not know",
+    "Submit files compare nothing but versions: `if defined name`, `if version >= 24.0`, and a "
+    "word or macro that is true, false or a number.",
+)  # fmt: skip
+def if_condition(job: Job) -> Iterator[Found]:
+    for statement in job.statements:
+        if statement.kind == "ifdef":
+            yield Found(statement.where, "ifdef is unknown", "Write `if defined name`.")
+        if statement.kind not in ("if", "elif"):
+            continue
+        condition = statement.value.strip()
+        if "$" in condition and _MACRO.search(condition) and not re.search("[=<>&|]", condition):
+            continue
+        if _CONDITION.fullmatch(condition):
+            continue
+        yield Found(
+            statement.at, f"`{statement.kind} {statement.value}` is no condition of HTCondor's",
+            "Write `if defined name`, `if version >= 24.0`, or `if $(flag)` with true or false.",
+        )  # fmt: skip
+
+
+@rule(
+    "if-unclosed", ERROR, "`if` and `endif` that do not belong together",
+    "Every `if` needs its `endif`.",
+)  # fmt: skip
+def if_unclosed(job: Job) -> Iterator[Found]:
+    open_: list[Statement] = []
+    closed: set[int] = set()  # of those that are open, the ones whose else has been
+    for statement in job.statements:
+        if statement.kind == "if":
+            open_.append(statement)
+        elif statement.kind in ("elif", "else", "endif"):
+            what = "" if open_ else f"{statement.kind} without an if"
+            if open_ and statement.kind != "endif" and id(open_[-1]) in closed:
+                what = f"{statement.kind} behind else"
+            if what:
+                yield Found(statement.where, what, "Leave it out, or add an if.")
+                return
+            if statement.kind == "endif":
+                open_.pop()
+            elif statement.kind == "else":
+                closed.add(id(open_[-1]))
+    for statement in open_:
+        yield Found(statement.where, "this if has no endif", "Add a line `endif`.")
+
+
+@rule(
+    "block-unclosed", ERROR, "a value that begins with @= and does not end",
+    "A value over several lines, `name @=end`, ends with a line that is `@end`.",
+)  # fmt: skip
+def block_unclosed(job: Job) -> Iterator[Found]:
+    for statement in job.settings:
+        if not statement.closed:
+            tag = job.text.lines[statement.at.line - 1].partition("@=")[2].strip()
+            yield Found(
+                statement.at, f"the value of {statement.key} does not end",
+                f"Add a line `@{tag}` behind it.",
+            )  # fmt: skip
+
+
+@rule(
+    "crlf", ADVICE, "lines end as on Windows (CR LF)",
+    "condor_submit reads such a file, but other tools, and a script with such lines, do not.",
+    mends=True,
+)  # fmt: skip
+def crlf(job: Job) -> Iterator[Found]:
+    text = job.text.text
+    if "\r\n" in text:
+        edits = tuple(Edit(m.start(), m.end(), "\n") for m in re.finditer("\r\n", text))
+        number = len(job.text.lines[0])
+        yield Found(
+            Spot(1, number + 1, 1, number), "lines end as on Windows (CR LF)",
+            "Run dos2unix on the file, or `osgbatch lint --fix`.", edits,
+        )  # fmt: skip
