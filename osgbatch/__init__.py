@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["CallError", "Executor", "__version__", "load", "map", "submit"]
 
 
-def load(name: str | os.PathLike[str] | None = None, *, unpickle: bool = True) -> LiveBatch:
+def load(name: str | os.PathLike[str] | None = None, *, unpickle: bool | None = None) -> LiveBatch:
     """A batch and its results, also while it runs.
 
     name: of the batch, a tag, its folder, or three or more characters of its id; None is the newest
     batch in the current folder, else the newest of all. unpickle: of a batch of calls (`map`,
     `Executor`), whether results that came back as pickles are read, which runs code that came from
-    an execution point. Raises osgbatch.errors.OsgbatchError.
+    an execution point; None: if the batch's folder is yours. Raises osgbatch.errors.OsgbatchError.
 
         batch = osgbatch.load("find-peaks")
         frame = batch.results.to_pandas()

@@ -216,6 +216,9 @@ local({
              "; --partial gathers the others",
              if (nzchar(why[missing[1] + 1])) paste0("\n", why[missing[1] + 1]))
     }
+    if (length(missing) && !any(there)) {
+      refuse("none of ", count, " elements has a result\n", why[1])
+    }
     if (length(missing)) say("osgbatch: ", sum(there), " of ", count, " elements are gathered")
     more <- if (takes(f, "element_indices")) list(element_indices = which(there) - 1L)
     brought <- bring_files(tasks)
@@ -229,9 +232,10 @@ local({
     ours <- c("stdout", "stderr", "status.json", file.path("outputs", OURS))
     for (task in tasks) {
       for (name in setdiff(list.files(task, recursive = TRUE, all.files = TRUE), ours)) {
-        if (file.exists(name)) {
-          say("osgbatch: warning: ", name, " of task ", basename(task),
-              ": left out, there is one already")
+        why <- left_out(name)
+        if (nzchar(why)) {
+          say("osgbatch: warning: ", encodeString(name), " of task ", basename(task),
+              ": left out, ", why)
           next
         }
         dir.create(dirname(name), recursive = TRUE, showWarnings = FALSE)
@@ -241,6 +245,19 @@ local({
       }
     }
     brought
+  }
+  # Why a file of the elements' is not copied to a path of the working folder; "" when it is.
+  left_out <- function(name) {
+    # R that gather starts would run these by itself, whoever has written them.
+    if (tolower(basename(name)) %in% c(".rprofile", ".renviron", ".rdata")) {
+      return("it could run by itself; it stays with the results of foreach")
+    }
+    above <- dirname(name)
+    while (above != ".") {
+      if (nzchar(Sys.readlink(above)) %in% TRUE) return("its folder is a link to one of yours")
+      above <- dirname(above)
+    }
+    if (file.exists(name)) "there is one already" else ""
   }
   # The folders of the tasks, below these, in the order of the tasks.
   tasks_of <- function(folders) {

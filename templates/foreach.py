@@ -26,6 +26,7 @@ import inspect
 import json
 import os
 import pickle
+import re
 import shutil
 import sys
 import traceback
@@ -52,6 +53,10 @@ TASK_S = 3600
 LIST_BYTES = 16 << 20
 """Results that take less than this on disk are given to gather as a true list."""
 PROTOCOL = 4  # the newest that Python 3.6 knows
+RUN_BY_ITSELF = (".rprofile", ".renviron", ".rdata")
+"""What R runs or loads when it is started in the folder where it lies."""
+CODE = re.compile(r"\.(py[wcod]?|pth|egg-link|so)$|\.so\.", re.IGNORECASE)
+"""Names of files of which an import, in the folder where they lie, makes code."""
 
 
 class Refused(Exception):
@@ -241,18 +246,25 @@ def gather(asked):
             f"{len(missing)} of {count} elements have no result: {names}; "
             "--partial gathers the others" + (f"\n{why}" if why else "")
         )
+    if missing and not places:
+        raise Refused(f"none of {count} elements has a result\n{failed.get(0, '')}")
     given = {}
     if takes(function, "element_indices"):
         given["element_indices"] = sorted(places)
     if missing:
         say(f"osgbatch: {len(places)} of {count} elements are gathered")
-    brought = bring_files(asked.all("results"))
+    brought = bring_files(asked.all("results"), asked.gathered() != "never")
     function(Results(places, asked.gathered()).as_given(), *extra, **given)
     take_away(brought)
 
 
-def bring_files(folders):
-    """What the elements have written, copied into gather's working folder; stamps, by its path."""
+def bring_files(folders, code_too):
+    """What the elements have written, copied into gather's working folder; stamps, by its path.
+
+    code_too: also what an import would find there. Where no pickle may be read, since code of the
+    execution point must not run, it must not come in by this way either, nor as what programs that
+    gather starts there (R, another Python) read by themselves.
+    """
     ours = {"stdout", "stderr", "status.json"}
     ours.update(os.path.join(OUTPUTS, name) for name in (RESULTS, TOLD, COMPLETE))
     brought = {}
@@ -264,14 +276,34 @@ def bring_files(folders):
                 name = os.path.relpath(source, task)
                 if name in ours:
                     continue
-                if os.path.lexists(name):
+                why = left_out(name, code_too)
+                if why:
                     number = os.path.basename(task)
-                    say(f"osgbatch: warning: {name} of task {number}: left out, there is one")
+                    say(f"osgbatch: warning: {printable(name)} of task {number}: left out, {why}")
                     continue
                 os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
                 shutil.copyfile(source, name)
                 brought[name] = stamp(name)
     return brought
+
+
+def left_out(path, code_too):
+    """Why what elements have written is not copied to a path of the working folder, or nothing."""
+    parts = path.split(os.sep)
+    hidden = any(part.startswith(".") for part in parts)
+    if parts[-1].lower() in RUN_BY_ITSELF or (not code_too and (hidden or CODE.search(parts[-1]))):
+        return "it could run by itself; it stays with the results of foreach"
+    above = [os.path.join(*parts[:number]) for number in range(1, len(parts))]
+    if any(os.path.islink(folder) for folder in above):
+        return "its folder is a link to one of yours"
+    if os.path.lexists(path) or any(os.path.isfile(folder) for folder in above):
+        return "there is one"
+    return ""
+
+
+def printable(name):
+    """A name from elsewhere, for a message."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
 def tasks_of(folders):

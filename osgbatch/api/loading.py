@@ -12,13 +12,19 @@ from osgbatch.batches.folder import Batch
 from osgbatch.calls.package import is_returned
 
 
-def load(name: str | os.PathLike[str] | None = None, *, unpickle: bool = True) -> LiveBatch:
+def load(name: str | os.PathLike[str] | None = None, *, unpickle: bool | None = None) -> LiveBatch:
     """A batch by its name, tag, the start of its id or its folder: see `osgbatch.load`."""
     return as_loaded(registry.find(None if name is None else os.fspath(name), Path.cwd()), unpickle)
 
 
-def as_loaded(batch: Batch, unpickle: bool = True) -> LiveBatch:
-    """What a program sees of a batch."""
+def as_loaded(batch: Batch, unpickle: bool | None = None) -> LiveBatch:
+    """What a program sees of a batch.
+
+    unpickle: None reads the pickles of a batch whose folder is this user's: who has made the calls
+    has asked for them, but nobody asks for those that another user may have put there.
+    """
     if is_returned([output["parts"] for output in batch.data["outputs"]]):
+        if unpickle is None:
+            unpickle = batch.folder.stat().st_uid == os.getuid()
         return MapResults(batch, unpickle=unpickle)
     return LiveBatch(batch)

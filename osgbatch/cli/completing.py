@@ -14,6 +14,8 @@ from typing import Any
 
 import typer
 
+from osgbatch import names
+
 VARIABLE = "_OSGBATCH_COMPLETE"
 """Set by the shell's function when it asks."""
 MOST = 200
@@ -36,21 +38,40 @@ def words(environment: Mapping[str, str]) -> list[str]:
 def batches(incomplete: str) -> list[str]:
     """Batches as commands name them: below the current folder, else all that are known.
 
-    Of each its folder's name, and the sweep's, which means the newest of them.
+    Of each its folder's name, and the sweep's, which means the newest of them. Workflows, too;
+    behind the slash of `WORKFLOW/` its steps.
     """
     return _quietly(lambda: _batches(incomplete))
 
 
 def _batches(incomplete: str) -> Iterator[str]:
     from osgbatch.batches.registry import batches_everywhere, batches_here
+    from osgbatch.workflows.finding import workflows_everywhere, workflows_here
 
-    folders = batches_here(Path.cwd()) or batches_everywhere()
-    found = [folder.name for folder in folders]
+    flow, slash, _ = incomplete.rpartition("/")
+    if slash:
+        yield from _steps(flow, incomplete)
+        return
+    here = Path.cwd()
+    folders = [*batches_here(here), *workflows_here(here)]
+    folders = folders or [*batches_everywhere(), *workflows_everywhere()]
+    found = [folder.name for folder in folders if folder.parent.name != names.STEPS]
     short = dict.fromkeys(_STAMP.sub("", name) for name in found)
     # A name is enough until it is typed whole; then which of its batches is the question.
     for name in (*short, *found):
         if name.startswith(incomplete) and (name != incomplete or name in found):
             yield name
+
+
+def _steps(flow: str, incomplete: str) -> Iterator[str]:
+    """The steps of a workflow that have begun, as commands name them."""
+    from osgbatch.workflows.finding import find_workflow
+
+    workflow = find_workflow(flow, Path.cwd())
+    for step in workflow.steps if workflow else ():
+        word = f"{flow}/{step.name}"
+        if word.startswith(incomplete) and workflow and workflow.step_folder(step.name).is_dir():
+            yield word
 
 
 def tasks(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -134,9 +134,10 @@ def _left(begun: Any, as_json: bool) -> int:
 def _ended(begun: Any, as_json: bool) -> int:
     """Go on until it has ended, and say what came of it; gives the exit code."""
     from osgbatch.foreach.outcomes import outcome
-    from osgbatch.foreach.running import alone, bring, collect_steps
+    from osgbatch.foreach.running import bring, collect_steps
     from osgbatch.life.naming import shown_path
     from osgbatch.workflows.advancing import advance
+    from osgbatch.workflows.alone import alone
 
     workflow = begun.workflow
     try:

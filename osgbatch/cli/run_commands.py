@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 import time
 from pathlib import Path
@@ -182,18 +183,33 @@ def _followed(batch: Any, results: Path, *, quiet: bool) -> None:
         raise typer.Exit(exits.INTERRUPTED) from None
 
 
+_STEERS_NOTHING = "\n\r\t\xa0\u3000"
+
+
 class _Out:
-    """stdout or stderr for bytes; None: nothing is shown."""
+    """stdout or stderr for bytes; None: nothing is shown.
+
+    What comes from an execution point must not steer a terminal: there it is shown without its
+    escapes. Elsewhere the bytes stay what they are.
+    """
 
     def __init__(self, stream: TextIO | None) -> None:
         self._out = stream.buffer if stream else None
         self._on_terminal = bool(stream and stream.isatty())
+        self._encoding = (stream and stream.encoding) or "utf-8"
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._last = b"\n"
 
     def write(self, data: bytes) -> int:
         """As of a file."""
         self._last = bytes(data[-1:]) or self._last
-        return self._out.write(data) if self._out else len(data)
+        if self._out and self._on_terminal:
+            text = self._decoder.decode(data)
+            clean = "".join(c if c.isprintable() or c in _STEERS_NOTHING else "?" for c in text)
+            self._out.write(clean.encode(self._encoding, "replace"))
+        elif self._out:
+            return self._out.write(data)
+        return len(data)
 
     def flush(self) -> None:
         """As of a file."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,12 @@ from osgbatch.cli.workflow_texts import (
     status_text,
 )
 from osgbatch.errors import BusyError, OsgbatchError
+
+if TYPE_CHECKING:
+    from osgbatch.batches.folder import Batch
+    from osgbatch.submission.planned import Choices
+    from osgbatch.workflows.folder import Workflow
+    from osgbatch.workflows.telling import WorkflowStatus
 
 
 def node(
@@ -46,7 +52,7 @@ def node(
 def submit_steps(
     spec: Path,
     pool: str,
-    choices: Any,
+    choices: Choices,
     watch_it: bool | None,
     *,
     as_json: bool = False,
@@ -59,26 +65,24 @@ def submit_steps(
         return check_steps(spec, as_json=as_json)
     from osgbatch.life.naming import shown_path
     from osgbatch.workflows.advancing import advance
-    from osgbatch.workflows.continuing import unfinished
-    from osgbatch.workflows.starting import submit_workflow
+    from osgbatch.workflows.continuing import begun
 
-    workflow = unfinished(spec, ui.say, again=again)
-    if workflow is None:
-        workflow = submit_workflow(spec, pool, ui.say, choices, until=until)
-    elif until:
-        workflow.step(until)
-    shown = shown_path(workflow.folder)
-    if not as_json:
-        ui.out(f"workflow {workflow.id}: {shown}")
     wait = sys.stdout.isatty() if watch_it is None else watch_it
-    with _left_alone(workflow):
-        now = advance(
-            workflow,
-            ui.say,
-            wait=wait or workflow.pool == "local",
-            until=until,
-            look=_look(),
-        )
+    with begun(spec, pool, ui.say, choices, again=again, until=until) as found:
+        workflow = found.workflow
+        shown = shown_path(workflow.folder)
+        if not as_json:
+            ui.out(f"workflow {workflow.id}: {shown}")
+        if found.done:
+            return Flow(workflow).collect(as_json, watch_it=False)
+        with _left_alone(workflow):
+            now = advance(
+                workflow,
+                ui.say,
+                wait=wait or workflow.pool == "local",
+                until=until,
+                look=_look(),
+            )
     if as_json:
         ui.out_json(status_data(now))
         return exits.OK if now.runs else int(now.exit_code)
@@ -95,7 +99,7 @@ def submit_steps(
     return _tell_end(now)
 
 
-def _of_dagman(workflow: Any) -> list[str]:
+def _of_dagman(workflow: Workflow) -> list[str]:
     """What DAGMan says of its end."""
     from osgbatch import condor
     from osgbatch.workflows.folder import read_dag_note
@@ -133,7 +137,7 @@ def check_steps(spec: Path, *, as_json: bool = False) -> int:
     return exits.OK
 
 
-def render_steps(spec: Path, out: Path | None, choices: Any, *, as_json: bool = False) -> int:
+def render_steps(spec: Path, out: Path | None, choices: Choices, *, as_json: bool = False) -> int:
     """Make a workflow's folder, and run nothing."""
     from osgbatch.workflows.starting import submit_workflow
 
@@ -152,11 +156,11 @@ def render_steps(spec: Path, out: Path | None, choices: Any, *, as_json: bool = 
     return exits.OK
 
 
-def _look() -> Any:
+def _look() -> Callable[[WorkflowStatus], None]:
     """Prints a line when something has changed."""
     before = ""
 
-    def look(now: Any) -> None:
+    def look(now: WorkflowStatus) -> None:
         nonlocal before
         text = "; ".join(f"{s.name}: {ui.counts(s.counts)}" for s in now.steps if s.counts)
         if text != before:
@@ -167,7 +171,7 @@ def _look() -> Any:
 
 
 @contextmanager
-def _left_alone(workflow: Any) -> Iterator[None]:
+def _left_alone(workflow: Workflow) -> Iterator[None]:
     """Says how to come back, when somebody stops looking."""
     try:
         yield
@@ -175,12 +179,13 @@ def _left_alone(workflow: Any) -> Iterator[None]:
         from osgbatch.life.naming import shown_path
 
         name = shown_path(workflow.folder)
-        ui.say("\nstopped; what DAGMan runs goes on. To come back, or to end it:")
+        goes_on = "what DAGMan runs" if workflow.pool == "condor" else "what another has begun"
+        ui.say(f"\nstopped; {goes_on} goes on. To come back, or to end it:")
         ui.say(f"  osgbatch watch {name}\n  osgbatch cancel {name}")
         raise typer.Exit(exits.INTERRUPTED) from None
 
 
-def _tell_end(now: Any) -> int:
+def _tell_end(now: WorkflowStatus) -> int:
     ui.out(status_text(now))
     for step in next_steps(now):
         ui.say(f"next: {step}")
@@ -193,10 +198,10 @@ def _tell_end(now: Any) -> int:
 class Flow:
     """What commands that take a batch do with a workflow."""
 
-    def __init__(self, workflow: Any) -> None:
+    def __init__(self, workflow: Workflow) -> None:
         self.workflow = workflow
 
-    def _now(self) -> Any:
+    def _now(self) -> WorkflowStatus:
         from osgbatch.workflows.telling import workflow_status
 
         return workflow_status(self.workflow)
@@ -223,28 +228,30 @@ class Flow:
     def resubmit(self, watch_it: bool | None, as_json: bool) -> int:
         """Run what has not succeeded once more, and what comes after it: a rescue."""
         from osgbatch.workflows.advancing import advance
+        from osgbatch.workflows.alone import alone
         from osgbatch.workflows.starting import take_changes
 
-        before = self._now()
-        if before.dag_works:
-            raise BusyError(
-                "DAGMan works on this workflow still",
-                where=str(self.workflow.folder),
-                fix="Wait for it (`osgbatch watch`), or `osgbatch cancel` it first.",
-            )
-        take_changes(self.workflow, ui.say)
-        if before.succeeded:
-            ui.out("nothing to resubmit: every step has succeeded")
-            return exits.OK
         wait = sys.stdout.isatty() if watch_it is None else watch_it
-        with _left_alone(self.workflow):
-            now = advance(
-                self.workflow,
-                ui.say,
-                wait=wait or self.workflow.pool == "local",
-                again=True,
-                look=_look(),
-            )
+        with alone(self.workflow, pools_too=True):
+            before = self._now()
+            if before.dag_works:
+                raise BusyError(
+                    "DAGMan works on this workflow still",
+                    where=str(self.workflow.folder),
+                    fix="Wait for it (`osgbatch watch`), or `osgbatch cancel` it first.",
+                )
+            take_changes(self.workflow, ui.say)
+            if before.complete:
+                ui.out("nothing to resubmit: every step has succeeded")
+                return exits.OK
+            with _left_alone(self.workflow):
+                now = advance(
+                    self.workflow,
+                    ui.say,
+                    wait=wait or self.workflow.pool == "local",
+                    again=True,
+                    look=_look(),
+                )
         if as_json:
             ui.out_json(status_data(now))
             return exits.OK if now.runs else int(now.exit_code)
@@ -308,9 +315,9 @@ class Flow:
                     ui.out(f"  {line}")
                 if found is not None:
                     ui.out(why_text(found))
-            for step in next_steps(now):
-                if not step.startswith("osgbatch why"):
-                    ui.say(f"next: {step}")
+            for command in next_steps(now):
+                if not command.startswith("osgbatch why"):
+                    ui.say(f"next: {command}")
         return exits.SOME_FAILED if now.failed else exits.OK
 
     def collect(self, as_json: bool, watch_it: bool) -> int:
@@ -358,7 +365,7 @@ class Flow:
             ui.out(f"removed {folder}")
         return exits.OK
 
-    def telling_batch(self) -> Any:
+    def telling_batch(self) -> Batch | None:
         """The batch of the step that has most to tell: one that failed, runs, or ended last."""
         now = self._now()
         for state in ("failed", "held", "running"):

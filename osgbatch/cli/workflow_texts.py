@@ -63,6 +63,8 @@ def next_steps(now: Any) -> list[str]:
         return [f"osgbatch watch {name}"]
     if now.failed or now.dag_failed:
         return [f"osgbatch why {name}", f"osgbatch resubmit {name}"]
+    if now.cancelled and not now.succeeded:
+        return [f"osgbatch resubmit {name}"]
     if now.succeeded:
         return [f"osgbatch collect {name}"]
     return [f"osgbatch watch {name}"]

@@ -182,13 +182,16 @@ _OTHER_R = (
 
 
 def _for_r(variables: dict[str, str], environment: Path) -> dict[str, str]:
-    """As in a task: R sees the packages of its own, and no settings of the home folder."""
+    """As in a task: R sees the packages of its own, and no settings of the home folder.
+
+    Nor of the working folder, which is `results/`: what is there has come from elsewhere.
+    """
     return {name: value for name, value in variables.items() if name not in _OTHER_R} | {
         "PATH": f"{environment}/bin:{os.environ.get('PATH', '/usr/bin:/bin')}",
         "CONDA_PREFIX": str(environment),
         "R_LIBS_USER": "NULL",
-        "R_ENVIRON_USER": ".Renviron",
-        "R_PROFILE_USER": ".Rprofile",
+        "R_ENVIRON_USER": "",
+        "R_PROFILE_USER": "",
     }
 
 

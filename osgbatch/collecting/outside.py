@@ -34,7 +34,10 @@ def owner_of(folder: Path) -> tuple[str, str]:
     Raises OSError when that cannot be read.
     """
     try:
-        told = json.loads((folder / names.RESULTS_OF).read_text())
+        text = (folder / names.RESULTS_OF).read_text()
+        if not text:  # whoever wrote it was stopped
+            return "", ""
+        told = json.loads(text)
         return str(told["batch"]), str(told["folder"])
     except (FileNotFoundError, NotADirectoryError):
         return "", ""
@@ -54,7 +57,7 @@ def check_free(folder: Path, ours: str = "") -> None:
             return
         if not folder.is_dir():
             raise _taken(folder, "it is there, and is no folder")
-        if any(folder.iterdir()):
+        if not all(entry.name.startswith(names.RESULTS_OF) for entry in folder.iterdir()):
             raise _taken(folder, "it is there, and not empty")
     except OSError as error:
         raise _taken(folder, f"it cannot be read: {error.strerror}") from None
@@ -73,14 +76,34 @@ def claim(folder: Path, batch_id: str, batch: Path) -> None:
     """Make a folder that of one batch. Raises TakenError when another one or the user has it."""
     check_free(folder, batch_id)
     mark = folder / names.RESULTS_OF
+    fresh = folder / f"{names.RESULTS_OF}.{batch_id}"
+    told = json.dumps({"batch": batch_id, "folder": str(batch)})
     try:
+        if owner_of(folder)[0] == batch_id:
+            return
         folder.mkdir(parents=True, exist_ok=True)
-        with mark.open("x") as stream:
-            json.dump({"batch": batch_id, "folder": str(batch)}, stream)
+        try:
+            fresh.write_text(told)  # whole before it has its name: half a mark would be nobody's
+            _take(fresh, mark, told)
+        finally:
+            fresh.unlink(missing_ok=True)
     except FileExistsError:
         check_free(folder, batch_id)  # another took it just now
     except OSError as error:
         raise _taken(folder, f"it cannot be made: {error.strerror}") from None
+
+
+def _take(fresh: Path, mark: Path, told: str) -> None:
+    """Give a whole mark its name. Raises FileExistsError when there is one."""
+    try:
+        os.link(fresh, mark)
+    except FileExistsError:
+        if mark.stat().st_size:
+            raise
+        fresh.replace(mark)
+    except OSError:  # a file system without hard links
+        with mark.open("x") as stream:
+            stream.write(told)
 
 
 def release(folder: Path, batch_id: str) -> None:

@@ -39,8 +39,12 @@ class DagState:
         return self.state in ("ended", "removed")
 
 
-def submit_dag(folder: Path, dag: str, workflow_id: str, name: str, lock: int) -> int:
-    """Give a DAG to DAGMan; its cluster. A rescue file of it is heeded, as condor_submit_dag does.
+def submit_dag(
+    folder: Path, dag: str, workflow_id: str, name: str, lock: int, *, rescue: bool = True
+) -> int:
+    """Give a DAG to DAGMan; its cluster.
+
+    rescue: the newest rescue file of it is heeded, as condor_submit_dag does.
 
     folder: of the DAG; dag: the name of its file; workflow_id: by which it is found in the queue;
     lock: a file descriptor that condor_submit inherits. Raises CondorError.
@@ -48,7 +52,8 @@ def submit_dag(folder: Path, dag: str, workflow_id: str, name: str, lock: int) -
     described = folder / f"{dag}.condor.sub"
     described.unlink(missing_ok=True)
     own = f'+{names.BATCH_ATTRIBUTE} = "{workflow_id}"'
-    words = ["-no_submit", "-update_submit", "-batch-name", name, "-append", own, dag]
+    words = ["-no_submit", "-update_submit", "-batch-name", name, "-append", own]
+    words += [dag] if rescue else ["-autorescue", "0", dag]
     run(["condor_submit_dag", *words], cwd=folder)
     said, _ = run(["condor_submit", "-terse", described.name], cwd=folder, limit=None, keep=[lock])
     match = _TERSE.search(said)

@@ -35,7 +35,9 @@ def beside(script: Path, here: Path) -> list[Path]:
 
 def _imported(path: Path, script: Path) -> Iterator[Path]:
     for name in dict.fromkeys(one.top for one in found_imports(path)):
-        for place in (script.parent / name, script.parent / f"{name}.py"):
+        folder, module = script.parent / name, script.parent / f"{name}.py"
+        # as Python prefers them: a folder of results may be called as the module that made them
+        for place in (folder, module) if (folder / "__init__.py").is_file() else (module, folder):
             if place.is_file() or any(place.glob("*.py")):
                 yield place
                 break

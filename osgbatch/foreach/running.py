@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from osgbatch import names
 from osgbatch.batches.folder import write_json
 from osgbatch.collecting.outside import Outside, check_free, claim, owner_of
-from osgbatch.errors import BatchError, BusyError, OsgbatchError, SpecErrors
+from osgbatch.errors import BatchError, OsgbatchError, SpecErrors
 from osgbatch.foreach.asked import PHASES, Asked, check
 from osgbatch.foreach.document import COMPLETE, Earlier, workflow_of
 from osgbatch.life.following import status
@@ -27,14 +26,14 @@ from osgbatch.spec.load import load_spec
 from osgbatch.spec.steps import steps_of_data
 from osgbatch.submission.planned import AS_WRITTEN, Choices
 from osgbatch.submission.running import spec_of_run
+from osgbatch.workflows.alone import held
 from osgbatch.workflows.finding import workflows_here
 from osgbatch.workflows.folder import SPEC, Workflow, load_workflow
 from osgbatch.workflows.starting import start_workflow
 from osgbatch.workflows.telling import workflow_status
 
 Say = Callable[[str], None]
-NOTE = "foreach.json"
-"""In the folder of a workflow that is a foreach: where its results are to go."""
+NOTE = names.FOREACH_NOTE
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def begin(
     for one of the work's name. Raises OsgbatchError; then nothing was begun.
     """
     check(asked)
-    with _one_at_a_time(here):
+    with held(here):
         return _begin(asked, here, pool, say, out, choices)
 
 
@@ -107,49 +106,6 @@ def _begin(asked: Asked, here: Path, pool: str, say: Say, out: str, choices: Cho
     results = _place(asked, here, out)
     made = start_workflow(document, here, pool, say, choices)
     return _noted(made, results, here, earlier)
-
-
-@contextmanager
-def _one_at_a_time(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lock on a folder. Raises BlockingIOError when another has it, unless told to wait.
-
-    Some network file systems have no locks for folders: there nobody is kept out.
-    """
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        yield
-        return
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise
-        except OSError:
-            pass
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def alone(workflow: Workflow) -> Iterator[None]:
-    """Be the only one who goes on with a workflow of which something runs on this machine.
-
-    Raises BusyError when another osgbatch does.
-    """
-    if not any(workflow.backend(step) == "local" for step in workflow.steps):
-        yield
-        return
-    try:
-        with _one_at_a_time(workflow.folder, wait=False):
-            yield
-    except BlockingIOError:
-        raise BusyError(
-            "another osgbatch goes on with this",
-            where=str(workflow.folder),
-            fix=f"`osgbatch status {shown_path(workflow.folder)}` shows how far it is.",
-        ) from None
 
 
 def _tell_of_failed(asked: Asked, here: Path, say: Say) -> None:
@@ -256,14 +212,22 @@ def _place(asked: Asked, here: Path, out: str, owner: str = "") -> Path:
 
 
 class _Flat(Outside):
-    """What gather's one task has brought, right in the folder, without what is osgbatch's own."""
+    """What gather's one task has brought, right in the folder, without what is osgbatch's own.
+
+    Nor what would make the folder a package: it has the name of the script it lies beside, and
+    would be imported instead of it, though it comes from an execution point.
+    """
 
     def _all(self, above: str, index: int) -> Iterator[tuple[Path, str, str, str]]:
         if above:
             return
         for folder, name, place, sha256 in super()._all(above, index):
-            if name != f"outputs/{COMPLETE}":
-                yield folder, name, place.partition("/")[2], sha256
+            inner = place.partition("/")[2]
+            if inner.lower().startswith("__init__."):
+                kept = shown_path(folder / name)
+                self.problems[index] = f"{kept} stays there: here it would hide the script"
+            elif name != f"outputs/{COMPLETE}":
+                yield folder, name, inner, sha256
 
 
 def collect_steps(workflow: Workflow, say: Say) -> None:
@@ -292,7 +256,11 @@ def bring(begun: Begun) -> tuple[str, ...]:
     if not any(state.state in ("succeeded", "failed") for state in states):
         return ()
     claim(folder, workflow.id, workflow.folder)
-    placer = (_Flat if last == "gather" else Outside)(batch.folder / names.RESULTS, folder)
+    kind = _Flat if last == "gather" else Outside
+    for earlier in batch.folder.parent.glob(f"{last}.earlier-*"):  # of what has changed since
+        for state in states:
+            kind(earlier / names.RESULTS, folder).withdraw(state, folder)
+    placer = kind(batch.folder / names.RESULTS, folder)
     for state in states:
         placer.place(state)
     return tuple(placer.problems.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+from dataclasses import replace
 
 from osgbatch import condor
 from osgbatch.batches import folder as folders
@@ -12,47 +13,75 @@ from osgbatch.errors import BatchError, BusyError
 from osgbatch.life.acting import cancel_batch
 from osgbatch.life.following import status
 from osgbatch.life.housekeeping import held_fast, old_batches
-from osgbatch.workflows.folder import Workflow, read_dag_note
+from osgbatch.workflows.folder import (
+    StepNote,
+    Workflow,
+    note_cancelled,
+    read_dag_note,
+    write_dag_note,
+)
 from osgbatch.workflows.rounds import live_tasks
-from osgbatch.workflows.telling import dag_now
+from osgbatch.workflows.telling import dag_now, workflow_status
 
 
 def cancel_workflow(workflow: Workflow) -> int:
     """End what runs of a workflow; how many tasks had not ended.
 
-    DAGMan goes first: else it would do its nodes again. Later steps do not begin. Raises
-    CondorError, BatchError when its queue is another machine's.
+    DAGMan goes first: else it would do its nodes again. Later steps do not begin, until it is
+    resubmitted. Raises CondorError, BatchError when its queue is another machine's.
     """
+    note = read_dag_note(workflow)
+    if note is not None and note.host != socket.gethostname() and not dag_now(workflow).is_over:
+        raise BatchError(
+            f"its DAG was submitted on {note.host}",
+            where=str(workflow.folder),
+            fix="Run the same command there.",
+        )
+    if not workflow_status(workflow).succeeded:
+        # first: whoever waits for the lock then begins nothing more
+        note_cancelled(workflow)
     with folders.locked(workflow.folder, wait=True):
+        counts = {step.name: _live(workflow, step) for step in workflow.steps}
+        cluster = _queued_dag(workflow)
+        if cluster:
+            condor.remove_dag(workflow.id, cluster)
         note = read_dag_note(workflow)
-        if note is not None and not (note.cluster and dag_now(workflow).is_over):
-            if note.host != socket.gethostname():
-                raise BatchError(
-                    f"its DAG was submitted on {note.host}",
-                    where=str(workflow.folder),
-                    fix="Run the same command there.",
-                )
-            cluster = condor.find_dag(workflow.id)
-            if cluster:
-                condor.remove_dag(workflow.id, cluster)
-    count = 0
+        if note is not None and not dag_now(workflow).is_over:
+            write_dag_note(workflow, replace(note, over=True))
     for step in workflow.steps:
         batch = workflow.batch(step.name)
         if batch is None or folders.read_submitted(batch.rounds()[-1]) is None:
             continue
         now = status(batch)
         if live_tasks(now) and (now.cluster or workflow.backend(step) == "local"):
-            count += cancel_batch(batch).tasks
-    return count
+            counts[step.name] = max(counts[step.name], cancel_batch(batch).tasks)
+    return sum(counts.values())
+
+
+def _live(workflow: Workflow, step: StepNote) -> int:
+    """How many tasks of a step are in jobs that have not ended."""
+    batch = workflow.batch(step.name)
+    if batch is None or folders.read_submitted(batch.rounds()[-1]) is None:
+        return 0
+    now = status(batch)
+    return live_tasks(now) if now.cluster else 0
+
+
+def _queued_dag(workflow: Workflow) -> int:
+    """The cluster of its DAGMan in the queue, noted or not; 0 when there is none."""
+    if workflow.pool != "condor" or not (read_dag_note(workflow) or condor.configured()):
+        return 0
+    return condor.find_dag(workflow.id)
 
 
 def remove_workflow(workflow: Workflow) -> None:
     """Remove the folder of a workflow, with results and all.
 
-    Raises BusyError while DAGMan works on it or a job of it is queued.
+    Raises BusyError while DAGMan works on it or a job of it is queued, CondorError when the queue
+    cannot be asked.
     """
     note = read_dag_note(workflow)
-    if note is not None and not (note.cluster and dag_now(workflow).is_over):
+    if (note is not None and not dag_now(workflow).is_over) or _queued_dag(workflow):
         raise BusyError(
             "DAGMan works on this workflow",
             where=str(workflow.folder),

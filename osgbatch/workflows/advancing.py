@@ -18,12 +18,14 @@ from osgbatch.workflows.folder import (
     DagNote,
     StepNote,
     Workflow,
+    forget_cancelled,
     forget_dag_note,
+    is_cancelled,
     read_dag_note,
     write_dag_note,
 )
 from osgbatch.workflows.nodes import succeeded
-from osgbatch.workflows.rounds import live_tasks, next_round
+from osgbatch.workflows.rounds import is_stale, live_tasks, next_round
 from osgbatch.workflows.telling import WorkflowStatus, dag_now, workflow_status
 
 Say = Callable[[str], None]
@@ -44,33 +46,44 @@ def advance(
     """Do what is due: steps that run here, in the foreground; the next DAG of those in the pool.
 
     wait: also for the DAG, until all is done or something has failed. again: run the tasks that
-    have not succeeded once more (a rescue). only_here: nothing is submitted. until: nothing is
+    have not succeeded once more (a rescue), of steps that later ones went on without, too; without
+    it nothing is begun of what was cancelled. only_here: nothing is submitted. until: nothing is
     begun that this step does not need, but for what is in one DAG with it. look: is shown each look
     at the workflow. Called again after it was killed anywhere it goes on there: what has succeeded
-    is not repeated.
+    is not repeated, unless it has read what is not there any more.
     """
+    if again:
+        forget_cancelled(workflow)
     wanted = _needed(workflow, until)
     for stage in workflow.stages():
-        todo = [step for step in stage if step.name in wanted and not _is_done(workflow, step)]
+        asked = [step for step in stage if step.name in wanted]
+        todo = [step for step in asked if _is_due(workflow, step, again)]
         if not todo:
             continue
+        if is_cancelled(workflow):
+            return workflow_status(workflow)
         if workflow.backend(stage[0]) == "local":
-            for step in todo:
+            for step in asked:  # what one of them makes may make a later one stale
+                if not _is_due(workflow, step, again):
+                    continue
                 if not run_here(workflow, step, say, again=again):
                     return workflow_status(workflow)
             continue
+        note = read_dag_note(workflow)
+        if wait and note and note.stage != stage[0].stage and _dag_runs(workflow, say):
+            _wait(workflow, look)  # an earlier stage's, which has its last words to say
         if not _dag_runs(workflow, say):
             note = read_dag_note(workflow)
-            if note and note.cluster and note.stage == stage[0].stage and not again:
+            ended = note is not None and note.cluster and note.stage == stage[0].stage
+            if ended and not again and not any(is_stale(workflow, step) for step in todo):
                 return workflow_status(workflow)  # it has ended, and not all is done
             if only_here:
                 return workflow_status(workflow)
             start_dag(workflow, stage[0].stage, say)
-            again = False
         if not wait:
             return workflow_status(workflow)
         _wait(workflow, look)
-        if any(not _is_done(workflow, step) for step in todo):
+        if any(not _is_done(workflow, step) for step in asked):
             return workflow_status(workflow)
     return workflow_status(workflow)
 
@@ -89,7 +102,17 @@ def _needed(workflow: Workflow, until: str) -> set[str]:
 
 def _is_done(workflow: Workflow, step: StepNote) -> bool:
     batch = workflow.batch(step.name)
-    return batch is not None and succeeded(step, status(batch))
+    return batch is not None and succeeded(step, status(batch)) and not is_stale(workflow, step)
+
+
+def _is_due(workflow: Workflow, step: StepNote, again: bool) -> bool:
+    """Whether a step is to run. again: also for some tasks that later steps went on without."""
+    return not _is_done(workflow, step) or (again and _is_partial(workflow, step))
+
+
+def _is_partial(workflow: Workflow, step: StepNote) -> bool:
+    batch = workflow.batch(step.name)
+    return batch is not None and not set(status(batch).counts) <= {"succeeded"}
 
 
 # --- here ----------------------------------------------------------------------------------------
@@ -99,13 +122,17 @@ def run_here(workflow: Workflow, step: StepNote, say: Say, *, again: bool = Fals
     """Run a step on this machine, in the foreground; whether later steps may begin.
 
     One that ran already is waited for, or looked at. again: what has not succeeded is run once
-    more. On Ctrl-C its jobs are ended. Raises OsgbatchError when it cannot be run.
+    more. On Ctrl-C its jobs are ended, if it was begun here. Raises OsgbatchError when it cannot be
+    run.
     """
     with folders.locked(workflow.folder, wait=True):  # another osgbatch may watch it, too
+        if is_cancelled(workflow):
+            return False
         batch = workflow.batch(step.name)
         if batch is not None and folders.read_submitted(batch.rounds()[-1]) is not None:
             now = status(batch)
-            if not now.stalled and (not live_tasks(now) and not again):
+            ended = not now.stalled and not live_tasks(now)
+            if ended and not again and not is_stale(workflow, step):
                 return succeeded(step, now)
             runs = live_tasks(now) and not now.stalled
         else:
@@ -120,7 +147,8 @@ def run_here(workflow: Workflow, step: StepNote, say: Say, *, again: bool = Fals
         for _ in watch(batch, 2.0):
             pass
     except KeyboardInterrupt:
-        cancel_batch(batch)
+        if not runs:  # else another osgbatch has begun it, and goes on
+            cancel_batch(batch)
         raise
     now, collected, failure = collect_batch(batch, say)
     for note in collected.notes:
@@ -128,7 +156,7 @@ def run_here(workflow: Workflow, step: StepNote, say: Say, *, again: bool = Fals
     if failure is not None:
         raise failure
     say(f"step {step.name}: {_told(now.counts)}")
-    return succeeded(step, now)
+    return succeeded(step, now) and not is_stale(workflow, step)
 
 
 def _told(counts: object) -> str:
@@ -146,8 +174,15 @@ def start_dag(workflow: Workflow, stage: int, say: Say) -> None:
     """
     condor.check_alive()
     with folders.locked(workflow.folder, wait=True) as lock:
-        if _dag_runs(workflow, say):
+        if is_cancelled(workflow) or _dag_runs(workflow, say):
             return
+        found = condor.find_dag(workflow.id)
+        if found:
+            raise BusyError(
+                f"a DAGMan of it that was not noted is in the queue, cluster {found}",
+                where=str(workflow.folder),
+                fix=f"Wait for it, or `osgbatch cancel {shown_path(workflow.folder)}`.",
+            )
         for step in workflow.steps:
             batch = workflow.batch(step.name) if step.stage == stage else None
             if batch is not None and folders.read_submitted(batch.rounds()[-1]):
@@ -159,22 +194,50 @@ def start_dag(workflow: Workflow, stage: int, say: Say) -> None:
                         fix=f"Wait for them, or `osgbatch cancel {shown_path(workflow.folder)}`.",
                     )
         dag = workflow.dag_file(stage)
+        # A rescue leaves out what it calls done: also what went on without some tasks.
+        here = [step for step in workflow.steps if step.stage == stage]
+        redone = (
+            s for s in here if is_stale(workflow, s) or (s.partial and _is_partial(workflow, s))
+        )
+        rescue = next(redone, None) is None
         earlier = condor.dag_in_log(workflow.folder, dag)
         begun = DagNote(stage, 0, socket.gethostname(), time.time(), earlier)
         before = read_dag_note(workflow)
         write_dag_note(workflow, begun)
         try:
-            cluster = condor.submit_dag(workflow.folder, dag, workflow.id, workflow.name, lock)
-        except BaseException as error:
-            # Refused, not interrupted: then what came of it is not known.
-            if before is not None and not isinstance(error, KeyboardInterrupt):
-                write_dag_note(workflow, before)
-            elif before is None and isinstance(error, CondorError):
-                forget_dag_note(workflow)
-            raise
+            cluster = condor.submit_dag(
+                workflow.folder, dag, workflow.id, workflow.name, lock, rescue=rescue
+            )
+        except CondorError as error:
+            cluster = _queued_after(workflow, begun, error)  # else what came of it is not known
+            if not cluster:
+                if before is not None:
+                    write_dag_note(workflow, before)
+                else:
+                    forget_dag_note(workflow)
+                raise
+            say(f"condor_submit said: {error.what}; it is queued all the same")
         write_dag_note(workflow, DagNote(stage, cluster, begun.host, begun.time))
     steps = [step.name for step in workflow.steps if step.stage == stage]
     say(f"submitted {dag} to DAGMan, cluster {cluster}: {', '.join(steps)}")
+
+
+def _queued_after(workflow: Workflow, begun: DagNote, error: CondorError) -> int:
+    """The cluster of a DAGMan whose submission has failed; 0 when it is not in the queue.
+
+    Raises CondorError when that cannot be found out: then the note that it was begun stays.
+    """
+    cluster = condor.dag_in_log(workflow.folder, workflow.dag_file(begun.stage))
+    if cluster != begun.before:
+        return cluster
+    try:
+        return condor.find_dag(workflow.id)
+    except CondorError as later:
+        raise CondorError(
+            f"{error.what}; and whether it is queued is not known: {later.what}",
+            where=str(workflow.folder),
+            fix=f"When HTCondor answers, `osgbatch watch {shown_path(workflow.folder)}` goes on.",
+        ) from None
 
 
 def _dag_runs(workflow: Workflow, say: Say) -> bool:

@@ -18,6 +18,9 @@ SPEC = "workflow.yaml"
 DAG_NOTE = "dag.json"
 """Which DAGMan was asked to run which DAG, written before it was."""
 
+CANCELLED = "cancelled"
+"""Says that it was cancelled, and goes on only when it is resubmitted."""
+
 
 @dataclass(frozen=True)
 class StepNote:
@@ -162,7 +165,8 @@ def _as_planned(folder: Path, spec_folder: Path) -> Path:
 class DagNote:
     """Which DAG was given to DAGMan. cluster: 0 while its answer is not known.
 
-    before: the cluster that the same DAG had when it was submitted the last time.
+    before: the cluster that the same DAG had when it was submitted the last time. over: it is known
+    to do nothing any more, whatever its log says.
     """
 
     stage: int
@@ -170,6 +174,7 @@ class DagNote:
     host: str
     time: float
     before: int = 0
+    over: bool = False
 
 
 def write_dag_note(workflow: Workflow, note: DagNote) -> None:
@@ -183,6 +188,21 @@ def read_dag_note(workflow: Workflow) -> DagNote | None:
         return DagNote(**json.loads((workflow.folder / DAG_NOTE).read_text()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def note_cancelled(workflow: Workflow) -> None:
+    """Note that nothing of a workflow is to begin any more, until it is resubmitted."""
+    folders.write_bytes(workflow.folder / CANCELLED, b"")
+
+
+def is_cancelled(workflow: Workflow) -> bool:
+    """Whether that is noted."""
+    return (workflow.folder / CANCELLED).exists()
+
+
+def forget_cancelled(workflow: Workflow) -> None:
+    """It is to go on."""
+    (workflow.folder / CANCELLED).unlink(missing_ok=True)
 
 
 def forget_dag_note(workflow: Workflow) -> None:

@@ -7,14 +7,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from osgbatch import condor
+from osgbatch import condor, names
 from osgbatch.batches import folder as folders
 from osgbatch.errors import BusyError, CondorError, OsgbatchError, StagingError
 from osgbatch.life.following import Status, status
 from osgbatch.model import OPEN, TaskState
 from osgbatch.rendering.dag import FINAL, NOTHING_LEFT
-from osgbatch.workflows.folder import StepNote, load_workflow
-from osgbatch.workflows.rounds import next_round, not_done, write_cluster
+from osgbatch.workflows.folder import (
+    StepNote,
+    Workflow,
+    is_cancelled,
+    load_workflow,
+    read_dag_note,
+)
+from osgbatch.workflows.rounds import Which, next_round, not_done, write_cluster
 
 Say = Callable[[str], None]
 LATE_S = 20.0
@@ -34,7 +40,10 @@ def prepare(folder: Path, name: str, retry: int, say: Say) -> int:
     step = workflow.step(name)
     try:
         with folders.locked(folder, wait=True):
-            round_ = next_round(workflow, step, say, may_pass if retry else not_done)
+            if is_cancelled(workflow):
+                say(f"step {name}: it was cancelled; `osgbatch resubmit` goes on with it")
+                return FINAL
+            round_ = next_round(workflow, step, say, _which(workflow, retry))
     except OsgbatchError as error:
         say(f"error: {error}")
         return AGAIN if isinstance(error, _TRANSIENT) else FINAL
@@ -48,6 +57,22 @@ def prepare(folder: Path, name: str, retry: int, say: Say) -> int:
         return NOTHING_LEFT
     say(f"step {name}: round {round_.number} of {round_.jobs:,} jobs")
     return 0
+
+
+def _which(workflow: Workflow, retry: int) -> Which:
+    """Which tasks a node runs: of those that this DAGMan ran already, what may go better."""
+    note = read_dag_note(workflow)
+    if not retry or note is None:
+        return not_done
+    since = note.time
+
+    def which(now: Status) -> list[int]:
+        noted = folders.read_submitted(now.batch.rounds()[-1])
+        if noted is None or noted.time < since:  # it was not this DAGMan that made them fail
+            return not_done(now)
+        return [state.index for state in now.states if may_pass(now, state)]
+
+    return which
 
 
 def judge(folder: Path, name: str, job: str, retry: int, most: int, say: Say) -> int:
@@ -85,8 +110,13 @@ def judge(folder: Path, name: str, job: str, retry: int, most: int, say: Say) ->
 
 
 def is_ended(now: Status) -> bool:
-    """Whether no task is waiting or running any more, and some have succeeded."""
+    """Whether no task is waiting or running any more, and some have results to go on with.
+
+    In a foreach also tasks with a failed element have results of the others; gather counts them.
+    """
     ended = set(now.counts) <= {"succeeded", "failed", "removed", "unknown"}
+    if ended and now.counts.get("failed") and not now.counts.get("succeeded"):
+        return (now.batch.folder.parents[1] / names.FOREACH_NOTE).is_file()
     return ended and bool(now.counts.get("succeeded"))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from osgbatch import condor, local, names
@@ -15,7 +17,7 @@ from osgbatch.batches.folder import Batch
 from osgbatch.batches.notes import FIRST, RESUBMIT
 from osgbatch.errors import BatchError, BusyError
 from osgbatch.life.following import Status, status
-from osgbatch.model import OPEN, Round, Submitted, TaskState
+from osgbatch.model import OPEN, Round, Submitted
 from osgbatch.packing.disk_full import BATCH_FIX, told_when_full
 from osgbatch.results.finishing import collect_batch
 from osgbatch.submission.keyed import keys_of
@@ -41,13 +43,12 @@ def choices_for(workflow: Workflow, step: StepNote, settings: Sequence[str] = ()
     return Choices(settings, staging=staging, copy=workflow.step_spec(step.name))
 
 
-Which = Callable[[Status, TaskState], bool]
+Which = Callable[[Status], list[int]]
 
 
-def not_done(now: Status, state: TaskState) -> bool:
-    """Whether a task has not succeeded."""
-    del now
-    return state.state != "succeeded"
+def not_done(now: Status) -> list[int]:
+    """The tasks that have not succeeded."""
+    return [state.index for state in now.states if state.state != "succeeded"]
 
 
 def next_round(
@@ -58,20 +59,23 @@ def next_round(
     which: of its tasks, once they were run. None when there are none. Raises OsgbatchError: a
     task is in a live job, an earlier step's results are not there, what the spec names is gone.
     """
+    read = read_by(workflow, step)  # first: what changes from now on makes the step stale
     bring(workflow, step, say)
     batch = workflow.batch(step.name)
     if batch is not None:
         batch = _settled(batch, workflow.backend(step), say)
+    if batch is not None and is_stale(workflow, step):
+        _set_aside(batch, say)
+        batch = None
     if batch is None:
-        return _first(workflow, step, say)
+        return _first(workflow, step, read, say)
     if not (left := _chosen(batch, which)):
         return None
     return _later(workflow, step, batch, left, which, say)
 
 
 def _chosen(batch: Batch, which: Which) -> list[int]:
-    now = status(batch, all_tasks=True)
-    return [state.index for state in now.states if which(now, state)]
+    return which(status(batch, all_tasks=True))
 
 
 def bring(workflow: Workflow, step: StepNote, say: Say) -> None:
@@ -107,11 +111,62 @@ def _settled(batch: Batch, backend: str, say: Say) -> Batch | None:
                 "the local runner is starting this step", where=str(newest.folder),
                 fix="Try again in a moment.",
             )  # fmt: skip
+    _refuse_results(batch.folder)
     aside = batch.folder.with_name(f".{batch.folder.name}")
     shutil.rmtree(aside, ignore_errors=True)
     batch.folder.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
     return None
+
+
+# --- on which results a step has run -------------------------------------------------------------
+
+
+def read_by(workflow: Workflow, step: StepNote) -> dict[str, str]:
+    """Which results a step would read now: of each step that it uses a checksum.
+
+    Of the batch, and of the round that tells of each task, which a later success changes.
+    """
+    found = {}
+    for name in step.uses:
+        batch = workflow.batch(name)
+        if batch is not None:
+            states = status(batch, all_tasks=True).states
+            told = [[state.index, state.state == "succeeded", state.round] for state in states]
+            found[name] = hashlib.sha256(json.dumps([batch.id, told]).encode()).hexdigest()
+    return found
+
+
+def is_stale(workflow: Workflow, step: StepNote) -> bool:
+    """Whether a step has run on other results than those that are there now."""
+    if any(is_stale(workflow, workflow.step(name)) for name in step.uses):
+        return True
+    try:
+        read = json.loads(_read_note(workflow, step).read_text())["read"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # it has not begun, or an earlier osgbatch began it
+    return bool(read != read_by(workflow, step))
+
+
+def _read_note(workflow: Workflow, step: StepNote) -> Path:
+    """Beside the step's folder, and written before that is."""
+    return workflow.folder / names.STEPS / f"{step.name}.read.json"
+
+
+def _set_aside(batch: Batch, say: Say) -> None:
+    """Keep what a step has made of other results, by another name. Raises BusyError: it runs."""
+    now = status(batch)
+    if live_tasks(now):
+        raise BusyError(
+            f"{live_tasks(now):,} of its tasks run on results that are not the newest",
+            where=str(batch.folder),
+            fix="Wait for them, or `osgbatch cancel` the workflow.",
+        )
+    number = 1
+    while (aside := batch.folder.with_name(f"{batch.folder.name}.earlier-{number}")).exists():
+        number += 1
+    say(f"what it reads has changed: it runs anew, and its earlier results are in {aside.name}/")
+    batch.folder.rename(aside)
 
 
 def write_cluster(round_: Round, cluster: int, backend: str) -> None:
@@ -123,10 +178,33 @@ def write_cluster(round_: Round, cluster: int, backend: str) -> None:
     )
 
 
-def _first(workflow: Workflow, step: StepNote, say: Say) -> Round:
+def _refuse_results(folder: Path) -> None:
+    """Raises BatchError when a folder of a step that nobody runs holds results all the same."""
+    found = [folder / names.RESULTS, *folder.glob(f"{names.ROUNDS}/*/{names.RETURNED}/*/*")]
+    found = [path for path in found if path.exists()]
+    if found:
+        raise BatchError(
+            f"this step is not whole, and there are results in it: {found[0].name}",
+            where=str(folder),
+            fix="Nothing was changed. Put back what is missing, or move the folder away: then the "
+            "step runs anew.",
+        )
+
+
+def _first(workflow: Workflow, step: StepNote, read: Mapping[str, str], say: Say) -> Round:
     backend = workflow.backend(step)
     folder = workflow.step_folder(step.name)
+    given = next(folder.glob(f"{names.ROUNDS}/*/{names.SUBMITTED}"), None)
+    if given is not None:
+        raise BatchError(
+            f"this step was submitted, and its {names.RESOLVED} is missing",
+            where=str(folder),
+            fix="Nothing was changed. Put the file back, or, when none of its jobs runs, move the "
+            "folder away: then the step runs anew.",
+        )
+    _refuse_results(folder)
     shutil.rmtree(folder, ignore_errors=True)  # half written: nobody was asked to run it
+    folders.write_json(_read_note(workflow, step), {"version": 1, "read": dict(read)})
     choices = choices_for(workflow, step, workflow.settings)
     plan = plan_sweep(step_path(workflow, step), folder.parent, choices)
     for warning in warnings_for(plan, backend):

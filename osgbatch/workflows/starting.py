@@ -14,6 +14,7 @@ from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches import registry
 from osgbatch.errors import BatchError, OsgbatchError, SpecError, SpecErrors
+from osgbatch.life.following import status
 from osgbatch.packing.disk_full import BATCH_FIX, told_when_full
 from osgbatch.planning.checks import missing_files
 from osgbatch.rendering.dag import (
@@ -56,20 +57,23 @@ def submit_workflow(
     choices: Choices = AS_WRITTEN,
     *,
     asked: bool = True,
-    until: str = "",
 ) -> Workflow:
     """Make the workflow of a spec with `steps:`; `advance` then runs it.
 
-    asked: whether the pool must answer. until: a step that must be one of its. Raises SpecErrors
-    with all that is wrong, other OsgbatchErrors; then nothing was made.
+    asked: whether the pool must answer. Raises SpecErrors with all that is wrong, other
+    OsgbatchErrors; then nothing was made.
     """
     steps = read_steps(path)
-    if until and until not in [step.name for step in steps.steps]:
-        known = ", ".join(step.name for step in steps.steps)
-        what = f'there is no step "{until}"'
-        raise OsgbatchError(what, where="--until", fix=f"There are {known}.")
     backend = choose_backend(pool) if asked else pool
     return make_workflow(steps, backend, say, choices)
+
+
+def check_until(steps: Steps, until: str) -> None:
+    """Raises OsgbatchError unless a workflow has the step that it is to go to."""
+    known = [step.name for step in steps.steps]
+    if until and until not in known:
+        what = f'there is no step "{until}"'
+        raise OsgbatchError(what, where="--until", fix=f"There are {', '.join(known)}.")
 
 
 def start_workflow(
@@ -244,6 +248,15 @@ def take_changes(workflow: Workflow, say: Say) -> None:
     check_steps(steps, workflow.folder, backend=workflow.pool)
     for step in steps.steps:
         text = step_spec(steps, step, lambda name: results_of(steps, workflow.folder, name))
-        if workflow.step_spec(step.name).read_bytes() != text:
-            say(f"step {step.name}: its spec has changed")
-            folders.write_bytes(workflow.step_spec(step.name), text)
+        if workflow.step_spec(step.name).read_bytes() == text:
+            continue
+        batch = workflow.batch(step.name)
+        if batch is not None and set(status(batch).counts) <= {"succeeded"}:
+            # What is written there stays what has run: submit then knows that this is new work.
+            say(
+                f"step {step.name}: its spec has changed, but it has succeeded and is not run "
+                "again: `osgbatch submit` would run all anew"
+            )
+            continue
+        say(f"step {step.name}: its spec has changed")
+        folders.write_bytes(workflow.step_spec(step.name), text)

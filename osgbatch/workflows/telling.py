@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import re
+import socket
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from osgbatch import condor, exits
 from osgbatch.condor import DagState
+from osgbatch.errors import CondorError
 from osgbatch.life.following import Status, status
-from osgbatch.workflows.folder import StepNote, Workflow, read_dag_note
+from osgbatch.workflows.folder import DagNote, StepNote, Workflow, is_cancelled, read_dag_note
 from osgbatch.workflows.nodes import succeeded
+from osgbatch.workflows.rounds import is_stale
+
+EVENT_LATE_S = 30.0
+"""After which the event of DAGMan's own submission is in its log."""
+SILENT_S = 1200.0
+"""DAGMan writes each 600 s how its nodes are. Source: DAGMAN_PENDING_REPORT_INTERVAL."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +44,25 @@ class StepStatus:
 class WorkflowStatus:
     """A workflow. dag: what DAGMan's own job does; None before there is one.
 
-    due: the steps that run on this machine, and could now.
+    due: the steps that run on this machine, and could now. cancelled: it goes on only when it is
+    resubmitted.
     """
 
     workflow: Workflow
     steps: tuple[StepStatus, ...]
     dag: DagState | None = None
     due: tuple[str, ...] = ()
+    cancelled: bool = False
 
     @property
     def succeeded(self) -> bool:
         """Whether every step has ended as it should."""
         return all(step.state in ("succeeded", "partial") for step in self.steps)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every task of every step has succeeded: nothing is left to resubmit."""
+        return all(step.state == "succeeded" for step in self.steps)
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -64,13 +81,18 @@ class WorkflowStatus:
 
     @property
     def was_stopped(self) -> bool:
+        """Whether it was cancelled, or its DAGMan ended without an end of its steps."""
+        return self.cancelled or self.dag_stopped
+
+    @property
+    def dag_stopped(self) -> bool:
         """Whether DAGMan was removed, or ended without an end of its steps."""
         return self.dag is not None and self.dag.is_over and self.dag.exit_code != 0
 
     @property
     def dag_failed(self) -> bool:
         """Whether DAGMan has ended badly, and no step tells why."""
-        return self.was_stopped and not self.failed and not self.succeeded
+        return self.dag_stopped and not self.failed and not self.succeeded
 
     @property
     def runs(self) -> bool:
@@ -91,11 +113,31 @@ class WorkflowStatus:
 
 
 def dag_now(workflow: Workflow) -> DagState:
-    """What DAGMan does, by the log of its own job."""
+    """What DAGMan does, by the log of its own job; by the queue, where that tells nothing."""
     note = read_dag_note(workflow)
+    if note is not None and note.over:
+        return DagState("removed")
     if note is None or not note.cluster:
         return DagState("interrupted")
-    return condor.dag_state(workflow.folder, workflow.dag_file(note.stage), note.cluster)
+    dag = workflow.dag_file(note.stage)
+    told = condor.dag_state(workflow.folder, dag, note.cluster)
+    if told.is_over or not _is_silent(workflow, note, dag) or note.host != socket.gethostname():
+        return told
+    with suppress(CondorError):  # then nothing better is known
+        if condor.configured() and not condor.find_dag(workflow.id):
+            return DagState("removed")
+    return told
+
+
+def _is_silent(workflow: Workflow, note: DagNote, dag: str) -> bool:
+    """Whether DAGMan should have written something and has not: its logs are lost, or it is."""
+    if condor.dag_in_log(workflow.folder, dag) != note.cluster:
+        return time.time() - note.time > EVENT_LATE_S
+    newest = note.time
+    for name in (f"{dag}.dagman.log", f"{dag}.dagman.out"):
+        with suppress(OSError):
+            newest = max(newest, (workflow.folder / name).stat().st_mtime)
+    return time.time() - newest > SILENT_S
 
 
 def workflow_status(workflow: Workflow, *, most_wrong: int = 100) -> WorkflowStatus:
@@ -115,7 +157,8 @@ def workflow_status(workflow: Workflow, *, most_wrong: int = 100) -> WorkflowSta
         and step.state == "waiting"
         and done.issuperset(step.after)
     ]
-    return WorkflowStatus(workflow, tuple(steps), dag, tuple(due))
+    cancelled = is_cancelled(workflow)
+    return WorkflowStatus(workflow, tuple(steps), dag, () if cancelled else tuple(due), cancelled)
 
 
 def _step(workflow: Workflow, step: StepNote, *, in_dag: bool, most_wrong: int) -> StepStatus:
@@ -136,6 +179,8 @@ def _step(workflow: Workflow, step: StepNote, *, in_dag: bool, most_wrong: int) 
         state = "partial"
     elif now.stalled or now.ended:
         state = "failed"
+    if state in ("succeeded", "partial") and is_stale(workflow, step):
+        state = "waiting"  # what it has read is not what is there now: it is to run anew
     return StepStatus(step.name, state, step.here, step.after, batch.tasks, now.counts, now)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,9 +90,21 @@ def rounds(step: Path) -> list[list[int]]:
     return [parse_task_ranges(json.loads(note.read_text())["tasks"]) for note in notes]
 
 
+def unsure_condor_submit(folder: Path) -> str:
+    """A PATH whose condor_submit says that it has failed, of a DAG, after it has queued it."""
+    folder.mkdir()
+    real = shutil.which("condor_submit")
+    (folder / "condor_submit").write_text(
+        f'#!/bin/sh\n{real} "$@" || exit\n'
+        f"case $* in *.condor.sub) touch {shlex.quote(str(folder / 'failed'))}; exit 1; esac\n"
+    )
+    (folder / "condor_submit").chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
 @pytest.mark.both_versions
 def test_one_failing_element_leaves_its_siblings_and_a_rescue_runs_it_alone(
-    pool: Pool, tmp_path: Path
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write(tmp_path / "odd name's")
     done = osgbatch("submit", "--watch", "flow.yaml", cwd=folder, check=1)
@@ -106,8 +120,14 @@ def test_one_failing_element_leaves_its_siblings_and_a_rescue_runs_it_alone(
     assert "task 1 failed: exit code 7" in osgbatch("why", cwd=folder, check=1).stdout
 
     (folder / "job.sh").write_text("[ $1 = sum ] || set -- run; " + JOB)
+    # what is done before the node fails once, which may pass; so may an answer of condor_submit
+    script = (flow / "node.sh").read_text()
+    once = '[ "$1$2$3" = preparerun0 ] && [ ! -e hiccup ] && touch hiccup && exit 1\n'
+    (flow / "node.sh").write_text(script.replace("exec >>", f"{once}exec >>"))
     # it goes on after logout; what runs here does when somebody is there again
-    osgbatch("resubmit", "--no-watch", cwd=folder)
+    monkeypatch.setenv("PATH", unsure_condor_submit(tmp_path / "unsure"))
+    said = osgbatch("resubmit", "--no-watch", cwd=folder).stderr
+    assert "it is queued all the same" in said and (tmp_path / "unsure/failed").exists()
     dagman = json.loads((flow / "dag.json").read_text())["cluster"]
     assert pool.terminate_event(flow / "workflow.dag.dagman.log", dagman, 0).exit_code == 0
     assert status(folder)["due"] == ["sum"]
@@ -116,8 +136,16 @@ def test_one_failing_element_leaves_its_siblings_and_a_rescue_runs_it_alone(
     assert (flow / "steps/sum/results/0/outputs/sum.txt").read_text() == "10 + 10 + 10 + 10\n"
     assert rounds(flow / "steps/scatter") == [[0]]
     assert rounds(run) == [[0, 1, 2, 3], [3], [1, 3]]
+    assert (flow / "hiccup").exists()
     assert os.path.exists(flow / "workflow.dag.rescue001")
     assert "nothing to resubmit" in osgbatch("resubmit", cwd=folder).stdout
+    # where DAGMan's log is lost, the queue tells that it is over
+    (flow / "workflow.dag.dagman.log").unlink()
+    note = json.loads((flow / "dag.json").read_text())
+    (flow / "dag.json").write_text(json.dumps({**note, "time": note["time"] - 60}))
+    assert "next: osgbatch collect" in osgbatch("status", cwd=folder).stderr
+    osgbatch("rm", "--yes", str(flow), cwd=folder)
+    assert not flow.exists()
 
 
 @pytest.mark.once
@@ -157,3 +185,25 @@ def test_cancelled_or_killed_it_goes_on_where_it_was(pool: Pool, tmp_path: Path)
     osgbatch("watch", cwd=folder)
     assert (flow / "steps/sum/results/0/outputs/sum.txt").read_text() == "10 + 10 + 10 + 10\n"
     assert rounds(run) == [[0, 1, 2, 3], [0]]
+
+
+@pytest.mark.once
+def test_a_rescue_runs_again_what_a_later_step_went_on_without(pool: Pool, tmp_path: Path) -> None:
+    """DAGMan's rescue file calls the partial step done; the step after it read too little."""
+    spec = (
+        "files: job.sh\nresources: {memory: 50 MB, disk: 100 MB}\nretries: 0\nsteps:\n"
+        "  - {name: run, partial: true, sweep: {x: [1, 2]}, command: 'sh job.sh {x}'}\n"
+        "  - {name: sum, inputs: ['step:run/*/outputs/y'], command: sh job.sh sum}\n"
+    )
+    job = "case $1 in sum) cat inputs/run/*/outputs/y >outputs/sum; exit %d ;; esac\n"
+    folder = write(tmp_path / "flow", spec, f"{job % 4}[ $1 = 1 ] && echo 1 >outputs/y")
+    osgbatch("submit", "--watch", "flow.yaml", cwd=folder, check=1)
+    assert counts(folder) == {"run": {"succeeded": 1, "failed": 1}, "sum": {"failed": 1}}
+    flow = workflow_in(folder)
+    assert (flow / "workflow.dag.rescue001").exists()
+    (folder / "job.sh").write_text(f"{job % 0}echo $1 >outputs/y")
+    osgbatch("resubmit", "--watch", cwd=folder)
+    osgbatch("collect", cwd=folder)
+    assert counts(folder) == {"run": {"succeeded": 2}, "sum": {"succeeded": 1}}
+    assert (flow / "steps/sum/results/0/outputs/sum").read_text() == "1\n2\n"
+    assert rounds(flow / "steps/run") == [[0, 1], [1]]

@@ -116,6 +116,7 @@ def foreach(word, place, element_index):
 
 def gather(results, place):
     print("".join(results), pathlib.Path("a.txt").read_text())
+    pathlib.Path("__init__.py").write_text("raise SystemExit")
 """
 
 
@@ -158,6 +159,9 @@ def test_phases_of_an_earlier_one_are_used(tmp_path: Path, monkeypatch: pytest.M
     assert done.stdout == "3 aabbcc a\n"
     assert (tmp_path / "ran.txt").read_text() == "abc"
     assert (tmp_path / "again/stdout.txt").exists()
+    # a folder of results may lie beside a module of its name, and must not be imported instead
+    assert not (tmp_path / "again/__init__.py").exists()
+    assert "gather/results/0/__init__.py stays there" in done.stderr
     done = foreach(tmp_path, "--start-at", "foreach", "--gather", "here", *words)
     assert done.stdout == "3 aabbcc a\n"
     assert (tmp_path / "ran.txt").read_text() == "abcabc"
@@ -167,6 +171,14 @@ def test_phases_of_an_earlier_one_are_used(tmp_path: Path, monkeypatch: pytest.M
         begin(asked(script, name="other", start_at="foreach"), tmp_path, "local", print)
     with pytest.raises(OsgbatchError, match="it has the results of batch"):
         begin(asked(script), tmp_path, "local", print, "again")
+
+
+def test_partial_gathers_also_when_every_task_has_a_failed_element(tmp_path: Path) -> None:
+    (tmp_path / "fails.py").write_text(FAILS)
+    words = ("--partial", "--gather", "here", "-b", "2", "fails.py", str(tmp_path), *"ac")
+    done = foreach(tmp_path, *words, check_code=1)
+    assert done.stdout == "aa a\n"
+    assert "of 2 elements 1 failed" in done.stderr
 
 
 def asked(script: Path, **more: object) -> Asked:
@@ -236,6 +248,8 @@ def test_helpers_beside_the_script_travel(tmp_path: Path) -> None:
         "code/json/none.txt": "",
         "code/package/inner.py": "import third",
         "code/third.py": "",
+        # results of a foreach called like a module: Python takes the module, too
+        "code/third/brought.py": "",
         "fit.R": 'source("lib/a.R")\n# source("lib/c.R")\nsource(file = \'lib/b.R\', local = TRUE)',
         "lib/a.R": 'source("gone.R")',
         "lib/b.R": "",

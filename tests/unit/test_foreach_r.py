@@ -49,7 +49,7 @@ class Phases:
 
     def run(self, phase: str, place: str, *words: str) -> subprocess.CompletedProcess[str]:
         task = self.folder / place
-        task.mkdir(parents=True)
+        task.mkdir(parents=True, exist_ok=True)
         (task / "script.R").write_text(self.script)
         names = ("scatter=get_foreach_args", "foreach=foreach", "gather=gather")
         command = [self.rscript, template_folder() / "foreach.R", phase, "script=script.R"]
@@ -135,6 +135,9 @@ get_foreach_args <- function(...) {
 foreach <- function(e, k, element_index) {
   cat("element", element_index, "k", k, "\\n")
   writeLines("x", paste0("made", element_index, ".txt"))
+  writeLines("writeLines('ran', 'ran')", ".Rprofile")
+  dir.create("data", showWarnings = FALSE)
+  writeLines("x", "data/new.txt")
   if (element_index == 3) deep(e)
   e
 }
@@ -143,6 +146,7 @@ gather <- function(results, k, element_indices) {
   print(element_indices)
   print(list.files(pattern = "^made"))
   writeLines("new", "new.txt")
+  system2(file.path(R.home("bin"), "Rscript"), c("-e", shQuote("invisible(1)")))
 }
 """
 
@@ -168,8 +172,14 @@ def test_a_failing_element_is_named_and_its_siblings_run(rscript: Path, tmp_path
     assert done.returncode == 1
     assert "1 of 5 elements have no result: 3; --partial gathers the others" in done.stderr
     shutil.rmtree(tmp_path / "gather")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "gather").mkdir()
+    (tmp_path / "gather/data").symlink_to(tmp_path / "mine")
     done = phases.gather("partial=1")
     assert done.returncode == 0, done.stderr
+    assert ".Rprofile of task 0: left out, it could run by itself" in done.stderr
+    assert "data/new.txt of task 0: left out, its folder is a link" in done.stderr
+    assert not (tmp_path / "gather/ran").exists() and not list((tmp_path / "mine").iterdir())
     assert done.stdout.splitlines() == [
         "List of 4",
         " $ : NULL",

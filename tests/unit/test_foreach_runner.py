@@ -37,6 +37,7 @@ class Phases:
     folder: Path
     files: dict[str, str]
     options: Sequence[str] = ()
+    links: dict[str, Path] = field(default_factory=dict)
     said: dict[str, subprocess.CompletedProcess[str]] = field(default_factory=dict)
 
     def run(self, phase: str, place: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -46,6 +47,8 @@ class Phases:
         shutil.copy(str(values.__file__), task / "osgbatch_foreach/osgbatch_values.py")
         for name, text in self.files.items():
             (task / name).write_text(text)
+        for name, folder in self.links.items():
+            (task / name).symlink_to(folder)
         script = next(iter(self.files))
         names = ("scatter=get_foreach_args", "foreach=foreach", "gather=gather")
         done = subprocess.run(
@@ -242,6 +245,78 @@ def test_a_pickle_is_not_read_where_none_may_be(tmp_path: Path) -> None:
     done = phases.gather("pickle=never")
     assert done.returncode == 1
     assert "the result of element 1 travels as a pickle" in done.stderr
+
+
+PLANTS = """
+import os, subprocess, sys
+
+def get_foreach_args():
+    return {"elements": [0]}
+
+def foreach(x):
+    code = "open('ran-here', 'w')\\n"
+    names = "wave.py helper/__init__.py sitecustomize.py x.so x.cpython-311-x86_64-linux-gnu.so"
+    names += " a.pth __pycache__/lazy.cpython-311.pyc .git/config .Rprofile .Renviron sub/.RData"
+    names += " data/new.txt kept.sorted.txt"
+    for name in names.split():
+        if os.path.dirname(name):
+            os.makedirs(os.path.dirname(name), exist_ok=True)
+        with open(name, "w") as file:
+            file.write(code)
+    return x
+
+def gather(results):
+    import helper
+    print(subprocess.run([sys.executable, "-c", "import wave; wave.open"]).returncode)
+    try:
+        import wave
+        print(hasattr(wave, "open"))
+    except ImportError:
+        print("no wave")
+    print(helper.OWN, [f for f in sorted(os.listdir()) if f[0] not in "_pio" and f[-3:] != ".py"])
+"""
+
+
+@pytest.mark.parametrize("pickles", ["never", "auto"])
+def test_no_code_that_an_element_made_runs_by_itself_where_gather_may_not_unpickle(
+    tmp_path: Path, pickles: str
+) -> None:
+    phases = Phases(tmp_path, {"plants.py": PLANTS, "helper.py": "OWN = 1\n"})
+    assert phases.scatter().returncode == 0 and phases.foreach(0).returncode == 0
+    assert (tmp_path / "foreach/0/wave.py").exists()
+    # an input that is a folder of the user's is a link to it, where a task runs on this machine
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "link.txt").touch()
+    here = {"plants.py": PLANTS, "helper.py": "OWN = 1\n"}
+    phases.files, phases.links = here, {"data": tmp_path / "mine"}
+    done = phases.gather(f"gathered={pickles}")
+    assert "data/new.txt of task 0: left out, its folder is a link" in done.stderr
+    assert not list((tmp_path / "mine").iterdir())
+    for name in (".Rprofile", ".Renviron", "sub/.RData"):
+        assert f"{name} of task 0: left out, it could run by itself" in done.stderr
+    # in a job of the pool what elements made may be imported
+    assert (tmp_path / "gather/ran-here").exists() == (pickles == "auto")
+    if pickles == "never":
+        assert done.stdout.splitlines() == ["0", "True", "1 ['data', 'kept.sorted.txt']"]
+        names = (
+            "wave.py",
+            "helper/__init__.py",
+            "x.so",
+            "a.pth",
+            ".git/config",
+            "sitecustomize.py",
+        )
+        for name in names:
+            assert f"{name} of task 0: left out, it could run by itself" in done.stderr
+
+
+def test_with_partial_results_at_all_are_needed(tmp_path: Path) -> None:
+    phases = Phases(tmp_path, {"scale.py": SCALE.replace("return x * scale", "return 1 / 0")})
+    phases.scatter("arg=1", "batch=4")
+    assert phases.foreach(0).returncode == 1
+    done = phases.gather("partial=1")
+    assert done.returncode == 1 and done.stdout == ""
+    assert "none of 4 elements has a result\nTraceback" in done.stderr
 
 
 LAZY = """

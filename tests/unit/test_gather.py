@@ -80,8 +80,11 @@ def test_a_script_of_r_runs_in_the_r_of_the_environment(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("R_LIBS", "/of/mine")
-    program = 'echo "R ${1##*/} ${R_LIBS-none} $R_LIBS_USER ${PATH%%:*} $CONDA_PREFIX"'
+    program = 'echo "R ${1##*/} ${R_LIBS-none} $R_LIBS_USER ${PATH%%:*} $CONDA_PREFIX"; '
+    # what lies in results/ has come from elsewhere: R must not run it by itself
+    program += 'echo "${R_PROFILE_USER-none}${R_ENVIRON_USER-none}" >"$OSGBATCH_BATCH_DIR/profile"'
     gather_in(tmp_path, {"Rscript": program, "python": "echo Python"}, "gather.R")
+    assert (tmp_path / "profile").read_text() == "\n"
     *words, path, prefix = capfd.readouterr().out.split()
     assert words == ["R", "gather.R", "none", "NULL"] and path == f"{prefix}/bin"
     with pytest.raises(GatherError, match="no R to run this with"):

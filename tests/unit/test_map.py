@@ -117,6 +117,10 @@ def test_values_come_back_as_they_were_and_failures_are_named(here: Path) -> Non
         "for index in (3, 4):\n"
         "    try: plain[index]\n"
         "    except osgbatch.CallError as error: print(error.what, error.original)\n"
+        "import os; os.getuid = lambda: -1\n"  # as if another user had made the batch
+        "try: osgbatch.load('w')[4]\n"
+        "except osgbatch.CallError as error: print(error.what)\n"
+        "print(osgbatch.load('w', unpickle=True)[5].x)\n"
     )
     (here / "helper.py").unlink()
     done = subprocess.run(
@@ -131,6 +135,8 @@ def test_values_come_back_as_they_were_and_failures_are_named(here: Path) -> Non
         "(10, {'n': [0]})",
         "item 3 (3) failed: Odd: three is odd\\x1b[31m None",
         "what item 4 (4) returned is a pickle, which may run code here None",
+        "what item 4 (4) returned is a pickle, which may run code here",
+        "17",
     ]
 
 

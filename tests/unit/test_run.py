@@ -13,10 +13,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from osgbatch import names
+from osgbatch.cli import run_commands
+from osgbatch.collecting.outside import TakenError, claim, owner_of
 from osgbatch.errors import OsgbatchError
 from osgbatch.life import all_output
 from osgbatch.life.all_output import AllOutput
@@ -231,6 +234,51 @@ def test_a_folder_of_results_is_one_batchs_alone(ran: tuple[Path, Any]) -> None:
     for name in ("d", "job.py"):
         osgbatch("run", "--pool", "local", "--out", name, "--", "true", cwd=here, check=2)
     assert sorted(map(str, here.rglob("*"))) == before
+
+
+def test_a_claim_that_was_cut_short_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "results"
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        with pytest.raises(TakenError, match="No space left"):
+            claim(folder, "one", tmp_path)
+    assert list(folder.iterdir()) == []
+    (folder / f"{names.RESULTS_OF}.gone").touch()  # killed before, and by an older version
+    (folder / names.RESULTS_OF).touch()
+    claim(folder, "two", tmp_path)
+    assert owner_of(folder) == ("two", str(tmp_path))
+    claim(folder, "two", tmp_path)
+    with pytest.raises(TakenError, match="results of batch two"):
+        claim(folder, "three", tmp_path)
+    monkeypatch.setattr(os, "link", full)
+    claim(tmp_path / "unlinked", "four", tmp_path)
+    assert owner_of(tmp_path / "unlinked")[0] == "four"
+    assert [p.name for p in (tmp_path / "unlinked").iterdir()] == [names.RESULTS_OF]
+
+
+def test_what_jobs_print_does_not_steer_a_terminal() -> None:
+    class Terminal(io.TextIOWrapper):
+        tty = True
+
+        def isatty(self) -> bool:
+            return self.tty
+
+    steers = "\x1b]0;title\x07é\x9b2J\u202e\ta\r\n".encode()
+    shown = Terminal(io.BytesIO(), encoding="utf-8")
+    out = run_commands._Out(shown)
+    for byte in steers:  # characters may come in parts
+        assert out.write(bytes([byte])) == 1
+    assert cast(io.BytesIO, shown.buffer).getvalue().decode() == "?]0;title?é?2J?\ta\r\n"
+    shown = Terminal(io.BytesIO(), encoding="utf-8")
+    shown.tty = False
+    run_commands._Out(shown).write(steers)
+    assert cast(io.BytesIO, shown.buffer).getvalue() == steers
 
 
 def test_a_failure_that_is_run_again_and_a_file_that_is_in_the_way(ran: tuple[Path, Any]) -> None:
