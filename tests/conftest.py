@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,14 @@ def own_folders() -> Iterator[None]:
         os.environ["UV_OFFLINE"] = "1"
         os.environ["UV_PYTHON_INSTALL_DIR"] = f"{folder}/uv"
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_pipes() -> Iterator[None]:
+    """The command line, run in this process, lets a closed pipe end it: not the tests after it."""
+    before = signal.getsignal(signal.SIGPIPE)
+    yield
+    signal.signal(signal.SIGPIPE, before)
 
 
 @pytest.fixture(scope="session")
