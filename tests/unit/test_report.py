@@ -186,7 +186,8 @@ def test_a_phone_and_the_dark_show_it_whole(page: Path, tab: Browser, tmp_path: 
     texts = "[...document.querySelectorAll('#extremes td.s')].filter(t => t.firstChild)"
     count = "r.selectNodeContents(t), r.getClientRects().length"
     rows = f"(() => {{const r = document.createRange(); return {texts}.map(t => ({count}))}})()"
-    assert set(tab.ask(rows)) == {1}  # no number is broken in two
+    # No number is broken in two. (There is no such table where all tasks took next to no time.)
+    assert set(tab.ask(rows)) <= {1}
     assert tab.ask(paper) == "rgb(22, 25, 29)"
     tab.picture(tmp_path / "phone.png")
     tab.print(tmp_path / "page.pdf")
