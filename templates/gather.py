@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import sys
+import traceback
 
 
 class Row(dict):
@@ -71,14 +72,30 @@ def main(rows, module, name, *folders):
     if sys.path and os.path.realpath(sys.path[0]) == own:
         del sys.path[0]
     sys.path[:0] = folders
-    function = importlib.import_module(module)
-    for part in name.split("."):
-        if not hasattr(function, part):
-            sys.exit(f"osgbatch: {module} has no function {name}")
-        function = getattr(function, part)
-    if not callable(function):
-        sys.exit(f"osgbatch: {module}:{name} is no function")
-    function(Rows(rows))
+    try:
+        function = importlib.import_module(module)
+        for part in name.split("."):
+            if not hasattr(function, part):
+                sys.exit(f"osgbatch: {module} has no function {name}")
+            function = getattr(function, part)
+        if not callable(function):
+            sys.exit(f"osgbatch: {module}:{name} is no function")
+        function(Rows(rows))
+    except Exception as error:
+        _tell(error)
+        sys.exit(1)
+
+
+def _tell(error):
+    """The traceback as Python prints it, from the user's own code on."""
+    frames = error.__traceback__
+    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    traceback.print_exception(type(error), error, frames)
+
+
+def _is_ours(path):
+    return path == __file__ or "importlib" in path
 
 
 if __name__ == "__main__":

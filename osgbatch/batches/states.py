@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from osgbatch.model import ACTIVE, JobState, TaskState
 from osgbatch.returned import Returned, whole
+from osgbatch.returned.kept import NOT_THERE
 
 SUCCEEDED, FAILED = "succeeded", "failed"
 KILLED_INSIDE = 137
@@ -167,13 +168,20 @@ def _ended(
     return TaskState(
         index,
         "unknown",
-        "damaged" if problem else "no-record",
+        _reason(problem),
         problem or damaged or "the job ended without a record of this task",
         job.exit_code,
         attempts=starts,
         job=job,
         job_record=job_record,
     )
+
+
+def _reason(problem: str | None) -> str:
+    """Why a record, or what came with it, does not count."""
+    if problem is None:
+        return "no-record"
+    return "dropped" if problem == NOT_THERE else "damaged"
 
 
 def _from_record(

@@ -20,6 +20,7 @@ from osgbatch.batches.measures import Measures, measure
 from osgbatch.batches.store_rows import ArchiveRow as ArchiveRow
 from osgbatch.batches.store_rows import RoundRow as RoundRow
 from osgbatch.batches.store_rows import TaskRow as TaskRow
+from osgbatch.batches.store_rows import ToldRow as ToldRow
 from osgbatch.model import JobState
 
 VERSION = 5
@@ -34,6 +35,9 @@ _JOB = (
 )  # fmt: skip
 _COLUMNS = ", ".join(_JOB)
 _values = attrgetter(*_JOB)
+_OF_JOBS = ", ".join(f"jobs.{name}" for name in _JOB)
+_OF_TASK = 11
+"""Columns of `tasks`."""
 _SCHEMA = f"""
 CREATE TABLE rounds (number INTEGER PRIMARY KEY, data TEXT NOT NULL);
 CREATE TABLE jobs (round, {_COLUMNS}, PRIMARY KEY (round, proc)) WITHOUT ROWID;
@@ -372,19 +376,22 @@ class Store:
             f"SELECT * FROM tasks {chosen} ORDER BY task LIMIT ?", [*wanted, most]
         )
 
-    def told_tasks(self) -> Iterator[tuple[TaskRow, str | None, str | None, str | None]]:
+    def told_tasks(self) -> Iterator[ToldRow]:
         """All tasks of which anything is known, by index, with what tells of each.
 
-        That is the name of its archive, its job's record and its own, the records as JSON; None
-        where no archive tells.
+        That is the name of its archive, its job's record and its own, the records as JSON, None
+        where no archive tells; and what a JobState is made of, None where nothing is known of it.
         """
         rows = self._db.execute(
-            "SELECT tasks.*, archives.name, archives.job, records.record FROM tasks"
+            f"SELECT tasks.*, archives.name, archives.job, records.record, {_OF_JOBS} FROM tasks"
             " LEFT JOIN archives USING (round, proc, attempt)"
-            " LEFT JOIN records USING (round, proc, attempt, task) ORDER BY task"
+            " LEFT JOIN records USING (round, proc, attempt, task)"
+            " LEFT JOIN jobs USING (round, proc) ORDER BY task"
         )
         for row in rows:
-            yield row[:-3], *row[-3:]
+            told, job = row[:_OF_TASK], row[_OF_TASK + 3 :]
+            name, record_of_job, record = row[_OF_TASK : _OF_TASK + 3]
+            yield told, name, record_of_job, record, None if job[0] is None else job
 
 
 def _prepare(database: sqlite3.Connection) -> None:

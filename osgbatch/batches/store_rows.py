@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -53,3 +54,5 @@ class ArchiveRow:
 TaskRow = tuple[int, str, str, str, int | None, int | None, int, int, int | None, int | None, bool]
 """The columns of `tasks`: index, state, reason, detail, exit_code, signal, attempts, round, proc,
 attempt (None when no archive tells), whether the job's record is meant and not the task's."""
+ToldRow = tuple[TaskRow, str | None, str | None, str | None, tuple[Any, ...] | None]
+"""A row of `tasks` with what tells of it: see Store.told_tasks."""

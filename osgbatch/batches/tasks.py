@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from osgbatch import names
 from osgbatch.batches.reused import ROUND as REUSED
@@ -14,38 +11,7 @@ from osgbatch.batches.reused import records_of
 from osgbatch.batches.store import ArchiveRow, Store, TaskRow
 from osgbatch.model import JobState, Round, TaskState
 from osgbatch.returned import Returned
-
-
-class Record(Mapping[str, str]):
-    """A record, kept as the text that it is in the store, and read when it is looked into."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __getitem__(self, key: str) -> str:
-        return _parsed(self._text)[key]
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """As of any mapping; faster."""
-        return _parsed(self._text).get(key, default)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_parsed(self._text))
-
-    def __len__(self) -> int:
-        return len(_parsed(self._text))
-
-    def __repr__(self) -> str:
-        return repr(_parsed(self._text))
-
-
-@lru_cache(maxsize=64)
-def _parsed(text: str) -> dict[str, str]:
-    found: dict[str, str] = json.loads(text)
-    return found
-
+from osgbatch.task_states import Record
 
 _NOTHING: Mapping[str, str] = {}
 
@@ -81,19 +47,21 @@ class TaskReader:
 
         most: no more than these; -1 for all.
         """
-        if most < 0:  # at once, and not one by one
-            self._jobs = {number: self._store.jobs(number) for number in self._rounds}
         if most < 0 and states is None:
             yield from self._all()
             return
+        if most < 0:  # at once, and not one by one
+            self._jobs = {number: self._store.jobs(number) for number in self._rounds}
         for row in self._store.tasks(states, most):
             yield self._state(row)
 
     def _all(self) -> Iterator[TaskState]:
         """All of them. Their records stay text until somebody looks into them: that is a tenth."""
         last, shared = "", _NOTHING
+        known: tuple[int, int] | None = None
+        known_job: JobState | None = None
         folder = _Folders(self._rounds)
-        for row, name, job, record in self._store.told_tasks():
+        for row, name, job, record, job_state in self._store.told_tasks():
             state = brief(row)
             assert state is not None
             number, proc, from_job = row[7], row[8], row[10]
@@ -105,7 +73,9 @@ class TaskReader:
                 state.job_record = shared
                 state.record = shared if from_job else Record(record) if record else _NOTHING
             if proc is not None and number in self._rounds:
-                state.job = self._jobs[number].get(proc)
+                if known != (number, proc):
+                    known, known_job = (number, proc), JobState(*job_state) if job_state else None
+                state.job = known_job
                 if name:
                     state.archive = folder.path(number, proc, name)
             yield state

@@ -28,6 +28,7 @@ from osgbatch.errors import OsgbatchError, ResultError
 from osgbatch.model import TaskState
 from osgbatch.returned.kept import NOT_THERE, kept_path
 from osgbatch.returned.stream import MAX_BYTES
+from osgbatch.task_states import TaskStates
 
 FAILED_FOLDER = "failed"
 """What failed tasks returned lies apart, so that `results/*/outputs` holds only successes."""
@@ -58,7 +59,7 @@ class Collected:
     now. empty: of each task that was looked at and has an output without content, its name.
     """
 
-    states: list[TaskState]
+    states: Sequence[TaskState]
     unpacked: int
     notes: tuple[str, ...] = ()
     elsewhere: int = 0
@@ -114,15 +115,15 @@ def collect(
     fresh: dict[Path, list[TaskState]] = {}
     refused: dict[int, str] = {}
     empty: dict[int, str] = {}
-    there = []
+    there: list[TaskState] = []
     for state in states:
         if state.index in known and known[state.index] == _key(state):
             continue
         if state.archive is None:
-            there.append(state)
+            there += [state] * bool(placer)
         elif told := _already(_target(results, state), _status(state, data, fetch), fetch):
             known[state.index] = _key(state)
-            there.append(state)
+            there += [state] * bool(placer)
             if name := empty_output(told):
                 empty[state.index] = name
             if state.state == "succeeded":
@@ -152,7 +153,7 @@ def collect(
                     placer.place(state)
                 known[state.index] = _key(state)
                 new.add(state.index)
-    found = [_verified(state, refused.get(state.index)) for state in states]
+    found = TaskStates(_verified(state, refused.get(state.index)) for state in states)
     away = sum(
         state.state == "succeeded" and not read_status(_target(results, state)).get("fetched")
         for state in (found if data else ())
@@ -188,10 +189,11 @@ def _verified(state: TaskState, refused: str | None) -> TaskState:
     if refused is None:
         return state
     if state.state == "succeeded":
-        return replace(state, state="unknown", reason="damaged", detail=refused)
+        reason = "dropped" if refused == NOT_THERE else "damaged"
+        return replace(state, state="unknown", reason=reason, detail=refused)
     if refused in state.detail:
         return state
-    told = f"what it returned is not accepted: {refused}"
+    told = refused if refused == NOT_THERE else f"what it returned is not accepted: {refused}"
     return replace(state, detail=f"{state.detail}; {told}" if state.detail else told)
 
 

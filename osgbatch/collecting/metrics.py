@@ -138,6 +138,8 @@ class _Reader:
                     self._take(index, file, value, f"{name}.", found, is_result=is_result)
                 continue
             if isinstance(value, list):
+                if not is_result:  # what a function returns is kept by itself, lists and all
+                    self._note(f"{file} has a list, which is left out", index, _short(name))
                 continue
             problem = _problem(key, name, value)
             if problem:

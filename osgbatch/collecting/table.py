@@ -101,7 +101,7 @@ def result_values(state: TaskState, asked: Requested | None) -> list[Any]:
         leaving,
         used,
         memory_asked or (asked.memory_mb if asked else None),
-        None if disk is None else round(disk / 1024, 1),
+        None if disk is None else round(disk / 1024, 3),
         round(asked.disk_kb / 1024, 1) if asked else None,
         asked.cpus if asked else None,
         host or "",

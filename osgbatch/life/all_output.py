@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 
 from osgbatch import names
 from osgbatch.batches.folder import Batch
-from osgbatch.errors import OsgbatchError
+from osgbatch.errors import JobGoneError, OsgbatchError
 from osgbatch.life.following import Follower, Status, copy_log
 from osgbatch.life.output_following import FOLLOWED, LOOK_S, TAIL_S, After, Marked
 from osgbatch.life.task_output import STREAMS, RunningJob, echoed, running_job
@@ -137,6 +137,8 @@ class AllOutput:
             return
         try:
             echo = one.job.echo()
+        except JobGoneError:  # it has ended since the look: what it printed is on its way home
+            pass
         except OsgbatchError as error:
             if one.job.backend == "local":
                 self._once(str(error))

@@ -6,6 +6,7 @@ import gc
 import re
 import shutil
 import sqlite3
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,7 @@ from osgbatch.life.status_notes import (
 )
 from osgbatch.model import OPEN, TaskState
 from osgbatch.returned import copy_member
+from osgbatch.task_states import TaskStates, with_others
 
 if TYPE_CHECKING:
     from osgbatch.condor import Queued
@@ -76,9 +78,11 @@ class Status:
     def with_states(self, states: Sequence[TaskState]) -> Status:
         """The same, where a closer look has told of other states."""
         counts: dict[str, int] = {}
+        wrong = []
         for state in states:
             counts[state.state] = counts.get(state.state, 0) + 1
-        wrong = [state for state in states if state.state in WRONG]
+            if state.state in WRONG:
+                wrong.append(state)
         return replace(self, counts=counts, wrong=wrong, all_states=states)
 
     @property
@@ -213,15 +217,23 @@ class Follower:
             )  # what nobody was asked to run goes on nowhere
             others += count * (state in OPEN and number != last and goes_on)
         reader = TaskReader(store, {n: f.round for n, f in self._rounds.items()})
+        all_states: TaskStates | None = None
         if wanted.all_tasks or left:
-            states = [TaskState(i, "waiting", round=first) for i in range(self.batch.tasks)]
-            for index in held_back:
-                states[index] = TaskState(index, *never)
-            for index in nowhere:
-                states[index] = TaskState(index, "waiting", round=last)
-            for task in reader.read():
-                states[task.index] = task
-            states = [_left_behind(task) if task.round in dead else task for task in states]
+            apart: dict[int, tuple[str, str, int]] = dict.fromkeys(held_back, (*never, 0))
+            apart |= dict.fromkeys(nowhere, ("waiting", "", last))
+            usual = ("waiting", "", first)
+            states: list[TaskState] = []
+
+            def told() -> Iterator[TaskState]:
+                for task in with_others(reader.read(), self.batch.tasks, apart, usual):
+                    told_as = _left_behind(task) if task.round in dead else task
+                    if told_as.state in WRONG:
+                        states.append(told_as)
+                    yield told_as
+
+            all_states = TaskStates(told() if wanted.all_tasks else ())
+            if not wanted.all_tasks:
+                deque(told(), maxlen=0)
         else:
             wrong = sum(count for (_, state), count in by_round.items() if state in WRONG)
             most = wanted.most_wrong
@@ -261,7 +273,7 @@ class Follower:
                 *left_note(left_over),
                 *notes,
             ),
-            all_states=states if wanted.all_tasks else None,
+            all_states=all_states if wanted.all_tasks else None,
             measures=store.measures(still_open) if wanted.measures else None,
             held_back=waits,
             to_release=to_release,

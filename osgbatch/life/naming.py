@@ -12,22 +12,16 @@ from osgbatch.batches.folder import Batch
 from osgbatch.batches.registry import find
 from osgbatch.errors import BatchError
 
-LONGEST = 40
-"""A name of more characters makes commands too long to read: the start of the id stands for it."""
 ID_LENGTH = 6
 
 
 def in_commands(batch: Batch) -> str:
-    """A batch as a word of a shell: its folder's name, the start of its id where that is long.
+    """A batch as a word of a shell: the start of its id, the same one in all commands and messages.
 
-    Its path where neither would be found from here, as of a copy whose original is found first.
+    Its folder's name where that does not find it, and its path where neither does from here, as of
+    a copy whose original is found first.
     """
-    return shlex.quote(_word(batch.id, batch.folder, _here(), LONGEST))
-
-
-def in_short(batch: Batch) -> str:
-    """The same, for long commands: the start of its id, if that finds it."""
-    return shlex.quote(_word(batch.id, batch.folder, _here(), 0))
+    return shlex.quote(_word(batch.id, batch.folder, _here()))
 
 
 def shown_path(folder: Path) -> str:
@@ -46,10 +40,8 @@ def _here() -> Path | None:
 
 
 @lru_cache(maxsize=256)
-def _word(batch_id: str, folder: Path, here: Path | None, longest: int) -> str:
-    name = folder.name
-    short = batch_id[:ID_LENGTH]
-    for word in (name, short) if len(name) <= longest else (short, name):
+def _word(batch_id: str, folder: Path, here: Path | None) -> str:
+    for word in (batch_id[:ID_LENGTH], folder.name):
         if here is not None and not word.startswith("-") and _finds(word, folder, here):
             return word
     if here is None:

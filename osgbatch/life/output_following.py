@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
 from osgbatch.batches.folder import Batch
-from osgbatch.errors import OsgbatchError
+from osgbatch.errors import JobGoneError, OsgbatchError
 from osgbatch.life.following import Follower, Status, copy_log
 from osgbatch.life.task_output import (
     ECHOED,
@@ -135,6 +135,8 @@ class Following:
             return
         try:
             echo = one.job.echo()
+        except JobGoneError:  # it has ended since the look: what it printed is on its way home
+            pass
         except OsgbatchError as error:
             if str(error) not in one.said:
                 self._say(str(error))

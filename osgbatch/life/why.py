@@ -32,7 +32,7 @@ from osgbatch.life.causes import (
     with_sign,
 )
 from osgbatch.life.following import WRONG, Status, copy_log, status
-from osgbatch.life.naming import in_commands, in_short
+from osgbatch.life.naming import in_commands
 from osgbatch.life.required import required_now
 from osgbatch.model import Round, TaskState
 from osgbatch.task_ranges import parse_task_ranges
@@ -41,7 +41,6 @@ from osgbatch.texts import about, duration
 LINES = 8
 """Of what a task wrote, so many last lines are shown."""
 TAIL_BYTES = 16 * 1024
-COMMAND_WIDTH = 76
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,7 @@ def explain(batch: Batch, index: int | None = None) -> Why:
         hint = f"osgbatch why {name} {first}"
     blamed = _suspects(now, name) if task is None and now.wrong else []
     notes = (*_stopped(now), *now.notes)
-    found = Why(now, name, tuple(causes), tuple(blamed), task, notes, hint)
-    return _shorter(found, in_short(batch))
+    return Why(now, name, tuple(causes), tuple(blamed), task, notes, hint)
 
 
 def explain_wrong(now: Status, name: str, most: int) -> tuple[list[Cause], list[Suspect]]:
@@ -124,28 +122,6 @@ def _causes(
 
 def _succeeded(now: Status) -> int:
     return now.counts.get("succeeded", 0)
-
-
-def _shorter(found: Why, short: str) -> Why:
-    """With the start of the batch's id for its name, where commands would be too long."""
-    commands = [command for cause in found.causes for command in cause.commands]
-    commands += [suspect.command for suspect in found.suspects]
-    if all(len(command) <= COMMAND_WIDTH for command in commands):
-        return found
-
-    def cut(text: str) -> str:
-        return text.replace(f" {found.name} ", f" {short} ") if text else text
-
-    def cut_all(texts: Sequence[str]) -> tuple[str, ...]:
-        return tuple(cut(f"{text} ").rstrip() for text in texts)
-
-    return replace(
-        found,
-        name=short,
-        causes=tuple(replace(c, commands=cut_all(c.commands)) for c in found.causes),
-        suspects=tuple(replace(s, command=cut(s.command)) for s in found.suspects),
-        hint=cut(found.hint),
-    )
 
 
 # --- what a task wrote ----------------------------------------------------------------------------

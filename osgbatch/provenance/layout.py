@@ -19,6 +19,9 @@ TASKS = names.TASKS
 MANIFEST = "manifest.sha256"
 LINKS = "links.csv"
 """The symbolic links among the results: name, target."""
+ADDED = "added.csv"
+"""What of the results did not come back from a task: name, and by whom it was made."""
+BY_US, BY_GATHER, BY_HAND = "osgbatch", "gather", "hand"
 INPUTS = "inputs.csv"
 SPEC = names.SPEC
 WRITTEN = "spec"

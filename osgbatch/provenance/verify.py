@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from osgbatch.provenance.layout import (
+    ADDED,
+    BY_GATHER,
+    BY_US,
     LATER,
     LINKS,
     MANIFEST,
@@ -50,7 +53,9 @@ class Verified:
 
     files, size: how many were compared, and their bytes. missing, changed, extra: names relative to
     the results folder; crate: files of the crate itself that are not what it says they are.
-    tasks: how many the crate tells of; without: by state, those of which no results are here.
+    tasks: how many the crate tells of; without: by state, those of which no results are here. made,
+    added: of the files that the crate tells of those that came back from no task: osgbatch or the
+    gather script has made them, or the user put them there; None where it does not say.
     """
 
     results: Path
@@ -63,6 +68,8 @@ class Verified:
     crate: Names = field(default_factory=Names)
     tasks: int = 0
     without: dict[str, array[int]] = field(default_factory=dict)
+    made: Names | None = None
+    added: Names | None = None
 
     @property
     def ok(self) -> bool:
@@ -88,9 +95,12 @@ def verify(found: Found, advance: Callable[[int], None] = lambda count: None) ->
     tasks = Tasks(found.crate / TASKS)
     seen = array("Q")
     top = str(found.results)
+    added = _added(found.crate, told)
     for name, sha256 in entries(found.crate / MANIFEST):
         seen.append(_short(name))
         told.files += 1
+        if name in added:
+            added[name].add(name)
         try:
             now, size = file_sum(f"{top}/{name}")
         except FileNotFoundError:
@@ -105,7 +115,7 @@ def verify(found: Found, advance: Callable[[int], None] = lambda count: None) ->
         advance(size)
         if now != sha256:
             told.changed.add(name)
-    for name, target in read_links(found.crate / LINKS):
+    for name, target in read_pairs(found.crate / LINKS):
         seen.append(_short(name))
         path = f"{top}/{name}"
         if not os.path.lexists(path):
@@ -115,6 +125,15 @@ def verify(found: Found, advance: Callable[[int], None] = lambda count: None) ->
     _add_extra(found, array("Q", sorted(seen)), told)
     told.tasks, told.without = len(tasks), tasks.without()
     return told
+
+
+def _added(crate: Path, told: Verified) -> dict[str, Names]:
+    """Of what came back from no task the names that it is to be counted with."""
+    if not (crate / ADDED).exists():  # of older versions
+        return {}
+    made, added = told.made, told.added = Names(), Names()
+    ours = (BY_US, BY_GATHER)
+    return {name: made if by in ours else added for name, by in read_pairs(crate / ADDED)}
 
 
 def _add_extra(found: Found, seen: array[int], told: Verified) -> None:
@@ -139,8 +158,10 @@ def _short(name: str) -> int:
     return int.from_bytes(digest, "little")
 
 
-def read_links(path: Path) -> list[tuple[str, str]]:
-    """The symbolic links that a crate tells of. Raises ProvenanceError."""
+def read_pairs(path: Path) -> list[tuple[str, str]]:
+    """Names of a crate's results with what it tells of each: of symbolic links where they lead, of
+    what was added who made it. Empty where there is no such file. Raises ProvenanceError.
+    """
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
             rows = list(csv.reader(stream))[1:]
@@ -150,7 +171,9 @@ def read_links(path: Path) -> list[tuple[str, str]]:
         raise ProvenanceError(f"cannot be read: {error}", where=str(path)) from None
     for row in rows:
         if len(row) != 2 or not is_inside(row[0]):
-            raise ProvenanceError("a line of it is no link", where=str(path))
+            raise ProvenanceError(
+                "a line of it has no name and what is told of it", where=str(path)
+            )
     return [(name, target) for name, target in rows]
 
 

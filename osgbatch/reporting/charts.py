@@ -23,7 +23,9 @@ from osgbatch.reporting.shapes import is_wide
 def spread(found: Spread, width: float) -> Drawing:
     """How a number is distributed over tasks, and what was asked for."""
     text = TEXTS[found.unit]
-    drawing = Drawing(width, 196, f"{found.name} of {count(found.measured)} tasks")
+    entries = [("ok", "succeeded"), ("bad", "did not")] if any(found.bad) else []
+    top = 18.0 * bool(entries)
+    drawing = Drawing(width, top + 196, f"{found.name} of {count(found.measured)} tasks")
     span = found.edges[-1] - found.edges[0]
     near = 0 < found.asked <= found.edges[-1] + 0.6 * span
     low, high = found.edges[0], found.edges[-1]
@@ -31,7 +33,9 @@ def spread(found: Spread, width: float) -> Drawing:
         high = max(high, found.asked + 0.02 * span)
     across = AXES[found.unit](low, high, 5)
     most = max(a + b for a, b in zip(found.good, found.bad, strict=True))
-    frame = framed(drawing, across, counted(most, 3), top=34, name=found.name, above="tasks")
+    key(drawing, 22, entries)
+    name, above = found.name, "tasks"
+    frame = framed(drawing, across, counted(most, 3), top=top + 34, name=name, above=above)
     below = [0.0] * len(found.good)
     for numbers, ink in ((found.good, "ok"), (found.bad, "bad")):
         boxes: list[Box] = []
@@ -51,16 +55,23 @@ def spread(found: Spread, width: float) -> Drawing:
 
 def _asked(drawing: Drawing, frame: Frame, found: Spread, near: bool, asked: str) -> None:
     """What was asked for: a line where it lies in the figure, else an arrow to where it would."""
+    y = frame.top - 11  # level with what stands over the other axis
+    room = frame.right - text_width("tasks", SMALL) - 12
     if not found.asked:
-        drawing.text(frame.right, 43, "no limit", "mark", "end", SMALL)
+        drawing.text(frame.right, y, "no limit", "mark", "end", SMALL)
     elif near:
         x = frame.x(found.asked)
-        drawing.line([(x, 48), (x, frame.bottom)], "mark", 1.5, dashes=True)
-        drawing.text(min(x + 4, frame.right), 43, f"requested: {asked}", "mark", "end", SMALL)
+        drawing.line([(x, y + 5), (x, frame.bottom)], "mark", 1.5, dashes=True)
+        text = f"requested: {asked}"
+        right = max(min(x + 4, frame.right), frame.right - room + text_width(text, SMALL))
+        drawing.text(right, y, text, "mark", "end", SMALL)
     else:
         times = found.asked / found.peak if found.peak else 0
         more = f", {value(float(f'{times:.2g}'))} times the most" if times else ""
-        drawing.text(frame.right, 43, f"requested: {asked}{more} →", "mark", "end", SMALL)
+        text = f"requested: {asked}{more} →"
+        if text_width(text, SMALL) > room:
+            text = f"requested: {asked} →"
+        drawing.text(frame.right, y, text, "mark", "end", SMALL)
 
 
 # --- a metric over one parameter ------------------------------------------------------------------

@@ -148,9 +148,13 @@ class PlaceRow:
 
 @dataclass(frozen=True)
 class Extreme:
-    """The tasks that took most of something; rows: of texts, one for each column."""
+    """The tasks that took most of something; rows: of texts, one for each column.
+
+    of: the unit of what they took, "s" or "bytes".
+    """
 
     title: str
+    of: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
@@ -201,6 +205,18 @@ class Grid:
     cells: Mapping[tuple[int, int], tuple[float, int]]
     missing: frozenset[tuple[int, int]] = frozenset()
     binned: bool = False
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What tasks that succeeded told of one thing: how many, the least, the median, the most."""
+
+    name: str
+    unit: str
+    count: int
+    least: float
+    median: float
+    most: float
 
 
 @dataclass(frozen=True)
@@ -255,6 +271,7 @@ class Report:
     places: tuple[PlaceRow, ...] = ()
     place_kind: str = "site"
     extremes: tuple[Extreme, ...] = ()
+    metrics: tuple[Metric, ...] = ()
     charts: tuple[Chart | Grid, ...] = ()
     pictures: tuple[Picture, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -268,6 +285,14 @@ class Report:
     def wrong(self) -> int:
         """How many tasks failed, are held, removed or unknown."""
         return sum(self.counts.get(state, 0) for state in ("failed", "held", "removed", "unknown"))
+
+    @property
+    def extremes_title(self) -> str:
+        """Of the tables of those that took most."""
+        units = {extreme.of for extreme in self.extremes}
+        if units == {"s"}:
+            return "The slowest tasks"
+        return "The slowest and the largest tasks" if "s" in units else "The largest tasks"
 
     @property
     def verdict(self) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from osgbatch.reporting import words
-from osgbatch.reporting.data import COSTS, STATES, Chart, Grid, Report
+from osgbatch.reporting.data import COSTS, STATES, Metric, Report
 from osgbatch.reporting.quantities import TEXTS, core_time, count, duration, moment, percent, rate
 from osgbatch.reporting.scene import clean, line
 from osgbatch.reporting.timelines import COST_WORDS
@@ -62,9 +62,9 @@ def _parts(report: Report) -> Iterator[str]:
                 what = f"The last lines of {cause.stream} of task {cause.example}"
                 lines = "\n".join(map(line, cause.output))
                 yield f"{what} ({literal(cause.code or cause.state)}):\n\n{fenced(lines)}"
-    if report.charts:
+    if report.metrics:
         yield "## Results"
-        yield table(("metric", "least", "middle", "most"), list(_metrics(report.charts)))
+        yield table(("metric", "least", "median", "most"), list(_metrics(report.metrics)))
     if report.sized:
         yield "## Requested and used"
         yield table(*words.table(report.sized))
@@ -72,7 +72,7 @@ def _parts(report: Report) -> Iterator[str]:
         if report.resources:
             yield f"For `sweep.yaml`:\n\n{fenced(report.resources)}"
     if report.extremes:
-        yield "## The slowest and the largest"
+        yield f"## {report.extremes_title}"
         for extreme in report.extremes:
             yield f"{extreme.title}:\n\n{table(extreme.columns, extreme.rows)}"
     yield "## About"
@@ -114,18 +114,7 @@ def _places(places: object) -> str:
     return ", ".join(shown) + more
 
 
-def _metrics(charts: Sequence[Chart | Grid]) -> Iterator[tuple[str, ...]]:
-    """Of each metric its least, middle and greatest value, with where they were."""
-    told = set()
-    for one in charts:
-        if one.metric in told:
-            continue
-        told.add(one.metric)
-        if isinstance(one, Grid):
-            numbers = sorted(mean for mean, _ in one.cells.values())
-        else:
-            numbers = sorted(y for _, y in one.points) or sorted(g.middle for g in one.groups)
-        if numbers:
-            text = TEXTS[one.unit]
-            middle = numbers[(len(numbers) - 1) // 2]
-            yield one.metric, text(numbers[0]), text(middle), text(numbers[-1])
+def _metrics(metrics: Sequence[Metric]) -> Iterator[tuple[str, ...]]:
+    for one in metrics:
+        text = TEXTS[one.unit]
+        yield one.name, text(one.least), text(one.median), text(one.most)

@@ -99,6 +99,20 @@ def percent(part: float, whole: float) -> str:
     return f"{share:.0f} %"
 
 
+def percents(parts: Sequence[float]) -> list[str]:
+    """Each part of all of them, as `percent` tells it, so that they do not add up to 101 %."""
+    whole = sum(parts)
+    if whole <= 0 or max(parts) > 0.99 * whole:
+        return [percent(part, whole) for part in parts]
+    shares = [100 * part / whole for part in parts]
+    big = [i for i, share in enumerate(shares) if share >= 1]
+    told = {i: math.floor(shares[i]) for i in big}
+    left = math.floor(sum(shares[i] for i in big) + 1e-6) - sum(told.values())
+    for i in sorted(big, key=lambda i: told[i] - shares[i])[:left]:
+        told[i] += 1
+    return [f"{told[i]} %" if i in told else percent(parts[i], whole) for i in range(len(parts))]
+
+
 def moment(when: float, zone: bool = True) -> str:
     """Seconds since 1970 as date and time here, with the time zone."""
     form = "%Y-%m-%d %H:%M" + (" %Z" if zone else "")
@@ -231,6 +245,13 @@ AXES: dict[str, Callable[[float, float, int], Axis]] = {
 """The axis for each unit that numbers can have."""
 TEXTS: dict[str, Callable[[float], str]] = {"s": duration, "bytes": size, "": value}
 """The same for single numbers."""
+
+
+def median(ascending: Sequence[float]) -> float:
+    """The one in the middle; of an even number of them halfway between the two."""
+    upper = ascending[len(ascending) // 2]
+    lower = ascending[(len(ascending) - 1) // 2]
+    return upper if upper == lower else lower / 2 + upper / 2
 
 
 def quantile(ascending: Sequence[float], share: float) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from osgbatch.reporting.data import Chart, Grid, Group, Spread, Stack
-from osgbatch.reporting.quantities import quantile
+from osgbatch.reporting.quantities import median, quantile
 
 SPANS = 160
 """Into so many equal spans the life of a batch is divided."""
@@ -92,7 +92,7 @@ def spread(
         return found
 
     edges = [low + i * width for i in range(bins + 1)]
-    middle, p95 = quantile(everything, 0.5), quantile(everything, 0.95)
+    middle, p95 = median(everything), quantile(everything, 0.95)
     told = (edges, counts(good), counts(bad), middle, p95, peak, asked, len(everything))
     return Spread(name, unit, *told)
 
@@ -161,8 +161,7 @@ def _groups(pairs: Sequence[tuple[float, float]]) -> tuple[Group, ...]:
     found = []
     for x in sorted(by_value):
         ys = sorted(by_value[x])
-        low, middle, high = (quantile(ys, share) for share in (0.05, 0.5, 0.95))
-        found.append(Group(x, len(ys), low, middle, high))
+        found.append(Group(x, len(ys), quantile(ys, 0.05), median(ys), quantile(ys, 0.95)))
     return tuple(found)
 
 

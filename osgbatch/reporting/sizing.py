@@ -13,6 +13,8 @@ MANY = 30
 MARGINS = {"memory": (1.5, 1.25), "disk": (2.0, 1.5), "time": (3.0, 2.0)}
 """Times the most that was used is enough: seen on few tasks, and on many."""
 STEP_MB = 64
+LEAST = {"memory": STEP_MB * MIB, "disk": STEP_MB * MIB, "time": 60.0}
+"""The smallest suggestions, in bytes and seconds."""
 _TINY = 0.75
 """A smaller request for most tasks is worth a word when it is at most this part of the other."""
 
@@ -94,6 +96,11 @@ class Sized:
         if self.asked_low < self.asked:
             return f"{self.shown(self.asked_low)} to {self.shown(self.asked)}"
         return self.shown(self.asked)
+
+    @property
+    def least(self) -> bool:
+        """Whether it is the least that is ever suggested, which may be far more than was used."""
+        return bool(self.setting) and self.suggested <= LEAST[self.name]
 
     @property
     def change(self) -> str:

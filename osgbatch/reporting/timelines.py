@@ -14,7 +14,7 @@ from osgbatch.reporting.quantities import (
     count,
     counted,
     of_times,
-    percent,
+    percents,
 )
 from osgbatch.reporting.scene import STATE_INKS, Box, Drawing, clean, fitted, text_width
 
@@ -67,9 +67,10 @@ def _bar(drawing: Drawing, top: float, parts: Sequence[tuple[str, float]], high:
 def cost_bar(cost: Cost, width: float) -> Drawing:
     """Core hours by what became of them."""
     parts = [(name, cost.of(name)) for name in COSTS if cost.of(name) > 0]
+    shares = percents([n for _, n in parts])
     entries = [
-        (STATE_INKS[name], f"{COST_WORDS[name]}: {core_time(n, '')} ({percent(n, cost.total)})")
-        for name, n in parts
+        (STATE_INKS[name], f"{COST_WORDS[name]}: {core_time(n, '')} ({share})")
+        for (name, n), share in zip(parts, shares, strict=True)
     ]
     height = 24 + 18.0 * key_rows(width, entries)
     told = "; ".join(text for _, text in entries)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from osgbatch.reporting.data import Cost, Report
 from osgbatch.reporting.quantities import GIB, count, numbered, percent, value
-from osgbatch.reporting.sizing import Sized
+from osgbatch.reporting.sizing import STEP_MB, Sized
 from osgbatch.task_ranges import task_list
 
 LISTED = 60
@@ -61,6 +61,8 @@ def sizing_sentences(
                 f"Tasks ask for different amounts of {one.name} (from {one.asked_text}), so no "
                 "single number is suggested."
             )
+    if any(one.least for one in found):
+        yield (f"Less than {STEP_MB} MB of memory or disk, or than a minute, is never suggested.")
     spared = [one for one in found if one.saved > 0.02 * one.held > 0]
     if spared:
         told = " and ".join(

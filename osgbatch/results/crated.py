@@ -20,10 +20,12 @@ from osgbatch.model import TaskState
 from osgbatch.provenance import layout
 from osgbatch.provenance.layout import FOLDER
 from osgbatch.provenance.manifest import walk
+from osgbatch.results.crated_before import KEPT
 from osgbatch.results.crated_inputs import MOST_READ
 from osgbatch.staging.stage import Progress
 from osgbatch.submission.staged import Silent
 from osgbatch.sums import file_sum
+from osgbatch.task_ranges import task_list
 
 _OLD = f".{FOLDER}-old"
 
@@ -66,7 +68,8 @@ def write_crate(
     """Write `provenance/` of a batch, in place of the one that is there.
 
     states: of all its tasks. most_input: bytes of inputs that are read for their checksums. Whoever
-    calls holds the batch's lock. What a user has put into the old crate is kept aside, and told.
+    calls holds the batch's lock. A crate with files of the user's in it, or with checksums of
+    results in whose place others have come, is kept aside, and told.
     Raises ProvenanceError where rocrate is missing, OSError when the disk is full.
     """
     target = batch.folder / FOLDER
@@ -79,26 +82,47 @@ def write_crate(
         stamp = _stamp(batch, states)  # before all else: what changes meanwhile is seen
         writer = CrateFiles(batch, states, fresh)
         writer.write(stamp, progress or Silent(), most_input)
-        notes = [*writer.notes, *left, *_put(fresh, target)]
+        notes = [*left, *_put(fresh, target, writer.replaced), *writer.notes]
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return Crated(target, writer.files, tuple(notes))
 
 
-def _put(fresh: Path, target: Path) -> Iterator[str]:
-    """Give a crate its place. Two renames: killed between them, the next collection writes it."""
+def _put(fresh: Path, target: Path, replaced: Sequence[int]) -> Iterator[str]:
+    """Give a crate its place. Two renames: killed between them, the next collection writes it.
+
+    replaced: tasks of which the old crate alone tells what they brought at first.
+    """
     if not os.path.lexists(target):
         fresh.rename(target)
-    elif _is_ours(target):
+    elif replaced or not _is_ours(target):
+        of_user = not _is_ours(target)
+        kept = _keep(target, target)
+        fresh.rename(target)
+        if of_user:
+            yield _kept_for_files(kept)
+        if replaced:
+            yield _kept_for_results(kept, replaced)
+    else:
         old = target.with_name(_OLD)
         target.rename(old)
         fresh.rename(target)
         old.rename(fresh)  # by this name it may be removed, also when that is interrupted
         shutil.rmtree(fresh, ignore_errors=True)
-    else:
-        note = _keep(target, target)
-        fresh.rename(target)
-        yield note
+
+
+def _kept_for_results(kept: Path, replaced: Sequence[int]) -> str:
+    one = len(replaced) == 1
+    now = "1 task has another result" if one else f"{len(replaced):,} tasks have other results"
+    return (
+        f"{now} now than {'was' if one else 'were'} verified before ({_listed(replaced)}): the "
+        f"checksums of {'that' if one else 'those'} are kept in {kept.name}"
+    )
+
+
+def _listed(tasks: Sequence[int]) -> str:
+    text = task_list(tasks)
+    return text if len(text) <= 40 else text[:40].rpartition(",")[0] + ",..."
 
 
 def _clear(target: Path) -> Iterator[str]:
@@ -107,18 +131,22 @@ def _clear(target: Path) -> Iterator[str]:
     if old.is_dir() and not os.path.lexists(target):  # killed between two renames
         old.rename(target)
     elif old.is_dir() and not _is_ours(old):
-        yield _keep(old, target)
+        yield _kept_for_files(_keep(old, target))
     for left in target.parent.glob(f".{FOLDER}-*"):
         if left.name == _OLD or left.name.removeprefix(f".{FOLDER}-").isdigit():
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _keep(crate: Path, target: Path) -> str:
-    """Give a crate with files of the user's in it another name; the note of it."""
+def _keep(crate: Path, target: Path) -> Path:
+    """Give a crate that is not to be removed another name."""
     number_ = 1
-    while os.path.lexists(kept := target.with_name(f"{FOLDER}.old-{number_}")):
+    while os.path.lexists(kept := target.with_name(f"{KEPT}{number_}")):
         number_ += 1
     crate.rename(kept)
+    return kept
+
+
+def _kept_for_files(kept: Path) -> str:
     return f"{FOLDER}/ held files of yours; the old one is kept as {kept.name}"
 
 

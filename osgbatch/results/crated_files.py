@@ -13,12 +13,15 @@ from typing import Any
 
 from osgbatch import names
 from osgbatch.batches.folder import Batch, read_note, read_submitted
+from osgbatch.batches.gathered import read_gathered
 from osgbatch.collecting.collect import results_folder
 from osgbatch.collecting.table import write_table
 from osgbatch.model import TaskState
 from osgbatch.provenance import layout
 from osgbatch.provenance.crate import Described, Run, write_metadata
 from osgbatch.provenance.layout import FOLDER
+from osgbatch.results.crated_before import told_before
+from osgbatch.results.crated_gone import Makers
 from osgbatch.results.crated_inputs import Inputs, write_inputs
 from osgbatch.results.crated_manifest import write_manifest
 from osgbatch.results.layout import Layout
@@ -49,6 +52,7 @@ class CrateFiles:
         self.origin = read_origin(self.newest.folder)
         self.described: list[Described] = []
         self.notes: list[str] = []
+        self.replaced: Sequence[int] = ()
         self.files = 0
 
     def write(self, stamp: str, progress: Progress, most_input: int) -> None:
@@ -88,21 +92,34 @@ class CrateFiles:
             results,
             self.states,
             placed=not Layout(self.batch).is_empty,
+            before=told_before(self.batch.folder),
+            makers=Makers(read_gathered(self.batch.folder)),
         )
+        self.replaced = told.replaced
         if told.links:
-            with _text(self.folder / layout.LINKS) as text:
-                csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(
-                    [("name", "target"), *told.links]
-                )
+            self._write_pairs(layout.LINKS, "target", told.links)
             self._describe(layout.LINKS, "Links", "The symbolic links among the results.")
+        self._write_pairs(layout.ADDED, "by", told.added)
+        self._describe(
+            layout.ADDED,
+            "What was added",
+            "What of the results came back from no task, and who made it: osgbatch, the gather "
+            "script, or somebody by hand.",
+        )
         self.files = told.files
         self.notes += told.notes
         self._describe(
             layout.MANIFEST,
             "Checksums of the results",
-            "SHA-256 of each file of results/, as it came back and was verified: "
+            "SHA-256 of each file of results/, as it came back and was verified, also of what is "
+            f"not there any more; of those in {layout.ADDED} as it was when this was written: "
             f"`cd results; sha256sum -c ../{FOLDER}/{layout.MANIFEST}`.",
         )
+
+    def _write_pairs(self, name: str, what: str, pairs: Sequence[tuple[str, str]]) -> None:
+        with _text(self.folder / name) as text:
+            writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+            writer.writerows([("name", what), *pairs])
 
     # --- what it was made from --------------------------------------------------------------
 

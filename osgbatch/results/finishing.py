@@ -12,6 +12,7 @@ from osgbatch.collecting.collect import Collected
 from osgbatch.collecting.parquet import check_parquet, write_parquet
 from osgbatch.errors import OsgbatchError
 from osgbatch.life.following import Status
+from osgbatch.life.naming import shown_path
 from osgbatch.results.crated import after_collect
 from osgbatch.results.gathering_when import Wish, check_wish, gather_batch
 from osgbatch.results.result_rows import result_table
@@ -53,7 +54,8 @@ def collect_batch(
     taker = Taker(batch, say, fetch=fetch, progress=progress, how=how)
     with taker.alone():
         now, collected = taker.take()
-        note = _parquet(batch, now, taker.results / names.RESULTS_PARQUET, wanted=parquet)
+        table = taker.results / names.RESULTS_PARQUET
+        note = _parquet(batch, now, table, say, wanted=parquet)
         collected = replace(collected, notes=(*collected.notes, *note))
         failure = None
         if gather:
@@ -69,7 +71,7 @@ def collect_batch(
     return now, collected, failure
 
 
-def _parquet(batch: Batch, now: Status, path: Path, *, wanted: bool) -> Iterator[str]:
+def _parquet(batch: Batch, now: Status, path: Path, say: Say, *, wanted: bool) -> Iterator[str]:
     """Write the other table, also where an older one would tell what is true no more."""
     if not wanted:
         if not path.exists():
@@ -79,7 +81,11 @@ def _parquet(batch: Batch, now: Status, path: Path, *, wanted: bool) -> Iterator
         except OsgbatchError:
             yield f"{path.name} is not written anew, for pyarrow is missing: results.csv is newer"
             return
-    write_parquet(path, result_table(batch, now.states).by_column())
+    table = result_table(batch, now.states).by_column()
+    write_parquet(path, table)
+    if wanted:
+        rows, columns = number_of(batch.tasks, "row"), number_of(len(table), "column")
+        say(f"wrote {shown_path(path)}: {rows}, {columns}")
 
 
 def _without_archives(batch: Batch, now: Status, collected: Collected) -> Collected:

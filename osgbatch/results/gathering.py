@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from osgbatch.batches.folder import Batch, payload_sums
-from osgbatch.batches.gathered import Gathered, read_gathered, write_gathered
+from osgbatch.batches.gathered import Gathered, noted_run, read_gathered, write_gathered
 from osgbatch.batches.moved import as_moved
 from osgbatch.collecting.gather import Call, GatherError, run_gather
 from osgbatch.life.following import Status
@@ -77,15 +77,16 @@ class Gathering:
         if shared and _is_large(self.results):
             say(f"note: it reads more than {size(LARGE_BYTES)} on this machine; {self._advice()}")
         before, began = stamps(self.results), time.monotonic()
-        run_gather(
-            self._call(now.states) if self.function else self.script,
-            self.results,
-            spec_folder=self.spec_folder,
-            batch_folder=self.batch.folder,
-            environment=next(iter(self._packed("environment")), None),
-            libraries=self._packed("library"),
-            stdout_to_stderr=quiet,
-        )
+        with noted_run(self.batch.folder, self.results):
+            run_gather(
+                self._call(now.states) if self.function else self.script,
+                self.results,
+                spec_folder=self.spec_folder,
+                batch_folder=self.batch.folder,
+                environment=next(iter(self._packed("environment")), None),
+                libraries=self._packed("library"),
+                stdout_to_stderr=quiet,
+            )
         seconds = time.monotonic() - began
         self.write_done(before, seconds)
         if shared and seconds > LONG_S:
@@ -108,7 +109,8 @@ class Gathering:
         made |= {path.partition("/")[0] for path in brought or ()}
         made |= set(known.made if known else ())
         all_brought = {**(known.brought if known else {}), **(brought or {})}
-        done = Gathered(self.key, sorted(made & after.keys()), round(seconds, 1), all_brought)
+        there, runs = sorted(made & after.keys()), known.runs if known else ()
+        done = Gathered(self.key, there, round(seconds, 1), all_brought, runs)
         write_gathered(self.batch.folder, done)
 
     def _call(self, states: Sequence[TaskState]) -> Call:

@@ -17,7 +17,7 @@ from typing import Any
 from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
-from osgbatch.batches.gathered import read_gathered
+from osgbatch.batches.gathered import inputs_of, read_gathered
 from osgbatch.batches.moved import as_moved
 from osgbatch.batches.notes import FIRST
 from osgbatch.collecting.collect import collect, results_folder
@@ -66,7 +66,7 @@ def gather_in_pool(
     shown = shown_path(folder)
     if state.state in OPEN and not now.stalled:
         raise GatherPending(
-            f"it is a job of the pool, {_cluster(job)}, and {_doing(state)}",
+            f"a job of the pool does it ({_cluster(job)}), and {_doing(state)}",
             where="gather",
             fix=f"`osgbatch watch {shlex.quote(shown)}` follows it; `osgbatch collect` brings what "
             "it makes.",
@@ -94,7 +94,7 @@ def gather_in_pool(
         say(f"note: {note}")
     start, end = number(state.record, "start"), number(state.record, "end")
     task.write_done(before, max(0.0, (end or 0.0) - (start or 0.0)), brought)
-    shutil.rmtree(_inputs(folder), ignore_errors=True)
+    shutil.rmtree(inputs_of(folder), ignore_errors=True)
     for line in _last_lines(folder / names.RESULTS / "0" / "stdout"):
         say(line)
     say(f"gather: {task.text} has ended as a job of the pool, and what it made is in results/")
@@ -148,7 +148,7 @@ def _is_over(folder: Path) -> bool:
 
 def is_waited_for(task: Gathering) -> bool:
     """Whether a job was submitted of which nothing has been brought, as after `--gather`."""
-    return _inputs(_folder(task, force=False)).is_dir()
+    return inputs_of(_folder(task, force=False)).is_dir()
 
 
 def _submitted(task: Gathering, folder: Path, states: Sequence[TaskState], say: Say) -> Batch:
@@ -194,15 +194,11 @@ def _clear(folder: Path) -> None:
         shutil.rmtree(inputs, ignore_errors=True)
 
 
-def _inputs(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.in")
-
-
 def _render(
     task: Gathering, folder: Path, states: Sequence[TaskState], say: Say, backend: str
 ) -> None:
     """Make the batch of the job; nothing is submitted. A folder that is left is not whole."""
-    inputs = _inputs(folder)
+    inputs = inputs_of(folder)
     shutil.rmtree(inputs, ignore_errors=True)
     inputs.mkdir(parents=True)
     known = read_gathered(task.batch.folder)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
@@ -17,6 +18,7 @@ from osgbatch.batches.folder import Batch
 from osgbatch.collecting.table import KINDS
 from osgbatch.errors import OsgbatchError
 from osgbatch.life import following
+from osgbatch.life.naming import in_commands
 from osgbatch.names import RESULT_COLUMNS
 from osgbatch.results.result_rows import ResultTable, result_table, task_folder
 from osgbatch.texts import number_of
@@ -93,6 +95,7 @@ class Task:
     results: Mapping[str, Any]
     metrics: Mapping[str, Any]
     folder: Path | None
+    _batch: Batch | None = field(default=None, repr=False, compare=False)
 
     @property
     def state(self) -> str:
@@ -114,11 +117,20 @@ class Task:
             raise OsgbatchError(
                 f"task {self.index} has no {name}",
                 where=str(self.folder or ""),
-                fix="Only what was collected is there: `osgbatch collect`."
-                if self.folder is None
-                else f"It is {self.state}; `osgbatch why --task {self.index}` may tell more.",
+                fix=self._way_out(),
             )
         return found
+
+    def _way_out(self) -> str:
+        """What to do where a file is not there; commands name the batch, which may be any."""
+        name = f" {in_commands(self._batch)}" if self._batch else ""
+        if self.folder is None:
+            return f"Only what was collected is there: `osgbatch collect{name}`."
+        if self.succeeded:
+            folder = shlex.quote(str(self.folder))
+            return f"It has succeeded without it. What it brought: `ls {folder}`."
+        how = "has failed" if self.state == "failed" else f"is {self.state}"
+        return f"It {how}; `osgbatch why{name} --task {self.index}` may tell more."
 
 
 class LoadedBatch:
@@ -193,6 +205,7 @@ class LoadedBatch:
             {name: row[name] for name in table.results},
             metrics,
             task_folder(self._batch, table.states[index]),
+            self._batch,
         )
 
     @cached_property

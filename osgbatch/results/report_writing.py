@@ -65,6 +65,7 @@ def write(
         from osgbatch.reporting import png as drawn
 
         drawn.check()
+        _may_hold_figures(png)
     report = report_of(batch)
     paths: list[tuple[str, Path]] = []
     if page:
@@ -111,6 +112,17 @@ def _free(path: Path, kind: str) -> None:
             where=str(path),
             fix="Name another one, or remove it.",
         )
+
+
+def _may_hold_figures(folder: Path) -> None:
+    """Raises OsgbatchError when figures cannot be put there; nothing is made yet."""
+    for path in (folder, *folder.absolute().parents):
+        if os.path.lexists(path):
+            break
+    if path.is_dir():
+        return
+    what = "this is a link to nothing" if path.is_symlink() else "this is a file, and no folder"
+    raise OsgbatchError(what, where=str(path), fix="Name a folder for the figures: --png figures/")
 
 
 def _pictures(report: Report, folder: Path) -> Iterator[tuple[str, Path]]:

@@ -14,8 +14,8 @@ from osgbatch.life import following
 from osgbatch.life.following import Status, without_garbage_collection
 from osgbatch.life.naming import in_commands
 from osgbatch.model import TaskState
-from osgbatch.reporting.data import CauseRow, Chart, Extreme, Grid, Report, Spread
-from osgbatch.reporting.quantities import MIB, TEXTS, moment, quantile, value
+from osgbatch.reporting.data import CauseRow, Chart, Extreme, Grid, Metric, Report, Spread
+from osgbatch.reporting.quantities import MIB, TEXTS, median, moment, value
 from osgbatch.reporting.scene import clean, fitted
 from osgbatch.reporting.shapes import by_name, chart, grid, is_number, plane, spread, varying
 from osgbatch.reporting.words import listed
@@ -46,6 +46,7 @@ def report_of(batch: Batch, *, pictures: bool = True) -> Report:
 
 def _report(batch: Batch, pictures: bool) -> Report:
     now = following.status(batch, all_tasks=True)
+    now = now.with_states(list(now.states))  # gone through often: not made anew each time
     made = time.time()
     table = result_table(batch, now.states)
     columns = table.by_column()
@@ -55,7 +56,8 @@ def _report(batch: Batch, pictures: bool) -> Report:
     sizing = sizing_of(batch, now.states, columns, used, times.core_s)
     shown, left = pictures_of(batch, now.states) if pictures else ((), ())
     causes, suspects = _causes(batch, now)
-    charts, fewer = _charts(table, columns, now.states, used)
+    metrics = list(_metrics(table, columns, now.states, used))
+    charts, fewer = _charts(table, columns, metrics)
     return Report(
         name=batch.name,
         id=batch.id,
@@ -89,6 +91,7 @@ def _report(batch: Batch, pictures: bool) -> Report:
         places=times.places,
         place_kind=times.place_kind,
         extremes=tuple(_extremes(table, columns, now.states, used)),
+        metrics=tuple(_summed_up(metrics)),
         charts=charts,
         pictures=shown,
         left_out=(*left, *fewer),
@@ -106,6 +109,7 @@ def places_of(columns: Mapping[str, Sequence[Any]]) -> list[tuple[str, str]]:
 def sizing_report(batch: Batch) -> tuple[Sizing, Status]:
     """Only the right-sizing of a batch, and its status."""
     now = following.status(batch, all_tasks=True)
+    now = now.with_states(list(now.states))
     table = result_table(batch, now.states, metrics=False)
     columns = table.by_column()
     used = used_by_tasks(batch, now.states, columns)
@@ -206,16 +210,25 @@ def _spreads(states: Sequence[TaskState], used: Used, sizing: Sizing) -> Iterato
             yield found
 
 
+Values = list[float | None]
+"""A number of each task, None where it has none."""
+
+
+def _summed_up(metrics: Sequence[tuple[str, str, Values]]) -> Iterator[Metric]:
+    """Each metric in three numbers."""
+    for name, unit, values in metrics:
+        known = sorted(number for number in values if number is not None)
+        yield Metric(name, unit, len(known), known[0], median(known), known[-1])
+
+
 def _charts(
     table: ResultTable,
     columns: Mapping[str, Sequence[Any]],
-    states: Sequence[TaskState],
-    used: Used,
+    metrics: Sequence[tuple[str, str, Values]],
 ) -> tuple[tuple[Chart | Grid, ...], tuple[str, ...]]:
     """Metrics over the parameters that vary; the values of tasks that succeeded only."""
     parameters = {name: columns[name] for name in table.parameters}
     numbers, others = varying(parameters)
-    metrics = list(_metrics(table, columns, states, used))
     found: list[Chart | Grid | None] = []
     both = plane(*numbers, *(parameters[name] for name in numbers)) if len(numbers) == 2 else None
     if both is not None and both.filled > FILLED:
@@ -245,7 +258,7 @@ def _metrics(
     columns: Mapping[str, Sequence[Any]],
     states: Sequence[TaskState],
     used: Used,
-) -> Iterator[tuple[str, str, list[float | None]]]:
+) -> Iterator[tuple[str, str, Values]]:
     """Name, unit and values of what tasks told, then of what is known of them all."""
     good = [state.state == "succeeded" for state in states]
     told = 0
@@ -281,9 +294,7 @@ def _extremes(
             continue
         if UNITS[name] == "bytes" and known[0][0] < SMALL:
             continue
-        if len(known) > EXTREMES and known[0][0] < 1.02 * quantile(
-            sorted(n for n, _ in known), 0.5
-        ):
+        if len(known) > EXTREMES and known[0][0] < 1.02 * median(sorted(n for n, _ in known)):
             continue  # all are alike
         text = TEXTS[UNITS[name]]
         rows = tuple(
@@ -296,7 +307,7 @@ def _extremes(
             )
             for number, i in known[:EXTREMES]
         )
-        yield Extreme(title, ("task", name, "state", *shown, "where"), rows)
+        yield Extreme(title, UNITS[name], ("task", name, "state", *shown, "where"), rows)
 
 
 def _cell(content: object) -> str:

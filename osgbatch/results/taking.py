@@ -141,14 +141,18 @@ class Taker:
         new: the tasks that are told of for the first time; None: all that were taken. What was told
         is told again only with others of the kind, or when the first that has more has come.
         """
-        good = {state.index: state for state in self._states if state.state == "succeeded"}
-        new = good.keys() if new is None else new & good.keys()
-        nothing = {i for i, state in good.items() if state.record.get("outputs") == "0"}
-        if _is_news(nothing, good.keys(), new):
+        good, nothing = set[int](), set[int]()
+        for state in self._states:
+            if state.state == "succeeded":
+                good.add(state.index)
+                if state.record.get("outputs") == "0":
+                    nothing.add(state.index)
+        new = good if new is None else new & good
+        if _is_news(nothing, good, new):
             tasks = number_of(len(nothing), "task")
             yield f"{tasks} succeeded without any output ({_listed(sorted(nothing))})"
-        hollow = self._empty.keys() & good.keys()
-        if _is_news(hollow, good.keys(), new):
+        hollow = self._empty.keys() & good
+        if _is_news(hollow, good, new):
             tasks, which = number_of(len(hollow), "task"), sorted(hollow)
             name = self._empty[which[0]]
             yield f"{tasks} brought an empty file ({_listed(which)}), such as {name}"

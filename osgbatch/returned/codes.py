@@ -110,6 +110,12 @@ REASONS: Mapping[str, Ending] = {
         "Run the tasks again.",
         (MISSING,),
     ),
+    "dropped": Ending(
+        "its archive was deleted after collecting (`--drop-archives`), and not all of its result "
+        "is in `results/` any more",
+        "Bring back what is gone from `results/`, if you have a copy. Else run the tasks again.",
+        (MISSING,),
+    ),
     "no-record": Ending(
         "the job ended before it came to this task", "Run the tasks again.", (MISSING,)
     ),

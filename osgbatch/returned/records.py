@@ -15,7 +15,7 @@ def parse_record(text: str) -> dict[str, str]:
     for line in text.split("\n"):
         key, equals, value = line.partition("=")
         if equals:
-            record[key] = _UNESCAPE.sub(_unescape, value)
+            record[key] = _UNESCAPE.sub(_unescape, value) if "\\" in value else value
     return record
 
 

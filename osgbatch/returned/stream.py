@@ -20,6 +20,8 @@ MAX_EXTENSION = 64 * 1024
 MAX_EXTENSIONS = 8
 
 _BLOCK = 1 << 20
+_AT_ONCE = 64 * 1024
+"""Bytes of a member that is read at once: most have a few hundred."""
 _TASK_MEMBER = re.compile(
     r"tasks/(0|[1-9][0-9]{0,8})/(status|stdout|stderr|sha256|links|data(?:/.*)?)", re.S
 )
@@ -79,8 +81,39 @@ def gzip_module() -> Any:
     return igzip
 
 
+_NUMBERS = re.compile(
+    rb"([0-7]{7})\0[0-7]{7}\0[0-7]{7}\0([0-7]{11})\0([0-7]{11})\0([0-7]{6})\0 [05]\0", re.S
+)
+"""Of a plain header, from its byte 100 on: mode, owners, size, time, checksum, a file or a folder,
+and no link."""
+_DEVICE = re.compile(rb"(?:[0-7]{7}\0|\0{8}){2}\0")
+"""From its byte 329 on: no numbers of a device that are none, and nothing before the name."""
+
+
 class _Member(tarfile.TarInfo):
     """A header that is refused before tarfile reads at once what it says comes with it."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
+        """What tarfile makes of a header, but for owners: of a plain one in a third of the time.
+
+        Plain is a file or a folder whose numbers all are octal digits, with the checksum that they
+        should have. Whatever is not so is left to tarfile, which refuses it or knows better.
+        """
+        found = _NUMBERS.match(buf, 100)
+        if found is None or len(buf) != 512 or not _DEVICE.match(buf, 329):
+            return super().frombuf(buf, encoding, errors)
+        mode, size, mtime, told = found.groups()
+        checksum = int(told, 8)
+        if checksum != sum(buf) - sum(buf[148:156]) + 8 * ord(" "):  # its own field counts as that
+            return super().frombuf(buf, encoding, errors)
+        made = cls(bytes(buf[:100]).partition(b"\0")[0].decode(encoding, errors))
+        made.mode, made.size, made.mtime = int(mode, 8), int(size, 8), int(mtime, 8)
+        made.chksum = checksum
+        made.type = bytes(buf[156:157])
+        if made.type == tarfile.DIRTYPE:
+            made.name = made.name.rstrip("/")
+        return made
 
     def _proc_member(self, tar: _Archive) -> tarfile.TarInfo:
         if self.type in _EXTENSIONS:
@@ -144,6 +177,14 @@ def member_kind(name: str) -> tuple[int, str] | None:
 
 def blocks(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
     """The content of a regular member, a megabyte at a time."""
+    if member.isreg() and 0 <= member.size <= _AT_ONCE:
+        if member.size:
+            tar.fileobj.seek(member.offset_data)
+            content: bytes = tar.fileobj.read(member.size)
+            if len(content) < member.size:
+                raise tarfile.ReadError("unexpected end of data")
+            yield content
+        return
     stream = tar.extractfile(member)
     while stream is not None and (block := stream.read(_BLOCK)):
         yield block

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from osgbatch.batches.folder import Batch
 from osgbatch.cli.app import command_line
+from osgbatch.cli.reports import next_steps
 from osgbatch.collecting.collect import Collected, note_losses
 from osgbatch.collecting.comparing import compare
 from osgbatch.errors import OsgbatchError, ResultError
@@ -167,6 +168,8 @@ def test_results_that_are_deleted_after_dropping_can_be_computed_again(batch: Ba
     now = follower.status(all_tasks=True)
     assert now.counts == {"succeeded": 1, "unknown": 1}
     assert "its archive was dropped" in now.states[0].detail
+    assert now.states[0].reason == "dropped"
+    assert next_steps(now)[-1].endswith(" --missing")
     shutil.rmtree(batch.folder / "results")
     assert follower.status().counts == {"unknown": 2}
 
@@ -191,6 +194,7 @@ def test_one_lost_file_is_a_lost_result_for_all_who_look(
         now, collected = Taker(batch, print).take()
         assert collected.states[0].state == "unknown"
         assert "its archive was dropped" in collected.states[0].detail
+        assert collected.states[0].reason == now.states[0].reason == "dropped"
         assert "Errno" not in collected.states[0].detail
         assert [state.state for state in now.states] == states(batch) == ["unknown", "succeeded"]
     assert follower.status().counts == {"succeeded": 1, "unknown": 1}

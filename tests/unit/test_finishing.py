@@ -61,6 +61,17 @@ def test_what_came_back_is_collected_and_gathered(
     assert (printed.out, printed.err) == ("", "gathered\n")
 
 
+def test_the_other_table_is_told_of(batch: Batch) -> None:
+    pytest.importorskip("pyarrow")
+    bring(batch, 0)
+    said: list[str] = []
+    collect_batch(batch, said.append, parquet=True, gather=False)
+    (told,) = said
+    assert told.startswith("wrote ") and "results/results.parquet: 2 rows, 2" in told
+    collect_batch(batch, said.append, gather=False)  # written anew, and told once
+    assert len(said) == 1
+
+
 def test_gather_is_left_out_when_a_task_failed(batch: Batch) -> None:
     bring(batch, 0)
     bring(batch, 1, state="failed")

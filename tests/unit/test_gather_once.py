@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from osgbatch import names
 from osgbatch.batches import folder as folders
@@ -131,6 +131,21 @@ def test_a_function_gathers_once(tmp_path: Path) -> None:
         assert isinstance(failure, GatherError) and "exited with 5" in failure.what
 
 
+def test_an_error_of_a_function_is_told_from_its_own_code_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    batch = run(sweep(tmp_path / "s", "analysis:summarise"))
+    for text, told in (
+        ("def summarise(rows): return [1 / 0 for row in rows]\n", "in summarise"),
+        ("import no_such_module\n", "No module named 'no_such_module'"),
+    ):
+        (tmp_path / "s/analysis.py").write_text(text)
+        assert "exited with 1" in str(collect_batch(batch, lambda text: None)[2])
+        said = capfd.readouterr().err
+        assert told in said and f'File "{tmp_path}/s/analysis.py", line 1' in said
+        assert "gather.py" not in said and "importlib" not in said
+
+
 def test_gathering_waits_for_all_unless_told_otherwise(tmp_path: Path) -> None:
     batch = run(sweep(tmp_path / "s", "analysis:summarise", "[1, 9]"))
     said: list[str] = []
@@ -226,11 +241,30 @@ def test_a_job_of_the_pool_gathers_once(tmp_path: Path) -> None:
 
 def test_watching_waits_for_a_job_that_gathers_a_part(tmp_path: Path) -> None:
     batch = run(sweep(tmp_path / "s", "{function: analysis:summarise, in: pool}", "[1, 9]"))
-    command = ["collect", str(batch.folder), "--watch", "--partial", "--gather"]
-    done = CliRunner().invoke(command_line(), command, standalone_mode=False)
-    assert done.exception is None, done.output
+    go, name = tmp_path / "go", in_commands(batch)
+    (tmp_path / "s/analysis.py").write_text(waits_for(go) + FUNCTION)
+
+    def told(*words: str) -> Result:
+        done = CliRunner().invoke(command_line(), words, standalone_mode=False)
+        assert done.exception is None, done.output
+        return done
+
+    done = told("collect", str(batch.folder), "--partial")  # the job goes on: that is no error
+    assert done.return_value == 1 and "osgbatch: " not in done.stderr
+    assert "gather: a job of the pool does it (cluster 1), and " in done.stderr
+    said = told("status", str(batch.folder)).stdout.replace("\n", " ")
+    assert "note: gather: a job of the pool (cluster 1) " in said
+    assert f"then `osgbatch collect {name}` brings what it makes" in said
+    go.touch()
+    job = folders.load(next((batch.folder / names.GATHER).glob("*/resolved.json")).parent)
+    until(lambda: following.status(job).ended)
+    assert "has succeeded; `osgbatch collect" in told("status", str(batch.folder)).stdout
+    done = told("collect", str(batch.folder), "--watch", "--partial", "--gather")
+    assert done.stdout.count("2 tasks: ") == 1  # the summary is told once
+    assert "; waiting for that job:" in done.stderr
+    assert "gather:" not in told("status", str(batch.folder)).stdout
     assert (batch.folder / "results/total").read_text() == "16.0\n"
-    assert len(list((batch.folder / names.GATHER).glob("*/resolved.json"))) == 1
+    assert len(list((batch.folder / names.GATHER).glob("*/resolved.json"))) == 2
     assert done.return_value == 1  # a task has failed
 
 

@@ -301,7 +301,8 @@ def test_checksums_of_inputs_are_kept_when_the_inputs_are_not(project: Path) -> 
     batch = ran(project)
     collected(batch)
     (project / "data/a.txt").write_text("other\n")
-    (batch.folder / "results/more").write_text("x")
+    with (batch.folder / "results/gathered").open("a") as made:
+        made.write("x")
     assert collected(batch) == []
     told = {r["path"]: (r["state"], r["sha256"]) for r in rows_of_inputs(batch)}
     assert told["data/a.txt"] == ("changed", hashlib.sha256(b"a\n").hexdigest())
@@ -476,6 +477,7 @@ def test_verify_tells_tasks_whose_results_are_not_here(project: Path) -> None:
     shutil.rmtree(batch.folder / "results/0")
     found = checked(batch.folder)
     assert {state: list(which) for state, which in found.without.items()} == {"succeeded": [0]}
+    (batch.folder / "provenance").rename(batch.folder / "away")
     done = osgbatch("provenance", batch.folder)  # which cannot know what was in it
     assert "lacks 1 task that has succeeded" in done.stderr
     done = osgbatch("verify", batch.folder)
@@ -496,7 +498,8 @@ def test_what_is_lost_for_good_stays_in_the_manifest(project: Path) -> None:
     shutil.rmtree(batch.folder / "results/1")
     collected(batch)
     found = checked(batch.folder)
-    assert found.missing.first == [f"0/{ODD}"]
+    gone = [f"1/{name}" for name in (ODD, "stderr", "stdout", "status.json")]
+    assert sorted(found.missing.first) == sorted([f"0/{ODD}", *gone])
     assert {state: list(which) for state, which in found.without.items()} == {"unknown": [1]}
 
 

@@ -208,6 +208,14 @@ def test_a_notebook_text_and_only_the_sizing(batch: Path, tmp_path: Path) -> Non
     told = report(batch, "--sizing")
     assert "memory  3 GB" in told
     assert told.endswith("resources:\n  cpus: 1\n  memory: 64 MB\n  disk: 64 MB\n  time: 1 min\n")
+    assert "Less than 64 MB of memory or disk, or than a minute, is never" in told
+    assert (
+        "\n| metric | least | median | most |\n| --- | --- | --- | --- |\n| score | 10 | " in text
+    )
+    assert "\n## The slowest tasks\n" in text  # none took memory or disk worth a table
+    for option in ("--out", "--md", "--png"):
+        done = osgbatch("report", batch, "--sizing", option, tmp_path / "x", cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "") and option in done.stderr
     found = json.loads(report(batch, "--sizing", "--json"))
     assert [one["name"] for one in found["found"]] == ["memory", "disk", "time"]
 
@@ -255,6 +263,9 @@ def test_figures_are_drawn_and_without_matplotlib_that_is_said(batch: Path, tmp_
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert 'pip install "osgbatch[report]"' in done.stderr
+    done = osgbatch("report", batch, "--png", batch / "sweep.yaml" / "x", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{batch}/sweep.yaml: this is a file, and no folder" in done.stderr
     assert all(OURS["figure"].match(path.read_bytes()) for path in made)
     assert not OURS["figure"].match(b"\x89PNG\r\n\x1a\n of osgbatch")
     assert not (tmp_path / "other").exists()

@@ -15,9 +15,9 @@ from osgbatch.batches.notes import write_submitted
 from osgbatch.model import Submitted, TaskState
 from osgbatch.reporting import charts, quantities, shapes, sizing, timelines, words
 from osgbatch.reporting.data import Bar, Cost, Lane, Spread
-from osgbatch.reporting.quantities import GIB, MIB
-from osgbatch.reporting.scene import Drawing, fitted, ramp, svg
-from osgbatch.results.reported import _named_code, report_of
+from osgbatch.reporting.quantities import GIB, MIB, percent, percents
+from osgbatch.reporting.scene import Drawing, Text, fitted, ramp, svg, text_width
+from osgbatch.results.reported import _named_code, _summed_up, report_of
 from osgbatch.results.reported_jobs import JobRun
 from osgbatch.results.reported_times import Times, _endings, came_of
 from osgbatch.spec.load import load_spec
@@ -130,11 +130,40 @@ def test_a_histogram_counts_every_task_once(good: list[float], bad: list[float])
     assert ET.fromstring(svg(charts.spread(found, 290)))
 
 
+@FEW
+@given(st.lists(st.floats(0, 1e9), min_size=1, max_size=8))
+def test_shares_of_a_whole_do_not_add_up_to_more(parts: list[float]) -> None:
+    told = percents(parts)
+    exact = [percent(part, sum(parts)) for part in parts]
+    assert [one == "0 %" for one in told] == [one == "0 %" for one in exact]
+    if sum(parts) > 0 and not any("." in one or "less" in one for one in told):
+        assert sum(int(one.removesuffix(" %")) for one in told) == 100
+    assert percents([1, 1, 1]) == ["34 %", "33 %", "33 %"]
+    assert percents([995, 5]) == ["99.5 %", "0.5 %"]
+
+
+def test_what_was_requested_is_told_beside_the_axis_and_not_over_it() -> None:
+    for asked, low in ((100 * 2**20, 60e3), (2**40, 1e3), (8 * 2**20, 5e6), (0.0, 1e5)):
+        found = shapes.spread("disk", "bytes", [low, low * 1.5], [low * 1.2], asked)
+        assert found
+        drawn = [item for item in charts.spread(found, 290).items if isinstance(item, Text)]
+        told = next(item for item in drawn if item.text.startswith(("requested", "no limit")))
+        axis = next(item for item in drawn if item.text == "tasks")
+        assert axis.y == told.y and told.anchor == "end"
+        assert axis.x + text_width(axis.text, 11) < told.x - text_width(told.text, 11)
+        assert {"succeeded", "did not"} <= {item.text for item in drawn}  # what colours mean
+
+
+def test_three_numbers_tell_of_a_metric() -> None:
+    [told] = _summed_up([("score", "", [4.0, None, 1.0, 2.0, 9.0])])
+    assert (told.count, told.least, told.median, told.most) == (4, 1, 3, 9)
+
+
 def test_a_metric_is_drawn_over_numbers_texts_and_planes() -> None:
     ys = [1.0, None, 3.0, 5.0]
     found = shapes.chart("m", "", "x", [1, 2, 2, 1], ys)
     assert found and (found.points, found.missing) == (((1, 1), (1, 5), (2, 3)), (2,))
-    assert [(g.x, g.count, g.middle) for g in found.groups] == [(1, 2, 1), (2, 1, 3)]
+    assert [(g.x, g.count, g.middle) for g in found.groups] == [(1, 2, 3), (2, 1, 3)]
     named = shapes.by_name("m", "", "x", ["b", "a", "a", "b"], ys)
     assert named and (named.names, named.groups[0].count) == (("b", "a"), 2)
     over = shapes.plane("x", "y", [1, 1, 2, 2], [5, 6, 5, 6])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -28,7 +29,7 @@ from osgbatch.cli.reports import (
 from osgbatch.errors import BatchError
 from osgbatch.life import following
 from osgbatch.life.following import Status
-from osgbatch.life.naming import in_commands, in_short
+from osgbatch.life.naming import in_commands
 from osgbatch.life.rounds import LATER_CUT_SHORT, RUNNER_DIED
 from osgbatch.model import JobState, Submitted, TaskState
 from osgbatch.submission import steps
@@ -130,14 +131,18 @@ def test_commands_name_the_batch_so_that_a_shell_finds_it_here(
     made = status(1).batch
     monkeypatch.chdir(tmp_path)
     batch = load(made.folder.rename(made.folder.with_name("b-1")))
-    assert in_commands(batch) == "b-1"
-    assert in_short(batch) == batch.id[:6]
+    assert in_commands(batch) == batch.id[:6]
+    other = batch.folder.with_name(batch.id[:6])  # a folder that has that for its name
+    shutil.copytree(batch.folder, other)
+    noted = json.loads((other / names.RESOLVED).read_text())
+    (other / names.RESOLVED).write_text(json.dumps({**noted, "batch_id": "0123456789ab"}))
     moved = batch.folder.rename(batch.folder.with_name("my b"))
     assert in_commands(load(moved)) == "'my b'"
-    long = moved.rename(moved.with_name("long" * 20))
-    assert in_commands(load(long)) == batch.id[:6]
+    shutil.rmtree(other)
+    again = moved.rename(moved.with_name("its own"))
+    assert in_commands(load(again)) == batch.id[:6]
     copy = tmp_path / "other" / "copy"
-    shutil.copytree(long, copy)
+    shutil.copytree(again, copy)
     assert in_commands(load(copy)) == "other/copy"
     monkeypatch.chdir(copy.parent)
     assert in_commands(load(copy)) == "copy"

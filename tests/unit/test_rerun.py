@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from test_provenance import collected, ran
+from test_provenance import collected, osgbatch, ran
 from test_provenance import project as project
 
 from osgbatch import exits
@@ -84,6 +84,18 @@ def test_what_is_submitted_is_what_was(crate: Path, project: Path) -> None:
     told = json.loads((batch.rounds()[0].folder / "origin.json").read_text())
     assert told["from"]["batch"] == first.id
     assert made(crate).home == rerun.home  # a second time the folder is used as it is
+
+
+def test_a_plan_names_the_folder_that_would_be_made(
+    crate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    for words in ((), ("--json",)):
+        done = osgbatch("submit", "--from", crate, "--dry-run", *words)
+        assert "osgbatch-plan" not in done.stdout + done.stderr
+        assert "peaks-again/spec/sweep.yaml" in done.stdout
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def _data(folder: Path) -> dict[str, object]:

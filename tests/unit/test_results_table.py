@@ -45,7 +45,7 @@ JOB = JobState(
     1, "completed", 0, starts=1, host="slot1@ep", submitted=100, input_began=160, started=165,
     output_began=200, ended=203.5, memory_mb=61, memory_requested_mb=256,
 )  # fmt: skip
-RECORD = {"start": "170.5", "end": "199", "memory_kb": "51200", "disk_kb": "2048"}
+RECORD = {"start": "170.5", "end": "199", "memory_kb": "51200", "disk_kb": "36"}
 STATES = (
     TaskState(0, "waiting", round=1),
     TaskState(
@@ -87,7 +87,7 @@ def test_rows_are_typed(batch: Batch) -> None:
     assert rows[1].results == {
         "state": "succeeded", "reason": "", "exit_code": 0, "signal": None, "attempts": 1,
         "start": 170.5, "end": 199.0, "queue_s": 60.0, "transfer_in_s": 5.0, "wall_s": 28.5,
-        "transfer_out_s": 3.5, "memory_mb": 50.0, "memory_requested_mb": 256, "disk_mb": 2.0,
+        "transfer_out_s": 3.5, "memory_mb": 50.0, "memory_requested_mb": 256, "disk_mb": 0.035,
         "disk_requested_mb": 1024.0, "cpus_requested": 2, "host": "ep", "site": "S", "detail": "",
     }  # fmt: skip
     assert tuple(rows[1].results) == names.RESULT_COLUMNS
@@ -134,7 +134,8 @@ def test_scalars_of_all_depths_become_columns(tmp_path: Path) -> None:
     assert found.of(0) == {"a": 1, "fit.r2": 0.5, "fit.deep.ok": True, "none": None}
     assert found.of(1) == {}
     assert found.of(2)["b"] == "x" and math.isnan(found.of(2)["a"])
-    assert not found.notes
+    [told] = found.notes
+    assert told == "task 0: outputs/metrics.json has a list, which is left out ('list')"
 
 
 def test_a_name_that_is_taken_has_another(tmp_path: Path) -> None:
@@ -290,7 +291,8 @@ def test_a_batch_is_loaded(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [one.index for one in loaded.tasks[1:]] == [1, 2] and len(loaded.tasks) == 3
     for wrong, said in (
         (lambda: task.path("outputs/no"), "task 1 has no outputs/no"),
-        (lambda: loaded.task(0).path("stdout"), "osgbatch collect"),
+        (lambda: task.path("outputs/no"), "has succeeded without it"),
+        (lambda: loaded.task(0).path("stdout"), f"`osgbatch collect {batch.id[:6]}`"),
         (lambda: loaded.task(3), "there is no task 3"),
         (lambda: loaded.results.column("los"), 'no column "los"'),
         (lambda: osgbatch.load("nobody"), "there is no batch"),
