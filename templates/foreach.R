@@ -13,7 +13,8 @@
 local({
   RESULTS <- "results.rds"
   TOLD <- "elements.txt"
-  OURS <- c(RESULTS, TOLD, "complete")
+  FAILED_FILES <- "failed_files.txt"
+  OURS <- c(RESULTS, TOLD, "complete", FAILED_FILES)
   MOST_TASKS <- 1000
   TASK_S <- 3600
 
@@ -160,6 +161,7 @@ local({
       cat(index, "", file = told)
       flush(told)
       more <- if (wants_index) list(element_index = index)
+      before <- files_here(".")
       done <- with_calls(call_it(f, list(record$value), extra, more))
       if (is.null(done$error)) {
         write_record(con, index = index, value = done$value)
@@ -169,6 +171,12 @@ local({
         say("osgbatch: element ", index, " failed:\n", done$error)
         cat("failed ", substr(done$line, 1, 500), "\n", sep = "", file = told)
         write_record(con, index = index, error = done$error)
+        # Gather is not brought what an element has made that failed.
+        made <- setdiff(files_here("."), c(before, file.path("outputs", OURS)))
+        if (length(made)) {
+          cat(paste0(index, " ", vapply(made, utils::URLencode, "", reserved = TRUE), "\n"),
+              file = file.path("outputs", FAILED_FILES), sep = "", append = TRUE)
+        }
       }
       flush(told)
     })
@@ -178,10 +186,18 @@ local({
       refuse("of ", number("number"), " elements ", count, " have arrived")
     }
     if (length(failed)) {
-      refuse("of ", count, " elements ", length(failed), " failed: ", listed(failed))
+      refuse("of ", count, if (count == 1) " element " else " elements ", length(failed),
+             " failed: ", listed(failed))
     }
   }
 
+  files_here <- function(folder) list.files(folder, recursive = TRUE, all.files = TRUE)
+  # Which files of a task elements made that failed.
+  failed_files <- function(task) {
+    path <- file.path(task, "outputs", FAILED_FILES)
+    lines <- if (file.exists(path)) readLines(path) else character()
+    vapply(sub("^[^ ]* ", "", lines), utils::URLdecode, "", USE.NAMES = FALSE)
+  }
   listed <- function(numbers) {
     more <- if (length(numbers) > 20) " ..." else ""
     paste0(paste(utils::head(numbers, 20), collapse = ", "), more)
@@ -229,9 +245,15 @@ local({
   # What the elements have written lies in gather's working folder, too.
   bring_files <- function(tasks) {
     brought <- list()
+    of_failed <- character()
     ours <- c("stdout", "stderr", "status.json", file.path("outputs", OURS))
     for (task in tasks) {
-      for (name in setdiff(list.files(task, recursive = TRUE, all.files = TRUE), ours)) {
+      failed <- failed_files(task)
+      for (name in setdiff(files_here(task), ours)) {
+        if (name %in% failed) {
+          of_failed <- c(of_failed, encodeString(name))
+          next
+        }
         why <- left_out(name)
         if (nzchar(why)) {
           say("osgbatch: warning: ", encodeString(name), " of task ", basename(task),
@@ -243,6 +265,10 @@ local({
           brought[[name]] <- unlist(file.info(name)[c("size", "mtime")])
         }
       }
+    }
+    if (length(of_failed)) {
+      say("osgbatch: left out, made by elements that failed: ",
+          paste(utils::head(of_failed, 20), collapse = ", "))
     }
     brought
   }
@@ -257,7 +283,7 @@ local({
       if (nzchar(Sys.readlink(above)) %in% TRUE) return("its folder is a link to one of yours")
       above <- dirname(above)
     }
-    if (file.exists(name)) "there is one already" else ""
+    if (file.exists(name)) "a file of that name is there already" else ""
   }
   # The folders of the tasks, below these, in the order of the tasks.
   tasks_of <- function(folders) {

@@ -43,11 +43,14 @@ def beside(name):
 
 
 values = beside("osgbatch_values")
+HERE = os.getcwd()
 OUTPUTS = "outputs"
 RECORDS = ".values"
 RESULTS = "results" + RECORDS
 COMPLETE = "complete"
 TOLD = "elements.txt"
+FAILED_FILES = "failed_files.txt"
+OURS = frozenset(os.path.join(OUTPUTS, name) for name in (RESULTS, TOLD, COMPLETE, FAILED_FILES))
 MOST_TASKS = 1000
 TASK_S = 3600
 LIST_BYTES = 16 << 20
@@ -192,12 +195,14 @@ def foreach(asked):
         for record in records(asked.one("elements")):
             index = record.index
             count += 1
+            before = files_here()
             told.write(f"{index} ")
             told.flush()
             try:
                 element = record.value(asked.one("pickle"), f"element {index}")
                 given = {"element_index": index} if wants_index else {}
-                writer.write(index, function(element, *extra, **given), f"element {index}")
+                result = function(element, *extra, **given)
+                writer.write(index, result, f"the result of element {index}")
                 told.write("ok\n")
             except (Exception, SystemExit) as error:
                 failed.append(index)
@@ -205,12 +210,41 @@ def foreach(asked):
                 say(f"osgbatch: element {index} failed:\n{told_error(error)}")
                 told.write(f"failed {one_line(error)}\n")
                 writer.write_error(index, told_error(error))
+                tell_files(index, files_here() - before)
             told.flush()
     if count != asked.number("number"):
         raise Refused(f"of {asked.number('number')} elements {count} have arrived")
     if failed:
         names = ", ".join(map(str, failed[:20])) + (" ..." if len(failed) > 20 else "")
-        raise Refused(f"of {count} elements {len(failed)} failed: {names}")
+        elements = "1 element" if count == 1 else f"{count} elements"
+        raise Refused(f"of {elements} {len(failed)} failed: {names}")
+
+
+def files_here():
+    """The files in the working folder, but for those that osgbatch keeps."""
+    found = set()
+    for folder, _, files in os.walk("."):
+        found.update(os.path.normpath(os.path.join(folder, file)) for file in files)
+    return found - OURS
+
+
+def tell_files(index, made):
+    """Note which files an element that failed has made: gather is not brought them."""
+    if made:
+        with open(os.path.join(OUTPUTS, FAILED_FILES), "a", encoding="ascii") as file:
+            for name in sorted(made):
+                file.write(f"{index} {urllib.parse.quote(os.fsencode(name))}\n")
+
+
+def failed_files(task):
+    """Which files of a task elements made that failed: the element of each, by its path."""
+    found = {}
+    path = os.path.join(task, OUTPUTS, FAILED_FILES)
+    with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+        for line in file:
+            index, _, name = line.strip().partition(" ")
+            found[urllib.parse.unquote(name, errors="surrogateescape")] = index
+    return found
 
 
 def told_error(error):
@@ -265,16 +299,19 @@ def bring_files(folders, code_too):
     execution point must not run, it must not come in by this way either, nor as what programs that
     gather starts there (R, another Python) read by themselves.
     """
-    ours = {"stdout", "stderr", "status.json"}
-    ours.update(os.path.join(OUTPUTS, name) for name in (RESULTS, TOLD, COMPLETE))
-    brought = {}
+    ours = OURS | {"stdout", "stderr", "status.json"}
+    brought, of_failed = {}, []
     for task in tasks_of(folders):
+        failed = failed_files(task)
         for folder, names, files in os.walk(task):
             names.sort()
             for file in sorted(files):
                 source = os.path.join(folder, file)
                 name = os.path.relpath(source, task)
                 if name in ours:
+                    continue
+                if name in failed:
+                    of_failed.append(f"{printable(name)} (element {failed[name]})")
                     continue
                 why = left_out(name, code_too)
                 if why:
@@ -284,6 +321,9 @@ def bring_files(folders, code_too):
                 os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
                 shutil.copyfile(source, name)
                 brought[name] = stamp(name)
+    if of_failed:
+        more = " ..." if len(of_failed) > 20 else ""
+        say(f"osgbatch: left out, made by elements that failed: {', '.join(of_failed[:20])}{more}")
     return brought
 
 
@@ -297,7 +337,7 @@ def left_out(path, code_too):
     if any(os.path.islink(folder) for folder in above):
         return "its folder is a link to one of yours"
     if os.path.lexists(path) or any(os.path.isfile(folder) for folder in above):
-        return "there is one"
+        return "a file of that name is there already"
     return ""
 
 
@@ -496,7 +536,9 @@ def told_exception():
         or theirs.tb_frame.f_code.co_filename.startswith("<frozen importlib")
     ):
         theirs = theirs.tb_next
-    return "".join(traceback.format_exception(kind, error, theirs or frames))
+    told = "".join(traceback.format_exception(kind, error, theirs or frames))
+    # as the user names it: the folder of a task is gone when this is read
+    return told.replace(f'File "{HERE}{os.sep}', 'File "')
 
 
 # ---- files of records -----------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ from osgbatch.errors import BusyError, OsgbatchError
 from osgbatch.life.sent import CALLS, made_of, remove_unused
 from osgbatch.rendering.program import CALL
 from osgbatch.rendering.templates import template_folder
+from osgbatch.spec.steps import has_steps
 from osgbatch.spec_model import Spec
 from osgbatch.submission.planned import AS_WRITTEN, Choices
 from osgbatch.submission.steps import Ways, submit_sweep
@@ -46,14 +48,22 @@ def submit_spec(
     _check_pool(pool)
     choices = replace(AS_WRITTEN, settings=tuple(settings))
     if not isinstance(spec, Spec):
-        return submit_sweep(Path(spec), pool, say, choices, ways=ways)
+        if has_steps(Path(spec)):
+            raise OsgbatchError(
+                "this is a workflow (steps:), and osgbatch.submit is for single sweeps",
+                where=str(spec),
+                fix=f"Type `osgbatch submit {shlex.quote(str(spec))}`; of each of its steps that "
+                'has begun osgbatch.load("WORKFLOW/STEP") gives the results.',
+            )
+        return _told(submit_sweep(Path(spec), pool, say, choices, ways=ways), "task", say)
     if spec.path.is_file() and spec.path.read_bytes() == spec.text:
-        return submit_sweep(spec.path, pool, say, choices, ways=ways)
+        return _told(submit_sweep(spec.path, pool, say, choices, ways=ways), "task", say)
     # What all layers of it come to, or a file that has changed since: as it was read.
     digest = hashlib.sha256(spec.text).hexdigest()[:12]
     place = spec.folder / names.BATCHES / CALLS / f"{spec.name}-{digest}"
     try:
-        return _submit(place, {package.SPEC: spec.text}, spec.name, pool, choices, ways, say)
+        content = {package.SPEC: spec.text}
+        return _told(_submit(place, content, spec.name, pool, choices, ways, say), "task", say)
     finally:
         remove_unused(place)  # the batch has its own copy
 
@@ -97,7 +107,16 @@ def submit_calls(
     found = made_of(place) if once else None
     if found is not None and not folders.interrupted(found):
         return found
-    return _submit(place, content, slug, pool, OF_CALLS, ways, say)
+    return _told(_submit(place, content, slug, pool, OF_CALLS, ways, say), "call", say)
+
+
+def _told(batch: Batch, noun: str, say: Callable[[str], None]) -> Batch:
+    """Say what was submitted, and how a program finds it again."""
+    submitted = folders.read_submitted(batch.rounds()[-1])
+    where = "" if submitted is None or submitted.backend == "condor" else " on this machine"
+    again = f'osgbatch.load("{batch.name}") finds it again'
+    say(f"submitted {ui.number_of(batch.tasks, noun)}{where}, as batch {batch.name}: {again}")
+    return batch
 
 
 def _submit(

@@ -108,6 +108,15 @@ class Display:
             self._handle.update(bundle, raw=True)
 
 
+def this_cell() -> int:
+    """The number of the notebook's cell that runs; 0 elsewhere."""
+    if notebook_display() is None:
+        return 0
+    from IPython import get_ipython  # type: ignore[import-not-found,unused-ignore]
+
+    return int(get_ipython().execution_count)
+
+
 def notebook_display() -> Callable[..., Any] | None:
     """IPython's display, where this runs in the kernel of a notebook."""
     if "ipykernel" not in sys.modules or "IPython" not in sys.modules:

@@ -67,12 +67,26 @@ class CallFuture(concurrent.futures.Future[Any]):
         is buffered cannot be submitted.
         """
         self.wanted()
-        return super().result(timeout)
+        try:
+            return super().result(timeout)
+        except concurrent.futures.TimeoutError:
+            if super().done():  # it is what the function has raised
+                raise
+            raise self._late(timeout) from None
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What it raised, None when it returned."""
         self.wanted()
-        return super().exception(timeout)
+        try:
+            return super().exception(timeout)
+        except concurrent.futures.TimeoutError:
+            if super().done():  # it is what the function has raised
+                raise
+            raise self._late(timeout) from None
+
+    def _late(self, timeout: float | None) -> Exception:
+        told = f"call {self.index} has not ended within {timeout:g} s"
+        return concurrent.futures.TimeoutError(told)
 
     def done(self) -> bool:
         """Whether it has ended; who only polls is served once no more calls come."""

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from osgbatch import ui
-from osgbatch.api.display import Display, batch_html, batch_text
+from osgbatch.api.display import Display, batch_html, batch_text, this_cell
 from osgbatch.api.looking import Looker, settled_tasks
 from osgbatch.batches.folder import Batch
 from osgbatch.life.acting import cancel_batch
@@ -29,6 +29,7 @@ class LiveBatch(LoadedBatch):
     def __init__(self, batch: Batch) -> None:
         super().__init__(batch)
         self.looker = Looker(batch)
+        self._shown = 0, ""
 
     def refresh(self) -> LiveBatch:
         """Look anew when something is next asked for."""
@@ -53,6 +54,7 @@ class LiveBatch(LoadedBatch):
             while not now.ended:
                 now = self.looker.next_look(deadline)
                 display.show(now)
+            self._shown = this_cell(), batch_html(now)
         super().refresh()
         return self
 
@@ -102,6 +104,12 @@ class LiveBatch(LoadedBatch):
             if not left or stop():
                 return
             now = self.looker.next_look(deadline, stop)
+
+    def _ipython_display_(self) -> None:
+        """At the end of a cell whose `wait` has left its table there, no second one is shown."""
+        if self._shown[0] and self._shown == (this_cell(), batch_html(self.looker.look())):
+            return
+        raise NotImplementedError  # then IPython asks for the forms below
 
     def _repr_html_(self) -> str:
         return batch_html(self.looker.look())

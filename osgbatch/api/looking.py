@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from osgbatch import ui
 from osgbatch.batches.folder import Batch
 from osgbatch.life.following import Follower, Status
 from osgbatch.model import TaskState
@@ -71,8 +72,12 @@ class Looker:
             if stop():
                 return self.now
             if time.monotonic() >= deadline:
-                raise TimeoutError
+                raise TimeoutError(self._how_far())
             time.sleep(max(0.0, min(left, 0.1, deadline - time.monotonic())))
+
+    def _how_far(self) -> str:
+        now = self.now
+        return f"not within the time; batch {now.batch.name} has {ui.counts(now.counts)}"
 
 
 def settled(now: Status, state: TaskState) -> bool:

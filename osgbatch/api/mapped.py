@@ -104,14 +104,13 @@ class MapResults(LiveBatch):
     def __getitem__(self, index: slice) -> list[Any]: ...
 
     def __getitem__(self, index: int | slice) -> Any:
-        places = range(len(self))[index]
-        if isinstance(places, range):
-            return [self.result(place) for place in places]
-        return self.result(places)
+        if isinstance(index, slice):
+            return [self.result(place) for place in range(len(self))[index]]
+        return self.result(index)
 
     def result(self, index: int, timeout: float | None = None) -> Any:
         """What one call returned; waits for it. Raises CallError, TimeoutError (seconds)."""
-        index = range(len(self))[index]
+        index = self._index(index)
         deadline, now = deadline_of(timeout), self.looker.now
         while not settled(now, now.states[index]):
             now = self.looker.next_look(deadline)
@@ -128,7 +127,7 @@ class MapResults(LiveBatch):
 
         It is unpickled where it had to be pickled: this osgbatch has written it.
         """
-        return values.decode_text(self._item_text(range(len(self))[index]), pickle.loads)
+        return values.decode_text(self._item_text(self._index(index)), pickle.loads)
 
     def resubmit(self) -> MapResults:
         """Run again those calls that failed, or were removed or lost; the others stay.
@@ -138,6 +137,14 @@ class MapResults(LiveBatch):
         resubmit(self._batch, Wanted(), _silent, AS_WRITTEN)
         self.refresh()
         return self
+
+    def _index(self, index: int) -> int:
+        """The same from the beginning. Raises IndexError for what is none."""
+        try:
+            return range(len(self))[index]
+        except IndexError:
+            noun, last = self._noun, len(self) - 1
+            raise IndexError(f"there is no {noun} {index}: there are 0 to {last}") from None
 
     # --- reading -----------------------------------------------------------------------------
 

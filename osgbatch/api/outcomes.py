@@ -19,6 +19,7 @@ from osgbatch.collecting.collect import results_folder
 from osgbatch.collecting.files import STATUS
 from osgbatch.errors import OsgbatchError, ResultError
 from osgbatch.exits import SOME_FAILED
+from osgbatch.life.naming import in_commands
 from osgbatch.life.rounds import asked_kb
 from osgbatch.model import TaskState
 from osgbatch.returned import most_bytes, read_tasks
@@ -224,7 +225,7 @@ class Reader:
             index=state.index,
             state=state.state,
             remote_traceback=_last_words(state),
-            fix=f"`osgbatch why {self.batch.id} {state.index}` says more.",
+            fix=f"`osgbatch why {in_commands(self.batch)} {state.index}` says more.",
         )
 
     def _original(self, data: Any) -> Exception | None:

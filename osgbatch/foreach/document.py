@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,6 @@ RUNNER = "osgbatch_foreach"
 
 Not among the inputs: the folder that jobs' paths start from would be one above osgbatch itself.
 """
-_LARGE = 16 << 20
-"""No program has so many bytes."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +34,8 @@ class Earlier:
 def workflow_of(asked: Asked, here: Path, earlier: Earlier | None = None) -> dict[str, Any]:
     """The workflow, of a checked Asked. here: where relative paths start.
 
-    earlier: what is not computed again, where the first phases are left out. The same Asked with
-    the same files makes an equal workflow, and another one as soon as a file has changed.
+    earlier: what is not computed again, where the first phases are left out. The same Asked makes
+    an equal workflow, whatever is in its files.
     """
     maker = _Maker(asked, here, earlier or Earlier())
     steps = [maker.scatter(), maker.foreach(), maker.gather()]
@@ -144,8 +141,6 @@ class _Maker:
             f"pickle={asked.pickle}",
             f"gathered={asked.gathered}",
             *words,
-            # so that a workflow of other files is another one
-            f"files={_digest(self._here, self._places)}",
         ]
         return [word.replace("{", "{{").replace("}", "}}") for word in all_words]
 
@@ -183,25 +178,3 @@ def _place(path: Path, here: Path) -> str:
     if whole.is_relative_to(here) and whole != here:
         return whole.relative_to(here).as_posix()
     return whole.name
-
-
-def _digest(here: Path, places: Sequence[tuple[Path, str]]) -> str:
-    """12 hexadecimal characters that change when what is brought does.
-
-    Programs are known by their content, other files, which may be large, by size and time.
-    """
-    digest = hashlib.sha256()
-    for path, place in places:
-        whole = here / path.expanduser()
-        digest.update(f"{place}\0".encode("utf-8", "surrogateescape"))
-        for file in sorted(whole.rglob("*")) if whole.is_dir() else [whole]:
-            if "__pycache__" in file.parts or not file.is_file():
-                continue
-            status = file.stat()
-            told = f"{file.relative_to(whole)}\0{status.st_mode & 0o111}\0{status.st_size}\0"
-            digest.update(told.encode("utf-8", "surrogateescape"))
-            if file.suffix in (".py", ".R", ".r") and status.st_size < _LARGE:
-                digest.update(file.read_bytes())
-            else:
-                digest.update(str(status.st_mtime_ns).encode())
-    return digest.hexdigest()[:12]

@@ -12,10 +12,12 @@ from typing import Any
 
 from osgbatch import names
 from osgbatch.batches.folder import write_json
+from osgbatch.batches.keys import read_digest
 from osgbatch.collecting.outside import Outside, check_free, claim, owner_of
 from osgbatch.errors import BatchError, OsgbatchError, SpecErrors
 from osgbatch.foreach.asked import PHASES, Asked, check
-from osgbatch.foreach.document import COMPLETE, Earlier, workflow_of
+from osgbatch.foreach.document import COMPLETE, ELEMENTS, RUNNER, Earlier, workflow_of
+from osgbatch.foreach.outcomes import outcome
 from osgbatch.life.following import status
 from osgbatch.life.naming import shown_path
 from osgbatch.planning.checks import missing_files
@@ -29,11 +31,17 @@ from osgbatch.submission.running import spec_of_run
 from osgbatch.workflows.alone import held
 from osgbatch.workflows.finding import workflows_here
 from osgbatch.workflows.folder import SPEC, Workflow, load_workflow
+from osgbatch.workflows.kept import changed, changed_inputs, look, named, read_kept, step_as_written
 from osgbatch.workflows.starting import start_workflow
-from osgbatch.workflows.telling import workflow_status
+from osgbatch.workflows.telling import WorkflowStatus, workflow_status
 
 Say = Callable[[str], None]
 NOTE = names.FOREACH_NOTE
+_OURS = frozenset(
+    f"outputs/{name}"
+    for name in (COMPLETE, ELEMENTS, "results.values", "results.rds", "failed_files.txt")
+)
+"""What a task of the foreach phase leaves for gather. Source: templates/foreach.py and .R."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +93,31 @@ def begin(
         return _begin(asked, here, pool, say, out, choices)
 
 
-def _begin(asked: Asked, here: Path, pool: str, say: Say, out: str, choices: Choices) -> Begun:
-    earlier = _earlier(asked, here)
+def _begin(
+    asked: Asked,
+    here: Path,
+    pool: str,
+    say: Say,
+    out: str,
+    choices: Choices,
+    whole: WorkflowStatus | None = None,
+) -> Begun:
+    """The same, for who holds the lock. whole: of which the first phases are used, and no other."""
+    earlier = _earlier(asked, here, whole)
     document = workflow_of(asked, here, earlier)
     text = steps_of_data(document, here, choices.settings).text
     settings = tuple(choices.settings)
-    alike = (one for one in _workflows(here) if _text(one) == text and one.settings == settings)
-    found = next(alike, None)
+    alike = [one for one in _workflows(here) if _text(one) == text and one.settings == settings]
+    found = next((one for one in alike if not _changed_in(one, workflow_status(one))), None)
+    if found is None and asked.partial and asked.start_at == PHASES[0] and whole is None:
+        whole = _whole(asked, here, choices)
+        if whole is not None and whole.succeeded:
+            found, earlier = whole.workflow, Earlier()
+        elif whole is not None:
+            name = shown_path(whole.workflow.folder)
+            say(f"of {name} what there is is gathered; no element runs again")
+            only_gather = replace(asked, start_at="gather")
+            return _begin(only_gather, here, pool, say, out, choices, whole)
     if found is not None:
         now = workflow_status(found)
         word = "goes on" if now.runs else "goes on from where it was"
@@ -102,10 +128,61 @@ def _begin(asked: Asked, here: Path, pool: str, say: Say, out: str, choices: Cho
         say(f"workflow {found.id[:6]} {word}: {shown_path(found.folder)}")
         again = not now.succeeded and not now.runs  # also when it was cancelled
         return _noted(found, _place(asked, here, out, found.id), here, earlier, again=again)
+    if alike:
+        _tell_of_changed(alike[0], say)
     _tell_of_failed(asked, here, say)
     results = _place(asked, here, out)
     made = start_workflow(document, here, pool, say, choices)
     return _noted(made, results, here, earlier)
+
+
+def _whole(asked: Asked, here: Path, choices: Choices) -> WorkflowStatus | None:
+    """The same without --partial, if its elements have ended, and none of its files is another."""
+    document = workflow_of(replace(asked, partial=False), here)
+    text = steps_of_data(document, here, choices.settings).text
+    for one in _workflows(here):
+        if _text(one) == text and one.settings == tuple(choices.settings):
+            now = workflow_status(one)
+            ended = now.succeeded or (not now.runs and "foreach" in now.failed)
+            return now if ended and not _changed_in(one, now) else None
+    return None
+
+
+def _tell_of_changed(workflow: Workflow, say: Say) -> None:
+    """Say of the last one of the same words how it is not the same."""
+    now = workflow_status(workflow)
+    name, found = shown_path(workflow.folder), _changed_in(workflow, now)
+    what = f"{named(found)} {'is' if len(found) == 1 else 'are'} not what"
+    if now.succeeded:
+        say(f"note: {name} has done the same, but {what} all of it ran with: this begins anew")
+    elif now.runs:
+        say(
+            f"note: {name} runs still, and {what} it was begun with: this begins anew, beside it. "
+            f"`osgbatch cancel {name}` ends the other"
+        )
+
+
+def _changed_in(workflow: Workflow, now: WorkflowStatus) -> list[str]:
+    """The files that are not what a foreach of the same words runs, or has run with.
+
+    One that runs, or has failed, goes by what its last phase is to run with, which `resubmit` may
+    have taken anew; one that has succeeded is the same only if all phases had the same files.
+    """
+    found: set[str] = set()
+    for step in workflow.steps if now.succeeded else workflow.steps[-1:]:
+        kept = read_kept(workflow, step)
+        try:
+            files = look(step_as_written(workflow, step, workflow.settings))
+        except OsgbatchError as error:
+            return [error.what]
+        # what calls the script's functions is osgbatch's own, another one in the next version
+        names_ = changed(kept, files) if kept is not None else ["its script"]
+        found.update(one for one in names_ if one.partition("/")[0] != RUNNER)
+        found.update(changed_inputs(kept) if kept is not None and now.succeeded else ())
+        batch = workflow.batch(step.name) if now.succeeded else None
+        if batch and len({read_digest(one.folder) for one in batch.rounds()}) > 1:
+            found.add("what it ran with before it was resubmitted")
+    return sorted(found)
 
 
 def _tell_of_failed(asked: Asked, here: Path, say: Say) -> None:
@@ -123,13 +200,26 @@ def _noted(
     workflow: Workflow, results: Path, here: Path, earlier: Earlier, *, again: bool = False
 ) -> Begun:
     """Note where the results are to go, for whoever collects them."""
-    write_json(workflow.folder / NOTE, {"version": 1, "results": str(results)})
     own = {step.name for step in workflow.steps}
     scatter, elements = (
         workflow.step_folder(name) if name in own else (here / where).parent
         for name, where in (("scatter", earlier.scatter), ("foreach", earlier.foreach))
     )
+    told = {"version": 1, "results": str(results), "elements": str(elements)}
+    write_json(workflow.folder / NOTE, told)
     return Begun(workflow, results, again, scatter, elements)
+
+
+def failed_elsewhere(workflow: Workflow) -> Path | None:
+    """The workflow whose elements this foreach has gathered, when some of them have failed."""
+    try:
+        told = json.loads((workflow.folder / NOTE).read_text())
+        folder = Path(told["elements"])
+        if folder.parent.parent != workflow.folder and outcome(folder, folder).failures:
+            return folder.parent.parent
+    except (OSError, ValueError, KeyError, TypeError, OsgbatchError):
+        pass
+    return None
 
 
 def bring_noted(workflow: Workflow, say: Say) -> str:
@@ -160,18 +250,22 @@ def _text(workflow: Workflow) -> bytes:
         return b""
 
 
-def _earlier(asked: Asked, here: Path) -> Earlier:
-    """The results of the phases that are not run again. Raises OsgbatchError without any."""
+def _earlier(asked: Asked, here: Path, only: WorkflowStatus | None = None) -> Earlier:
+    """The results of the phases that are not run again. Raises OsgbatchError without any.
+
+    only: the foreach that they are to be of.
+    """
     if asked.start_at == PHASES[0]:
         return Earlier()
     for workflow in _workflows(here):
-        if workflow.name != asked.title:
+        if workflow.name != asked.title or (only and only.workflow.id != workflow.id):
             continue
         more = ("partial", "failed") if asked.partial else ()
         found = Earlier(
             _results(workflow, "scatter", here), _results(workflow, "foreach", here, *more)
         )
         if found.scatter and (found.foreach or asked.start_at == "foreach"):
+            collect_steps(workflow, lambda text: None)
             return found
     what = "scatter has" if asked.start_at == "foreach" else "scatter and foreach have"
     raise OsgbatchError(
@@ -230,6 +324,15 @@ class _Flat(Outside):
                 yield folder, name, inner, sha256
 
 
+class _Elements(Outside):
+    """What elements have written: without what is osgbatch's own, which gather reads elsewhere."""
+
+    def _all(self, above: str, index: int) -> Iterator[tuple[Path, str, str, str]]:
+        for one in super()._all(above, index):
+            if one[1] not in _OURS:
+                yield one
+
+
 def collect_steps(workflow: Workflow, say: Say) -> None:
     """Collect the results of all steps that have begun, of those that failed too."""
     for step in workflow.steps:
@@ -256,7 +359,7 @@ def bring(begun: Begun) -> tuple[str, ...]:
     if not any(state.state in ("succeeded", "failed") for state in states):
         return ()
     claim(folder, workflow.id, workflow.folder)
-    kind = _Flat if last == "gather" else Outside
+    kind = _Flat if last == "gather" else _Elements
     for earlier in batch.folder.parent.glob(f"{last}.earlier-*"):  # of what has changed since
         for state in states:
             kind(earlier / names.RESULTS, folder).withdraw(state, folder)

@@ -2,8 +2,10 @@
 
 from osgbatch.local.act import job_states, release, remove, requests_of
 from osgbatch.local.backend import alive, cancel, interrupted, runner_record, submit
+from osgbatch.local.slots import SLOTS_VARIABLE
 
 __all__ = [
+    "SLOTS_VARIABLE",
     "alive",
     "cancel",
     "interrupted",

@@ -29,6 +29,11 @@ def check(work: Work) -> None:
             "the local runner runs images that are files (.sif) on this machine, not URLs",
             fix="Use --pool condor, or make a file of it: apptainer pull image.sif URL",
         )
+    check_program()
+
+
+def check_program() -> None:
+    """Raises OsgbatchError when this machine has no program that starts containers."""
     if _program() is None:
         raise OsgbatchError(
             "the sweep runs in a container, and there is no apptainer on this machine",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from osgbatch import names
-from osgbatch.errors import OsgbatchError
+from osgbatch.errors import JobGoneError, OsgbatchError
 from osgbatch.local import processes, record, sandbox
 from osgbatch.model import Round
 
@@ -15,7 +15,7 @@ LIMIT_BYTES = 150_000
 def tail(round_: Round, proc: int) -> bytes:
     """The end of what a running job has printed on its own stdout, at most LIMIT_BYTES.
 
-    Raises OsgbatchError when it does not run, or runs on another machine.
+    Raises JobGoneError when it does not run any more, OsgbatchError when it runs elsewhere.
     """
     found = record.read_record(round_.folder / record.RECORD)
     if found is not None and found.boot_id != processes.boot_id():
@@ -31,7 +31,7 @@ def tail(round_: Round, proc: int) -> bytes:
             stream.seek(max(0, size - LIMIT_BYTES))
             return stream.read(LIMIT_BYTES)
     except (IndexError, OSError):
-        raise OsgbatchError(
+        raise JobGoneError(
             f"job {proc} of {round_.folder.parent.parent.name} does not run any more",
             where=str(round_.folder / names.EVENTS),
             fix="It has just ended, or was stopped: try again in a moment.",

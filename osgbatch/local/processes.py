@@ -74,8 +74,11 @@ def children() -> list[int]:
 
 
 def all_pids() -> list[int]:
-    """Every process that can be seen."""
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    """Every process that can be seen; none on a system without /proc, such as macOS."""
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return []
 
 
 def _parent(pid: int) -> int:

@@ -79,7 +79,10 @@ def room(work: Work, override: str | None) -> Room:
 
 def usable_cpus() -> int:
     """The processors that this process may use, a container's quota included."""
-    count = len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:  # macOS has none
+        count = os.cpu_count() or 1
     for limit in (
         _read("cpu.max"),
         f"{_read('cpu/cpu.cfs_quota_us')} {_read('cpu/cpu.cfs_period_us')}",

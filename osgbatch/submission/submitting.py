@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import time
@@ -15,17 +16,32 @@ from osgbatch.batches.folder import Batch
 from osgbatch.batches.notes import other_host
 from osgbatch.errors import BusyError, CondorError, OsgbatchError, RefusedError
 from osgbatch.model import Round, Submitted
+from osgbatch.spec.profiles import access_point
 from osgbatch.submission.rendered import Rendered
 
 Say = Callable[[str], None]
 
 
 def choose_backend(pool: str) -> str:
-    """`condor` where HTCondor is configured, `local` where there is none; checked to answer."""
+    """`condor` where HTCondor is configured, `local` where there is none; checked to answer.
+
+    Raises OsgbatchError for `local` on an access point, unless that was asked for in so many words:
+    then jobs run one at a time there.
+    """
     if pool == "auto":
         pool = "condor" if condor.configured() else "local"
     if pool == "condor":
         condor.check_alive()
+    elif known := access_point():
+        if not os.environ.get(names.ON_ACCESS_POINT):
+            raise OsgbatchError(
+                f"this machine is an access point of {known.profile.title}, which many people "
+                "share: jobs are not run on it",
+                where="--pool local",
+                fix="Leave it out, and HTCondor runs them. A short trial may be run here, one job "
+                "at a time, with --on-access-point.",
+            )
+        os.environ[local.SLOTS_VARIABLE] = "1"
     return pool
 
 

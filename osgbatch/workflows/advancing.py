@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from osgbatch import condor
 from osgbatch.batches import folder as folders
-from osgbatch.errors import BatchError, BusyError, CondorError
+from osgbatch.errors import BatchError, BusyError, CondorError, OsgbatchError
 from osgbatch.life.acting import cancel_batch
 from osgbatch.life.following import status
 from osgbatch.life.naming import shown_path
@@ -50,42 +50,53 @@ def advance(
     it nothing is begun of what was cancelled. only_here: nothing is submitted. until: nothing is
     begun that this step does not need, but for what is in one DAG with it. look: is shown each look
     at the workflow. Called again after it was killed anywhere it goes on there: what has succeeded
-    is not repeated, unless it has read what is not there any more.
+    is not repeated, unless it has read what is not there any more. Steps that do not need one that
+    has failed, or cannot be begun, run all the same. Raises OsgbatchError when one cannot be begun.
     """
     if again:
         forget_cancelled(workflow)
     wanted = _needed(workflow, until)
+    wrong: OsgbatchError | None = None
     for stage in workflow.stages():
         asked = [step for step in stage if step.name in wanted]
         todo = [step for step in asked if _is_due(workflow, step, again)]
         if not todo:
             continue
         if is_cancelled(workflow):
-            return workflow_status(workflow)
+            break
         if workflow.backend(stage[0]) == "local":
             for step in asked:  # what one of them makes may make a later one stale
-                if not _is_due(workflow, step, again):
+                if not _is_due(workflow, step, again) or _is_blocked(workflow, step):
                     continue
-                if not run_here(workflow, step, say, again=again):
-                    return workflow_status(workflow)
+                try:
+                    run_here(workflow, step, say, again=again)
+                except OsgbatchError as error:  # steps that do not need it run all the same
+                    wrong = wrong or error
             continue
         note = read_dag_note(workflow)
-        if wait and note and note.stage != stage[0].stage and _dag_runs(workflow, say):
+        if wait and note and note.stage != stage[0].stage and dag_runs(workflow, say):
             _wait(workflow, look)  # an earlier stage's, which has its last words to say
-        if not _dag_runs(workflow, say):
+        if not dag_runs(workflow, say):
             note = read_dag_note(workflow)
             ended = note is not None and note.cluster and note.stage == stage[0].stage
             if ended and not again and not any(is_stale(workflow, step) for step in todo):
-                return workflow_status(workflow)  # it has ended, and not all is done
-            if only_here:
-                return workflow_status(workflow)
+                continue  # it has ended, and not all is done
+            here = {step.name for step in stage}
+            if only_here or any(_is_blocked(workflow, step, here) for step in todo):
+                continue
             start_dag(workflow, stage[0].stage, say)
         if not wait:
-            return workflow_status(workflow)
+            break
         _wait(workflow, look)
-        if any(not _is_done(workflow, step) for step in asked):
-            return workflow_status(workflow)
+    if wrong is not None:
+        raise wrong
     return workflow_status(workflow)
+
+
+def _is_blocked(workflow: Workflow, step: StepNote, but: Collection[str] = ()) -> bool:
+    """Whether a step waits for one that is not done. but: for these DAGMan waits."""
+    before = (workflow.step(name) for name in step.after if name not in but)
+    return any(not _is_done(workflow, one) for one in before)
 
 
 def _needed(workflow: Workflow, until: str) -> set[str]:
@@ -174,7 +185,7 @@ def start_dag(workflow: Workflow, stage: int, say: Say) -> None:
     """
     condor.check_alive()
     with folders.locked(workflow.folder, wait=True) as lock:
-        if is_cancelled(workflow) or _dag_runs(workflow, say):
+        if is_cancelled(workflow) or dag_runs(workflow, say):
             return
         found = condor.find_dag(workflow.id)
         if found:
@@ -240,7 +251,7 @@ def _queued_after(workflow: Workflow, begun: DagNote, error: CondorError) -> int
         ) from None
 
 
-def _dag_runs(workflow: Workflow, say: Say) -> bool:
+def dag_runs(workflow: Workflow, say: Say) -> bool:
     """Whether a DAGMan of this workflow lives; one whose submission was cut short is looked for."""
     note = read_dag_note(workflow)
     if note is None:

@@ -14,11 +14,13 @@ from osgbatch.life.naming import shown_path
 from osgbatch.spec.steps import Steps, read_steps, step_spec
 from osgbatch.submission.planned import AS_WRITTEN, Choices
 from osgbatch.submission.submitting import choose_backend
+from osgbatch.workflows.advancing import dag_runs
 from osgbatch.workflows.alone import alone
 from osgbatch.workflows.finding import workflows_here
-from osgbatch.workflows.folder import Workflow, load_workflow
+from osgbatch.workflows.folder import Workflow, load_workflow, read_dag_note
+from osgbatch.workflows.kept import changed_since, named
 from osgbatch.workflows.starting import check_until, make_workflow, results_of
-from osgbatch.workflows.telling import workflow_status
+from osgbatch.workflows.telling import WorkflowStatus, workflow_status
 from osgbatch.workflows.unchanged import what_changed
 
 Say = Callable[[str], None]
@@ -103,6 +105,9 @@ def _earlier(
 
 def _as_it_is(found: Workflow, pool: str, say: Say) -> Begun | None:
     """What to do with a workflow that is of the very same steps; None to make a new one."""
+    note = read_dag_note(found)
+    if note is not None and not note.cluster and dag_runs(found, say):
+        return Begun(found)  # who submitted it was killed before it could be noted
     now = workflow_status(found)
     if now.dag_works:
         raise _busy(found)
@@ -131,9 +136,27 @@ def _as_it_is(found: Workflow, pool: str, say: Say) -> Begun | None:
             f"{shown_path(found.folder)}` would go on with the one that was interrupted"
         )
         return None
-    what = "whose step runs still" if now.runs else "which was interrupted"
-    say(f"continuing workflow {found.id}, {what}")
+    say(f"continuing workflow {found.id}, {_where_it_is(now)}")
+    left = (step.name for step in now.steps if not now.is_done(step.name))
+    if files := changed_since(found, left):
+        name = shown_path(found.folder)
+        have = "have" if len(files) > 1 else "has"
+        say(
+            f"note: {named(files)} {have} changed since it was submitted: it goes on with what was "
+            f"there then. `osgbatch resubmit {name}` takes what is there now, --again begins anew"
+        )
     return Begun(found)
+
+
+def _where_it_is(now: WorkflowStatus) -> str:
+    if now.runs:
+        return "whose step runs still"
+    done = [step.name for step in now.steps if now.is_done(step.name)]
+    if done and not any(
+        step.state == "failed" or (step.counts and step.name not in done) for step in now.steps
+    ):
+        return f"of which {', '.join(done)} {'is' if len(done) == 1 else 'are'} done"
+    return "which was interrupted"
 
 
 def _alike(steps: Steps, settings: tuple[str, ...]) -> Iterator[Workflow]:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from osgbatch import condor, local, names
@@ -24,10 +25,11 @@ from osgbatch.submission.keyed import keys_of
 from osgbatch.submission.later_rounds import SILENT, Choice, add_round
 from osgbatch.submission.packed import pack_environment
 from osgbatch.submission.planned import Choices, plan_sweep, warnings_for
-from osgbatch.submission.rendered import Made, render_batch
+from osgbatch.submission.rendered import Made, Rendered, render_batch
 from osgbatch.submission.staged import stage_plan
 from osgbatch.submission.submitting import give, queued_cluster, settle
 from osgbatch.workflows.folder import StepNote, Workflow
+from osgbatch.workflows.kept import as_kept, check_inputs, check_same
 
 Say = Callable[[str], None]
 
@@ -41,6 +43,19 @@ def choices_for(workflow: Workflow, step: StepNote, settings: Sequence[str] = ()
     """How a step is planned. settings: of the command line."""
     staging = workflow.backend(step) != "local"
     return Choices(settings, staging=staging, copy=workflow.step_spec(step.name))
+
+
+def kept_choices(workflow: Workflow, step: StepNote, batch: Batch | None = None) -> Choices:
+    """The same for its next round: with the files that were kept when it was submitted.
+
+    batch: of its rounds so far, whose settings hold. Raises BatchError when what was not kept has
+    changed since.
+    """
+    note = folders.read_note(batch.rounds()[-1].folder) if batch is not None else None
+    spec = as_kept(workflow, step, note.settings if note else workflow.settings)
+    if spec is not None:
+        check_same(workflow, step, spec)
+    return replace(choices_for(workflow, step, () if batch else workflow.settings), spec=spec)
 
 
 Which = Callable[[Status], list[int]]
@@ -205,8 +220,9 @@ def _first(workflow: Workflow, step: StepNote, read: Mapping[str, str], say: Say
     _refuse_results(folder)
     shutil.rmtree(folder, ignore_errors=True)  # half written: nobody was asked to run it
     folders.write_json(_read_note(workflow, step), {"version": 1, "read": dict(read)})
-    choices = choices_for(workflow, step, workflow.settings)
+    choices = kept_choices(workflow, step)
     plan = plan_sweep(step_path(workflow, step), folder.parent, choices)
+    check_inputs(workflow, step, plan)
     for warning in warnings_for(plan, backend):
         say(f"warning: {warning}")
     keys = keys_of(plan)
@@ -232,14 +248,19 @@ def _later(
     say: Say,
 ) -> Round:
     backend = workflow.backend(step)
+
+    def accept(rendered: Rendered) -> None:
+        check_inputs(workflow, step, rendered.resolved.plan, rows=False)
+
     later = add_round(
         batch,
         Choice(left),
         RESUBMIT,
         say,
-        choices_for(workflow, step),
+        kept_choices(workflow, step, batch),
         pool=backend,
         again=lambda: Choice(_chosen(batch, which)),
+        accept=accept,
         node=backend == "condor",
     )
     if backend == "condor":

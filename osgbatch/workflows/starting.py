@@ -14,8 +14,9 @@ from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches import registry
 from osgbatch.errors import BatchError, OsgbatchError, SpecError, SpecErrors
-from osgbatch.life.following import status
+from osgbatch.local.container import check_program
 from osgbatch.packing.disk_full import BATCH_FIX, told_when_full
+from osgbatch.plan_model import Plan
 from osgbatch.planning.checks import missing_files
 from osgbatch.rendering.dag import (
     CONFIG_FILE,
@@ -29,7 +30,6 @@ from osgbatch.spec.steps import (
     Step,
     Steps,
     check_step,
-    has_steps,
     read_steps,
     step_spec,
     steps_of_data,
@@ -39,6 +39,7 @@ from osgbatch.submission.packed import pack_spec_environment
 from osgbatch.submission.planned import AS_WRITTEN, Choices, plan_sweep, warnings_for
 from osgbatch.submission.submitting import choose_backend
 from osgbatch.workflows.folder import SPEC, StepNote, Workflow, write_workflow
+from osgbatch.workflows.kept import keep
 
 Say = Callable[[str], None]
 LONGEST_RETRIES = 20
@@ -92,7 +93,7 @@ def make_workflow(steps: Steps, backend: str, say: Say, choices: Choices = AS_WR
     workflow_id = folders.new_id()
     name = folders.folder_name(steps.name, workflow_id, time.time())
     folder = steps.folder / names.BATCHES / name
-    notes = _noted(steps, backend)
+    notes = noted_steps(steps, backend)
     workflow = Workflow(
         folder,
         workflow_id,
@@ -109,14 +110,25 @@ def make_workflow(steps: Steps, backend: str, say: Say, choices: Choices = AS_WR
             where=str(folder.parent),
             fix="Copy the spec to a folder with a plainer name.",
         )
-    specs = check_steps(steps, folder, say, backend=backend)
-    for spec in {str(spec.environment): spec for spec in specs.values()}.values():
-        pack_spec_environment(spec, say)
+    plans: dict[str, Plan] = {}
+    specs = check_steps(steps, folder, say, backend=backend, plans=plans)
+    for note in notes:  # not when the pool has done its part
+        if workflow.backend(note) == "local" and specs[note.name].environment.kind == "container":
+            check_program()
+    packed: dict[str, str] = {}
+    for spec in specs.values():
+        if (key := str(spec.environment)) not in packed:
+            environment = pack_spec_environment(spec, say)
+            packed[key] = environment.sha256 if environment else ""
+    environments = {name: packed[str(spec.environment)] for name, spec in specs.items()}
     folders.create(folder)
     try:
         (folder / names.PAYLOAD).rmdir()
         with told_when_full(folder, BATCH_FIX):
             _write(workflow, steps)
+            for note in notes:
+                of_it = "" if choices.settings else environments[note.name]
+                keep(workflow, note, plan=plans.get(note.name), environment=of_it)
             write_workflow(workflow)
     except BaseException:
         folders.remove(folder)
@@ -126,12 +138,17 @@ def make_workflow(steps: Steps, backend: str, say: Say, choices: Choices = AS_WR
 
 
 def check_steps(
-    steps: Steps, folder: Path, say: Say = lambda text: None, *, backend: str = "local"
+    steps: Steps,
+    folder: Path,
+    say: Say = lambda text: None,
+    *,
+    backend: str = "local",
+    plans: dict[str, Plan] | None = None,
 ) -> Mapping[str, Spec]:
     """Every step as a Spec. Raises SpecErrors with all that is wrong in any of them.
 
     folder: of the workflow; what earlier steps will make need not be there. Steps whose rows are
-    known are planned as they will be.
+    known are planned as they will be; plans is given these plans.
     """
     errors: list[SpecError] = []
     found: dict[str, Spec] = {}
@@ -144,6 +161,8 @@ def check_steps(
                 continue
             local = step.here or backend == "local"
             plan = plan_sweep(spec.path, folder.parent, Choices(staging=not local, spec=spec))
+            if plans is not None:
+                plans[step.name] = plan
         except (SpecError, SpecErrors) as error:
             errors += error.errors if isinstance(error, SpecErrors) else [error]
             continue
@@ -166,7 +185,7 @@ def results_of(steps: Steps, folder: Path, name: str) -> str:
     return results.relative_to(steps.folder).as_posix()
 
 
-def _noted(steps: Steps, backend: str) -> tuple[StepNote, ...]:
+def noted_steps(steps: Steps, backend: str) -> tuple[StepNote, ...]:
     """The steps with their stages: a stage is run here or in the pool, as a whole."""
     stages: dict[str, int] = {}
     where = {step.name: step.here or backend == "local" for step in steps.steps}
@@ -228,35 +247,3 @@ def _is_temporary(folder: Path) -> bool:
     real = folder.resolve()
     places = {Path("/tmp"), Path("/var/tmp"), Path(tempfile.gettempdir()).resolve()}
     return any(real.is_relative_to(place) for place in places)
-
-
-def take_changes(workflow: Workflow, say: Say) -> None:
-    """Let what has not run yet be as the spec says it now, where that is there still.
-
-    Raises SpecErrors with all that is wrong in it, BatchError when it has other steps now.
-    """
-    path = workflow.spec_folder / workflow.spec
-    if not has_steps(path):
-        return
-    steps = read_steps(path)
-    if _noted(steps, workflow.pool) != workflow.steps:
-        raise BatchError(
-            "the steps of the workflow, or their order, are not what they were",
-            where=str(path),
-            fix="Undo that, or submit it as a new workflow.",
-        )
-    check_steps(steps, workflow.folder, backend=workflow.pool)
-    for step in steps.steps:
-        text = step_spec(steps, step, lambda name: results_of(steps, workflow.folder, name))
-        if workflow.step_spec(step.name).read_bytes() == text:
-            continue
-        batch = workflow.batch(step.name)
-        if batch is not None and set(status(batch).counts) <= {"succeeded"}:
-            # What is written there stays what has run: submit then knows that this is new work.
-            say(
-                f"step {step.name}: its spec has changed, but it has succeeded and is not run "
-                "again: `osgbatch submit` would run all anew"
-            )
-            continue
-        say(f"step {step.name}: its spec has changed")
-        folders.write_bytes(workflow.step_spec(step.name), text)

@@ -7,10 +7,10 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from osgbatch import condor, exits
+from osgbatch import condor, exits, names
 from osgbatch.condor import DagState
 from osgbatch.errors import CondorError
 from osgbatch.life.following import Status, status
@@ -65,6 +65,11 @@ class WorkflowStatus:
         return all(step.state == "succeeded" for step in self.steps)
 
     @property
+    def collected(self) -> bool:
+        """Whether the results of every step are in their place, as far as times tell."""
+        return all(_is_collected(self.workflow, step.name) for step in self.steps)
+
+    @property
     def failed(self) -> tuple[str, ...]:
         """The steps that have failed."""
         return tuple(step.name for step in self.steps if step.state == "failed")
@@ -117,9 +122,14 @@ def dag_now(workflow: Workflow) -> DagState:
     note = read_dag_note(workflow)
     if note is not None and note.over:
         return DagState("removed")
-    if note is None or not note.cluster:
+    if note is None:
         return DagState("interrupted")
     dag = workflow.dag_file(note.stage)
+    if not note.cluster:  # whoever submitted it was killed: did that come to anything?
+        cluster = condor.dag_in_log(workflow.folder, dag)
+        if cluster == note.before:
+            return DagState("interrupted")
+        note = replace(note, cluster=cluster)
     told = condor.dag_state(workflow.folder, dag, note.cluster)
     if told.is_over or not _is_silent(workflow, note, dag) or note.host != socket.gethostname():
         return told
@@ -182,6 +192,17 @@ def _step(workflow: Workflow, step: StepNote, *, in_dag: bool, most_wrong: int) 
     if state in ("succeeded", "partial") and is_stale(workflow, step):
         state = "waiting"  # what it has read is not what is there now: it is to run anew
     return StepStatus(step.name, state, step.here, step.after, batch.tasks, now.counts, now)
+
+
+def _is_collected(workflow: Workflow, name: str) -> bool:
+    batch = workflow.batch(name)
+    if batch is None:
+        return False
+    try:
+        made = (batch.folder / names.RESULTS / names.RESULTS_TABLE).stat().st_mtime_ns
+        return made >= (batch.rounds()[-1].folder / names.EVENTS).stat().st_mtime_ns
+    except OSError:
+        return False
 
 
 def _text(path: Path) -> str:

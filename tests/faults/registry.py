@@ -27,7 +27,7 @@ class Case:
 
     hit: what strikes the whole pool, so that nothing else may use that meanwhile; seconds: about
     how long the tasks take, each; disk: the batch lies on a small disk; most: runs, however many
-    are asked for, as each takes long (0: as many).
+    are asked for, as each takes long (0: as many). scene: makes what it is done to.
     """
 
     name: str
@@ -36,18 +36,23 @@ class Case:
     seconds: float = 1.0
     disk: bool = False
     most: int = 0
+    scene: Callable[..., Scene] = Scene
 
 
 CASES: dict[str, Case] = {}
 
 
 def case(
-    name: str, *, seconds: float = 1.0, disk: bool = False
+    name: str,
+    *,
+    seconds: float = 1.0,
+    disk: bool = False,
+    scene: Callable[..., Scene] = Scene,
 ) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
     """Enter a function as a fault: see Case."""
 
     def enter(strike: Callable[[Scene], None]) -> Callable[[Scene], None]:
-        CASES[name] = Case(name, strike, seconds=seconds, disk=disk)
+        CASES[name] = Case(name, strike, seconds=seconds, disk=disk, scene=scene)
         return strike
 
     return enter
@@ -84,7 +89,7 @@ def run(name: str, folder: Path, daemons: Daemons, seed: int) -> list[str]:
     """One run of a fault in a new folder; gives the violations."""
     chosen = CASES[name]
     if not chosen.disk:
-        return _run(chosen, Scene(folder, daemons, random.Random(seed), chosen.seconds))
+        return _run(chosen, chosen.scene(folder, daemons, random.Random(seed), chosen.seconds))
     folder.mkdir(parents=True)
     with small_disk() as disk:
         scene = on_disk(disk, daemons, random.Random(seed), chosen.seconds, folder / "ledger")

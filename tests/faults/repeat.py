@@ -26,6 +26,7 @@ import cases  # noqa: F401 (enters its faults)
 import later_steps  # noqa: F401
 import started
 import surroundings  # noqa: F401
+import workflow_faults  # noqa: F401
 from daemons_of import Daemons, json_of
 from registry import CASES, run, run_together
 from report import Report, write

@@ -15,9 +15,11 @@ from osgbatch.errors import OsgbatchError
 from osgbatch.foreach.asked import Asked, Functions, check
 from osgbatch.foreach.beside import beside
 from osgbatch.foreach.document import Earlier, workflow_of
-from osgbatch.foreach.running import begin
+from osgbatch.foreach.running import Begun, begin
 from osgbatch.spec.steps import steps_of_data
 from osgbatch.submission.planned import plan_sweep
+from osgbatch.workflows.advancing import advance
+from osgbatch.workflows.changing import take_changes
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "osgbatch", "foreach", "--pool", "local"]
@@ -125,18 +127,24 @@ def test_what_failed_is_named_and_alone_runs_again(tmp_path: Path) -> None:
     words = ("--batch-size", "3", "fails.py", str(tmp_path), *"abcde")
     failed = foreach(tmp_path, "--json", *words, check_code=1)
     told = json.loads(failed.stdout)
+    shown = str(Path(told["folder"]).relative_to(tmp_path))
     assert told["failed"] == [{"element": 2, "task": 0, "why": "ValueError: not yet"}]
     assert (told["elements"], told["tasks"], told["succeeded"]) == (5, 2, False)
     assert told["steps"] == {"scatter": "succeeded", "foreach": "failed", "gather": "waiting"}
     assert not (tmp_path / "fails").exists()
     assert sorted((tmp_path / "ran.txt").read_text()) == [*"abcde"]
     # gathered all the same, under a name of its own; nothing but gather runs
-    partial = foreach(tmp_path, "--partial", "--start-at", "gather", *words, check_code=1)
+    partial = foreach(tmp_path, "--partial", *words, check_code=1)
     assert partial.stdout == "aabbddee a\n"
     assert "element 2, in task 0: ValueError: not yet\n    Traceback" in partial.stderr
     assert 'fails.py", line 12, in foreach' in partial.stderr
     assert "of 5 elements 1 failed\n" in partial.stderr
+    assert "what there is is gathered; no element runs again" in partial.stderr
     assert "\nresults: fails/\n" in partial.stderr
+    said = subprocess.run(
+        [*COMMAND[:3], "resubmit"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 1 and f"next: osgbatch resubmit {shown}" in said.stderr
     assert len((tmp_path / "ran.txt").read_text()) == 5
     (tmp_path / "ran.txt").unlink()
     (tmp_path / "mended").touch()
@@ -152,7 +160,15 @@ def test_phases_of_an_earlier_one_are_used(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "mended").touch()
     words = ("--batch-size", "3", "fails.py", str(tmp_path), *"abc")
     none = foreach(tmp_path, "--gather", "none", *words)
-    assert "results: fails/" in none.stderr
+    assert (
+        "results: fails/\nwhat foreach has returned is kept: with --start-at gather" in none.stderr
+    )
+    # what the elements have written, and nothing of osgbatch's own
+    assert sorted(p.name for p in (tmp_path / "fails/0").iterdir()) == [
+        "a.txt", "b.txt", "c.txt", "stderr.txt", "stdout.txt"
+    ]  # fmt: skip
+    behind = foreach(tmp_path, "none.py", "-3", "--partial=x", "--count", check_code=2)
+    assert "note: --partial=x stands behind the script" in behind.stderr
     assert (tmp_path / "fails/0/b.txt").read_text() == "b"
     (tmp_path / "fails.py").write_text(FAILS.replace("print(", "print(len(results), "))
     done = foreach(tmp_path, "--start-at", "gather", "--out", "again", *words)
@@ -179,6 +195,52 @@ def test_partial_gathers_also_when_every_task_has_a_failed_element(tmp_path: Pat
     done = foreach(tmp_path, *words, check_code=1)
     assert done.stdout == "aa a\n"
     assert "of 2 elements 1 failed" in done.stderr
+    # what an element that failed has written is not among what gather finds
+    (flow,) = workflows(tmp_path)
+    said = (flow / "steps/gather/results/0/stderr").read_text()
+    assert "left out, made by elements that failed: c.txt (element 1)" in said
+    assert (flow / "steps/foreach/results/failed/0/c.txt").exists()
+
+
+def test_all_phases_run_with_the_files_that_were_there_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fails.py").write_text(FAILS)
+    one = asked(Path("fails.py"), args=(str(tmp_path), *"abc"))
+    said: list[str] = []
+
+    def begun() -> Begun:
+        said.clear()
+        return begin(one, tmp_path, "local", said.append)
+
+    first = begun().workflow
+    advance(first, print, wait=True, until="scatter")
+    (tmp_path / "mended").touch()
+    (tmp_path / "fails.py").write_text(FAILS.replace("word * 2", "word * 3"))
+    assert advance(first, print, wait=True).complete
+    gathered = first.step_folder("gather") / "results/0/stdout"
+    assert gathered.read_text() == "aabbcc a\n"
+    # what it ran with decides what is done already
+    (tmp_path / "mended").unlink()
+    other = begun().workflow
+    assert "fails.py is not what all of it ran with: this begins anew" in said[0]
+    assert other.id != first.id
+    assert advance(other, print, wait=True).failed == ("foreach",)
+    (tmp_path / "fails.py").write_text(FAILS)
+    assert begun().workflow.id == first.id
+    assert said == [f"workflow {first.id[:6]} has done this already: {said[0].rpartition(' ')[2]}"]
+    # resubmitted with a mended script, it is the one that the same command goes on with
+    (tmp_path / "fails.py").write_text(FAILS.replace("if word ==", "if not word =="))
+    take_changes(other, said.append)
+    assert said[-2:] == [f"step {x}: fails.py has changed and is taken anew" for x in
+                         ("foreach", "gather")]  # fmt: skip
+    found = begun()
+    assert found.workflow.id == other.id and found.again
+    (tmp_path / "mended").touch()
+    assert advance(other, print, wait=True, again=True).complete
+    begun()
+    assert "this begins anew" in said[0]  # some of it ran with the script as it was
 
 
 def asked(script: Path, **more: object) -> Asked:
@@ -265,7 +327,7 @@ def test_helpers_beside_the_script_travel(tmp_path: Path) -> None:
     assert found == {"lib/a.R", "lib/b.R"}
 
 
-def test_the_workflow_is_a_spec_with_steps_and_known_by_its_files(tmp_path: Path) -> None:
+def test_the_workflow_is_a_spec_with_steps(tmp_path: Path) -> None:
     outside, here = tmp_path / "elsewhere", tmp_path / "here"
     outside.mkdir()
     here.mkdir()
@@ -292,7 +354,7 @@ def test_the_workflow_is_a_spec_with_steps_and_known_by_its_files(tmp_path: Path
     ]
     scatter, foreach_, gather = made["steps"]
     assert scatter["command"][2:4] == ["scatter", "script=main.py"]
-    assert scatter["command"][-3:-1] == ["arg=%7Bx%7D", "arg=%C3%A9%201"]
+    assert scatter["command"][-2:] == ["arg=%7Bx%7D", "arg=%C3%A9%201"]
     assert "seconds=600" in scatter["command"] and scatter["resources"] == {"memory": "2 GB"}
     assert foreach_["resources"]["time"] == {"expr": "10 min * max(elements, 1)"}
     assert "here" not in gather and "partial" not in foreach_
@@ -303,8 +365,6 @@ def test_the_workflow_is_a_spec_with_steps_and_known_by_its_files(tmp_path: Path
         ("gather", ("scatter", "foreach")),
     ]
     assert workflow_of(one, here) == made
-    (outside / "helper.py").write_text("x = 1")
-    assert workflow_of(one, here) != made
 
 
 def test_the_first_example_of_the_page_is_the_shipped_one_and_runs(tmp_path: Path) -> None:

@@ -6,11 +6,10 @@ import io
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,15 +17,17 @@ from typing import Any, cast
 import pytest
 
 from osgbatch import names
-from osgbatch.cli import run_commands
+from osgbatch.cli.safe_output import SafeOutput
 from osgbatch.collecting.outside import TakenError, claim, owner_of
 from osgbatch.errors import OsgbatchError
-from osgbatch.life import all_output
+from osgbatch.life import all_output, output_following
 from osgbatch.life.all_output import AllOutput
+from osgbatch.life.output_following import Following
+from osgbatch.local.output import tail
 from osgbatch.model import JobState, TaskState
 from osgbatch.packing.files import entries_of, files_members
 from osgbatch.spec.document import parse_document
-from osgbatch.spec.from_words import Told, text_of
+from osgbatch.spec.from_words import Told, text_of, worded
 from osgbatch.spec.load import load_spec
 from osgbatch.submission.running import pushed, spec_of_run
 
@@ -120,6 +121,40 @@ def test_a_mistake_is_told_by_its_option_and_nothing_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_warnings_are_told_by_options(tmp_path: Path) -> None:
+    from osgbatch.submission.planned import plan_sweep
+
+    (tmp_path / "d").mkdir()
+    for name in ("s.sh", "d/a.csv", "my fit.py"):
+        (tmp_path / name).touch()
+
+    def warned(*command: str, **more: Any) -> list[str]:
+        with spec_of_run(Told("n", "n", command, **more), tmp_path) as made:
+            found = plan_sweep(made.path, choices=made.choices()).warnings
+            return [one for one in map(made.worded, found) if "need not have" not in one]
+
+    names = "the command names"
+    brought = "which no task is brought: `--push"
+    assert warned("s.sh") == [f"{names} s.sh, {brought} s.sh` brings it, and it is called ./s.sh"]
+    assert warned("./s.sh") == [f"{names} s.sh, {brought} s.sh` brings it"]
+    (fit,) = warned("sh", "my fit.py")
+    assert fit.endswith("`--push 'my fit.py'` brings it")
+    assert warned("cat", "d/a.csv") == [f"{names} d/a.csv, {brought} d/a.csv` brings it"]
+    assert warned("cat", "d/{x}.csv", sweeps=["x=a"])[0].endswith(": bring the files with `--push`")
+    assert warned("bash", "no.sh")[0].endswith(", and it is not here")
+    (told,) = warned("echo", "$HOME")
+    assert told == (
+        "no shell runs the command: $HOME would reach the program as text; for a shell write "
+        "`-- sh -c '...'`"
+    )
+    text = text_of(Told("n", "n", ["python"], resources={"memory": "9 TB"}))
+    line = text.decode().splitlines().index("resources: {memory: 9 TB}") + 1
+    assert worded(f"warning: /x y/.f.yaml:{line}:21: large", ".f.yaml", text) == (
+        "warning: --memory: large"
+    )
+    assert worded("elsewhere.csv:1:1: odd", ".f.yaml", text) == "elsewhere.csv:1:1: odd"
+
+
 def test_a_folder_for_results_is_found_that_nobody_has(tmp_path: Path) -> None:
     (tmp_path / "fit").mkdir()
     told = Told("", "", ["Rscript", "scripts/fit.R"])
@@ -211,6 +246,7 @@ def test_results_and_output_of_several_tasks(ran: tuple[Path, Any]) -> None:
     assert done.stderr.count("[1] to stderr\n") == 1
     assert "3 tasks: 2 succeeded, 1 failed" in done.stderr
     assert "what failed left: three/failed/1/" in done.stderr
+    assert "\nresults: three/ (2 of 3 tasks)\n" in done.stderr  # not `three/0/ to three/2/`
     files = {str(p.relative_to(here / "three")) for p in (here / "three").rglob("*") if p.is_file()}
     assert files == {".osgbatch-results.json"} | {
         f"{where}/{name}"
@@ -271,13 +307,13 @@ def test_what_jobs_print_does_not_steer_a_terminal() -> None:
 
     steers = "\x1b]0;title\x07é\x9b2J\u202e\ta\r\n".encode()
     shown = Terminal(io.BytesIO(), encoding="utf-8")
-    out = run_commands._Out(shown)
+    out = SafeOutput(shown)
     for byte in steers:  # characters may come in parts
         assert out.write(bytes([byte])) == 1
     assert cast(io.BytesIO, shown.buffer).getvalue().decode() == "?]0;title?é?2J?\ta\r\n"
     shown = Terminal(io.BytesIO(), encoding="utf-8")
     shown.tty = False
-    run_commands._Out(shown).write(steers)
+    SafeOutput(shown).write(steers)
     assert cast(io.BytesIO, shown.buffer).getvalue() == steers
 
 
@@ -326,7 +362,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(tmp_path: Path)
     process.send_signal(signal.SIGINT)
     out, said = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert "osgbatch watch w-" in said
+    assert "`osgbatch watch " in said
     assert ", to w/\n" in said
     go.touch()
     osgbatch("watch", "w", cwd=tmp_path)
@@ -404,36 +440,34 @@ def test_what_was_shown_of_a_running_task_is_not_shown_again(
     assert outs["stderr"].getvalue() == b"[1] e\n"
 
 
-# --- the page ------------------------------------------------------------------------------------
+def test_a_job_that_ends_while_it_is_asked_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class JustEnded(Echoing):
+        def echo(self) -> bytes:
+            return tail(cast(Any, SimpleNamespace(folder=tmp_path / "b/rounds/001")), 0)
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "run.md").read_text()
-FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
+    state = TaskState(0, "running", round=1, job=JobState(0, "running"))
+    end = TaskState(0, "succeeded", round=1, job=JobState(0), archive=tmp_path / "a.tar.gz")
+    batch = SimpleNamespace(tasks=1, rounds=lambda: [SimpleNamespace(folder=tmp_path)])
+    said: list[str] = []
+    for module in (all_output, output_following):
+        looks = iter([state, end])
 
+        def look(all_tasks: bool, looks: Any = looks) -> Any:
+            one = next(looks)
+            return SimpleNamespace(states=[one], ended=one is end)
 
-def test_every_command_of_the_page_prints_what_it_says(tmp_path: Path) -> None:
-    (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin/osgbatch"
-    program.write_text(
-        f'#!/bin/sh\nshift\nexec {sys.executable} -m osgbatch run --pool local "$@" 2>>/dev/null\n'
-    )
-    program.chmod(0o755)
-    here = tmp_path / "here"
-    blocks = FENCE.findall(PAGE)
-    assert sum(kind == "console" for kind, _, _ in blocks) >= 5
-    for _, name, text in blocks:
-        if name:
-            (here / name).parent.mkdir(parents=True, exist_ok=True)
-            (here / name).write_text(text)
-    path = f"{program.parent}:{os.environ['PATH']}"
-
-    def follow(block: str) -> None:
-        for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
-            command, _, printed = part.partition("\n")
-            done = subprocess.run(
-                ["bash", "-c", command], cwd=here, capture_output=True, text=True, check=True,
-                env={**os.environ, "PATH": path},
-            )  # fmt: skip
-            assert done.stdout.rstrip("\n") == printed.rstrip("\n"), command
-
-    with ThreadPoolExecutor() as pool:  # they mostly wait
-        list(pool.map(follow, [text for kind, _, text in blocks if kind == "console"]))
+        patch = partial(monkeypatch.setattr, module)
+        patch("Follower", lambda batch, look=look: SimpleNamespace(status=look))
+        patch("running_job", lambda batch, one: JustEnded(b"") if one is state else None)
+        patch("copy_log", lambda one, stream, out: out.write(b"x" * (stream == "stdout")))
+        patch("LOOK_S", 0.0)
+        out = io.BytesIO()
+        if module is all_output:
+            outs = {"stdout": out, "stderr": io.BytesIO()}
+            AllOutput(cast(Any, batch), outs, said.append, lambda now: None).run()
+        else:
+            Following(cast(Any, batch), 0, "both", out, said.append, lambda one: "").run()
+        assert out.getvalue() == b"x"
+    assert said == ["task 0 succeeded"]
