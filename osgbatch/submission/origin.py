@@ -140,7 +140,8 @@ def _program(spec: Spec) -> str:
 def _code(spec: Spec) -> Iterator[Path]:
     """The spec, and the files and folders of code that it names."""
     yield spec.path
-    for key, entries in (("files", spec.files), ("libraries", spec.libraries)):
+    files = spec.written_files or spec.files
+    for key, entries in (("files", files), ("libraries", spec.libraries)):
         with suppress(OsgbatchError):
             yield from named_paths((path.text for path in entries), spec.folder, key)
     if spec.gather and not spec.gather.function:

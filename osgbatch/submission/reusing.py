@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +26,7 @@ from osgbatch.batches.reused import (
 from osgbatch.collecting.copied import copy_result
 from osgbatch.errors import BusyError, OsgbatchError, ResultError
 from osgbatch.life.following import status
+from osgbatch.life.naming import in_commands
 from osgbatch.plan_model import Plan
 from osgbatch.planning.keys import NO_KEY, Keys
 from osgbatch.submission.keyed import archive_sums
@@ -224,7 +224,7 @@ def _ask_of_uncollected(search: Search, beside: Path, again: Callable[[str], boo
             continue
         told = f"{_tasks(left)} {'has' if left == 1 else 'have'} succeeded in batch {name}, which"
         it = "it is" if left == 1 else "they are"
-        collect = f"`osgbatch collect {shlex.quote(name)}`"
+        collect = f"`osgbatch collect {in_commands(folders.load(beside / name))}`"
         if not again(f"{told} is not collected: without {collect} first {it} run again"):
             raise BusyError(
                 f"{told} is not collected yet; nothing was submitted",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from osgbatch import names
 from osgbatch.errors import OsgbatchError, SpecError, SpecErrors
-from osgbatch.spec.from_words import Told, option_of, text_of
+from osgbatch.spec.from_words import Told, option_of, text_of, worded
 from osgbatch.submission.planned import Choices
 from osgbatch.urls import is_url
 
@@ -21,11 +21,20 @@ _MOST_LISTS = 1000
 
 @dataclass(frozen=True)
 class RunSpec:
-    """The spec of a run: the path that it stands for, and its text."""
+    """The spec of a run: the path that it stands for, and its text; program: that it runs."""
 
     path: Path
     text: bytes
     results: Path
+    program: str = ""
+
+    def telling(self, say: Callable[[str], None]) -> Callable[[str], None]:
+        """Tells what is said of the spec by the options that it was made of."""
+        return lambda told: say(self.worded(told))
+
+    def worded(self, warning: str) -> str:
+        """A warning of the spec in the words of who has typed options."""
+        return worded(warning, self.path.name, self.text, self.program)
 
     def choices(self, settings: Sequence[str] = ()) -> Choices:
         """How it is submitted: from its text, since there need be no such file."""
@@ -50,7 +59,7 @@ def spec_of_run(
             _save(path, folder, text, keep)
         results = folder / told.results_to
         try:
-            yield RunSpec(path, text, results)
+            yield RunSpec(path, text, results, next(iter(told.command), ""))
         except (SpecError, SpecErrors) as error:
             raise _by_option(error, path, text) from None
 

@@ -1,0 +1,1 @@
+"""What the words of HTCondor and of osgbatch mean, as tables of plain sentences."""

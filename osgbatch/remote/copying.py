@@ -1,0 +1,85 @@
+"""Files to a host and back, by rsync: what is unchanged costs nothing, what is cut short goes on.
+
+Only options that rsync 2.6.9 knows are used (macOS had it until 2025).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from osgbatch.remote.connection import LOST, Connection, HostError
+
+_VANISHED = 24
+"""Some files were gone before they were copied. Source: rsync(1), exit values."""
+_USUAL = ["rsync", "-t", "-z", "--partial", "--from0"]
+
+
+def check_rsync(name: str) -> None:
+    """Raises HostError where there is no rsync on this machine. name: of the host."""
+    if shutil.which("rsync") is None:
+        raise HostError(
+            "there is no rsync here to bring files with",
+            where=name,
+            fix="Install it (Debian, Ubuntu: apt install rsync; macOS: brew install rsync).",
+        )
+
+
+def send(connection: Connection, base: Path, names: Sequence[str], folder: str) -> None:
+    """Bring files to a folder of the host, links as what they lead to. Raises HostError.
+
+    names: of files and of empty folders, relative to base, of any characters.
+    """
+    # -p: what can be executed here can be there.
+    options = [*_USUAL, "-p", "-L"]
+    _rsync(connection, options, names, base, [".", "host:."], folder)
+
+
+def fetch(connection: Connection, folder: str, names: Sequence[str], to: Path) -> None:
+    """Bring files of a folder of the host here. Raises HostError; what has come stays.
+
+    names: relative to the folder. Those that are gone meanwhile are passed over.
+    """
+    _rsync(connection, [*_USUAL, "-l"], names, to, ["host:.", "."], folder)
+
+
+def _rsync(
+    connection: Connection,
+    options: Sequence[str],
+    names: Sequence[str],
+    here: Path,
+    places: Sequence[str],
+    folder: str,
+) -> None:
+    listed = connection.folder / "names"
+    listed.write_bytes(b"".join(os.fsencode(name) + b"\0" for name in names))
+    shell = connection.shell_for_rsync(folder)
+    command = [*options, f"--files-from={listed}", "-e", shell, *places]
+    # Not in our process group: Ctrl-C is ours, and rsync's own words about it help nobody.
+    done = subprocess.run(
+        command, cwd=here, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
+    )
+    if done.returncode in (0, _VANISHED):
+        return
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    if done.returncode == LOST or not connection.alive():
+        raise HostError(
+            "the connection was lost while files were copied",
+            where=connection.name,
+            fix="The same command goes on where it stopped.",
+        )
+    fix = "Free some space or mend that, and give the same command again."
+    if done.returncode in (1, 2, 4):  # syntax, protocol, an unsupported action
+        fix = f"rsync here is {_version()}; install rsync 3 (macOS: brew install rsync)."
+    what = "\n    ".join(said[-6:]) or f"exit code {done.returncode}"
+    raise HostError(f"rsync could not copy all files:\n    {what}", where=connection.name, fix=fix)
+
+
+def _version() -> str:
+    done = subprocess.run(
+        ["rsync", "--version"], capture_output=True, text=True, check=False, errors="replace"
+    )
+    return (done.stdout or done.stderr).strip().split("\n")[0] or "of an unknown version"
