@@ -1,11 +1,16 @@
 """`osgbatch run -- echo hello` beside condor_submit and condor_wait: 1.5 s more at most.
 
-Run it inside an idle personal pool: `make bench` does. `run.py 3` takes three rounds, not nine.
+Run it inside an idle personal pool: `make bench` does. `run.py 3` takes three rounds, not nine;
+`run.py 9 60` waits up to 60 s for a quiet machine before it begins. Rounds alternate, and what one
+takes longer than another is compared within each round. How long a job waits for the negotiator
+differs by seconds from one to the next: so osgbatch's own time is told besides, from its start to
+condor_submit's and from the last event in the log to its end, which has no such chance in it.
 """
 
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -14,6 +19,10 @@ from pathlib import Path
 from measure import Sample, alternate, report, run
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+PATIENCE_S = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
+BAR_S = 1.5
+QUIET = 0.5
+"""Processes that want a processor, of the last minute: what is more than that is not quiet."""
 OSGBATCH = Path(sys.executable).parent / "osgbatch"
 SUBMIT = """\
 executable = /bin/echo
@@ -40,21 +49,52 @@ def main() -> None:
         os.environ.setdefault("XDG_CACHE_HOME", str(folder / "cache"))
         run([OSGBATCH, "run", *ASKED, "--", "echo", "first"], folder)
         (shim,) = folder.glob("batches/*/rounds/001")
+        wait_for_quiet()
         print(f"echo on an idle pool; load {os.getloadavg()[0]:.1f}")
-        medians = report(
-            alternate(
-                ROUNDS,
-                {
-                    "condor_submit, condor_wait": lambda: plain(folder),
-                    "the same of a batch's job.submit": lambda: as_rendered(shim),
-                    "osgbatch run": lambda: run(
-                        [OSGBATCH, "run", *ASKED, "--", "echo", "hello"], folder
-                    ),
-                },
-            )
+        own: list[tuple[float, float]] = []
+        taken = alternate(
+            ROUNDS,
+            {
+                "condor_submit, condor_wait": lambda: plain(folder),
+                "the same of a batch's job.submit": lambda: as_rendered(shim),
+                "osgbatch run": lambda: by_osgbatch(folder, own),
+            },
         )
-        beyond = medians["osgbatch run"] - medians["condor_submit, condor_wait"]
-        print(f"osgbatch run takes {beyond:.2f} s more (bar: 1.5 s); load {os.getloadavg()[0]:.1f}")
+        report(taken)
+        ours = taken.pop("osgbatch run")
+        for name, others in taken.items():
+            more = [a.wall_s - b.wall_s for a, b in zip(ours, others, strict=True)]
+            print(f"osgbatch run takes longer than {name}: {spread(more)} (bar: {BAR_S} s)")
+        print(f"osgbatch's own time: {spread([sum(one) for one in own])} (bar: {BAR_S} s)")
+        print(f"  before condor_submit: {spread([one[0] for one in own])}")
+        print(f"  after the last event: {spread([one[1] for one in own])}")
+        print(f"load {os.getloadavg()[0]:.1f}")
+
+
+def wait_for_quiet() -> None:
+    """Wait until nothing else runs, as long as was allowed."""
+    until = time.monotonic() + PATIENCE_S
+    while os.getloadavg()[0] > QUIET and time.monotonic() < until:
+        time.sleep(1)
+
+
+def spread(seconds: list[float]) -> str:
+    """The median, the least and the most."""
+    return f"median {statistics.median(seconds):.2f} s, {min(seconds):.2f} to {max(seconds):.2f}"
+
+
+def by_osgbatch(folder: Path, own: list[tuple[float, float]]) -> Sample:
+    """`osgbatch run`; own is given its seconds before condor_submit and after the last event."""
+    known = set(folder.glob("batches/*/rounds/001"))
+    began = time.time()
+    sample = run([OSGBATCH, "run", *ASKED, "--", "echo", "hello"], folder)
+    ended = time.time()
+    (round_folder,) = set(folder.glob("batches/*/rounds/001")) - known
+    written = ("job.submit", "jobs.items", "shim.sh")
+    asked = max((round_folder / name).stat().st_mtime for name in written)
+    last_event = (round_folder / "events.log").stat().st_mtime
+    own.append((asked - began, ended - last_event))
+    return sample
 
 
 def plain(folder: Path) -> Sample:

@@ -23,9 +23,10 @@ def load(name: str | os.PathLike[str] | None = None, *, unpickle: bool | None = 
     """A batch and its results, also while it runs.
 
     name: of the batch, a tag, its folder, or three or more characters of its id; None is the newest
-    batch in the current folder, else the newest of all. unpickle: of a batch of calls (`map`,
-    `Executor`), whether results that came back as pickles are read, which runs code that came from
-    an execution point; None: if the batch's folder is yours. Raises osgbatch.errors.OsgbatchError.
+    batch in the current folder, else the newest of all; WORKFLOW/STEP is a step of a workflow.
+    unpickle: of a batch of calls (`map`, `Executor`), whether results that came back as pickles are
+    read, which runs code that came from an execution point; None: if the batch's folder is yours.
+    Raises osgbatch.errors.OsgbatchError.
 
         batch = osgbatch.load("find-peaks")
         frame = batch.results.to_pandas()

@@ -155,6 +155,8 @@ _OF_STEP = re.compile(rf"^(?:.*/)?{BATCHES}/[^/]+/{STEPS}/([^/]+)/{RESULTS}/")
 """Where the results of an earlier step of a workflow lie; tasks find them at inputs/<step>/."""
 
 
+ON_ACCESS_POINT = "OSGBATCH_ON_ACCESS_POINT"
+"""Not empty: jobs may run on an access point itself, one at a time."""
 SCRIPT_VARIABLE = "OSGBATCH_PARAM_"
 """What a column is called, with its name after it, in the environment of a `script:`."""
 RESULT_FILE = "outputs/result.json"

@@ -1,4 +1,4 @@
-"""Where osgbatch keeps what is not a batch: the user's cache, state and settings."""
+"""Where things are that are no batch: the user's cache, state and settings, the templates."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ def state_folder() -> Path:
 def config_folder() -> Path:
     """`$XDG_CONFIG_HOME/osgbatch`: the user's own defaults."""
     return _base("XDG_CONFIG_HOME", ".config") / "osgbatch"
+
+
+def template_folder() -> Path:
+    """The templates: in the wheel, or in the checkout that osgbatch runs from."""
+    package = Path(__file__).parent
+    shipped = package / "_templates"
+    return shipped if shipped.is_dir() else package.parent / "templates"
 
 
 def _base(variable: str, below_home: str) -> Path:

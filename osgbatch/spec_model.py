@@ -369,13 +369,12 @@ class Checkpoint:
 class Spec:
     """`sweep.yaml` as the user wrote it, checked.
 
-    text: its very bytes, or what it comes to with all that it extends and the defaults.
-    command, script, function: what a task runs, one of them; none: the container's own run script.
-    tasks_per_job: 0 for auto. max_running: 0 for no limit. submit: commands for the submit file, as
-    they were written. time_place: of resources.time. stash: None for the profile's. outputs_to: a
-    URL that outputs go to, results_to: a folder that results lie in, too; else empty. written_name:
-    `name:` as it was written. exclude: patterns of outputs that stay away; changed_only: only what
-    the command made or changed comes back. orcid: of who runs it.
+    text: its very bytes, or what it comes to with what it extends and the defaults. command,
+    script, function: one of them; none: the container's own run script. tasks_per_job: 0 for auto.
+    max_running: 0 for no limit. submit: commands for the submit file, as they were written. stash:
+    None for the profile's. outputs_to: a URL that outputs go to, results_to: a folder of results;
+    else empty. written_name: as `name:` has it. exclude: patterns of outputs; changed_only: only
+    what changed comes back. orcid: of who runs it. written_files: of which the files are copies.
     """
 
     path: Path
@@ -413,6 +412,7 @@ class Spec:
     tasks_per_job: int = 1
     gather: Gather | None = None
     written_name: str = ""
+    written_files: tuple[UserPath, ...] = ()
 
     @property
     def folder(self) -> Path:

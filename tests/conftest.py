@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -29,6 +31,7 @@ def own_folders() -> Iterator[None]:
         os.environ["XDG_CONFIG_HOME"] = f"{folder}/config"
         os.environ["OSGBATCH_PROFILE"] = "generic"
         os.environ.pop("OSGBATCH_DEFAULTS", None)
+        os.environ.pop("OSGBATCH_HOST", None)
         # Where uv is on PATH, osgbatch would let it get a Python to pack: from the network.
         os.environ["UV_OFFLINE"] = "1"
         os.environ["UV_PYTHON_INSTALL_DIR"] = f"{folder}/uv"
@@ -43,17 +46,48 @@ def own_pipes() -> Iterator[None]:
     signal.signal(signal.SIGPIPE, before)
 
 
+PLAIN_PATH = "/usr/local/bin:/usr/bin:/bin"
+"""Where tasks look for programs."""
+
+
 @pytest.fixture(scope="session")
-def calls_can_run() -> None:
-    """Functions that tests send run in the python3 of this machine: it must be of our version."""
-    here = "{}.{}".format(*sys.version_info[:2])
-    code = "import sys; print('{}.{}'.format(*sys.version_info[:2]))"
-    path = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+def fitting_python() -> Iterator[Path | None]:
+    """Defaults of specs by which tasks have our version of Python, in a folder open to all.
+
+    None where the python3 of this machine is of our version.
+    """
+    code = "import sys; print(*sys.version_info[:2])"
     found = subprocess.run(
-        ["python3", "-c", code], env=path, capture_output=True, text=True, check=False
-    )
-    if found.stdout.strip() != here:
-        pytest.skip(f"python3 of this machine is {found.stdout.strip()}, and this is {here}")
+        ["python3", "-c", code], env={"PATH": PLAIN_PATH}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    if found.stdout.split() == [*map(str, sys.version_info[:2])]:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="osgbatch-python-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for program in ("python", "python3"):
+            base = shlex.quote(os.path.realpath(sys.executable))
+            (folder / program).write_text(f'#!/bin/sh\nexec {base} "$@"\n')
+            (folder / program).chmod(0o755)
+        path = json.dumps(f"{folder}:{PLAIN_PATH}")
+        (folder / "defaults.yaml").write_text(f"environment_variables: {{PATH: {path}}}\n")
+        yield folder / "defaults.yaml"
+
+
+@pytest.fixture
+def calls_can_run(
+    fitting_python: Path | None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Functions that tests send are bytecode: they must run in a Python of our version."""
+    if fitting_python is None:
+        return
+    above = Path(os.path.realpath(sys.executable)).parents
+    closed = [folder for folder in above if not folder.stat().st_mode & 0o001]
+    if request.node.get_closest_marker("pool") and closed:
+        pytest.skip(f"jobs of the pool cannot run our Python: {closed[0]} is closed to others")
+    monkeypatch.setenv("OSGBATCH_DEFAULTS", str(fitting_python))
 
 
 @pytest.fixture(scope="session")

@@ -327,6 +327,17 @@ def provide_chromium() -> None:
         say(f"no Chromium, so the tests of reports in it will be listed as not run:\n{tail}")
 
 
+def provide_sshd() -> None:
+    """OpenSSH's server and rsync: `--host` is tried with them."""
+    if not (aptget.cache_folder() / "stash" / "ssh" / "complete.json").exists():
+        say("fetching OpenSSH and rsync (package openssh-server, by apt, without root)")
+    command = [str(VENV_PYTHON), str(CHECKOUT / "tools" / "sshd.py"), "provide"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        tail = "\n".join(done.stderr.splitlines()[-10:])
+        say(f"no sshd, so the tests of --host will fail:\n{tail}")
+
+
 def main(arguments: list[str]) -> int:
     """`setup_dev.py [--tools] [-- WORD...]`: then becomes .venv's Python with these words."""
     os.chdir(CHECKOUT)
@@ -346,6 +357,7 @@ def main(arguments: list[str]) -> int:
             provide_stash()
             provide_r()
             provide_chromium()
+            provide_sshd()
     except subprocess.CalledProcessError as error:
         told = " ".join(str(word) for word in error.cmd)
         print(f"setup: failed with exit code {error.returncode}: {told}", file=sys.stderr)

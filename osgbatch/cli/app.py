@@ -19,6 +19,7 @@ from osgbatch.errors import OsgbatchError, SpecError, SpecErrors
 from osgbatch.version import VERSION
 
 MODULES = {
+    "init_commands": ("init",),
     "plan_commands": ("check", "plan", "render"),
     "spec_commands": ("config", "schema"),
     "submit_commands": ("submit",),
@@ -36,7 +37,12 @@ MODULES = {
     "pack_commands": ("pack",),
     "stage_commands": ("stage",),
     "lint_commands": ("lint",),
+    "explain_commands": ("explain",),
+    "import_commands": ("import",),
+    "profile_commands": ("profile",),
+    "doctor_commands": ("doctor",),
     "workflow_commands": ("node",),
+    "host_commands": ("host-side",),
 }
 """The modules of `osgbatch/cli/` with the commands that each adds, in the order of the help."""
 
@@ -47,7 +53,15 @@ def run() -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         asked = completing.words(os.environ) or sys.argv[1:]
-        result = command_line(modules_for(asked))(standalone_mode=False, prog_name="osgbatch")
+        args = None
+        if completing.VARIABLE not in os.environ and _names_a_host(asked):
+            from osgbatch.cli.host import elsewhere
+
+            code, args = elsewhere(asked, os.environ.get("OSGBATCH_HOST", ""), _group)
+            if code is not None:
+                return code
+            asked = args
+        result = command_line(modules_for(asked))(args, standalone_mode=False, prog_name="osgbatch")
     except OsgbatchError as error:
         # What points at a file begins with it, as editors expect it.
         show = ui.say if isinstance(error, (SpecError, SpecErrors)) else ui.error
@@ -66,6 +80,16 @@ def run() -> int:
             return _usage(error)
         raise
     return result if isinstance(result, int) else exits.OK
+
+
+def _names_a_host(words: Sequence[str]) -> bool:
+    """Whether a command line may be for another machine: then that is looked at closely."""
+    return bool(os.environ.get("OSGBATCH_HOST")) or any(w.startswith("--host") for w in words)
+
+
+def _group(words: Sequence[str]) -> Any:
+    """The commands of which the first word of a command line names one."""
+    return typer.main.get_command(command_line(modules_for(words)))
 
 
 class InterruptedInACommand(Exception):
@@ -118,8 +142,14 @@ def _root(
         typer.Option("--version", callback=lambda wanted: _version(wanted), is_eager=True,
                      help="Print the version."),
     ] = False,
+    host: Annotated[
+        str,
+        typer.Option("--host", metavar="HOST", show_default=False, envvar="OSGBATCH_HOST",
+                     autocompletion=completing.hosts,
+                     help="Run the command on an access point, by ssh; files go there and back."),
+    ] = "",
 ) -> None:  # fmt: skip
-    del version
+    del version, host  # the latter was looked at before (cli/host.py)
 
 
 def _version(value: bool) -> None:

@@ -6,11 +6,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from osgbatch.cli.completing import batches, task_ranges, tasks
+
+if TYPE_CHECKING:
+    from osgbatch.cli.workflow_commands import Flow
 
 BatchName = Annotated[
     str | None,
@@ -86,7 +89,9 @@ def _no_batch(flow: Any, name: str) -> Exception:
     )
 
 
-def find_flow(name: str | None, not_for_it: Mapping[str, object] = MappingProxyType({})) -> Any:
+def find_flow(
+    name: str | None, not_for_it: Mapping[str, object] = MappingProxyType({})
+) -> Flow | None:
     """The commands of workflows and the one that is meant; None where it may be a batch.
 
     not_for_it: options that have no meaning for a workflow, and what they were given. Raises

@@ -95,10 +95,12 @@ def collect_batch_and_tell(
     drop: bool = False,
     wait: bool = False,
     before: int = 0,
+    told: bool = False,
 ) -> int:
     """Collect a batch and print what came of it; gives the exit code: 0 when all is there.
 
     wait: for a job of the pool that gathers, too. before: how many were unpacked while watching.
+    told: what came back was printed, and is not printed again unless more has come.
     """
     from osgbatch.cli.reports import collect_text, status_data
     from osgbatch.results.finishing import collect_batch
@@ -123,13 +125,17 @@ def collect_batch_and_tell(
         odd = {str(index): why for index, why in collected.misplaced.items()}
         more = {"misplaced": odd} if odd else {}
         ui.out_json({**status_data(now), "unpacked": collected.unpacked + before, **away, **more})
-    else:
+    elif collected.unpacked or not told:
         ui.out(collect_text(now, collected.unpacked + before))
     for note in collected.notes:
         ui.say(f"note: {note}")
-    if wait and isinstance(failure, GatherPending):
+    if isinstance(failure, GatherPending) and not wait:  # it goes on: nothing has failed
+        ui.say(f"gather: {failure.what}\n  {failure.fix}")
+        return exits.SOME_FAILED
+    if isinstance(failure, GatherPending):
         from osgbatch.cli.watch_commands import follow
 
+        ui.say(f"gather: {failure.what}; waiting for that job:")
         follow(failure.batch)
         return collect_batch_and_tell(
             batch,
@@ -141,6 +147,7 @@ def collect_batch_and_tell(
             drop=drop,
             wait=wait,
             before=before + collected.unpacked,
+            told=True,
         )
     if failure is not None:
         raise failure

@@ -22,6 +22,8 @@ MOST = 200
 _STAMP = re.compile(r"-\d{8}-\d{6}-[0-9a-f]{4}$")
 """What stands behind the name in the name of a batch's folder."""
 _NUMBERS = 100
+_LONGEST_SPEC = 1 << 20
+_STEP = re.compile(r"(?:^|[\s{,-])name:\s*[\"']?([A-Za-z][\w-]*)")
 
 
 def words(environment: Mapping[str, str]) -> list[str]:
@@ -116,6 +118,49 @@ def _beginning(start: str, count: int) -> Iterator[int]:
 def pools() -> list[str]:
     """What --pool may be."""
     return ["auto", "condor", "local"]
+
+
+def gathers() -> list[str]:
+    """What --gather may be."""
+    return ["pool", "here", "none"]
+
+
+def phases() -> list[str]:
+    """What --start-at may be."""
+    return ["scatter", "foreach", "gather"]
+
+
+def streams() -> list[str]:
+    """What --stream may be."""
+    return ["stdout", "stderr", "both"]
+
+
+def steps_of_spec(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The names of the steps of the spec on the line; it is looked through, not parsed."""
+    return _quietly(lambda: _named_steps(ctx.params, incomplete))
+
+
+def _named_steps(params: Mapping[str, Any], incomplete: str) -> Iterator[str]:
+    asked = [params.get("spec"), *(one for one in words(os.environ)[1:] if one[:1] != "-")]
+    spec = next(path for path in map(Path, filter(None, asked)) if path.is_file())
+    text = spec.read_text(encoding="utf-8", errors="replace")[:_LONGEST_SPEC]
+    _, _, steps = (
+        text.partition("\nsteps:") if not text.startswith("steps:") else ("", "", text[6:])
+    )
+    for name in _STEP.findall(re.split(r"\n(?=[A-Za-z])", steps)[0]):
+        if name.startswith(incomplete):
+            yield name
+
+
+def hosts() -> list[str]:
+    """What --host may be: the names in the user's config.yaml."""
+
+    def look() -> list[str]:
+        from osgbatch.laptop.hosts import known_names
+
+        return known_names()
+
+    return _quietly(look)
 
 
 def _quietly(look: Any) -> list[str]:

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
 from osgbatch import exits, ui
+from osgbatch.cli.completing import gathers, phases
+from osgbatch.cli.safe_output import SafeOutput
 from osgbatch.cli.spec_commands import Json, Settings
-from osgbatch.cli.submit_commands import Pool, check_pool
+from osgbatch.cli.submit_commands import OnAccessPoint, Pool, check_pool
+from osgbatch.cli.work_options import (
+    Cpus,
+    Disk,
+    Env,
+    Gpus,
+    Image,
+    Lib,
+    Memory,
+    Out,
+    Push,
+    option,
+    resources,
+)
+
+if TYPE_CHECKING:
+    from osgbatch.foreach.outcomes import Outcome
+    from osgbatch.foreach.running import Begun
+    from osgbatch.workflows.telling import WorkflowStatus
 
 MOST = 20
 """Elements that have failed are named, so many of them."""
 
 
-def _option(name: str, help_: str, metavar: str) -> Any:
-    return typer.Option(name, help=help_, metavar=metavar, show_default=False)
-
-
 def foreach(
+    ctx: typer.Context,
     script: Annotated[Path, typer.Argument(help="Python, or R where it ends in .R.",
                                            metavar="SCRIPT")],
     args: Annotated[list[str] | None, typer.Argument(
@@ -27,29 +47,26 @@ def foreach(
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=0, metavar="N",
                           show_default=False, help="Elements of a task. Default: 1; of many, as "
                           "many as make 1,000 tasks; with --time, as many as an hour holds.")] = 0,
-    gather: Annotated[str, typer.Option(metavar="WHERE",
+    gather: Annotated[str, typer.Option(metavar="WHERE", autocompletion=gathers,
                       help="Where gather runs: pool, here, or none.")] = "pool",
     partial: Annotated[bool, typer.Option(
         "--partial", help="Gather although some elements have failed.")] = False,
-    start_at: Annotated[str, typer.Option(metavar="PHASE", help="scatter, foreach or gather; what "
-                        "is before it is the last foreach's of this name.")] = "scatter",
+    start_at: Annotated[str, typer.Option(metavar="PHASE", autocompletion=phases,
+                        help="scatter, foreach or gather; what is before it is the last foreach's "
+                        "of this name.")] = "scatter",
     name: Annotated[str, typer.Option("--name", "-n", metavar="NAME", show_default=False,
                     help="Of the work and the folder of its results. Default: the script's.")]
     = "",
-    out: Annotated[str, _option("--out", "Another folder for the results.", "DIR")] = "",
-    push: Annotated[list[str] | None, _option("--push", "Bring a file or folder: FILE, DIR, "
-                    "src:dst, or @list of them. Repeatable.", "FILE")] = None,
-    lib: Annotated[list[str] | None, _option("--lib", "A Python package of yours that the script "
-                   "imports. Repeatable.", "DIR")] = None,
-    env: Annotated[str, _option("--env", "environment.yml, requirements.txt, .venv/ ...",
-                                "ENVIRONMENT")] = "",
-    image: Annotated[str, _option("--image", "A container: python:3.12, image.sif ...",
-                                  "IMAGE")] = "",
-    cpus: Annotated[str, _option("--cpus", "Of each task; default 1.", "N")] = "",
-    memory: Annotated[str, _option("--memory", "Of each task, as 2GB; default 1GB.", "SIZE")] = "",
-    disk: Annotated[str, _option("--disk", "Of each task, as 4GB; default 2GB.", "SIZE")] = "",
-    gpus: Annotated[str, _option("--gpus", "Of each task; default 0.", "N")] = "",
-    limit: Annotated[str, _option("--time", "What an element may take, as 20min.", "TIME")] = "",
+    out: Out = "",
+    push: Push = None,
+    lib: Lib = None,
+    env: Env = "",
+    image: Image = "",
+    cpus: Cpus = "",
+    memory: Memory = "",
+    disk: Disk = "",
+    gpus: Gpus = "",
+    limit: Annotated[str, option("--time", "What an element may take, as 20min.", "TIME")] = "",
     pickle: Annotated[bool | None, typer.Option("--pickle/--no-pickle", show_default=False,
                       help="Pickle all values, or none. Default: those that neither JSON nor NumPy "
                       "keeps, unless gather runs here.")] = None,
@@ -62,26 +79,31 @@ def foreach(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait, and bring the results.")]
     = True,
     pool: Pool = "auto",
+    on_access_point: OnAccessPoint = False,
     settings: Settings = None,
     as_json: Json = False,
 ) -> int:  # fmt: skip
     """Run a script's foreach on each element that its get_foreach_args gives, then its gather."""
     check_pool(pool)
+    if behind := _behind(ctx, args or ()):
+        ui.say(
+            f"note: {behind} stands behind the script, which is given it as text; options of "
+            "osgbatch stand before the script"
+        )
     from osgbatch.foreach.asked import Asked, Functions
     from osgbatch.foreach.running import begin, shared_of
-    from osgbatch.spec.from_words import RESOURCES, Told
+    from osgbatch.spec.from_words import Told
     from osgbatch.submission.planned import Choices
     from osgbatch.submission.running import pushed
 
     here = Path.cwd()
-    words = dict(zip(RESOURCES, (cpus, memory, disk, gpus, limit), strict=True))
     told = Told(
         name=name,
         results_to=out,
         libraries=lib or (),
         environment=env,
         image=image,
-        resources={key: text for key, text in words.items() if text},
+        resources=resources(cpus, memory, disk, gpus, limit),
     )
     shared = shared_of(told, here, settings or ())
     asked = Asked(
@@ -104,7 +126,18 @@ def foreach(
     return _ended(begun, as_json)
 
 
-def _left(begun: Any, as_json: bool) -> int:
+def _behind(ctx: typer.Context, args: Sequence[str]) -> str:
+    """The first of the script's words that is an option of `osgbatch foreach`; empty for none."""
+    options = {name for one in ctx.command.params for name in (*one.opts, *one.secondary_opts)}
+    for word in args:
+        if word == "--":
+            break
+        if word.startswith("-") and word.partition("=")[0] in options:
+            return word
+    return ""
+
+
+def _left(begun: Begun, as_json: bool) -> int:
     """Let it begin, and say how to come back."""
     from osgbatch.life.naming import shown_path
     from osgbatch.workflows.advancing import advance
@@ -131,7 +164,7 @@ def _left(begun: Any, as_json: bool) -> int:
     return exits.OK
 
 
-def _ended(begun: Any, as_json: bool) -> int:
+def _ended(begun: Begun, as_json: bool) -> int:
     """Go on until it has ended, and say what came of it; gives the exit code."""
     from osgbatch.foreach.outcomes import outcome
     from osgbatch.foreach.running import bring, collect_steps
@@ -165,7 +198,7 @@ def _ended(begun: Any, as_json: bool) -> int:
     return int(now.exit_code) or (exits.SOME_FAILED if found.failures else exits.OK)
 
 
-def _data(begun: Any, now: Any, found: Any) -> dict[str, Any]:
+def _data(begun: Begun, now: WorkflowStatus, found: Outcome) -> dict[str, Any]:
     """What came of it, for --json."""
     workflow = begun.workflow
     failed = [vars(one) for one in found.failures]
@@ -188,7 +221,7 @@ class _Counts:
     def __init__(self) -> None:
         self._before = ""
 
-    def __call__(self, now: Any) -> None:
+    def __call__(self, now: WorkflowStatus) -> None:
         """Is shown each look at the workflow."""
         text = "; ".join(f"{one.name}: {ui.counts(one.counts)}" for one in now.steps if one.counts)
         if text != self._before:
@@ -196,7 +229,7 @@ class _Counts:
         self._before = text
 
 
-def _tell(begun: Any, now: Any, found: Any, results: str) -> None:
+def _tell(begun: Begun, now: WorkflowStatus, found: Outcome, results: str) -> None:
     """What gather has printed, what went wrong, and where the results are."""
     from osgbatch.cli.reports import endings_text
     from osgbatch.cli.workflow_texts import next_steps
@@ -204,19 +237,24 @@ def _tell(begun: Any, now: Any, found: Any, results: str) -> None:
 
     printed = begun.results / "stdout.txt"
     if printed.is_file():
-        with printed.open(encoding="utf-8", errors="replace", newline="\n") as stream:
-            for line in stream:
-                # What comes from an execution point must not steer a terminal.
-                ui.out("".join(c if c.isprintable() or c == "\t" else "?" for c in line[:-1]))
+        out = SafeOutput(sys.stdout)
+        with printed.open("rb") as stream:
+            shutil.copyfileobj(stream, cast(BinaryIO, out))
+        out.end_line()
+        out.flush()
     for number, failure in enumerate(found.failures[:MOST]):
         ui.say(f"element {failure.element}, in task {failure.task}: {ui.one_line(failure.why)}")
         if not number:
-            for line in said(begun.elements, failure.task, failure.element):
+            lines = said(begun.elements, failure.task, failure.element)
+            for line in lines if lines != [failure.why] else ():
                 ui.say(f"    {line}")
     if len(found.failures) > MOST:
         ui.say(f"... and {len(found.failures) - MOST:,} more")
     if found.failures:
-        ui.say(f"of {ui.number_of(found.elements, 'element')} {len(found.failures):,} failed")
+        of_all = f"of {ui.number_of(found.elements, 'element')} " if found.elements else ""
+        ui.say(f"{of_all}{len(found.failures):,} failed")
+        if now.failed == ("foreach",) and now.steps[-1].name == "gather":
+            ui.say("--partial in the same command gathers what there is")
     for step in now.steps:
         if step.state == "failed" and step.name != "foreach" and step.batch is not None:
             ui.say(f"{step.name} failed:")
@@ -226,8 +264,12 @@ def _tell(begun: Any, now: Any, found: Any, results: str) -> None:
     if now.failed:
         for line in next_steps(now):
             ui.say(f"next: {line}")
+    if any("--pickle lets it" in failure.why for failure in found.failures):
+        ui.say("next: the same command with --pickle, or let foreach return what needs none")
     if begun.results.is_dir():
         ui.say(f"results: {results}/")
+    if begun.workflow.steps[-1].name == "foreach" and not found.failures:
+        ui.say("what foreach has returned is kept: with --start-at gather it is gathered")
 
 
 def register(app: typer.Typer) -> None:

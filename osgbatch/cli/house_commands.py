@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from osgbatch import exits, ui
+from osgbatch import exits, names, ui
 from osgbatch.cli.asking import agreed
 from osgbatch.cli.batch_names import BatchName, find, find_flow
 from osgbatch.cli.completing import batches
@@ -207,7 +207,15 @@ def archive(
     from osgbatch.life.archiving import archive as put_away
     from osgbatch.life.housekeeping import old_batches
 
+    if flow := find_flow(name):
+        raise flow.no_archive()
     batch = find(name)
+    if remove and (batch.folder.parents[1] / names.WORKFLOW).is_file():
+        raise OsgbatchError(
+            "this is a step of a workflow, which would run it anew",
+            where=str(batch.folder),
+            fix="Leave out --rm.",
+        )
     (old,) = old_batches([batch])
     if remove:
         _ask([old], yes, "archive and remove")

@@ -11,11 +11,13 @@ import typer
 
 from osgbatch import exits, ui
 from osgbatch.cli.batch_names import BatchName, TaskOption, find_flow, find_for_task
-from osgbatch.cli.completing import tasks
+from osgbatch.cli.completing import streams, tasks
+from osgbatch.cli.safe_output import SafeOutput, harmless
 from osgbatch.cli.spec_commands import Json
 from osgbatch.errors import CondorError, JobGoneError, OsgbatchError
 
 if TYPE_CHECKING:
+    from osgbatch.batches.folder import Batch
     from osgbatch.life.following import Status
     from osgbatch.life.task_output import Failure
     from osgbatch.model import TaskState
@@ -43,7 +45,9 @@ def logs(
         ),
     ] = None,
     chosen: TaskOption = None,
-    stream: Annotated[str, typer.Option(help="stdout, stderr or both.", metavar="STREAM")] = "both",
+    stream: Annotated[
+        str, typer.Option(help="stdout, stderr or both.", metavar="STREAM", autocompletion=streams)
+    ] = "both",
     follow: Annotated[
         bool,
         typer.Option("--follow", "-f", help="Go on until it has ended; at most three jobs."),
@@ -123,7 +127,7 @@ def _show(now: Status, state: TaskState, stream: str, *, as_json: bool) -> int:
         so_far = ", so far" if echo is not None else why
         ui.out(f"=== task {state.index}, {state.state}{so_far}")
     for which in streams:
-        shown = _Output()
+        shown = SafeOutput(sys.stdout)
         if stream == "both":
             ui.out(f"=== {which}")
         if echo is None:
@@ -131,8 +135,8 @@ def _show(now: Status, state: TaskState, stream: str, *, as_json: bool) -> int:
         else:
             shown.write(task_output.echoed(echo, state.index, which))
         if stream == "both":
-            shown.end_line()
-        sys.stdout.buffer.flush()
+            shown.end_line(everywhere=True)
+        shown.flush()
     if echo is not None:
         _say_of_echo(state, echo)
     return exits.OK
@@ -162,22 +166,6 @@ def _settled(now: Status, state: TaskState, error: CondorError) -> tuple[Status,
     )
 
 
-class _Output:
-    """stdout, and whether what was written to it ends a line."""
-
-    def __init__(self) -> None:
-        self._last = b"\n"
-
-    def write(self, data: bytes) -> int:
-        self._last = bytes(data[-1:]) or self._last
-        return sys.stdout.buffer.write(data)
-
-    def end_line(self) -> None:
-        """What comes next begins a line."""
-        if self._last != b"\n":
-            self.write(b"\n")
-
-
 def _say_of_echo(state: TaskState, echo: bytes) -> None:
     """What the reader of an echo may miss."""
     from osgbatch.life.task_output import echoed, is_cut
@@ -191,12 +179,13 @@ def _say_of_echo(state: TaskState, echo: bytes) -> None:
         )
 
 
-def _follow(batch: Any, index: int | None, stream: str) -> int:
+def _follow(batch: Batch, index: int | None, stream: str) -> int:
     from osgbatch.cli.reports import explain
     from osgbatch.life.output_following import Following
 
     try:
-        Following(batch, index, stream, sys.stdout.buffer, ui.say, explain).run()
+        out = cast(BinaryIO, SafeOutput(sys.stdout))
+        Following(batch, index, stream, out, ui.say, explain).run()
     except KeyboardInterrupt:
         ui.say("\nstopped following; the jobs go on")
         raise typer.Exit(exits.INTERRUPTED) from None
@@ -243,7 +232,7 @@ def failure_text(one: Failure, name: str) -> str:
     if one.alike:
         lines.append(f"    {len(one.alike):,} more alike: {listed(one.alike, 40)}")
     if one.stream:
-        lines += [f"=== the last lines of {one.stream}", one.lines]
+        lines += [f"=== the last lines of {one.stream}", harmless(one.lines)]
     elif state.archive is None:
         lines.append(f"    nothing came back; `osgbatch why {name} {state.index}` says more")
     else:

@@ -43,9 +43,10 @@ def plan(
     spec: SpecPath, settings: Settings = None, fit_pool: FitPool = False, as_json: Json = False
 ) -> int:
     """Show what a submission would do, without doing it."""
+    choices = choices_of(settings, fit_pool)
     if (flow := workflow_of(spec)) is not None:
-        return int(flow.check_steps(spec, as_json=as_json))
-    return show_plan(spec, choices_of(settings, fit_pool), as_json)
+        return int(flow.plan_steps(spec, choices, as_json=as_json))
+    return show_plan(spec, choices, as_json)
 
 
 def render(

@@ -16,6 +16,7 @@ from osgbatch.errors import OsgbatchError
 
 SHOWN = 10
 """So many names of each kind are printed."""
+SHOWN_ADDED = 5
 
 
 def verify(
@@ -78,6 +79,7 @@ def _data(told: Any) -> dict[str, Any]:
         "provenance": str(told.crate_folder),
         "files": told.files,
         "bytes": told.size,
+        **_counts(told),
         "tasks": told.tasks,
         "tasks_without_results": {
             "count": told.tasks_without,
@@ -87,6 +89,18 @@ def _data(told: Any) -> dict[str, Any]:
             kind: {"count": names.count, "first": names.first}
             for kind, names in _kinds(told).items()
         },
+    }
+
+
+def _counts(told: Any) -> dict[str, Any]:
+    """Whose the files are that the manifest tells of, where the crate says so."""
+    if told.made is None:
+        return {}
+    made, added = told.made.count, told.added.count
+    return {
+        "came_back": told.files - made - added,
+        "made_here": made,
+        "added_here": {"count": added, "first": told.added.first},
     }
 
 
@@ -119,13 +133,32 @@ def _text(told: Any) -> str:
     if told.without:
         lines += _without(told)
     count = ui.number_of(told.files, "file")
-    if told.ok:
+    if told.ok and told.made is not None and told.added is not None:
+        lines.append(f"{told.results}: all {count} are as recorded ({ui.size(told.size)})")
+        lines += _whose(told)
+    elif told.ok:
         lines.append(f"{told.results}: all {count} are as they came back ({ui.size(told.size)})")
     elif told.tasks_without and not any(names.count for names in _kinds(told).values()):
         lines.append(f"{told.results}: not complete; what is here, {count}, is as it came back")
     else:
-        lines.append(f"{told.results}: not as it came back; {count} should be there")
+        own = (
+            f", {told.added.count:,} of them added here" if told.added and told.added.count else ""
+        )
+        lines.append(f"{told.results}: not as it came back; {count} should be there{own}")
     return "\n".join(lines)
+
+
+def _whose(told: Any) -> Iterator[str]:
+    """How many came back, and how many are of here; what was added by hand by its name."""
+    made, added = told.made.count, told.added.count
+    came = told.files - made - added
+    parts = [f"{came:,} as {'it' if came == 1 else 'they'} came back"]
+    parts += [f"{made:,} made here (tables, gather)"] if made else []
+    parts += [f"{added:,} added here"] if added else []
+    yield f"  {', '.join(parts)}"
+    yield from (f"    {ui.one_line(one)}" for one in told.added.first[:SHOWN_ADDED])
+    if added > SHOWN_ADDED:
+        yield f"    and {added - SHOWN_ADDED:,} more (--json names up to 1,000)"
 
 
 def _without(told: Any) -> Iterator[str]:
@@ -192,7 +225,12 @@ def plan_of_crate(crate: Path, data: Path | None, choices: Any, as_json: bool) -
     with TemporaryDirectory(prefix=".osgbatch-plan-", dir=".") as room:
         with ui.progress() as progress:
             made = make_folder(crate, Path(room) / "plan", data, lambda text: None, progress, tell)
-        return int(show_plan(made.spec, _choices(made, choices), as_json))
+        here = f"{Path(room).name}/plan"
+
+        def named(text: str) -> str:  # as submitting would name it
+            return text.replace(here, f"{made.crate.name}-again")
+
+        return int(show_plan(made.spec, _choices(made, choices), as_json, named=named))
 
 
 def _choices(made: Any, choices: Any) -> Any:

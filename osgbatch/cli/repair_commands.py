@@ -10,6 +10,7 @@ from osgbatch import exits, ui
 from osgbatch.cli.batch_names import BatchName, Tasks, find, find_flow, named
 from osgbatch.cli.spec_commands import Json, Settings
 from osgbatch.cli.submit_commands import (
+    OnAccessPoint,
     Presigned,
     Watch,
     check_output,
@@ -40,6 +41,7 @@ def resubmit(
             show_default=False,
         ),
     ] = "",
+    on_access_point: OnAccessPoint = False,
     presigned: Presigned = "",
     watch_it: Watch = None,
     as_json: Json = False,

@@ -11,6 +11,7 @@ import typer
 from osgbatch import ui
 from osgbatch.cli.batch_names import BatchName, find
 from osgbatch.cli.spec_commands import Json
+from osgbatch.errors import OsgbatchError
 
 if TYPE_CHECKING:
     from osgbatch.results.reported_sizes import Sizing
@@ -47,6 +48,12 @@ def report(
     from osgbatch.results.report_writing import write
     from osgbatch.results.reported import sizing_report
 
+    files = {"--out": out, "--png": png, "--md": md}
+    if sizing and (option := next((o for o, path in files.items() if path is not None), "")):
+        raise OsgbatchError(
+            f"--sizing writes no file, so {option} has nothing to say",
+            fix="Leave out one of them: the report has the right-sizing, too.",
+        )
     batch = find(name)
     if sizing:
         found, now = sizing_report(batch)

@@ -194,7 +194,8 @@ def next_steps(now: Status) -> list[str]:
     steps += _of_held(now, name)
     may_resubmit = now.ended and now.stalled in ("", LATER_CUT_SHORT, RUNNER_DIED)
     if may_resubmit and any(counts.get(s) for s in WRONG if s != "held"):
-        steps.append(f"osgbatch resubmit {name}")
+        lost = not any(counts.get(s) for s in WRONG if s not in ("held", "unknown"))
+        steps.append(f"osgbatch resubmit {name}{' --missing' * lost}")
     if rest_waits and wrong:
         steps.append(f"osgbatch watch {name}")
     if now.ended and counts.get("succeeded") and not rest_waits and not _collected(now):
@@ -324,6 +325,7 @@ def explain(state: TaskState) -> str:
         "shim-killed": "its job was killed",
         "no-archive": "nothing came back",
         "damaged": "what came back is damaged",
+        "dropped": "its result is gone",
         "reused-gone": "nothing is left of it",
     }
     head = reasons.get(state.reason, state.reason)

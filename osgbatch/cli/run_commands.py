@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-import codecs
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from osgbatch import exits, names, ui
+from osgbatch.cli.safe_output import SafeOutput
 from osgbatch.cli.spec_commands import Json, Settings
-from osgbatch.cli.submit_commands import Pool, check_pool
+from osgbatch.cli.submit_commands import OnAccessPoint, Pool, check_pool
+from osgbatch.cli.work_options import (
+    Cpus,
+    Disk,
+    Env,
+    Gpus,
+    Image,
+    Lib,
+    Memory,
+    Out,
+    Push,
+    option,
+    resources,
+)
 from osgbatch.errors import OsgbatchError
+
+if TYPE_CHECKING:
+    from osgbatch.batches.folder import Batch
+    from osgbatch.life.following import Status
+    from osgbatch.submission.running import RunSpec
 
 Words = Annotated[
     list[str] | None,
@@ -25,40 +43,33 @@ Words = Annotated[
 ]
 
 
-def _option(name: str, help_: str, metavar: str) -> Any:
-    return typer.Option(name, help=help_, metavar=metavar, show_default=False)
-
-
 def run(
     command: Words = None,
     count: Annotated[int | None, typer.Option("--count", min=1, metavar="N", show_default=False,
                      help="So many tasks; {index} is 0 to N-1.")] = None,
-    params: Annotated[str, _option("--params", "A task for each row: {column}s.", "TABLE")] = "",
-    sweep: Annotated[list[str] | None, _option("--sweep", "A task for each value: x=1,2,3, or "
+    params: Annotated[str, option("--params", "A task for each row: {column}s.", "TABLE")] = "",
+    sweep: Annotated[list[str] | None, option("--sweep", "A task for each value: x=1,2,3, or "
                      "x=file:*.npy. Repeatable: all combinations.", "NAME=VALUES")] = None,
-    push: Annotated[list[str] | None, _option("--push", "Bring a file or folder: FILE, DIR, "
-                    "src:dst, or @list of them. Repeatable.", "FILE")] = None,
-    lib: Annotated[list[str] | None, _option("--lib", "A Python package of yours that tasks "
-                   "import. Repeatable.", "DIR")] = None,
-    env: Annotated[str, _option("--env", "environment.yml, requirements.txt, .venv/ ...",
-                                "ENVIRONMENT")] = "",
-    image: Annotated[str, _option("--image", "A container: python:3.12, image.sif ...",
-                                  "IMAGE")] = "",
-    cpus: Annotated[str, _option("--cpus", "Of each task; default 1.", "N")] = "",
-    memory: Annotated[str, _option("--memory", "Of each task, as 2GB; default 1GB.", "SIZE")] = "",
-    disk: Annotated[str, _option("--disk", "Of each task, as 4GB; default 2GB.", "SIZE")] = "",
-    gpus: Annotated[str, _option("--gpus", "Of each task; default 0.", "N")] = "",
-    limit: Annotated[str, _option("--time", "After which a task is stopped, as 20min.",
+    push: Push = None,
+    lib: Lib = None,
+    env: Env = "",
+    image: Image = "",
+    cpus: Cpus = "",
+    memory: Memory = "",
+    disk: Disk = "",
+    gpus: Gpus = "",
+    limit: Annotated[str, option("--time", "After which a task is stopped, as 20min.",
                                   "TIME")] = "",
     name: Annotated[str, typer.Option("--name", "-n", metavar="NAME", show_default=False,
                     help="Of the batch and the folder of its results. Default: the command's.")]
     = "",
-    out: Annotated[str, _option("--out", "Another folder for the results.", "DIR")] = "",
+    out: Out = "",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait, show what the tasks print, "
                                        "bring the results.")] = True,
-    save: Annotated[str, _option("--save", "Write the sweep.yaml that this is, too.",
+    save: Annotated[str, option("--save", "Write the sweep.yaml that this is, too.",
                                  "FILE")] = "",
     pool: Pool = "auto",
+    on_access_point: OnAccessPoint = False,
     settings: Settings = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and run "
                                           "nothing.")] = False,
@@ -82,11 +93,10 @@ def run(
             fix=f"Without the quotes: `osgbatch run -- {command[0].strip()}`, or for a shell "
             "`osgbatch run -- sh -c '...'`.",
         )
-    from osgbatch.spec.from_words import RESOURCES, Told
+    from osgbatch.spec.from_words import Told
     from osgbatch.submission.running import pushed, spec_of_run
 
     here = Path.cwd()
-    asked = dict(zip(RESOURCES, (cpus, memory, disk, gpus, limit), strict=True))
     told = Told(
         name=name,
         results_to=out,
@@ -98,7 +108,7 @@ def run(
         libraries=lib or (),
         environment=env,
         image=image,
-        resources={key: text for key, text in asked.items() if text},
+        resources=resources(cpus, memory, disk, gpus, limit),
     )
     with spec_of_run(told, here, save, keep=not dry_run) as made:
         if dry_run:
@@ -106,7 +116,7 @@ def run(
 
             if save:
                 ui.say(f"wrote {save}")
-            return show_plan(made.path, made.choices(settings or ()), as_json)
+            return show_plan(made.path, made.choices(settings or ()), as_json, made.worded)
         batch = _submitted(made, pool, settings, save)
     from osgbatch.batches.moved import results_outside
 
@@ -117,14 +127,15 @@ def run(
     return _brought(batch, results, as_json)
 
 
-def _submitted(made: Any, pool: str, settings: list[str] | None, save: str) -> Any:
+def _submitted(made: RunSpec, pool: str, settings: list[str] | None, save: str) -> Batch:
     """Submit, and say what was."""
     from osgbatch.batches.folder import read_submitted
     from osgbatch.cli.submit_commands import where
     from osgbatch.submission.steps import submit_sweep
 
     with ui.progress() as progress:
-        batch = submit_sweep(made.path, pool, ui.say, made.choices(settings or ()), progress)
+        say = made.telling(ui.say)
+        batch = submit_sweep(made.path, pool, say, made.choices(settings or ()), progress)
     submitted = read_submitted(batch.rounds()[-1])
     if save:
         ui.say(f"wrote {save}")
@@ -136,7 +147,7 @@ def _submitted(made: Any, pool: str, settings: list[str] | None, save: str) -> A
     return batch
 
 
-def _left(batch: Any, results: Path, as_json: bool) -> int:
+def _left(batch: Batch, results: Path, as_json: bool) -> int:
     """Say how to come back; with --json what was submitted."""
     from osgbatch.batches.folder import read_submitted
     from osgbatch.life.naming import in_commands, shown_path
@@ -166,11 +177,13 @@ def _how_to_come_back(name: str, results: str) -> None:
     ui.say(f"to end it: `osgbatch cancel {name}`")
 
 
-def _followed(batch: Any, results: Path, *, quiet: bool) -> None:
+def _followed(batch: Batch, results: Path, *, quiet: bool) -> None:
     """Show what tasks print until all have ended; on Ctrl-C the jobs go on."""
     from osgbatch.life.all_output import AllOutput
 
-    outs = {name: _Out(None if quiet else getattr(sys, name)) for name in ("stdout", "stderr")}
+    outs = {
+        name: SafeOutput(None if quiet else getattr(sys, name)) for name in ("stdout", "stderr")
+    }
     try:
         AllOutput(batch, cast(Any, outs), ui.say, _Looks(batch).seen).run()
         for out in outs.values():
@@ -183,52 +196,12 @@ def _followed(batch: Any, results: Path, *, quiet: bool) -> None:
         raise typer.Exit(exits.INTERRUPTED) from None
 
 
-_STEERS_NOTHING = "\n\r\t\xa0\u3000"
-
-
-class _Out:
-    """stdout or stderr for bytes; None: nothing is shown.
-
-    What comes from an execution point must not steer a terminal: there it is shown without its
-    escapes. Elsewhere the bytes stay what they are.
-    """
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._out = stream.buffer if stream else None
-        self._on_terminal = bool(stream and stream.isatty())
-        self._encoding = (stream and stream.encoding) or "utf-8"
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._last = b"\n"
-
-    def write(self, data: bytes) -> int:
-        """As of a file."""
-        self._last = bytes(data[-1:]) or self._last
-        if self._out and self._on_terminal:
-            text = self._decoder.decode(data)
-            clean = "".join(c if c.isprintable() or c in _STEERS_NOTHING else "?" for c in text)
-            self._out.write(clean.encode(self._encoding, "replace"))
-        elif self._out:
-            return self._out.write(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """As of a file."""
-        if self._out:
-            self._out.flush()
-
-    def end_line(self) -> None:
-        """On a terminal what is said next begins a line; elsewhere the bytes stay what they are."""
-        if self._on_terminal and self._last != b"\n":
-            self.write(b"\n")
-            self.flush()
-
-
 class _Looks:
     """Says how far many tasks are, now and then, and when nothing runs."""
 
     EVERY_S = 10.0
 
-    def __init__(self, batch: Any) -> None:
+    def __init__(self, batch: Batch) -> None:
         from osgbatch.cli.live import Patience
 
         self._several = batch.tasks > 1
@@ -237,7 +210,7 @@ class _Looks:
         self._counts: Any = None
         self._due = time.monotonic() + self.EVERY_S
 
-    def seen(self, now: Any) -> None:
+    def seen(self, now: Status) -> None:
         """Is told what each look saw."""
         from osgbatch.cli.live import waits_line
 
@@ -251,7 +224,7 @@ class _Looks:
         self._said_waits = waits
 
 
-def _brought(batch: Any, results: Path, as_json: bool) -> int:
+def _brought(batch: Batch, results: Path, as_json: bool) -> int:
     """Collect, and say what came of it; gives the exit code: 0 when all have succeeded."""
     from osgbatch.cli.reports import endings_text, next_steps, status_data
     from osgbatch.life.naming import shown_path
@@ -276,11 +249,13 @@ def _brought(batch: Any, results: Path, as_json: bool) -> int:
     return int(now.exit_code) or (exits.SOME_FAILED if collected.misplaced else exits.OK)
 
 
-def _tell_places(now: Any, results: str) -> None:
+def _tell_places(now: Status, results: str) -> None:
     """Where the results are."""
     good = [state.index for state in now.states if state.state == "succeeded"]
     bad = [state.index for state in now.states if state.state == "failed"]
-    if good:
+    if good and good[-1] - good[0] >= len(good):  # some between them are not there
+        ui.say(f"results: {results}/ ({len(good):,} of {ui.number_of(len(now.states), 'task')})")
+    elif good:
         last = f" to {results}/{good[-1]}/" if len(good) > 1 else ""
         ui.say(f"results: {results}/{good[0]}/{last}")
     if bad:

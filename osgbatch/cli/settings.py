@@ -271,9 +271,13 @@ def read_settings(path: Path, settings: list[str]) -> tuple[Layered, Spec | None
     from osgbatch.errors import SpecErrors
     from osgbatch.spec.layers import read_layers
     from osgbatch.spec.load import load_spec
+    from osgbatch.spec.steps import STEPS, read_steps
 
     layered = read_layers(path, settings)
     try:
+        if STEPS in layered.document.data:
+            read_steps(path, settings)
+            return layered, None, None
         return layered, load_spec(path, settings), None
     except SpecErrors as error:
         return layered, None, error

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from osgbatch import exits, ui
+from osgbatch import exits, names, ui
 from osgbatch.cli.asking import agreed
 from osgbatch.cli.collect_commands import collect_batch_and_tell
-from osgbatch.cli.completing import pools
+from osgbatch.cli.completing import pools, steps_of_spec
 from osgbatch.cli.spec_commands import Json, Settings
 from osgbatch.cli.watch_commands import StopAfter, follow, rest_text
 from osgbatch.errors import OsgbatchError
@@ -21,6 +24,14 @@ Pool = Annotated[
     typer.Option(
         autocompletion=pools,
         help="condor, local, or auto: HTCondor where it is configured, else local.",
+    ),
+]
+OnAccessPoint = Annotated[
+    bool,
+    typer.Option(
+        "--on-access-point",
+        callback=lambda wanted: os.environ.update({names.ON_ACCESS_POINT: "1"} if wanted else {}),
+        help="With --pool local on an access point: one job at a time, a short trial.",
     ),
 ]
 Watch = Annotated[
@@ -52,8 +63,15 @@ def choices_of(
     return Choices(settings or (), fit_pool, presigned_s=seconds, verify=verify)
 
 
-def show_plan(spec: Path, choices: Any, as_json: bool) -> int:
-    """Show what submit would do."""
+def show_plan(
+    spec: Path,
+    choices: Any,
+    as_json: bool,
+    worded: Callable[[str], str] = str,
+    *,
+    named: Callable[[str], str] = str,
+) -> int:
+    """Show what submit would do. worded: how its warnings are told; named: how all of it is."""
     from dataclasses import replace
 
     from osgbatch.cli.plan_data import plan_json
@@ -65,11 +83,12 @@ def show_plan(spec: Path, choices: Any, as_json: bool) -> int:
     made = plan_sweep(spec, choices=choices)
     size, warnings = planned_environment(made)
     more = plan_warnings(made, size, made.spec.folder)
-    made = replace(made, warnings=(*made.warnings, *warnings, *more))
+    told = tuple(named(worded(text)) for text in (*made.warnings, *warnings, *more))
+    made = replace(made, warnings=told)
     if as_json:
-        ui.out_json(plan_json(made, size))
+        ui.out_json(json.loads(named(json.dumps(plan_json(made, size)))))
     else:
-        ui.out(plan_text(made, size))
+        ui.out(named(plan_text(made, size)))
     return exits.OK
 
 
@@ -78,6 +97,7 @@ def submit(
         Path | None, typer.Argument(help="The sweep.yaml; not with --from.", show_default=False)
     ] = None,
     pool: Pool = "auto",
+    on_access_point: OnAccessPoint = False,
     watch_it: Watch = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="The same as `osgbatch plan`.")
@@ -128,7 +148,10 @@ def submit(
     until: Annotated[
         str,
         typer.Option(
-            metavar="STEP", help="Of a workflow: go no further than this step.", show_default=False
+            metavar="STEP",
+            help="Of a workflow: go no further than this step.",
+            autocompletion=steps_of_spec,
+            show_default=False,
         ),
     ] = "",
     as_json: Json = False,

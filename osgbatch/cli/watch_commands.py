@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -36,10 +37,13 @@ def status(name: BatchName = None, as_json: Json = False) -> int:
     from osgbatch.cli.reports import status_data, status_text
     from osgbatch.life.following import exit_code_so_far
     from osgbatch.life.following import status as read_status
+    from osgbatch.life.gathering_notes import gathering_notes
 
     if flow := find_flow(name):
         return int(flow.status(as_json))
-    now = read_status(find(name), all_tasks=as_json, most_wrong=1000, measures=not as_json)
+    batch = find(name)
+    now = read_status(batch, all_tasks=as_json, most_wrong=1000, measures=not as_json)
+    now = replace(now, notes=(*now.notes, *gathering_notes(batch)))
     if as_json:
         ui.out_json(status_data(now))
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from osgbatch import ui
+from osgbatch import exits, ui
 from osgbatch.cli.batch_names import BatchName, TaskOption, find_flow, find_for_task
 from osgbatch.cli.completing import tasks
 from osgbatch.cli.spec_commands import Json
@@ -45,7 +45,7 @@ def why(
     as_json: Json = False,
 ) -> int:
     """Say why tasks are held, failed or wait, like causes together, and what to do."""
-    from osgbatch.life.following import exit_code_so_far
+    from osgbatch.life.following import WRONG, exit_code_so_far
     from osgbatch.life.why import explain
 
     index = chosen if task is None else task
@@ -56,6 +56,8 @@ def why(
         ui.out_json(why_data(found))
     else:
         ui.out(why_text(found))
+    if found.task is not None:
+        return exits.SOME_FAILED if found.task.state in WRONG else exits.OK
     return exit_code_so_far(found.status)
 
 

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,13 +14,12 @@ import typer
 
 from osgbatch import exits, ui
 from osgbatch.cli.workflow_texts import (
-    errors_of,
     next_steps,
     results_path,
     status_data,
     status_text,
 )
-from osgbatch.errors import BusyError, OsgbatchError
+from osgbatch.errors import OsgbatchError
 
 if TYPE_CHECKING:
     from osgbatch.batches.folder import Batch
@@ -62,10 +62,10 @@ def submit_steps(
 ) -> int:
     """`osgbatch submit` of a spec with steps."""
     if dry_run:
-        return check_steps(spec, as_json=as_json)
+        return plan_steps(spec, choices, as_json=as_json)
     from osgbatch.life.naming import shown_path
-    from osgbatch.workflows.advancing import advance
     from osgbatch.workflows.continuing import begun
+    from osgbatch.workflows.flow import go_on
 
     wait = sys.stdout.isatty() if watch_it is None else watch_it
     with begun(spec, pool, ui.say, choices, again=again, until=until) as found:
@@ -76,13 +76,7 @@ def submit_steps(
         if found.done:
             return Flow(workflow).collect(as_json, watch_it=False)
         with _left_alone(workflow):
-            now = advance(
-                workflow,
-                ui.say,
-                wait=wait or workflow.pool == "local",
-                until=until,
-                look=_look(),
-            )
+            now = go_on(workflow, ui.say, wait=wait, until=until, look=_look())
     if as_json:
         ui.out_json(status_data(now))
         return exits.OK if now.runs else int(now.exit_code)
@@ -91,21 +85,14 @@ def submit_steps(
             f"to follow it: `osgbatch watch {shown}`\nwhen it has ended: `osgbatch collect {shown}`"
         )
         return exits.OK
-    if until and not now.failed and now.is_done(until):
+    if until and not now.failed and now.is_done(until) and not now.succeeded:
         ui.out(status_text(now))
+        for step in next_steps(now):
+            ui.say(f"next: {step}, for the steps that are left")
         return exits.OK
     if now.succeeded:
         return Flow(workflow).collect(as_json, watch_it=False)
     return _tell_end(now)
-
-
-def _of_dagman(workflow: Workflow) -> list[str]:
-    """What DAGMan says of its end."""
-    from osgbatch import condor
-    from osgbatch.workflows.folder import read_dag_note
-
-    note = read_dag_note(workflow)
-    return condor.last_words(workflow.folder, workflow.dag_file(note.stage)) if note else []
 
 
 def refuse(options: Mapping[str, object]) -> None:
@@ -134,6 +121,43 @@ def check_steps(spec: Path, *, as_json: bool = False) -> int:
         where = "here" if step.here else "in the pool"
         after = f"after {', '.join(step.after)}" if step.after else ""
         ui.out(f"  {step.name:{width}}  {where:11}  {after}".rstrip())
+    return exits.OK
+
+
+def plan_steps(spec: Path, choices: Choices, *, as_json: bool = False) -> int:
+    """Show what each step of a spec would do, as far as that is known; nothing is made."""
+    from osgbatch import condor
+    from osgbatch.cli.plan_data import plan_json
+    from osgbatch.cli.plans import plan_text
+    from osgbatch.submission.packed import planned_environment
+    from osgbatch.workflows.flow import plan_steps as plan_each
+
+    backend = "condor" if condor.configured() else "local"
+    steps, planned = plan_each(spec, backend, choices.settings)
+    told = []
+    for one in planned:
+        size, warnings = planned_environment(one.plan) if one.plan else (None, [])
+        plan = replace(one.plan, warnings=(*one.plan.warnings, *warnings)) if one.plan else None
+        told.append((one.step, plan, size))
+    if as_json:
+        data = [
+            {
+                "name": step.name, "here": step.here, "after": list(step.after),
+                "plan": plan_json(plan, size) if plan else None,
+            }
+            for step, plan, size in told
+        ]  # fmt: skip
+        ui.out_json({"name": steps.name, "steps": data})
+        return exits.OK
+    ui.out(f"workflow {steps.name}, of {ui.number_of(len(told), 'step')}, from {spec}")
+    for step, plan, size in told:
+        where = "here" if step.here else "in the pool" if backend == "condor" else "locally"
+        after = f", after {', '.join(step.after)}" if step.after else ""
+        ui.out(f"\n=== step {step.name}, {where}{after}")
+        if plan:
+            ui.out(plan_text(plan, size))
+        else:
+            ui.out(f"is planned when {' and '.join(step.uses)} has made what it reads")
     return exits.OK
 
 
@@ -185,6 +209,21 @@ def _left_alone(workflow: Workflow) -> Iterator[None]:
         raise typer.Exit(exits.INTERRUPTED) from None
 
 
+def _nothing_to_do(workflow: Workflow) -> int:
+    """Say so; of a foreach that has gathered another's elements, where these have failed."""
+    from osgbatch.foreach.running import failed_elsewhere
+    from osgbatch.life.naming import shown_path
+
+    other = failed_elsewhere(workflow)
+    if other is None:
+        ui.out("nothing to resubmit: every step has succeeded")
+        return exits.OK
+    name = shown_path(other)
+    ui.out(f"nothing to resubmit here; the elements that failed are of {name}")
+    ui.say(f"next: osgbatch resubmit {name}")
+    return exits.SOME_FAILED
+
+
 def _tell_end(now: WorkflowStatus) -> int:
     ui.out(status_text(now))
     for step in next_steps(now):
@@ -219,39 +258,21 @@ class Flow:
 
     def watch(self) -> int:
         """Follow it, do what is due here, and go on, until all is done or something failed."""
-        from osgbatch.workflows.advancing import advance
+        from osgbatch.workflows.flow import go_on
 
         with _left_alone(self.workflow):
-            now = advance(self.workflow, ui.say, wait=True, look=_look())
+            now = go_on(self.workflow, ui.say, wait=True, look=_look())
         return _tell_end(now)
 
     def resubmit(self, watch_it: bool | None, as_json: bool) -> int:
         """Run what has not succeeded once more, and what comes after it: a rescue."""
-        from osgbatch.workflows.advancing import advance
-        from osgbatch.workflows.alone import alone
-        from osgbatch.workflows.starting import take_changes
+        from osgbatch.workflows.flow import resubmit
 
         wait = sys.stdout.isatty() if watch_it is None else watch_it
-        with alone(self.workflow, pools_too=True):
-            before = self._now()
-            if before.dag_works:
-                raise BusyError(
-                    "DAGMan works on this workflow still",
-                    where=str(self.workflow.folder),
-                    fix="Wait for it (`osgbatch watch`), or `osgbatch cancel` it first.",
-                )
-            take_changes(self.workflow, ui.say)
-            if before.complete:
-                ui.out("nothing to resubmit: every step has succeeded")
-                return exits.OK
-            with _left_alone(self.workflow):
-                now = advance(
-                    self.workflow,
-                    ui.say,
-                    wait=wait or self.workflow.pool == "local",
-                    again=True,
-                    look=_look(),
-                )
+        with _left_alone(self.workflow):
+            now = resubmit(self.workflow, ui.say, wait=wait, look=_look())
+        if now is None:
+            return _nothing_to_do(self.workflow)
         if as_json:
             ui.out_json(status_data(now))
             return exits.OK if now.runs else int(now.exit_code)
@@ -268,6 +289,9 @@ class Flow:
 
         now = self._now()
         name = f"workflow {self.workflow.id} ({self.workflow.name})"
+        if now.succeeded and not now.runs and not as_json:
+            ui.out(f"nothing to cancel: {name} has ended")
+            return exits.OK
         terminal = sys.stdin.isatty() and sys.stderr.isatty()
         if now.runs and not yes and terminal and not agreed(f"cancel {name}?"):
             return exits.OK
@@ -275,69 +299,52 @@ class Flow:
         if as_json:
             ui.out_json({"id": self.workflow.id, "cancelled": count})
         else:
+            if not count and now.cancelled and not now.runs:
+                ui.out(f"nothing to cancel: {name} was cancelled before")
+                return exits.OK
             ui.out(f"cancelled {name}: {ui.number_of(count, 'task')} had not ended")
         return exits.OK
 
     def why(self, as_json: bool) -> int:
         """Why steps failed: what their nodes said, and why their tasks failed."""
         from osgbatch.cli.why_commands import why_data, why_text
-        from osgbatch.life.why import explain
+        from osgbatch.workflows.flow import reasons, words_of_dagman
 
         now = self._now()
-        told = []
-        for step in now.steps:
-            wrong = set(step.counts) - {"succeeded"}
-            if step.state == "failed" or (step.state != "waiting" and wrong):
-                said = errors_of(self.workflow.step_log(step.name))
-                batch = self.workflow.batch(step.name)
-                told.append((step, said, explain(batch) if batch else None))
+        told = reasons(self.workflow, now)
         if as_json:
-            ui.out_json(
+            data = [
                 {
-                    **status_data(now),
-                    "why": [
-                        {
-                            "step": step.name,
-                            "node": said,
-                            **({"batch": why_data(found)} if found else {}),
-                        }
-                        for step, said, found in told
-                    ],
+                    "step": one.step.name,
+                    "node": list(one.said),
+                    **({"batch": why_data(one.why)} if one.why else {}),
                 }
-            )
-        else:
-            ui.out(status_text(now))
-            for line in _of_dagman(self.workflow) if now.dag_failed else ():
+                for one in told
+            ]
+            ui.out_json({**status_data(now), "why": data})
+            return exits.SOME_FAILED if now.failed else exits.OK
+        ui.out(status_text(now))
+        for line in words_of_dagman(self.workflow) if now.dag_failed else ():
+            ui.out(f"  {line}")
+        for one in told:
+            ui.out(f"\nstep {one.step.name}")
+            for line in one.said:
                 ui.out(f"  {line}")
-            for step, said, found in told:
-                ui.out(f"\nstep {step.name}")
-                for line in said:
-                    ui.out(f"  {line}")
-                if found is not None:
-                    ui.out(why_text(found))
-            for command in next_steps(now):
-                if not command.startswith("osgbatch why"):
-                    ui.say(f"next: {command}")
+            if one.why is not None:
+                ui.out(why_text(one.why))
+        known = {line for one in told if one.why for c in one.why.causes for line in c.commands}
+        for command in next_steps(now):
+            if not command.startswith("osgbatch why") and command not in known:
+                ui.say(f"next: {command}")
         return exits.SOME_FAILED if now.failed else exits.OK
 
     def collect(self, as_json: bool, watch_it: bool) -> int:
         """Collect every step that has begun; what runs here and is due runs first."""
         from osgbatch.foreach.running import bring_noted
-        from osgbatch.results.finishing import collect_batch
-        from osgbatch.workflows.advancing import advance
+        from osgbatch.workflows.flow import collect
 
         with _left_alone(self.workflow):
-            if watch_it or (self._now().due and not self._now().failed):
-                advance(self.workflow, ui.say, wait=watch_it, only_here=not watch_it, look=_look())
-        for step in self.workflow.steps:
-            batch = self.workflow.batch(step.name)
-            if batch is None:
-                continue
-            _, collected, failure = collect_batch(batch, ui.say, quiet=as_json)
-            for note in collected.notes:
-                ui.say(f"note: {step.name}: {note}")
-            if failure is not None:
-                raise failure
+            collect(self.workflow, ui.say, wait=watch_it, quiet=as_json, look=_look())
         now = self._now()
         home = bring_noted(self.workflow, ui.say)  # of `osgbatch foreach`
         if as_json:
@@ -346,6 +353,18 @@ class Flow:
             ui.out(status_text(now))
             ui.out(f"results: {home or results_path(self.workflow)}")
         return int(now.exit_code)
+
+    def no_archive(self) -> OsgbatchError:
+        """What is told who would put it into one file."""
+        from osgbatch.life.naming import shown_path
+
+        name = shown_path(self.workflow.folder)
+        return OsgbatchError(
+            "this is a workflow, and only batches are archived",
+            where=str(self.workflow.folder),
+            fix=f"When it has ended its folder is all there is of it: `tar -czf "
+            f"{self.workflow.folder.name}.tar.gz {name}`, then `osgbatch rm {name}`.",
+        )
 
     def rm(self, yes: bool, as_json: bool) -> int:
         """Remove it."""
@@ -367,13 +386,9 @@ class Flow:
 
     def telling_batch(self) -> Batch | None:
         """The batch of the step that has most to tell: one that failed, runs, or ended last."""
-        now = self._now()
-        for state in ("failed", "held", "running"):
-            for step in now.steps:
-                if step.state == state and step.counts:
-                    return self.workflow.batch(step.name)
-        begun = [step for step in now.steps if step.counts]
-        return self.workflow.batch(begun[-1].name) if begun else None
+        from osgbatch.workflows.flow import telling_batch
+
+        return telling_batch(self.workflow)
 
 
 def register(app: typer.Typer) -> None:

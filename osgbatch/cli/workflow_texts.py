@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from osgbatch import ui
 from osgbatch.errors import OsgbatchError
 
+if TYPE_CHECKING:
+    from osgbatch.workflows.folder import Workflow
+    from osgbatch.workflows.telling import WorkflowStatus
 
-def status_data(now: Any) -> dict[str, Any]:
+
+def status_data(now: WorkflowStatus) -> dict[str, Any]:
     """A workflow's status for --json."""
     workflow = now.workflow
     return {
@@ -36,7 +40,7 @@ def status_data(now: Any) -> dict[str, Any]:
     }
 
 
-def status_text(now: Any) -> str:
+def status_text(now: WorkflowStatus) -> str:
     """A workflow's status for people: a line for each step."""
     from osgbatch.life.naming import shown_path
 
@@ -54,7 +58,7 @@ def status_text(now: Any) -> str:
     return "\n".join(lines)
 
 
-def next_steps(now: Any) -> list[str]:
+def next_steps(now: WorkflowStatus) -> list[str]:
     """What to type next."""
     from osgbatch.life.naming import shown_path
 
@@ -66,7 +70,8 @@ def next_steps(now: Any) -> list[str]:
     if now.cancelled and not now.succeeded:
         return [f"osgbatch resubmit {name}"]
     if now.succeeded:
-        return [f"osgbatch collect {name}"]
+        done = now.collected and now.workflow.pool == "local"
+        return [] if done else [f"osgbatch collect {name}"]
     return [f"osgbatch watch {name}"]
 
 
@@ -90,19 +95,7 @@ def flows_listed(here: Path, *, everywhere: bool) -> list[tuple[dict[str, Any], 
     return found
 
 
-def results_path(workflow: Any) -> str:
+def results_path(workflow: Workflow) -> str:
     from osgbatch.life.naming import shown_path
 
     return f"{shown_path(workflow.folder)}/steps/<step>/results/"
-
-
-def errors_of(log: Path) -> list[str]:
-    """What a node's scripts said last, where they failed."""
-    try:
-        lines = log.read_text(errors="replace").splitlines()[-40:]
-    except OSError:
-        return []
-    found = [i for i, line in enumerate(lines) if "error: " in line]
-    if not found:
-        return []
-    return ["".join(c if c.isprintable() else "?" for c in line) for line in lines[found[-1] :]]

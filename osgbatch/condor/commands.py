@@ -61,7 +61,13 @@ def run_bytes(
             check=False,
         )
     except FileNotFoundError:
-        if local := _local_too(command):
+        local = _local_too(command)
+        if local and not configured():
+            raise CondorError(
+                f"there is no {command[0]} on PATH: this machine has no HTCondor",
+                fix=f"Submit on an access point.{local}",
+            ) from None
+        if local:
             raise CondorError(
                 f"there is no {command[0]} on PATH, though HTCondor is configured",
                 fix=f"Install HTCondor.{local}",

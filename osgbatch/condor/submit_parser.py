@@ -8,13 +8,18 @@ from functools import cache
 from typing import Any
 
 
+def quiet_environment() -> dict[str, str]:
+    """Without this HTCondor complains on a machine that has no configuration of it."""
+    if "CONDOR_CONFIG" in os.environ or os.path.exists("/etc/condor/condor_config"):
+        return {}
+    return {"CONDOR_CONFIG": os.devnull}
+
+
 @cache
-def _bindings() -> tuple[Any, Any] | None:
+def bindings() -> tuple[Any, Any] | None:
     """The modules htcondor2 and classad2; None where they are not installed."""
-    # Without this the bindings complain on a machine that has no configuration of HTCondor.
-    quiet = "CONDOR_CONFIG" not in os.environ and not os.path.exists("/etc/condor/condor_config")
-    if quiet:
-        os.environ["CONDOR_CONFIG"] = os.devnull
+    quiet = quiet_environment()
+    os.environ.update(quiet)
     try:
         import classad2
         import htcondor2
@@ -32,7 +37,7 @@ def refused_text(text: str) -> str | None:
     None where its bindings are not installed. Nothing is submitted; the caller takes `include`
     out, which would run programs. Seen on 25.14.1.
     """
-    modules = _bindings()
+    modules = bindings()
     if modules is None:
         return None
     if "\0" in text:
@@ -48,7 +53,7 @@ def refused_text(text: str) -> str | None:
 
 def refused_expression(text: str) -> bool | None:
     """Whether HTCondor refuses a ClassAd expression; None where its bindings are not installed."""
-    modules = _bindings()
+    modules = bindings()
     if modules is None:
         return None
     try:

@@ -107,7 +107,7 @@ class Job:
 
     @cached_property
     def queues(self) -> tuple[Queue, ...]:
-        return tuple(_queue(s) for s in self.statements if s.kind == "queue")
+        return tuple(queue_of(s) for s in self.statements if s.kind == "queue")
 
     @cached_property
     def whole(self) -> bool:
@@ -223,7 +223,8 @@ class Job:
                 yield statement, value
 
 
-def _queue(statement: Statement) -> Queue:
+def queue_of(statement: Statement) -> Queue:
+    """A queue statement, taken apart."""
     text = re.sub(r"(?:^|\s)#.*\Z", "", statement.value)  # what `queue-comment` tells of
     verb = re.search(r"(?:^|\s)(in|from|matching)(?=\s|\(|\[|\Z)", text, re.IGNORECASE)
     if not verb:

@@ -54,18 +54,20 @@ def advise(
     job_bytes: int,
     largest_input: tuple[str, int] | None,
     demand: Resources | None = None,
+    stash: bool = False,
 ) -> list[Advice]:
     """What the pool's profile has to say about the jobs, errors first.
 
     job_s: seconds of the longest job's tasks together, 0 when not known; job_bytes: the largest
-    input of a job; largest_input: name and bytes of the largest single file; demand: the largest
-    that a job asks for, the spec's resources when not given.
+    input of a job; largest_input: name and bytes of the largest single file, both without what is
+    staged; demand: the largest that a job asks for, the spec's resources when not given. stash:
+    whether there is one.
     """
     found = [
         *_long(spec, job_s),
         *_useless_steps(spec, demand or spec.resources),
         *_elsewhere(spec),
-        *_large_inputs(spec, job_bytes, largest_input),
+        *_large_inputs(spec, job_bytes, largest_input, stash),
         *_rare_slots(spec, demand or spec.resources),
         *_short(spec, jobs, job_s),
         *_many(spec, jobs),
@@ -140,22 +142,32 @@ def _elsewhere(spec: Spec) -> Iterator[Advice]:
 
 
 def _large_inputs(
-    spec: Spec, job_bytes: int, largest_input: tuple[str, int] | None
+    spec: Spec, job_bytes: int, largest_input: tuple[str, int] | None, stash: bool
 ) -> Iterator[Advice]:
     profile = spec.profile
+    # who reads this for the first time has not heard of a stash
+    way = (
+        "Ask who runs this access point for one" if spec.stash is None else "Let `stash:` name one"
+    )
+    none = (
+        f"a stash, a place from which jobs fetch files, but {_no_stash(spec)}. {way} "
+        "(docs/stash.md), or try with less data"
+    )
     if largest_input is not None and 0 < profile.stash_bytes < largest_input[1]:
         name, count = largest_input
+        over = f"{name} has {size(count)}: a file over {size(profile.stash_bytes)} should go"
         yield Advice(
-            f"{name} has {size(count)}: a file over {size(profile.stash_bytes)} is better staged "
-            "(`stash:`), or put into the pool's data store, and its URL (osdf://...) under inputs"
+            f"{over} through the stash (shared: true)" if stash else f"{over} through {none}"
         )
+        none = "a stash"
     if 0 < profile.input_bytes < job_bytes:
-        fewer = "" if spec.tasks_per_job == 1 else "let a job run fewer tasks, or "
-        yield Advice(
+        over = (
             f"a job is brought up to {size(job_bytes)} of inputs, over the "
-            f"{size(profile.input_bytes)} that are good for a job: {fewer}let what is large or "
-            "shared go through a stash (`stash:`)"
+            f"{size(profile.input_bytes)} that are good for a job:"
         )
+        fewer = "" if spec.tasks_per_job == 1 else "let a job run fewer tasks, or "
+        go = "let what is large or shared go through"
+        yield Advice(f"{over} {fewer}{go} {'the stash (shared: true)' if stash else none}")
 
 
 def _rare_slots(spec: Spec, demand: Resources) -> Iterator[Advice]:
@@ -204,7 +216,7 @@ def stash_notes(plan: Plan) -> Iterator[str]:
             word = "`shared: true`" if told[0].shared else "`tree: true`"
             yield (
                 f"{word} of {_source(told[0])}{_and_more(told)} comes to nothing: "
-                f"{_no_stash(plan)}, so it travels with each job"
+                f"{_no_stash(plan.spec)}, so it travels with each job"
             )
         return
     if any(entry.tree for entry in entries):
@@ -216,11 +228,11 @@ def stash_notes(plan: Plan) -> Iterator[str]:
             )
 
 
-def _no_stash(plan: Plan) -> str:
+def _no_stash(spec: Spec) -> str:
     """Why there is no stash, and what to write where nobody has said that there should be none."""
-    if plan.spec.stash is not None:
+    if spec.stash is not None:
         return "the settings say `stash: none`"
-    pools = plan.spec.profile.stash
+    pools = spec.profile.stash
     if pools.kind == "folder":
         return f"you have no folder {pools.folder} here, and `stash:` names no other one"
     return "there is no stash (`stash:` names one)"

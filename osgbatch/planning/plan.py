@@ -144,6 +144,7 @@ def _advice(plan: Plan, tasks: Tasks, brought: Brought) -> list[Advice]:
         job_bytes=job_bytes + sum(sizes[source] for source in archived),
         largest_input=_largest_input(sizes),
         demand=plan.demand,
+        stash=plan.stash.kind != "none",
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from osgbatch.spec.document import Loc
 from osgbatch.spec.reading import Reading, dotted
-from osgbatch.spec.schema import LATER, SpecModel
+from osgbatch.spec.schema import LATER, OutputsModel, SpecModel
 from osgbatch.spec.sweeps import suggest
 from osgbatch.spec.values import TAGS
 
@@ -101,7 +101,8 @@ def _tell(reading: Reading, detail: Any, loc: Loc, before: frozenset[Loc]) -> No
         reading.fail(*_unknown_key(reading, loc))
         dropped.add(loc)
     elif detail["type"] == "missing":
-        if not get_close_matches(name, detail["input"], n=1):
+        misplaced = any(_belongs_to_outputs(key, loc[:-1]) for key in detail["input"])
+        if not misplaced and not get_close_matches(name, detail["input"], n=1):
             what = f'{dotted(loc[:-1])}: "{name}" is missing'
             reading.fail(what, document.place(loc[:-1]), _MISSING.get(name, ""))
         dropped.add(loc[:-1])
@@ -148,6 +149,9 @@ def _unknown_key(reading: Reading, loc: Loc) -> tuple[str, Any, str]:
     if plain == "table":
         what = 'unknown key "table"'
         return what, place, "It belongs under sweep: `sweep: {table: params.csv}`."
+    if _belongs_to_outputs(name, around):
+        what = f'"{name}" is for all outputs, and cannot stand in one entry'
+        return what, place, _OUTPUTS_FORM
     known = list(dict.fromkeys(_keys_at(around)))
     near = suggest(name, known)
     home = "" if around or near else _section_of(name)
@@ -159,6 +163,18 @@ def _unknown_key(reading: Reading, loc: Loc) -> tuple[str, Any, str]:
     inside = f" in {dotted(around)}" if around else ""
     fix = "" if near else f"Known are {', '.join(known)}."
     return f'unknown key "{name}"{inside}{near}', place, fix
+
+
+_OUTPUTS_FORM = (
+    'Write outputs: {include: [a.txt, {path: b.txt, optional: true}], exclude: ["*.tmp"]}, with '
+    "all entries under include."
+)
+
+
+def _belongs_to_outputs(name: str, around: Loc) -> bool:
+    """Whether a key of `outputs:` itself stands in one of its entries."""
+    in_entry = around[1:] == () or isinstance(around[-1], int)  # {path: ...} is one entry, too
+    return around[:1] == ("outputs",) and in_entry and name in OutputsModel.model_fields
 
 
 def _section_of(name: str) -> str:

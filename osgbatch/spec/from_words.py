@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -153,16 +155,53 @@ def _environment(told: Told) -> Any:
     return {"container": told.image if known else f"docker://{told.image}"}
 
 
+_IN_OPTIONS: tuple[tuple[str, str], ...] = (
+    (r"write `script:` for lines that a shell runs", "for a shell write `-- sh -c '...'`"),
+    (r"name an `environment:`", "name one with `--env` or `--image`"),
+    (r"and it is not beside the spec", "and it is not here"),
+    (r': add inputs: ".*", and write inputs/.*', ": bring the files with `--push`"),
+    (r"; bring it, and write (.+)", r"; `--push \1`, and write \1"),
+    (
+        r": add it to (?:files|inputs): \[(.+?)\](?:, and write inputs/.*)?$",
+        r": `--push \1` brings it",
+    ),
+)
+"""What warnings say of a spec's keys, and what it is for who has typed options."""
+
+
+def worded(warning: str, name: str, text: bytes, program: str = "") -> str:
+    """A warning of the spec in the words of who has typed options.
+
+    name: of the file that the text stands for; a warning that points elsewhere stays as it is, but
+    for the keys that it names. program: the first word of the command.
+    """
+    told = warning
+    place = rf"(warning: )?(?:.*?/)?{re.escape(name)}:(\d+):(\d+): (.*)"
+    if found := re.fullmatch(place, warning, re.S):
+        option = _option_at(int(found[2]), int(found[3]), text)
+        of_it = "" if option == _OPTIONS["command"] else f"{option}: "
+        told = f"{found[1] or ''}{of_it}{found[4]}"
+    for pattern, words in _IN_OPTIONS:
+        told = re.sub(pattern, words, told)
+    if program and "/" not in program and f"names {program}, which" in told:
+        told = told.replace("brings it", f"brings it, and it is called ./{program}")
+    return re.sub(r"--push ([^`]+)`", lambda path: f"--push {shlex.quote(path[1])}`", told)
+
+
 def option_of(error: SpecError, text: bytes) -> str:
     """The option that a line of the text was made of. error: points at that line."""
-    lines = text.decode().splitlines()[: error.place.line]
+    return _option_at(error.place.line, error.place.column, text)
+
+
+def _option_at(number: int, column: int, text: bytes) -> str:
+    lines = text.decode().splitlines()[:number]
     key = below = ""
     for line in lines:
         word = line.partition(":")[0]
         if line[:1] not in (" ", "-", "#", ""):
             key, below = word, ""
             if "{" in line:  # all on one line: what stands before the column
-                start = line[: max(error.place.column - 1, line.index("{") + 1)]
+                start = line[: max(column - 1, line.index("{") + 1)]
                 below = start.rpartition("{")[2].split(",")[-1].partition(":")[0]
         elif key in ("resources", "sweep") and line[:2] == "  " and line[2:3] not in (" ", "-"):
             below = word

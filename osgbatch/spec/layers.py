@@ -19,6 +19,8 @@ from osgbatch.spec_model import Place, Profile
 
 SET = "--set"
 """What stands for the file's name in places of settings that the command line gave."""
+HOSTS = "hosts"
+"""In the user's config.yaml: whom `--host` may name; it is no setting of a sweep."""
 
 _OF_ONE_SWEEP = ("command", "script", "function", "sweep", "name", "inputs", "files", "extends")
 """What defaults for many sweeps cannot say."""
@@ -230,6 +232,8 @@ def _defaults(kind: str, name: str, errors: list[SpecError]) -> list[_Read]:
         raise _unreadable(kind, name, error) from None
     layer = Layer(kind, short_path(name))
     document = parse_document(raw, layer.file, may_be_empty=True)
+    if kind == "user":
+        _forget(document, HOSTS)
     _refuse(document, layer, errors)
     return [_Read(layer, document, _folder(path))] if document.data else []
 
@@ -268,7 +272,24 @@ def short_path(name: str) -> str:
 
 
 def _profile(layers: list[_Read]) -> profiles.PoolProfile:
-    """The pool's profile: of the strongest layer that names one, of the variable, by host name."""
+    return _chosen(layers)[0]
+
+
+def chosen_profile(folder: Path) -> tuple[profiles.PoolProfile, str]:
+    """The profile that a spec in a folder has if it names none, and by what. Raises as above."""
+    errors: list[SpecError] = []
+    own = _defaults("class", os.environ.get("OSGBATCH_DEFAULTS", ""), errors)
+    users = _defaults("user", str(user_file()), errors)
+    if errors:
+        raise SpecErrors(errors)
+    return _chosen([*own, *users])
+
+
+def _chosen(layers: list[_Read]) -> tuple[profiles.PoolProfile, str]:
+    """The pool's profile: of the strongest layer that names one, of the variable, by host name.
+
+    With it, by what it was chosen, for people.
+    """
     for read in reversed(layers):
         name = read.document.data.get("profile")
         if name is None and "profile" not in read.document.data:
@@ -282,8 +303,9 @@ def _profile(layers: list[_Read]) -> profiles.PoolProfile:
         try:
             if profiles.is_profile_path(name):
                 path = read.folder / name
-                return profiles.profile_file(path, _named(path, read))
-            return profiles.known_profile(name)
+                found = profiles.profile_file(path, _named(path, read))
+            else:
+                found = profiles.known_profile(name)
         except SpecErrors:
             raise
         except OsgbatchError as error:
@@ -291,13 +313,17 @@ def _profile(layers: list[_Read]) -> profiles.PoolProfile:
             if not fix and profiles.is_profile_path(name):
                 fix = f"Paths start from the folder of the file that names them, {read.folder}."
             raise SpecError(error.what, place, fix=fix) from None
+        return found, f"{short_path(place.file)}:{place.line}"
     name = profiles.environment_profile()
     if not name:
-        return profiles.known_profile(profiles.profile_by_host())
+        known = profiles.access_point()
+        if known:
+            return known.profile, f"the host name {known.host}"
+        return profiles.known_profile(profiles.GENERIC), "default: no profile knows this host"
     try:
         if profiles.is_profile_path(name):
-            return profiles.profile_file(Path(name), name)
-        return profiles.known_profile(name)
+            return profiles.profile_file(Path(name), name), "$OSGBATCH_PROFILE"
+        return profiles.known_profile(name), "$OSGBATCH_PROFILE"
     except SpecErrors:
         raise
     except OsgbatchError as error:

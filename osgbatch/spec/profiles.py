@@ -30,7 +30,8 @@ class PoolProfile:
 
     facts: what the rest of osgbatch goes by; title: the pool's name for people; hosts: regular
     expressions of its access points' names; document: its `defaults:`, settings of a spec.
-    path: the file.
+    path: the file. whole: all of it, as it was written. projects: the file on its access points
+    that tells each user's projects; empty where jobs need none.
     """
 
     facts: Profile
@@ -38,6 +39,8 @@ class PoolProfile:
     hosts: tuple[str, ...]
     document: Document
     path: Path
+    whole: Document
+    projects: str = ""
 
 
 def known_profiles() -> list[str]:
@@ -74,12 +77,31 @@ def profile_by_host(names: Iterable[str] = ()) -> str:
 
     names: of the machine, by default what it calls itself.
     """
+    known = access_point(names)
+    return known.profile.facts.name if known else GENERIC
+
+
+@dataclass(frozen=True)
+class AccessPoint:
+    """This machine is an access point of a pool: by which of its names, and which pattern."""
+
+    profile: PoolProfile
+    host: str
+    pattern: str
+
+
+def access_point(names: Iterable[str] = ()) -> AccessPoint | None:
+    """The profile that knows this machine as an access point of its pool; None where none does.
+
+    names: of the machine, by default what it calls itself.
+    """
     names = tuple(names) or host_names()
-    for name in known_profiles():
-        for pattern in known_profile(name).hosts:
-            if any(re.fullmatch(pattern, host, re.I) for host in names):
-                return name
-    return GENERIC
+    for profile in map(known_profile, known_profiles()):
+        for pattern in profile.hosts:
+            for host in names:
+                if re.fullmatch(pattern, host, re.I):
+                    return AccessPoint(profile, host, pattern)
+    return None
 
 
 @lru_cache(maxsize=1)
@@ -128,7 +150,7 @@ class _Reader:
             "stash": self._stash, "quotas": self._commands, "many_jobs": self._count,
             "max_idle": self._count, "longest": self._time, "home": self._text,
             "glideins": self._flag, "avoid": self._attribute, "releases": self._count,
-            "release_after": self._time, "bad_starts": self._count,
+            "release_after": self._time, "bad_starts": self._count, "projects": self._text,
         }  # fmt: skip
         fields = {
             "input_size": "input_bytes", "stash_size": "stash_bytes", "shared_size": "shared_bytes",
@@ -147,7 +169,9 @@ class _Reader:
         title = found.pop("title", self.path.stem)
         hosts = found.pop("hosts", ())
         defaults = found.pop("defaults", None) or _inner(self.document, "defaults", {})
-        return PoolProfile(Profile(self.path.stem, **found), title, hosts, defaults, self.path)
+        projects = found.pop("projects", "")
+        facts = Profile(self.path.stem, **found)
+        return PoolProfile(facts, title, hosts, defaults, self.path, self.document, projects)
 
     def _fail(self, what: str, place: Place, fix: str = "") -> None:
         self.errors.append(SpecError(what, place, fix=fix))

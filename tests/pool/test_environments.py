@@ -17,6 +17,7 @@ import pytest
 from conftest import Pool
 from sweeps import osgbatch
 from test_find_peaks import ROOT, check_ends, check_results, copy_example
+from test_templates import begin, end
 
 sys.path.insert(0, str(ROOT / "tests/unit"))
 sys.path.insert(0, str(ROOT / "tools"))
@@ -157,6 +158,10 @@ def test_the_example_runs_in_every_kind_of_environment(
     environment = f'{{{KINDS[kind]}: "{workshop.environment(kind)}"}}'
     if kind not in TRIED and kind != "image":
         environment = environment.replace("}", ", test: false}")
+    template = None
+    if kind == "environment.yml" and not pool.ospool:
+        words = ("--set", f"environment={environment}", "--set", "tasks_per_job=9")
+        template = begin(tmp_path, "conda", *words, env=workshop.variables)
     # gather.py unpacks all of it again, here: where the jobs have run makes no difference to it
     more = ("--set", "gather=null") if pool.ospool else ()
     osgbatch(
@@ -174,6 +179,9 @@ def test_the_example_runs_in_every_kind_of_environment(
     record = json.loads((batch / "results/0/status.json").read_text())["job"]
     if pool.ospool or kind == "image":
         assert "Debian GNU/Linux 11" in record["os"]
+    if template:
+        fit = (end(pool, template, 1) / "results/8/outputs/fit.csv").read_text()
+        assert fit.startswith("seed,degree,error\n3,5,0.")
 
 
 def test_an_example_runs_in_a_ready_environment(pool: Pool, tmp_path: Path) -> None:

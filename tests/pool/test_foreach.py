@@ -72,6 +72,7 @@ def test_a_failing_element_leaves_its_siblings_and_alone_runs_again(
     words = (*NEEDS, "--memory", "100MB", "--no-wait", "--json", "code/marks.py", *"abcd")
     begun = json.loads(osgbatch("foreach", "--set", "retries=0", *words, cwd=tmp_path).stdout)
     workflow = Path(begun["folder"])
+    (code / "helper.py").write_text("raise SystemExit('edited while it runs')")
     # DAGMan goes from phase to phase by itself; this only looks
     watched = osgbatch("watch", workflow, cwd=tmp_path, check=1)
     assert "foreach  failed           4 tasks: 3 succeeded, 1 failed" in watched.stdout
@@ -80,7 +81,8 @@ def test_a_failing_element_leaves_its_siblings_and_alone_runs_again(
     why = osgbatch("why", workflow, cwd=tmp_path, check=None).stdout
     assert "osgbatch: element 2 failed:" in why and "ValueError: not yet" in why
     (code / "helper.py").write_text(HELPER.replace("False", "True"))
-    osgbatch("resubmit", "--watch", workflow, cwd=tmp_path)
+    said = osgbatch("resubmit", "--watch", workflow, cwd=tmp_path).stderr
+    assert "step foreach: code/helper.py has changed and is taken anew" in said
     again = ends(pool, workflow, "foreach")
     assert [len(one) for one in again] == [4, 1]
     ad = pool.history_ad(again[1][0].cluster, again[1][0].proc)

@@ -14,6 +14,7 @@ import pytest
 from conftest import Pool
 from sweeps import osgbatch
 from test_find_peaks import ROOT, check_ends
+from test_templates import begin, end
 
 sys.path.insert(0, str(ROOT / "tests/unit"))
 
@@ -72,11 +73,13 @@ def test_the_example_runs(
     environment = conda_channel.spec(tmp_path, channel, *names)
     # Alone as it is shipped; beside Python with Rscript named, and fewer tasks.
     more = [] if alone else ["--set", "command=Rscript fit.R {seed} {n}", "--set", "sweep.n=[20]"]
+    kept = {"XDG_CACHE_HOME": str(shared / "cache")}
+    words = ("--set", f"environment={environment}", *NEEDS)
+    template = begin(tmp_path, "R", *words, env=kept) if alone and not pool.ospool else None
     osgbatch(
-        *("submit", "--pool", "condor", "--watch", "--set", f"environment={environment}"),
-        *(*NEEDS, *more, "sweep.yaml"),
+        *("submit", "--pool", "condor", "--watch", *words, *more, "sweep.yaml"),
         cwd=folder,
-        env={"XDG_CACHE_HOME": str(shared / "cache")},
+        env=kept,
     )
     (batch,) = (folder / "batches").iterdir()
     sizes = ("20", "200") if alone else ("20",)
@@ -89,3 +92,6 @@ def test_the_example_runs(
     assert "r-base-4.0.4" in listed and ("python" not in listed) == alone
     record = json.loads((batch / "results/0/status.json").read_text())["job"]
     assert ("Debian GNU/Linux 11" in record["os"]) == pool.ospool
+    if template:
+        slope = (end(pool, template, 2) / "results/7/outputs/slope.csv").read_text()
+        assert 1 < float(slope.splitlines()[1].split(",")[2]) < 3

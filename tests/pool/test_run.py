@@ -13,7 +13,9 @@ from sweeps import osgbatch
 from test_find_peaks import ROOT
 
 sys.path.insert(0, str(ROOT / "tests/unit"))
+sys.path.insert(0, str(ROOT / "tools"))
 
+import apptainer
 import conda_channel
 import r_channel
 
@@ -53,6 +55,7 @@ def test_the_examples_of_sparkles(pool: Pool, tmp_path: Path) -> None:
     hello, several, table = tmp_path / "hello", tmp_path / "several", tmp_path / "table"
     for folder in (hello, several, table):
         folder.mkdir()
+    imaged = tmp_path / "imaged"
     go = tmp_path / "go"
     (table / "t.csv").write_text("name,alpha\nx y,1\né$,2.50\n", "utf-8")
     (table / "src").mkdir()
@@ -70,6 +73,10 @@ def test_the_examples_of_sparkles(pool: Pool, tmp_path: Path) -> None:
             table, "--params", "t.csv", "--push", "@files.txt", "-n", "t", "--", "./tool",
             "{name}={alpha} {{x}}\n'\"",
         ),
+        imaged: started(
+            imaged, "--image", apptainer.image("busybox"), "--", "sh", "-c",
+            "readlink /bin/sh; command -v bash >bash.txt; [ ! -s bash.txt ]",
+        ),
     }  # fmt: skip
     shown = runs[several].stdout
     assert shown is not None
@@ -77,7 +84,7 @@ def test_the_examples_of_sparkles(pool: Pool, tmp_path: Path) -> None:
     go.touch()
     said = {folder: run.communicate(timeout=120) for folder, run in runs.items()}
     codes = {folder: run.returncode for folder, run in runs.items()}
-    assert codes == {hello: 0, several: 1, table: 0}, said
+    assert codes == {hello: 0, several: 1, table: 0, imaged: 0}, said
 
     assert said[hello][0] == "hello world\n"
     assert (hello / "echo/0/stdout.txt").read_text() == "hello world\n"
@@ -97,6 +104,10 @@ def test_the_examples_of_sparkles(pool: Pool, tmp_path: Path) -> None:
     assert (table / "t/0/made.txt").read_text() == "x y=1 {x}\n'\"\n"
     assert (table / "t/1/made.txt").read_text("utf-8") == "é$=2.50 {x}\n'\"\n"
     assert ends(pool, table) == [0, 0]
+
+    assert said[imaged][0] == "busybox\n"  # the image's own shell
+    assert (imaged / "sh/0/bash.txt").read_text() == ""
+    assert ends(pool, imaged) == [0]
 
 
 SCRIPT = """\

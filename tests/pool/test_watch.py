@@ -20,11 +20,12 @@ from osgbatch.errors import CondorError
 pytestmark = [pytest.mark.pool, pytest.mark.once]
 
 FAILING = """\
-command: [sh, -c, "sleep 1; echo no luck >&2; exit 3"]
+command: [sh, -c, "[ {n} -lt 3 ] || sleep 9999; echo no luck >&2; exit 3"]
 sweep: {n: {range: 40}}
 resources: {memory: 50 MB, disk: 50 MB}
 max_running: 2
 """
+"""Three that fail, and others that do not end by themselves, however long it takes."""
 
 
 def test_the_rest_is_held_when_the_first_tasks_all_fail_alike(pool: Pool, tmp_path: Path) -> None:
@@ -32,19 +33,25 @@ def test_the_rest_is_held_when_the_first_tasks_all_fail_alike(pool: Pool, tmp_pa
     told = json.loads(osgbatch("submit", "--json", spec, cwd=spec.parent).stdout)
     done = osgbatch("watch", told["folder"], "--stop-after", "3", cwd=spec.parent, check=1)
     assert "tasks all failed alike, so the rest is held" in done.stderr
-    assert f"osgbatch release {Path(told['folder']).name}" in done.stderr
-    cluster = told["cluster"]
+    folder, cluster = Path(told["folder"]), told["cluster"]
+    assert f"osgbatch release {told['id'][:6]}" in done.stderr
     ads = pool.queue_ads(f"ClusterId == {cluster}")
     assert ads and all(ad["JobStatus"] == 5 for ad in ads), ads
     assert all("osgbatch --stop-after" in ad["HoldReason"] for ad in ads)
-    log = Path(told["folder"]) / "rounds/001/events.log"
-    ended = [event for event in pool.events(log) if event.number == 5]
-    assert 3 <= len(ended) < 40
-    assert {event.exit_code for event in ended} == {3}
-    (round_,) = load(Path(told["folder"])).rounds()
+    (round_,) = load(folder).rounds()
     queue = condor.look(round_, cluster)
     assert queue.paused or not queue.unqueued  # nothing follows from the factory
     osgbatch("cancel", "--yes", told["folder"], cwd=spec.parent)
+    events = pool.events(folder / "rounds/001/events.log")
+    procs = {number: [e.proc for e in events if e.number == number] for number in (0, 1, 5, 12)}
+    assert sorted(procs[5]) == [0, 1, 2]
+    assert {event.exit_code for event in events if event.number == 5} == {3}
+    assert sorted(procs[5] + procs[12]) == sorted(procs[0])  # all that came into the queue
+    assert len(procs[0]) < 40
+    held = set[int]()
+    for event in events:
+        held |= {event.proc} if event.number == 12 else set()
+        assert event.number != 1 or event.proc not in held, "a job started after its hold"
 
 
 def test_watching_can_be_left_and_come_back_to(pool: Pool, tmp_path: Path) -> None:
@@ -79,7 +86,7 @@ def test_watching_can_be_left_and_come_back_to(pool: Pool, tmp_path: Path) -> No
     other.send_signal(signal.SIGINT)
     _, said = other.communicate(timeout=60)
     assert other.returncode == 130
-    assert f"osgbatch watch {folder.name}" in said
+    assert f"osgbatch watch {told['id'][:6]}" in said
     assert pool.queue_ads(f"ClusterId == {cluster}")[0]["JobStatus"] == 2
     (folder / "state.db").unlink()
     os.close(os.open(tmp_path / "flag", os.O_CREAT))

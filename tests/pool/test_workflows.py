@@ -172,7 +172,8 @@ def test_cancelled_or_killed_it_goes_on_where_it_was(pool: Pool, tmp_path: Path)
     run = flow / "steps" / "run"
     pool.wait_for(lambda: counts(folder)["run"].get("running") == 1, 60, "a task that runs")
     pool.wait_for(lambda: counts(folder)["run"].get("succeeded") == 3, 60, "the other tasks")
-    osgbatch("cancel", cwd=folder)
+    assert "1 task had not ended" in osgbatch("cancel", cwd=folder).stdout
+    assert '"cancelled by `osgbatch cancel`"' in osgbatch("why", cwd=folder, check=1).stdout
     mine = f'OSGBatchID == "{said["id"]}" || regexp("flow", JobBatchName)'
     assert pool.queue_ads(mine) == []
     assert counts(folder)["run"] == {"succeeded": 3, "removed": 1}

@@ -146,10 +146,11 @@ class Browser:
         assert "exceptionDetails" not in told, told
         return told["result"].get("value")
 
-    def picture(self, path: Path) -> None:
-        """The whole page as PNG."""
+    def picture(self, path: Path, height: int = 0) -> None:
+        """The page as PNG: the whole of it, or its top, so many pixels high."""
         size = self._call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        height = min(height, size["height"]) or size["height"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1}
         told = self._call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
         path.write_bytes(base64.b64decode(told["data"]))
 

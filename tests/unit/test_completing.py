@@ -56,6 +56,18 @@ def test_commands_batches_and_tasks(here: Path) -> None:
     assert "--push" in asked(here, "osgbatch run --p")
 
 
+def test_words_that_an_option_may_have(here: Path) -> None:
+    (here / "flow.yaml").write_text(
+        "name: other\nsteps:\n- name: first\n  command: x\n"
+        "- {command: y, name: 'fit'}\n\nresources: {cpus: 1}\ntags: {name: no}\n"
+    )
+    assert asked(here, "osgbatch foreach --gather ") == ["pool", "here", "none"]
+    assert asked(here, "osgbatch foreach --start-at g") == ["gather"]
+    assert asked(here, "osgbatch logs --stream std") == ["stdout", "stderr"]
+    assert asked(here, "osgbatch submit flow.yaml --until f") == ["first", "fit"]
+    assert asked(here, "osgbatch submit --until f") == []
+
+
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_are_told_the_same(here: Path, shell: str) -> None:
     assert "peaks" in "".join(asked(here, "osgbatch why p", shell=shell))

@@ -78,7 +78,9 @@ def test_map_timeouts_and_asyncio_work_as_with_other_executors() -> None:
 
     with osgbatch.Executor(**LOCAL) as executor:
         future = executor.submit(slow, 1)
-        with pytest.raises(concurrent.futures.TimeoutError):
+        with pytest.raises(
+            concurrent.futures.TimeoutError, match=r"call 0 has not ended within 0\.2 s"
+        ):
             future.result(timeout=0.2)
         assert future.running()
         assert not future.cancel()

@@ -514,6 +514,9 @@ def test_every_merged_value_has_its_text_and_place(
     [
         ("ap40.uw.osg-htc.org", "ospool"),
         ("AP21.uc.osg-htc.org", "ospool"),
+        ("ap41.uw.osg-htc.org", "ospool"),
+        ("ap43.uw.osg-htc.org", "ospool"),
+        ("ap7.ospool.osg-htc.org", "ospool"),
         ("ap1.facility.path-cc.io", "path-facility"),
         ("ap2002.chtc.wisc.edu", "chtc"),
         ("e2001.chtc.wisc.edu", "generic"),
@@ -548,7 +551,7 @@ def test_generic_is_what_the_model_says() -> None:
 
 
 def test_every_profile_ships_with_the_package_and_reads() -> None:
-    names = ["chtc", "generic", "local", "ospool", "path-facility"]
+    names = ["campus", "chtc", "generic", "local", "ospool", "path-facility", "personal"]
     assert profiles.known_profiles() == names
     assert all(profiles.known_profile(name).title for name in names)
 
@@ -751,6 +754,21 @@ def test_the_page_shows_what_config_prints(monkeypatch: pytest.MonkeyPatch) -> N
         env={"COLUMNS": "80"},
     )
     assert done.output == block("text config")
+
+
+def test_the_page_shows_what_the_defaults_of_a_class_come_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teachers = write("teacher/class.yaml", block("yaml class.yaml")).absolute()
+    monkeypatch.setenv("OSGBATCH_DEFAULTS", str(teachers))
+    write("sweep.yaml", "command: sh hello.sh\nresources: {memory: 1 GB}\n")
+    done = CliRunner().invoke(command_line(), ["config", "sweep.yaml"], env={"COLUMNS": "80"})
+    said = done.output.replace("teacher/class.yaml", "/home/teacher/class.yaml").splitlines()
+    assert [line for line in block("text class").splitlines() if line not in said] == []
+    teachers.write_text("resources:\n  memroy: 2 GB\n")
+    done = CliRunner().invoke(command_line(), ["check", "sweep.yaml"])
+    told = str(done.exception)
+    assert told.startswith(f'{teachers}:2:3: unknown key "memroy" in resources; did you mean "mem')
 
 
 def test_the_pages_profile_is_read_whole() -> None:

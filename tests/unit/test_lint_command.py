@@ -137,11 +137,11 @@ def test_without_htcondor2_the_rules_are_asked_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "htcondor2", None)
-    submit_parser._bindings.cache_clear()
+    submit_parser.bindings.cache_clear()
     try:
         (tmp_path / "job.submit").write_text(WRONG + "prose\n")
         assert submit_parser.refused_text("prose") is None
         assert run(monkeypatch, str(tmp_path / "job.submit")) == 1
     finally:
-        submit_parser._bindings.cache_clear()
+        submit_parser.bindings.cache_clear()
     assert "[size]" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -152,6 +152,34 @@ def test_a_job_that_has_just_left_the_queue_is_looked_at_again(
         with pytest.raises(OsgbatchError, match=says) as told_no:
             logs_commands._show(now_with(runs), runs, "both", as_json=False)
         assert told_no.value.exit_code == (2 if error is JobGoneError else 5)
+
+
+def test_what_a_task_prints_does_not_steer_the_terminal_that_follows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Terminal(io.TextIOWrapper):
+        def isatty(self) -> bool:
+            return True
+
+    shown = Terminal(io.BytesIO(), encoding="utf-8")
+    steers = b"\x1b]0;title\x07 here\n"
+    follows: Any = SimpleNamespace(run=lambda: follows.out.write(steers))
+
+    def following(batch: Any, index: Any, stream: Any, out: Any, *_: Any) -> Any:
+        follows.out = out
+        return follows
+
+    monkeypatch.setattr(sys, "stdout", shown)
+    monkeypatch.setattr(output_following, "Following", following)
+    monkeypatch.setattr(task_output, "copy_log", lambda state, stream, out: out.write(steers))
+    logs_commands._follow(cast(Any, None), 0, "stdout")
+    ended = TaskState(0, "failed", "exit", exit_code=1, archive=Path("a"))
+    logs_commands._show(now_with(ended), ended, "both", as_json=False)
+    first = next(iter(first_failures(now_with(ended))))
+    told = logs_commands.failure_text(first, "x") + shown.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert "\x1b" not in told
+    assert told.count("?]0;title? here\n") == 3  # followed, stdout, stderr
+    assert "?]0;title? here" in logs_commands.failure_text(first, "x")
 
 
 def test_failures_are_told_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -215,8 +215,10 @@ def test_the_same_calls_are_not_submitted_twice(here: Path) -> None:
         osgbatch.map(wait, [go], **LOCAL)
     assert "again=True" in str(caught.value)
     assert len(list((here / "batches").glob("wait-*"))) == 1
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=r"batch wait has 1 (running|waiting)"):
         first.result(0, timeout=0.3)
+    with pytest.raises(IndexError, match="there is no item 1: there are 0 to 0"):
+        first[1]
     threading.Timer(0.3, _thread.interrupt_main).start()
     with pytest.raises(KeyboardInterrupt):
         first.wait()  # the jobs go on
@@ -288,13 +290,19 @@ def test_modules_beside_the_script_are_the_users_own(tmp_path: Path) -> None:
         assert not {m.__name__.partition(".")[0] for m in own} & {"json", "numpy", "pytest", "yaml"}
 
 
-def test_a_spec_is_submitted_and_waited_for(here: Path) -> None:
+def test_a_spec_is_submitted_and_waited_for(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (here / "sweep.yaml").write_text(
         'command: [sh, -c, "echo {x} > outputs/x; test {x} != b"]\nsweep: {x: [a, b]}\n'
     )
+    (here / "flow.yaml").write_text("steps:\n- name: a\n  command: x\n")
+    with pytest.raises(OsgbatchError, match=r"Type `osgbatch submit flow\.yaml`"):
+        osgbatch.submit("flow.yaml", pool="local")
     spec = load_spec(here / "sweep.yaml", ["tags=[mine]"])
     (here / "sweep.yaml").unlink()  # a Spec is submitted as it was read
-    batch = osgbatch.submit(spec, pool="local", quiet=True)
+    batch = osgbatch.submit(spec, pool="local")
+    told = f'as batch {batch.name}: osgbatch.load("{batch.name}") finds it again\n'
+    assert f"submitted 2 tasks on this machine, {told}" in capfd.readouterr().err
+    assert osgbatch.load(batch.name).id == batch.id
     assert "tags: [mine]" in (batch.folder / "sweep.yaml").read_text()
 
     async def states() -> list[str]:

@@ -34,4 +34,6 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     printed = "".join(o["text"] for o in outputs if o["output_type"] == "stream")
     assert "call 1 (20, 0) failed: ZeroDivisionError: division by zero" in printed
     assert not [o for o in outputs if o["output_type"] == "error"]
+    waited = next(cell for cell in notebook.cells if cell.source == "results.wait()")
+    assert [o["output_type"] for o in waited.outputs] == ["display_data"]  # one table, not two
     assert outputs[-1]["data"]["text/plain"] == "[0, 1, 4, 9]"

@@ -423,8 +423,13 @@ def test_a_folder_elsewhere_than_home_is_told(tmp_path: Path) -> None:
 def test_large_inputs_are_told() -> None:
     said = advice(spec_with(), job_bytes=3 * GB, largest_input=("ref.fa", 2 * GB))
     assert [found.error for found in said] == [False, False]
-    assert said[0].text.startswith("ref.fa has 2 GB: a file over 1 GB")
+    assert said[0].text.startswith("ref.fa has 2 GB: a file over 1 GB should go through a stash, a")
+    assert "there is no stash (`stash:` names one). Ask who runs this access" in said[0].text
     assert "brought up to 3 GB of inputs, over the 500 MB" in said[1].text
+    (alone,) = advice(spec_with(), job_bytes=3 * GB)
+    assert alone.text.endswith(said[0].text.partition("through a stash")[2])  # explained once
+    staged = advise(spec_with(), jobs=1, job_s=0, job_bytes=GB, largest_input=None, stash=True)
+    assert staged[0].text.endswith("go through the stash (shared: true)")
     assert "fewer tasks" not in said[1].text
     assert "fewer tasks" in advice(spec_with(tasks_per_job=9), job_bytes=3 * GB)[0].text
     unlimited = Profile(input_bytes=0, stash_bytes=0)

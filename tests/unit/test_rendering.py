@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import htcondor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from judges import htcondor2
 
 from osgbatch.rendering.rows import decode_rows, encode_rows, shell_word
 from osgbatch.submission import steps

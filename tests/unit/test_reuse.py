@@ -22,6 +22,7 @@ from osgbatch.batches.settled import settled_counts
 from osgbatch.cli.app import command_line
 from osgbatch.errors import BusyError, OsgbatchError
 from osgbatch.life.following import status
+from osgbatch.life.naming import in_commands
 from osgbatch.life.task_output import copy_output
 from osgbatch.model import Round, Submitted, TaskState
 from osgbatch.planning import keys as keying
@@ -319,6 +320,8 @@ def test_what_a_reused_task_printed_is_shown(
 def test_a_task_of_two_rounds_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr("osgbatch.submission.reusing._succeeded", lambda folder: {0})
+    monkeypatch.setattr("osgbatch.submission.reusing.folders.load", Path)
+    monkeypatch.setattr("osgbatch.submission.reusing.in_commands", lambda folder: "abc123")
     search = reusing.Search("digest", {"key": deque([0])})
     search.uncollected["b c"] += [(0, "key"), (0, "key")]
 
@@ -330,7 +333,7 @@ def test_a_task_of_two_rounds_is_told_once(tmp_path: Path, monkeypatch: pytest.M
     assert asked == [
         (
             "1 task has succeeded in batch b c, which is not collected: without "
-            "`osgbatch collect 'b c'` first it is run again"
+            "`osgbatch collect abc123` first it is run again"
         )
     ]
 
@@ -344,7 +347,7 @@ def test_what_has_succeeded_and_was_not_collected_is_not_run_again_unasked(
     ways = steps.Ways(reuse=True, recompute=lambda reason: False)
     with pytest.raises(BusyError, match="2 tasks have succeeded in batch") as told:
         steps.submit_sweep(scene.spec, "local", scene.said.append, ways=ways)
-    assert f"`osgbatch collect {first.folder.name}`, then submit again" in told.value.fix
+    assert f"`osgbatch collect {in_commands(first)}`, then submit again" in told.value.fix
     assert not scene.given
     assert list(first.folder.parent.glob("[!.]*")) == [first.folder]
     scene.reuse()

@@ -14,7 +14,7 @@ import typer
 from osgbatch.cli import app
 
 PACKAGE = Path(__file__).parents[2] / "osgbatch"
-FLOORS = ("life", "submission", "results", "workflows", "foreach", "api")
+FLOORS = ("life", "submission", "results", "examining", "workflows", "foreach", "laptop", "api")
 """What puts rooms together; the upper ones (to the right) may use those below them."""
 ROOMS = {p.name for p in PACKAGE.iterdir() if p.is_dir() and (p / "__init__.py").exists()} - {
     "cli",
@@ -34,6 +34,7 @@ COMMON = {
     "places",
     "returned",
     "submit_language",
+    "task_states",
     "sums",
     "targets",
     "task_ranges",

@@ -8,9 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-import classad2
-import htcondor2
 import pytest
+from judges import classad2, htcondor2
 
 from osgbatch.errors import OsgbatchError
 from osgbatch.model import Round
@@ -84,6 +83,7 @@ arguments  = "$(ClusterId) $(ProcId) $(tasks) $(rows)"
 # a file for it, all bring the same. On stderr the shim prints only when something is wrong.
 folder = $(ProcId)/1000
 log    = /home/ada/sweep/batches/b1/rounds/001/events.log
+# osgbatch: ignore=output-shared
 output = /home/ada/sweep/batches/b1/rounds/001/returned/echo.out
 error  = /home/ada/sweep/batches/b1/rounds/001/returned/$INT(folder)/$(ClusterId)_$(ProcId).err
 

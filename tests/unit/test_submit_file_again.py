@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import classad2
-import htcondor2
 import pytest
+from judges import classad2, htcondor2
 from test_submit_file import HOUR, SPEC, commands, render
 
 from osgbatch.errors import SpecErrors

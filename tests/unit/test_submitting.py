@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import pytest
 from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
-from osgbatch.errors import CondorError, RefusedError
+from osgbatch.errors import CondorError, OsgbatchError, RefusedError
+from osgbatch.local import SLOTS_VARIABLE
+from osgbatch.spec import profiles
 from osgbatch.submission import steps
-from osgbatch.submission.submitting import give
+from osgbatch.submission.submitting import choose_backend, give
 
 
 @pytest.fixture
@@ -124,3 +127,15 @@ def test_ctrl_c_is_told_wherever_it_comes(tmp_path: Path) -> None:
     )
     assert done.returncode == 130, done.stderr
     assert "interrupted" in done.stderr
+
+
+def test_an_access_point_runs_jobs_itself_only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osgbatch.condor.configured", lambda: False)
+    monkeypatch.setattr(profiles, "host_names", lambda: ("ap40.uw.osg-htc.org",))
+    for pool in ("local", "auto"):
+        with pytest.raises(OsgbatchError, match="access point of Open Science Pool"):
+            choose_backend(pool)
+    monkeypatch.setenv(names.ON_ACCESS_POINT, "1")
+    monkeypatch.setenv(SLOTS_VARIABLE, "8")
+    assert choose_backend("local") == "local"
+    assert os.environ[SLOTS_VARIABLE] == "1"

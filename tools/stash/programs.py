@@ -37,6 +37,7 @@ class Bundle:
     """Packages that are fetched together, and what is taken from them.
 
     programs, plugins: patterns below usr/. trial: (program, argument) of what must start.
+    leave_out: names of packages that the programs do not need, as a regular expression.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Bundle:
     plugins: tuple[str, ...]
     trial: tuple[tuple[str, str], ...]
     suites: tuple[str, ...] = ("forky", "sid")
+    leave_out: str = LEAVE_OUT
 
 
 SERVERS = Bundle(
@@ -118,7 +120,7 @@ def _build(bundle: Bundle, work: Path, prefix: Path) -> None:
             raise ToolError(f"there is no {tool} here to get {', '.join(bundle.packages)} with")
     problems: list[str] = []
     for suite in bundle.suites:
-        for leave_out in (LEAVE_OUT, ""):
+        for leave_out in (bundle.leave_out, ""):
             folder = work / f"{suite}-{'part' if leave_out else 'all'}"
             try:
                 root, version = _fetch(bundle, suite, folder, leave_out)

@@ -1,0 +1,257 @@
+"""`osgbatch explain`: every word says something, and every line that is rendered has a reason."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from osgbatch.cli import app
+from osgbatch.condor.hold_codes import HOLD_CODES
+from osgbatch.errors import OsgbatchError
+from osgbatch.explaining import commands, shim_lines, submit_lines, words
+from osgbatch.explaining.keys import KEYS
+from osgbatch.rendering.templates import template_folder
+from osgbatch.returned.codes import SHIM_CODES
+from osgbatch.spec.jsonschema import json_schema
+from osgbatch.submission.explained_sweep import ExplainedSweep, explain_sweep
+from osgbatch.submission.explained_words import explain, listed
+from osgbatch.submit_language import KNOWN_COMMANDS, joined_name
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *given: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["osgbatch", "explain", *given])
+    return app.run()
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+
+def test_every_submit_command_that_the_linter_knows_has_a_sentence() -> None:
+    table = commands.table()
+    assert sorted(name for name in KNOWN_COMMANDS if joined_name(name) not in table) == []
+    for name in KNOWN_COMMANDS:
+        (found,) = [one for one in explain(name) if one.kind == "command"]
+        assert found.text.endswith(".")
+        assert "htcondor-jdl.html" in found.url
+    # a table with a name that is no command explains what nobody has
+    made_up = {one.name for one in table.values() if joined_name(one.name) not in
+               {joined_name(name) for name in KNOWN_COMMANDS}}  # fmt: skip
+    assert made_up <= {"queue", "ec2_key_pair", "transform_on_evict", "want_parallel_scheduling"}
+
+
+def test_families_of_commands_and_attributes_are_known() -> None:
+    assert "licences" in explain("request_licences")[0].text
+    assert explain("RequestMemory")[0].title.startswith("request_memory ")
+    assert explain("MY.ProjectName")[0].title == "+ProjectName"
+    assert "own" in explain("+Whatever")[0].text
+
+
+@pytest.mark.parametrize(
+    ("asked", "title"),
+    [
+        ("hold 34.102", "hold 34.102 (JobOutOfResources)"),
+        ("hold 34", "hold 34 (JobOutOfResources)"),
+        ("Code 34 Subcode 102", "hold 34.102 (JobOutOfResources)"),
+        ("exit 103", "exit code 103 of a job (the shim's)"),
+        ("exit 85", "exit code 85 (with checkpoint:)"),
+        ("exit 3", "exit code 3 of a command"),
+        ("I", "idle (JobStatus 1, I in condor_q)"),
+        ("h", "held (JobStatus 5, H in condor_q)"),
+        ("X", "removed (JobStatus 3, X in condor_q)"),
+        ("suspended", "suspended (JobStatus 7, S in condor_q)"),
+        ("transferring output", "transferring output (JobStatus 6, > in condor_q)"),
+        ("transferring input", "transferring input"),
+        ("event 012", 'event 012 (JOB_HELD, "Job was held")'),
+        ("event 12", 'event 012 (JOB_HELD, "Job was held")'),
+        ("ULOG_JOB_HELD", 'event 012 (JOB_HELD, "Job was held")'),
+        ("Job was held.", 'event 012 (JOB_HELD, "Job was held")'),
+        ("$(Process)", "$(ProcId) $(Process)"),
+        ("signal 9", "signal 9 (KILL)"),
+        ("resources.memory", "resources.memory: (key of sweep.yaml)"),
+        ("attempt", "attempt"),
+    ],
+)
+def test_a_word_is_found_by_all_its_names(asked: str, title: str) -> None:
+    assert explain(asked)[0].title == title
+
+
+def test_what_is_listed_is_known_and_every_code_is_listed() -> None:
+    found = listed()
+    for names in found.values():
+        assert names
+        for name in names:
+            assert all(len(one.text) > 5 for one in explain(name)), name
+    assert {row.code for row in HOLD_CODES} == {
+        int(name.split()[1].split(".")[0]) for name in found["hold codes"]
+    }
+    assert set(SHIM_CODES) < {int(name.split()[1]) for name in found["exit codes"]}
+    assert len(found["events"]) == 48
+
+
+def test_keys_are_those_of_the_schema() -> None:
+    assert set(json_schema()["properties"]) == KEYS
+
+
+def test_both_meanings_of_a_word_are_told() -> None:
+    assert [one.kind for one in explain("environment")] == ["key", "command", "word"]
+    assert [one.kind for one in explain("exit 137")] == ["exit", "exit"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "fix"),
+    [("reqest_memory", "request_memory"), ("colector", "collector"), ("hold 999", "from 0 to 48"),
+     ("exit 300", "0 to 255"), ("zzqqxx", "--list")],
+)  # fmt: skip
+def test_what_is_unknown_gets_the_nearest_word_and_exit_code_2(
+    asked: str, fix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, *asked.split()) == 2
+    assert fix in capsys.readouterr().err
+
+
+def test_words_and_the_list_fit_80_columns_and_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "hold", "34.102") == 0
+    assert run(monkeypatch, "--list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80 and "https://" not in line] == []
+    assert run(monkeypatch, "max_idle", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["url"].endswith("htcondor-jdl.html#max_idle")
+    assert run(monkeypatch) == 2
+
+
+# --- a sweep -------------------------------------------------------------------------------------
+
+TEMPLATE = (template_folder() / "job.submit.j2").read_text()
+SIMPLE = {"command": ["echo", "{x}"], "sweep": {"x": [1, 2]}}
+SPECS: dict[str, dict[str, object]] = {
+    "simple": {},
+    "everything": {
+        "name": "all", "project": "P", "tags": ["a", "b"], "max_running": 3,
+        "notify": {"email": "a@b.org", "when": "error"}, "files": "sweep.yaml",
+        "resources": {"cpus": 2, "memory": "2 GB", "disk": "3 GB", "time": "30 min"},
+        "gpus": {"count": 1, "min_memory": "8 GB", "min_capability": 7.0},
+        "retries": {"times": 3, "memory": "x2 up to 16 GB", "disk": ["4 GB", "8 GB"]},
+        "requirements": {"os": "el9", "sites": {"only": ["A", "B", "C", "D"]}},
+        "checkpoint": {"files": ["state"], "every": "2 h"}, "profile": "ospool",
+        "environment_variables": {"A": "a\n}}\nrow() {{\n# ---- clock", "PATH": "/x", "N": "{x}"},
+        "submit": {"rank": "Memory", "+Mine": '"x"', "periodic_release": "false"},
+        "outputs": {"include": ["outputs/a"], "exclude": "*.tmp"}, "inputs": "in put.txt",
+    },
+    "avoid": {"requirements": {"sites": {"avoid": "A"}}, "retries": {"on": "any"}},
+    "by row": {"resources": {"cpus": {"expr": "x"}, "memory": {"expr": "1 GB * x"},
+                             "time": {"expr": "9 h * x"}}, "inputs": "{x}.txt",
+               "retries": {"on": [3]}},
+    "image": {"environment": {"container": "docker://alpine"}},
+    "script": {"command": None, "script": "f() {\n  echo {x}\n}\n"},
+    "delivered": {"outputs_to": "file:///tmp/osgbatch-nowhere", "stash": "none"},
+    "many": {"sweep": {"x": {"range": 10_001}}},
+    "long rows": {"sweep": {"x": ["".join(f"{n * n:x}" for n in range(1, 9000))]}},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ExplainedSweep]:
+    folder = tmp_path_factory.mktemp("explained")
+    for name in ("in put.txt", "1.txt", "2.txt"):
+        (folder / name).write_text("x")
+    made = {}
+    for name, more in SPECS.items():
+        path = folder / "sweep.yaml"
+        path.write_text(yaml.safe_dump({k: v for k, v in (SIMPLE | more).items() if v}))
+        before = sorted(folder.rglob("*"))
+        made[name] = explain_sweep(path)
+        assert sorted(folder.rglob("*")) == before, "explain writes nothing"
+    return made
+
+
+def test_every_line_of_every_submit_file_and_shim_is_explained(
+    explained: dict[str, ExplainedSweep],
+) -> None:
+    for name, one in explained.items():
+        for text, pieces in ((one.submit_text, one.submit), (one.shim_text, one.shim)):
+            left = [line for line in text.splitlines() if line.strip()]
+            if text is one.submit_text:
+                left = [line for line in left if not line.startswith("#")]
+            told = [line for piece in pieces for line in piece.lines if line.strip()]
+            assert told == left, name
+            assert [piece for piece in pieces if not piece.why.endswith((".", ",", "?"))] == []
+            assert not any(re.search(r"\{(from )?\w+\}", piece.why) for piece in pieces), name
+
+
+def test_every_command_that_the_template_can_write_has_its_sentence(
+    explained: dict[str, ExplainedSweep],
+) -> None:
+    plain = re.sub(r"{%.*?%}|{#.*?#}", "", TEMPLATE, flags=re.DOTALL)
+    keys = set(re.findall(r"^(\+?[A-Za-z_]\w*) *=", plain, re.MULTILINE))
+    assert len(keys) > 45
+    assert keys | {"if", "else", "endif", "queue"} <= set(submit_lines.LINES)
+    # and nothing is explained that is never written
+    aws = {"aws_access_key_id_file", "aws_secret_access_key_file", "aws_region"}
+    assert set(submit_lines.LINES) - keys - {"if", "else", "endif", "queue"} == aws
+    rendered = {piece.key for one in explained.values() for piece in one.submit}
+    assert rendered >= keys - {"retry_request_disk"} - aws
+
+
+def test_every_part_of_the_shim_has_its_sentence() -> None:
+    text = (template_folder() / "shim.sh.j2").read_text()
+    titles = [line.strip("# -") for line in text.splitlines() if line.startswith("# ---- ")]
+    known = [title for title, _ in shim_lines.SECTIONS]
+    assert len(titles) == len(known) + 1
+    assert all(t.startswith(k) for t, k in zip(titles, known, strict=False))
+
+
+def why(one: ExplainedSweep, key: str) -> str:
+    return next(piece.why for piece in one.submit if piece.key == key)
+
+
+def test_numbers_say_where_they_come_from(explained: dict[str, ExplainedSweep]) -> None:
+    assert "the profile generic" in why(explained["many"], "max_idle")
+    assert "10,001 jobs, more than 10,000" in why(explained["many"], "max_idle")
+    assert "resources.memory, the default" in why(explained["simple"], "request_memory")
+    everything = explained["everything"]
+    assert re.search(r"resources.memory, sweep.yaml:\d+\)", why(everything, "request_memory"))
+    assert "`submit:`" in why(everything, "rank")
+    assert "each line of the item file has its own" in why(explained["by row"], "request_memory")
+    assert "rows of all tasks" in why(explained["long rows"], "transfer_input_files")
+
+
+def _printed(out: str) -> Iterator[str]:
+    yield from (line for line in out.splitlines() if len(line) > 80)
+
+
+def test_a_sweep_is_shown_at_80_columns_and_whole_in_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sweep.yaml").write_text("command: echo {x}\nsweep: {x: [1, 2]}\n")
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "sweep.yaml") == 0
+    out = capsys.readouterr().out
+    assert list(_printed(out)) == []
+    assert "| request_memory = 1024MB\n    Memory of a job" in out
+    assert "<sha256>" not in out
+    assert run(monkeypatch, "sweep.yaml", "--submit", "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert set(data) == {"placeholders", "submit"}
+    assert run(monkeypatch, "sweep.yaml", "--shim") == 0
+    assert "request_memory" not in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
+
+
+def test_a_workflow_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(
+        "steps:\n- {name: a, command: echo 1}\n- {name: b, command: echo 2, after: a}\n"
+    )
+    with pytest.raises(OsgbatchError, match="workflow"):
+        explain_sweep(tmp_path / "sweep.yaml")
+
+
+def test_no_two_words_hide_each_other() -> None:
+    assert len({id(word) for word in words.table().values()}) > 100
