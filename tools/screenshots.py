@@ -27,7 +27,7 @@ IMAGES = CHECKOUT / "docs" / "images"
 TUTORIAL = CHECKOUT / "docs" / "tutorial.md"
 EXAMPLE = CHECKOUT / "examples" / "find_peaks"
 COLUMNS, ROWS = 80, 40
-SECONDS = 300.0
+SECONDS = 120.0
 REPORT_WIDTH, REPORT_HEIGHT = 1000, 1500
 COLORS = 128  # of a PNG's palette
 LARGEST = 300_000  # bytes of a picture
@@ -63,7 +63,7 @@ class Terminal:
         self._tmux = ["tmux", "-f", os.devnull, "-S", str(folder / "tmux")]
         self._run(
             "new-session", "-d", "-x", str(COLUMNS), "-y", str(ROWS),
-            "bash --noprofile --norc", folder=folder, environment=environment,
+            "exec env 'PS1=$ ' bash --noprofile --norc", folder=folder, environment=environment,
         )  # fmt: skip
         self.until(lambda text: text.rstrip().endswith("$"))
 
@@ -129,7 +129,7 @@ def capture(folder: Path) -> None:
     (folder / "osgbatch").chmod(0o755)
     environment = {
         **os.environ,
-        "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(CHECKOUT), "PS1": "$ ",
+        "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(CHECKOUT),
         "OSGBATCH_PROFILE": "generic", "XDG_STATE_HOME": str(folder / "state"),
         "LC_ALL": "C.UTF-8",
     }  # fmt: skip
@@ -138,7 +138,9 @@ def capture(folder: Path) -> None:
     terminal = Terminal(folder, environment)
     try:
         terminal.type(f"cd {shlex.quote(str(work))}")
-        terminal.type("osgbatch submit sweep.yaml --no-watch")
+        # Small jobs, few at a time, so that there is something to watch.
+        options = "--set tasks_per_job=1 --set max_running=3"
+        terminal.type(f"osgbatch submit sweep.yaml --no-watch {options}")
         shown = {"watch": terminal.type("osgbatch watch", half_done)}
         terminal.wait()
         shown["status"] = terminal.type("osgbatch status")

@@ -63,6 +63,24 @@ def refused_expression(text: str) -> bool | None:
     return False
 
 
+def refused_queue(text: str) -> bool | None:
+    """Whether HTCondor refuses what stands behind `queue`; None without its bindings.
+
+    text: without macros, and with a list in brackets: a file would be read, a program run.
+    """
+    modules = bindings()
+    if modules is None:
+        return None
+    try:
+        with _Stderr():
+            modules[0].Submit("executable = /bin/true\n").itemdata(text)
+    except ValueError as error:
+        return "invalid qargs" not in str(error)  # the bindings' own words for an empty item
+    except Exception:
+        return True
+    return False
+
+
 class _Stderr:
     """Keeps what the library writes to file descriptor 2 while it parses."""
 

@@ -35,10 +35,12 @@ class Finding:
 @dataclass(frozen=True)
 class Judge:
     """HTCondor's own parser. parses: its words when it refuses a text, empty when it takes it,
-    None when it is not here. refuses: whether it refuses an expression; None when not here."""
+    None when it is not here. refuses: whether it refuses an expression; refuses_queue: what stands
+    behind `queue`; None when not here."""
 
     parses: Callable[[str], str | None] = lambda text: None
     refuses: Callable[[str], bool | None] = lambda text: None
+    refuses_queue: Callable[[str], bool | None] = lambda text: None
 
 
 def lint(
@@ -54,7 +56,7 @@ def lint(
     """
     judge = judge or Judge()
     parsed = lines.read(text)
-    job = Job(parsed, look or NoFiles(), judge.refuses)
+    job = Job(parsed, look or NoFiles(), judge.refuses, judge.refuses_queue)
     found = [
         _finding(parsed, rule.id, one.severity or rule.severity, one, rule.why)
         for rule in RULES.values()

@@ -89,12 +89,14 @@ def canonical(key: str) -> str:
 class Job:
     """A submit file, and what may be asked about it.
 
-    refused: HTCondor's judgement of an expression, where it is installed: True, False, or None.
+    refused: HTCondor's judgement of an expression, where it is installed: True, False, or None;
+    refused_queue: of what stands behind `queue`.
     """
 
     text: SubmitText
     look: Look
     refused: Callable[[str], bool | None]
+    refused_queue: Callable[[str], bool | None] = lambda text: None
 
     @property
     def statements(self) -> tuple[Statement, ...]:

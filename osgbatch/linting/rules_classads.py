@@ -82,16 +82,16 @@ def expression(job: Job) -> Iterator[Found]:
         value = job.plain(statement)
         if not value or CURLY.search(value) or re.search(r"\s#|\\|//|/\*|\n|\$", value):
             continue
-        if statement.key.lower() in ("retry_until", "next_job_start_delay"):
-            continue
         problem = next(classad_problems(value), None)
         refused = job.refused(value)
         if refused is False or (refused is None and not problem):
             continue
         what = problem[2] if problem else "HTCondor cannot read this expression"
         fix = problem[3] if problem else "Look for a missing quote, bracket or operator."
+        unread = statement.key.lower() == "require_gpus" and not job.sets("request_gpus")
         yield Found(
-            statement.at, f"{statement.key}: {what}", fix, severity="" if refused else WARNING
+            statement.at, f"{statement.key}: {what}", fix,
+            severity="" if refused and not unread else WARNING,
         )
 
 

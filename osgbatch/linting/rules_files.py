@@ -16,7 +16,7 @@ _PATHS = """executable log output error input initialdir transfer_input_files
 
 def _inputs(job: Job) -> Iterator[tuple[Statement, str]]:
     """The entries of transfer_input_files that are known here."""
-    for statement in job.all("transfer_input_files", "transfer_input"):
+    for statement in job.all("transfer_input_files"):
         if not statement.depth:
             for part in job.filled(statement.value).strip('"').split(","):
                 if part.strip():

@@ -41,7 +41,15 @@ def queue_comment(job: Job) -> Iterator[Found]:
 def queue_count(job: Job) -> Iterator[Found]:
     for queue in job.queues:
         value = job.filled(queue.statement.value)
-        if queue.verb or not value or re.search(r"[#$]|^(true|false)$", value, re.IGNORECASE):
+        if "#" in value or not queue.statement.closed:
+            continue  # other rules tell of these
+        if queue.verb:
+            yield from _list_wrong(job, queue)
+            continue
+        if not value or re.search(r"^(true|false)$", value, re.IGNORECASE):
+            continue
+        refused = None if "$" in value else job.refused_queue(value)
+        if refused is False or ("$" in value and "$$" not in value):
             continue
         wrong = value.startswith(("-", "=", ",", ";")) or bool(re.search(r"[,;=]\s*", value))
         if re.fullmatch(r"[\d\s.*+/()%]+|\d+\s*//.*", value):
@@ -51,11 +59,29 @@ def queue_count(job: Job) -> Iterator[Found]:
             words = value.split()
         wrong |= len(words) > 1 and bool(re.fullmatch(r"[\w.]+(\s+[\w./*]+)+", value))
         wrong |= bool(re.fullmatch(r"[A-Za-z_][\w.]*", value))
+        wrong |= bool(refused) or "$$" in value
+        wrong |= bool(re.search(r"[\"']|^\d+[A-Za-df-z_]", value))
         if wrong:
             yield Found(
                 queue.statement.at, f'"{value}" is no number of jobs',
                 "Write `queue 10`, or `queue name from items.txt`.",
             )  # fmt: skip
+
+
+def _list_wrong(job: Job, queue: Queue) -> Iterator[Found]:
+    """A queue statement with a verb: what stands before and behind it."""
+    names = f"{queue.count} {','.join(queue.variables)}"
+    if not queue.what and not queue.statement.items:
+        yield Found(
+            queue.statement.at, f"nothing stands behind {queue.verb}",
+            "Write `queue name in (a b c)`, `queue name from items.txt`, or `queue name matching "
+            "*.dat`.",
+        )  # fmt: skip
+    elif "$" not in names and job.refused_queue(f"{names} in (a)"):
+        yield Found(
+            queue.statement.at, f"HTCondor cannot read what stands before {queue.verb}",
+            f"Write `queue a, b {queue.verb} ...`: names of variables, with commas between.",
+        )  # fmt: skip
 
 
 @rule(
@@ -83,6 +109,7 @@ def queue_more(job: Job) -> Iterator[Found]:
         yield Found(
             queue.statement.where, more,
             "Write one: `queue a, b from (`, one line a job, and `)`; or one file for each.",
+            severity=ERROR if job.sets("max_idle", "max_materialize") else "",
         )  # fmt: skip
 
 
@@ -189,14 +216,20 @@ def queue_unused(job: Job) -> Iterator[Found]:
     if any(s.kind == "include" for s in job.statements):
         return
     for queue in job.queues:
-        for name in queue.variables:
-            if known_command(name) or custom_attribute(name) or name == "Item":
-                continue
-            if name.lower() not in job.macros:
-                yield Found(
-                    queue.statement.at, f"the variable {name} is used nowhere",
-                    f"Use it as $({name}), in arguments for instance, or leave it out.",
-                )  # fmt: skip
+        names = [
+            name for name in queue.variables
+            if not known_command(name) and not custom_attribute(name) and name != "Item"
+            and name.lower() not in job.macros
+        ]  # fmt: skip
+        if names:
+            several = len(names) > 1
+            yield Found(
+                queue.statement.at,
+                f"the variable{'s' * several} {', '.join(names)} {'are' if several else 'is'} used "
+                "nowhere",
+                f"Use {'them' if several else 'it'} as $({names[0]}), in arguments for instance, "
+                "or leave it out.",
+            )  # fmt: skip
 
 
 @rule(

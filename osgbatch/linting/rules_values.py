@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 
 from osgbatch.linting.job import Job, canonical
+from osgbatch.linting.lines import Statement
 from osgbatch.linting.rules import ADVICE, ERROR, WARNING, Edit, Found, moved_up, replaced, rule
 
 CURLY = re.compile("[“”„‟‘’‚‛«»]")
@@ -33,23 +34,27 @@ _GONE = {
 INTEGERS = """max_retries success_exit_code checkpoint_exit_code priority max_idle max_materialize
     machine_count core_size job_lease_duration max_transfer_input_mb max_transfer_output_mb"""
 BOOLEANS = """hold stream_output stream_error preserve_relative_paths nice_user manifest
-    stream_input log_xml encrypt_execute_directory"""
+    stream_input log_xml encrypt_execute_directory want_io_proxy run_as_owner transfer_output
+    transfer_error skip_filechecks allow_arguments_v1 allow_environment_v1 load_profile
+    skip_if_dataflow container_is_common transfer_container want_job_networking use_x509userproxy
+    erase_output_and_error_on_restart docker_override_entrypoint"""
 SIZES = "request_memory request_disk image_size"
 COUNTS = "request_cpus request_gpus"
 EXPRESSIONS = """requirements rank periodic_hold periodic_release periodic_remove on_exit_hold
     on_exit_remove leave_in_queue periodic_vacate next_job_start_delay retry_until
     allowed_execute_duration allowed_job_duration periodic_hold_reason periodic_hold_subcode
+    job_max_vacate_time job_lease_duration keep_claim_idle stack_size noop_job_exit_code
     on_exit_hold_reason on_exit_hold_subcode require_gpus gpus_minimum_capability
     gpus_maximum_capability max_job_retirement_time"""
 STRICT = f"{INTEGERS} {BOOLEANS} {SIZES} {COUNTS} {EXPRESSIONS} {' '.join(_WORDS)}"
 """Commands whose value cannot hold a #, but in a string."""
 _COMMENT = re.compile(r"\s(#.*)\Z", re.DOTALL)
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def _hash(value: str) -> int:
     """Where a comment begins behind a value, outside of strings; -1 for none."""
-    bare = _STRING.sub(lambda found: "_" * len(found[0]), value)
+    bare = STRING.sub(lambda found: "_" * len(found[0]), value)
     found = _COMMENT.search(bare)
     return found.start(1) if found else -1
 
@@ -110,7 +115,7 @@ def name_comment(job: Job) -> Iterator[Found]:
 def word(job: Job) -> Iterator[Found]:
     for name, known in _WORDS.items():
         for statement, value in job.words(name):
-            if not value or _hash(value) > 0 or value.isdigit():
+            if not value or _hash(value) > 0 or (name == "universe" and value.isdigit()):
                 continue
             gone = _GONE.get(value.lower()) if name == "universe" else ""
             if gone:
@@ -129,8 +134,11 @@ def word(job: Job) -> Iterator[Found]:
 )  # fmt: skip
 def whole_number(job: Job) -> Iterator[Found]:
     for statement, value in job.words("max_retries success_exit_code checkpoint_exit_code "
-                                      "priority max_idle max_materialize"):  # fmt: skip
-        if re.fullmatch(r'[A-Za-z]+|".*"', value) and value.lower() not in ("true", "false"):
+                                      "priority max_idle max_materialize core_size"):  # fmt: skip
+        if value.lower() in ("true", "false", "") or _hash(value) > 0:
+            continue
+        word = re.fullmatch(r'[A-Za-z_]\w*|\d+[A-Za-z]\w*|".*"', value) is not None
+        if (word and not re.fullmatch(r"\d+[eE]\d+", value)) or job.refused(value):
             yield Found(
                 statement.at, f"{statement.key} must be a whole number, not {value}",
                 "Write a number.",
@@ -139,16 +147,22 @@ def whole_number(job: Job) -> Iterator[Found]:
 
 @rule(
     "truth-value", ERROR, "a word where true or false must stand",
-    "The command takes true or false, and condor_submit refuses anything else.",
+    "The command takes true or false, and condor_submit refuses anything else, yes and no, too.",
+    mends=True,
 )  # fmt: skip
 def truth_value(job: Job) -> Iterator[Found]:
     for statement, value in job.words(BOOLEANS):
-        if re.fullmatch(r"[A-Za-z]+", value) and value.lower() not in (
-            "true", "false", "yes", "no", "t", "f", "y", "n", "undefined",
+        text = value.strip("\"'").lower()
+        if re.fullmatch(r"[A-Za-z]+|([\"'])\w+\1", value) and value.lower() not in (
+            "true", "false",
         ):  # fmt: skip
+            right = "True" if text in ("true", "yes", "y", "t", "on") else ""
+            right = "False" if text in ("false", "no", "n", "f", "off") else right
+            sure = right and value == statement.value
             yield Found(
                 statement.at, f"{statement.key} must be true or false, not {value}",
-                "Write true or false.",
+                f"Write {right or 'True or False'}.",
+                replaced(statement, right) if sure else (),
             )  # fmt: skip
 
 
@@ -160,7 +174,10 @@ def truth_value(job: Job) -> Iterator[Found]:
 def size(job: Job) -> Iterator[Found]:
     for statement, value in job.words(SIZES):
         found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([A-Za-z]+)([;,.]?)", value)
-        if not found or (re.fullmatch("[kmgt]?b?", found[2], re.IGNORECASE) and not found[3]):
+        if not found:
+            yield from _size_refused(job, statement, value)
+            continue
+        if (re.fullmatch("[kmgt]?b?", found[2], re.IGNORECASE) and not found[3]):
             continue
         unit = re.match(r"([kmgt])(?:i?b(?:ytes?)?|ig|iga|eg|ega|)s?(?:bytes?)?", found[2].lower())
         right = f"{found[1]}{found[2][0].upper()}B" if unit and found[2] else "2GB"
@@ -169,13 +186,34 @@ def size(job: Job) -> Iterator[Found]:
             replaced(statement, right) if unit and value == statement.value else (),
         )  # fmt: skip
     for statement, value in job.words(COUNTS):
-        found = re.fullmatch(r"(\d+)\s*([A-Za-z]+)", value)
-        if found:
+        found = re.fullmatch(r"(\d+)\s*([A-Za-z]+|[;,])", value)
+        if not found:
+            yield from _size_refused(job, statement, value)
+        else:
             yield Found(
                 statement.at, f"{statement.key} is a bare number, not {value}",
                 f"Write {found[1]}.",
                 replaced(statement, found[1]) if value == statement.value else (),
             )  # fmt: skip
+
+
+def _size_refused(job: Job, statement: Statement, value: str) -> Iterator[Found]:
+    """What is neither a size nor an expression: 1 G B, 10 000 MB, 2GB * 2."""
+    bare = STRING.sub("", value)
+    plain = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([kmgt]?b?)", value, re.IGNORECASE)
+    if plain or _hash(value) >= 0 or "$$" in value or CURLY.search(value) or not value:
+        return
+    if re.match(r"[\d.]+,", value):
+        return  # 2,5GB is taken, for 2 MB
+    if job.refused(value):
+        unit = re.search(r"\d\s*[kmgt]b?\b", bare, re.IGNORECASE)
+        inside = unit is not None and re.search(r"[-+*/(]", bare) is not None
+        yield Found(
+            statement.at, f"HTCondor cannot read {value} as {statement.key}",
+            "In an expression sizes have no unit: MB for memory, KB for disk." if inside
+            else "Write a number and a unit: 2GB." if statement.key.lower() not in COUNTS
+            else "Write a whole number.",
+        )  # fmt: skip
 
 
 @rule(
@@ -213,7 +251,7 @@ def curly_quotes(job: Job) -> Iterator[Found]:
             Edit(start + m.start(), start + m.end(), "'" if m[0] in "‘’‚‛" else '"')
             for m in marks
         )  # fmt: skip
-        bare = CURLY.search(_STRING.sub("", statement.value)) is not None
+        bare = CURLY.search(STRING.sub("", statement.value)) is not None
         yield Found(
             statement.at, f"curly quotes in the value of {statement.key}",
             'Type them anew: ".', edits,

@@ -9,6 +9,7 @@ from osgbatch.linting import (  # noqa: F401  each enters its rules
     rules_names,
     rules_ospool,
     rules_queue,
+    rules_refused,
     rules_syntax,
     rules_values,
 )

@@ -57,7 +57,9 @@ class Folder:
             return True
 
 
-JUDGE = Judge(submit_parser.refused_text, submit_parser.refused_expression)
+JUDGE = Judge(
+    submit_parser.refused_text, submit_parser.refused_expression, submit_parser.refused_queue
+)
 
 
 def read_text(path: Path) -> str:

@@ -367,14 +367,10 @@ def test_the_workflow_is_a_spec_with_steps(tmp_path: Path) -> None:
     assert workflow_of(one, here) == made
 
 
-def test_the_first_example_of_the_page_is_the_shipped_one_and_runs(tmp_path: Path) -> None:
+def test_the_page_shows_the_shipped_example_and_options_that_exist() -> None:
     page = (ROOT / "docs/foreach.md").read_text()
     script = (ROOT / "examples/foreach_scale/scale.py").read_text()
     assert f"```python scale.py\n{script}```\n" in page
-    (tmp_path / "scale.py").write_text(script)
-    printed = page.partition("```text printed\n")[2].partition("```")[0]
-    assert "    osgbatch foreach scale.py 2.0\n" in page
-    assert foreach(tmp_path, "scale.py", "2.0").stdout == printed
     options = set(re.findall(r"`(--?[a-z][a-z-]*)", page.partition("## Options")[2]))
     told = subprocess.run([*COMMAND[:4], "--help"], capture_output=True, text=True, check=True)
     assert options <= set(re.findall(r"--?[a-z][a-z-]*", told.stdout))
