@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-pool test lint unit test-pool faults bench pool pool-ospool pool-old stash setup clean
+.PHONY: help demo demo-pool test lint unit docs screenshots test-pool faults bench pool pool-ospool pool-old stash setup clean
 
 # Each recipe is one process that becomes the next, so that a signal to make reaches what runs.
 run := @exec tools/setup.sh -- tools/run.py
@@ -27,6 +27,12 @@ lint: ## ruff format --check, ruff check, mypy --strict
 
 unit: ## the tests that need no pool
 	$(run_with_tools) unit
+
+docs: ## the documentation as a site, in build/site
+	$(run) docs
+
+screenshots: ## the pictures of the documentation, anew: docs/images/
+	$(run_with_tools) screenshots
 
 test-pool: ## the tests inside real HTCondors: plain, OSPool-like, old
 	$(run_with_tools) pool pool-once pool-ospool environments pool-old

@@ -189,6 +189,26 @@ def faults(outcome: Outcome) -> None:
         outcome.failed.append("something that must hold did not")
 
 
+def docs(outcome: Outcome) -> None:
+    """The documentation as a site; a link that leads nowhere is a failure."""
+    say("docs: mkdocs build --strict, into build/site")
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"
+    if run([PYTHON, "-m", "mkdocs", "build", "--strict"]) != 0:
+        outcome.failed.append("mkdocs build --strict")
+        return
+    outcome.places.append(f"{'the documentation':18} build/site/index.html")
+
+
+def screenshots(outcome: Outcome) -> None:
+    """The pictures in docs/images/, of the tutorial in a real pool."""
+    if provided(outcome):
+        say("screenshots: the tutorial in a terminal, into docs/images")
+        if run([PYTHON, "tools/screenshots.py"]) != 0:
+            outcome.failed.append("tools/screenshots.py")
+    else:
+        outcome.failed += outcome.missing
+
+
 def demo(outcome: Outcome) -> None:
     """The example sweep on the embedded local runner."""
     sweep(outcome, [], "local")
@@ -242,6 +262,8 @@ PARTS = {
     "bench": bench,
     "demo": demo,
     "demo-pool": demo_pool,
+    "docs": docs,
+    "screenshots": screenshots,
 }
 HALVES = {
     "unit": ("unit-to-p", "unit-from-q"),

@@ -21,7 +21,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(CHECKOUT / "tests"), str(CHECKOUT / "tests" / "unit")]
 
-import pages
+import pages  # noqa: E402
 
 IMAGES = CHECKOUT / "docs" / "images"
 TUTORIAL = CHECKOUT / "docs" / "tutorial.md"
@@ -31,28 +31,29 @@ SECONDS = 120.0
 REPORT_WIDTH, REPORT_HEIGHT = 1000, 1500
 COLORS = 128  # of a PNG's palette
 LARGEST = 300_000  # bytes of a picture
+MARGIN = 12
+SHOWN = 664  # pixels that a terminal is wide on a page: its letters are then those of code
+CHARACTER, LINE = 12.2, 24.4  # the width and height that rich gives to one
 TERMINAL = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">
+<svg xmlns="http://www.w3.org/2000/svg" width="SHOWN" viewBox="0 0 WIDTH HEIGHT">
 <style>
 .{unique_id}-matrix {{ font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace;
   font-size: {char_height}px; line-height: {line_height}px; }}
 {styles}
 </style>
 <defs>
-<clipPath id="{unique_id}-clip-terminal">
-<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/>
-</clipPath>
 {lines}
 </defs>
-<rect fill="#fff" stroke="#bbb" x="1" y="1" width="{terminal_width}" height="{terminal_height}" rx="8"/>
-<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+<rect fill="#fff" stroke="#bbb" stroke-width="2" x="1" y="1" width="INNER_WIDTH"
+ height="INNER_HEIGHT" rx="8"/>
+<g transform="translate(MARGIN, MARGIN)">
 {backgrounds}
 <g class="{unique_id}-matrix">
 {matrix}
 </g>
 </g>
 </svg>
-"""  # noqa: E501
+"""
 """rich's own, without the frame of a window, and without the font that it would load."""
 
 
@@ -176,8 +177,16 @@ def terminal_picture(screen: str, title: str) -> str:
             color_system="truecolor", legacy_windows=False,
         )  # fmt: skip
         console.print(Text.from_ansi(screen.rstrip("\n")), soft_wrap=True)
+    width = round(COLUMNS * CHARACTER) + 2 * MARGIN
+    height = round(len(screen.splitlines()) * LINE) + 2 * MARGIN
+    template = TERMINAL
+    for name, number in (
+        ("INNER_WIDTH", width - 2), ("INNER_HEIGHT", height - 2),
+        ("WIDTH", width), ("HEIGHT", height), ("MARGIN", MARGIN), ("SHOWN", SHOWN),
+    ):  # fmt: skip
+        template = template.replace(name, str(number))
     return console.export_svg(
-        title=title, theme=DEFAULT_TERMINAL_THEME, code_format=TERMINAL, unique_id=title
+        title=title, theme=DEFAULT_TERMINAL_THEME, code_format=template, unique_id=title
     )
 
 

@@ -168,7 +168,7 @@ class _Reader:
             return self._make(kind, key, colon[3].strip(BLANKS), first, end), end
         setting = _SET.match(text)
         if not setting:
-            return self._make("odd", text.split()[0], text, first, end), end
+            return self._make("odd", (text.split() or [text])[0], text, first, end), end
         if setting[2]:
             key, value = setting[1], setting[4].strip(BLANKS)
             return self._make("set", key, value, first, end, one_line), end
@@ -179,8 +179,9 @@ class _Reader:
     ) -> Statement:
         if kind in ("endif",):
             self.depth -= 1
-        where = self._spot(first, key.split()[0] if key else "")
-        after = where.column - 1 + len(key.split()[0] if key else "")
+        word = (key.split() or [key])[0]
+        where = self._spot(first, word)
+        after = where.column - 1 + len(word)
         if kind == "set" and self.lines[first].find("=", after) >= 0:
             after = self.lines[first].find("=", after) + 1
         line, shown = first, value

@@ -64,6 +64,10 @@ _ATTRIBUTES = frozenset(
 )  # fmt: skip
 
 
+_OF_MATCHES = re.compile("Last|Remote|MachineAttr|JobMachine|Previous|My[A-Z]", re.IGNORECASE)
+"""How the names of attributes begin that a job has of the machines it was on."""
+
+
 def _attribute(job: Job, word: str) -> bool:
     """Whether a word names an attribute that the job has."""
     names = {own(statement.key).lower() for statement in job.settings}
@@ -90,7 +94,9 @@ def expression(job: Job) -> Iterator[Found]:
         fix = problem[3] if problem else "Look for a missing quote, bracket or operator."
         unread = statement.key.lower() == "require_gpus" and not job.sets("request_gpus")
         yield Found(
-            statement.at, f"{statement.key}: {what}", fix,
+            statement.at,
+            f"{statement.key}: {what}",
+            fix,
             severity="" if refused and not unread else WARNING,
         )
 
@@ -113,6 +119,8 @@ def compared_word(job: Job) -> Iterator[Found]:
         bare = re.sub(r'"[^"]*"', lambda m: "\0" * len(m[0]), statement.value)
         found = _COMPARED.search(bare)
         if not found or found[3].lower() in _VALUES or "." in found[3][:7]:
+            continue
+        if _attribute(job, found[3]) or _OF_MATCHES.match(found[3]):
             continue
         word = found[3].strip("'")
         right = statement.value[: found.start(3)] + f'"{word}"' + statement.value[found.end(3) :]

@@ -24,7 +24,7 @@ def _inputs(job: Job) -> Iterator[tuple[Statement, str]]:
 
 
 def _known(path: str) -> bool:
-    return bool(path) and not re.search(r"\$|://|#|[*\"]", path) and "?" not in path
+    return bool(path) and not re.search(r"\$|://|#|[*\"{}<>]|%\(", path) and "?" not in path
 
 
 def _program(job: Job) -> tuple[Statement, str] | None:
@@ -43,6 +43,11 @@ def _program(job: Job) -> tuple[Statement, str] | None:
     "No shell reads a submit file: $HOME and ~ stay as they are.",
 )  # fmt: skip
 def shell_variable(job: Job) -> Iterator[Found]:
+    for statement in job.all("arguments"):
+        array = re.search(r"(?<!\$)\$\{?((?:SLURM_ARRAY|SGE|LSB|PBS_ARRAY)\w+)", statement.value)
+        if array:
+            yield Found(statement.at, f"HTCondor sets no {array[1]}",
+                        "Write $(Process): 0, 1, 2, ... for the jobs of a queue.")  # fmt: skip
     for statement in job.all(*_PATHS.split(), "environment"):
         value = statement.value
         found = re.search(r"(?<!\$)\$(\{\w+\}|[A-Za-z_]\w*)(?![\w(])", value)
@@ -105,7 +110,8 @@ def input_missing(job: Job) -> Iterator[Found]:
         are = "is" if len(paths) == 1 else "are"
         yield Found(
             places[key].at, f"{', '.join(paths[:2])}{more} {are} not there (yet)",
-            "Bring it there before the jobs start, or correct the name.",
+            "Bring it there before the jobs start, or correct the name." if len(paths) == 1
+            else "Bring them there before the jobs start, or correct the names.",
         )  # fmt: skip
 
 
@@ -137,10 +143,25 @@ def input_same_name(job: Job) -> Iterator[Found]:
 def executable_missing(job: Job) -> Iterator[Found]:
     program = _program(job)
     if program and job.look.kind(program[1]) == "none":
-        yield Found(
-            program[0].at, f"{program[1]} is not there (yet)",
-            "Bring it there before you submit, or correct the name.",
-        )  # fmt: skip
+        what, fix = _not_there(job, program[1])
+        yield Found(program[0].at, what, fix)
+
+
+_INTERPRETERS = re.compile(r"python[23.]*|bash|sh|perl|Rscript|R|julia")
+
+
+def _not_there(job: Job, path: str) -> tuple[str, str]:
+    """What is wrong with an executable that is not there, and what to write."""
+    name, _, rest = path.partition(" ")
+    if rest and job.look.kind(name) == "file":
+        fix = f"Write executable = {name}, and arguments = {rest.strip()}."
+        return "an executable is one file, without arguments", fix
+    if rest and _INTERPRETERS.fullmatch(name):
+        runs = {"python": "python3", "R": "Rscript"}.get(name, name)
+        script = rest.split()[0]
+        fix = f"Write executable = {script}, with #!/usr/bin/env {runs} in its first line."
+        return "an executable is one file, without arguments", fix
+    return f"{path} is not there (yet)", "Bring it there before you submit, or correct the name."
 
 
 @rule(
@@ -151,6 +172,8 @@ def executable_missing(job: Job) -> Iterator[Found]:
 def executable_script(job: Job) -> Iterator[Found]:
     program = _program(job)
     if not program or job.look.kind(program[1]) != "file":
+        return
+    if (job.value("universe") or "").lower() in ("java", "vm"):
         return
     statement, path = program
     head = job.look.head(path)

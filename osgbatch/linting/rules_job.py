@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator
 
 from osgbatch.linting.job import Job
+from osgbatch.linting.lines import Statement
 from osgbatch.linting.rules import ADVICE, ERROR, WARNING, Edit, Found, replaced, rule
+from osgbatch.linting.rules_names import meant
 
 _NO_SLOT = ("local", "scheduler", "grid", "7", "9", "12")
 """Universes whose jobs need no slot."""
@@ -34,8 +36,10 @@ def request_missing(job: Job) -> Iterator[Found]:
     if not job.whole or (job.value("universe") or "").lower() in _NO_SLOT:
         return
     examples = {"request_cpus": "1", "request_memory": "1GB", "request_disk": "1GB"}
+    misspelt = {meant(s.key)[0] for s in job.settings if not job.known(s)}
     missing = [
-        name for name in examples if not job.sets(name, "+" + name.replace("_", ""))
+        name for name in examples
+        if name not in misspelt and not job.sets(name, "+" + name.replace("_", ""))
     ]  # fmt: skip
     if job.sets("vm_memory", "noop_job"):
         return
@@ -58,30 +62,39 @@ def disk_unit(job: Job) -> Iterator[Found]:
             continue
         size = float(value) / 1024
         small = size < 50
-        says = f"{size:,.1f} MB" if size < 1024 else f"{size / 1024:,.1f} GB"
+        says = (
+            f"{value} KB"
+            if size < 1
+            else f"{size:,.1f} MB"
+            if size < 1024
+            else f"{size / 1024:,.1f} GB"
+        )
+        right = f"{value}KB"
+        for unit, kilobytes in (("GB", 1024**2), ("MB", 1024)):
+            if int(value) % kilobytes == 0:
+                right = f"{int(value) // kilobytes}{unit}"
+                break
         yield Found(
             statement.at, f"{statement.key} = {value} is {says}: a bare number is in KB",
-            "Write the unit: 1GB, say." if small else f"Write the unit: {value}KB.",
-            replaced(statement, f"{value}KB") if not small and value == statement.value else (),
+            "Write the unit: 1GB, say." if small else f"Write the unit: {right}.",
+            replaced(statement, right) if not small and value == statement.value else (),
             WARNING if small else ADVICE,
         )  # fmt: skip
 
 
 @rule(
-    "memory-unit", ADVICE, "request_memory without a unit",
-    "A bare number is in MB; with a unit nobody has to know.", mends=True,
+    "memory-unit", WARNING, "a small request_memory without a unit",
+    "A bare number is in MB, and few programs run in so little: the job is held then.",
 )  # fmt: skip
 def memory_unit(job: Job) -> Iterator[Found]:
     for statement, value in job.words("request_memory gpus_minimum_memory"):
         if not _BARE.fullmatch(value) or value == "0":
             continue
-        small = int(value) <= 64
-        yield Found(
-            statement.at, f"{statement.key} = {value} is {value} MB",
-            f"Write {value}GB, if that was meant." if small else f"Write {value}MB.",
-            replaced(statement, f"{value}MB") if not small and value == statement.value else (),
-            WARNING if small else ADVICE,
-        )  # fmt: skip
+        if int(value) <= 64:
+            yield Found(
+                statement.at, f"{statement.key} = {value} is {value} MB",
+                f"Write {value}GB, if that was meant, or {value}MB.",
+            )  # fmt: skip
 
 
 @rule(
@@ -163,7 +176,10 @@ def log_each(job: Job) -> Iterator[Found]:
         found = _EACH.search(job.filled(statement.value))
         if not found or (jobs is not None and jobs < 2):
             continue
-        right = re.sub(r"[._-]?\$\((process|procid)\)", "", statement.value, flags=re.IGNORECASE)
+        own = r"\$\((process|procid)\)"
+        right = re.sub(f"[._-]?{own}", "", statement.value, flags=re.IGNORECASE)
+        if "$(cluster" not in right.lower():
+            right = re.sub(own, "$(Cluster)", statement.value, flags=re.IGNORECASE)
         sound = "$(cluster" in right.lower() and not _EACH.search(job.filled(right))
         yield Found(
             statement.at, "each job writes a log of its own",
@@ -183,6 +199,7 @@ def output_shared(job: Job) -> Iterator[Found]:
         return
     if folder and _VARIES.search(job.filled(folder.value)):
         return
+    shared: list[tuple[Statement, str, str]] = []
     for statement in job.all("output", "error"):
         value = job.filled(statement.value)
         varies = _VARIES.search(re.sub(r"\$\((cluster|clusterid)\)|\$ENV\([^)]*\)", "", value,
@@ -193,9 +210,11 @@ def output_shared(job: Job) -> Iterator[Found]:
         right = (
             f"{name}_$(Process).{suffix}" if dot and "/" not in suffix else f"{value}_$(Process)"
         )
+        shared.append((statement, f"their {_stream(statement.key)} into {value}", right))
+    if shared:
         yield Found(
-            statement.at, f"all jobs write their {_stream(statement.key)} into {value}",
-            f"Write {right}.",
+            shared[0][0].at, f"all jobs write {', and '.join(what for _, what, _ in shared)}",
+            f"Write {', and '.join(right for _, _, right in shared)}.",
         )  # fmt: skip
 
 
@@ -232,6 +251,8 @@ def mail(job: Job) -> Iterator[Found]:
     "break jobs in odd ways; large ones burden the schedd, which may refuse them (from 25.7).",
 )  # fmt: skip
 def getenv(job: Job) -> Iterator[Found]:
+    if (job.value("universe") or "").lower() in ("local", "scheduler"):
+        return
     for statement, value in job.words("getenv"):
         if value.lower() in ("true", "yes", "t", "y", "1", "*"):
             yield Found(
@@ -263,13 +284,19 @@ def release_forever(job: Job) -> Iterator[Found]:
     "The attribute CurrentTime is going away; the function time() is the same.", mends=True,
 )  # fmt: skip
 def current_time(job: Job) -> Iterator[Found]:
+    edits: list[Edit] = []
+    places: list[Statement] = []
     for statement in job.settings:
         start, end = statement.whole
         text = job.text.text[start:end]
         found = list(re.finditer(r"(?<![\w.\"])CurrentTime\b(?!\s*\()", text, re.IGNORECASE))
         if found and statement.where.start >= 0 and job.known(statement):
-            edits = tuple(Edit(start + m.start(), start + m.end(), "time()") for m in found)
-            yield Found(statement.at, "CurrentTime is going away", "Write time().", edits)
+            edits += [Edit(start + m.start(), start + m.end(), "time()") for m in found]
+            places.append(statement)
+    if places:
+        also = ", ".join(str(s.where.line) for s in places[1:])
+        also = f" (also on line{'s' * (len(places) > 2)} {also})" if also else ""
+        yield Found(places[0].at, f"CurrentTime is going away{also}", "Write time().", tuple(edits))
 
 
 @rule(

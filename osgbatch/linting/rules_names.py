@@ -30,6 +30,8 @@ _TYPOS = {
     "singularity_image": "container_image", "projectname": "+ProjectName",
     "jobdurationcategory": "+JobDurationCategory", "universes": "universe",
     "when_to_transfer_outputs": "when_to_transfer_output", "batchname": "batch_name",
+    "walltime": "allowed_execute_duration", "max_walltime": "allowed_execute_duration",
+    "email": "notify_user", "mail": "notify_user",
 }  # fmt: skip
 """Names seen in real files, or near to them, that are no commands, and what was meant.
 

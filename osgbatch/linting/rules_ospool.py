@@ -18,6 +18,7 @@ _OLD_PLACES = (
      "osdf:///ospool/apXX/data/USER/..."),
     (r"(?<![\w/.~)}])/(?:protected|stash)/", "this folder is gone from the OSPool's access points",
      "osdf:///ospool/apXX/data/USER/..."),
+    (r"/ospool/ap2[01](?:/|\b)", "ap20 and ap21 are gone", "osdf:///ospool/ap41/data/USER/..."),
     (r"/ospool/(?:PUBLIC|PROTECTED|protected)\b", "this folder is gone from the OSPool",
      "osdf:///ospool/apXX/data/USER/..."),
     (r"stash\.osgconnect\.net|login\.osgconnect\.net|stash2?\.osgstorage\.org",
@@ -108,6 +109,8 @@ def old_image(job: Job) -> Iterator[Found]:
     for statement in job.settings:
         if own(statement.key).lower() in ("singularityimage", "apptainerimage"):
             both = job.sets("container_image")
+            if both and (statement.depth or any(s.depth for s in job.all("container_image"))):
+                continue  # one of them for each version of HTCondor
             image = statement.value.strip('"')
             yield Found(
                 statement.where,
@@ -123,7 +126,7 @@ def old_image(job: Job) -> Iterator[Found]:
     "The quotes become a part of the image's name, which then is not found.", mends=True,
 )  # fmt: skip
 def image_quotes(job: Job) -> Iterator[Found]:
-    for statement in job.all("container_image", "docker_image"):
+    for statement in job.all("container_image"):  # of docker_image HTCondor takes them off
         value = statement.value
         if re.fullmatch(r"\"[^\"]*\"|'[^']*'", value):
             yield Found(
@@ -142,6 +145,51 @@ def image_twice(job: Job) -> Iterator[Found]:
         if image and image in [part.strip() for part in value.split(",")]:
             yield Found(statement.at, f"{image} is transferred twice",
                         "Leave it out here: container_image is enough.")  # fmt: skip
+
+
+@rule(
+    "osdf-path", ADVICE, "a large input that is read through the access point",
+    "Files in /ospool/apXX/data reach jobs by the caches of the OSDF when they are named by URL; "
+    "named by path they all go through the access point.",
+)  # fmt: skip
+def osdf_path(job: Job) -> Iterator[Found]:
+    for statement in job.all("transfer_input_files", "container_image"):
+        found = re.search(r"(?:^|[,\s])(/ospool/(?:ap\d\d|u[cw]-shared)/[^,\s]*)", statement.value)
+        if found:
+            yield Found(statement.at, f"{found[1]} is named by its path",
+                        f"Write osdf://{found[1]}.")  # fmt: skip
+
+
+@rule(
+    "osdf-stream", WARNING, "the log, output or error in a folder of the OSDF",
+    "The OSPool asks to keep them in /home: caches keep what such files once held, and jobs that "
+    "write there are held.",
+)  # fmt: skip
+def osdf_stream(job: Job) -> Iterator[Found]:
+    for statement in job.all("log", "output", "error", "initialdir"):
+        value = job.filled(statement.value)
+        if re.match(r"/ospool/(?:ap\d\d/data|u[cw]-shared)/", value):
+            yield Found(statement.at, f"{statement.key} lies in the OSDF's folder",
+                        "Write a path in your home folder.")  # fmt: skip
+
+
+@rule(
+    "osdf-output", WARNING, "an output for the OSDF whose name is used again",
+    "The OSDF overwrites nothing: when the name exists already, from an earlier submission or "
+    "another job, the job is held.",
+)  # fmt: skip
+def osdf_output(job: Job) -> Iterator[Found]:
+    jobs = job.jobs()
+    for statement in job.all("transfer_output_remaps"):
+        for name in re.findall(r"=\s*((?:osdf|pelican)://[^;\"]+)", job.filled(statement.value)):
+            each = re.search(r"\$\((?!cluster)|\$\$|\$\w+\(", name, re.IGNORECASE)
+            if "$(" in name and (each or jobs == 1):
+                continue
+            yield Found(
+                statement.at, f"{name.strip()} can be written once only",
+                "Put $(Cluster)_$(Process) into the name.",
+            )  # fmt: skip
+            break
 
 
 @rule(

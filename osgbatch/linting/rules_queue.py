@@ -200,8 +200,15 @@ def items_odd(job: Job) -> Iterator[Found]:
             odd.append((1, "begins with a byte order mark, which is part of the first value"))
         if b"\r\n" in head:
             odd.append((1, "ends as on Windows, with a carriage return"))
+        heads = [word.lower() for word in re.split(r"[\s,]+", lines[0].strip("\ufeff \t\r"))]
+        if heads == [name.lower() for name in queue.variables] and "[" not in queue.what:
+            yield Found(
+                queue.statement.at, f"line 1 of {path} holds the names of the columns, and is a "
+                "job all the same", f"Take that line out, or write {queue.verb} [1:] {path}.",
+            )  # fmt: skip
+            continue
         for number, what in odd[:1]:
-            more = f" ({len(odd) - 1} more such lines)" if len(odd) > 1 else ""
+            more = f" ({len(odd) - 1} more such line{'s' * (len(odd) > 2)})" if len(odd) > 1 else ""
             yield Found(
                 queue.statement.at, f"line {number} of {path} {what}{more}",
                 f"Leave such lines out: grep -v '^ *\\(#\\|$\\)' {path} | tr -d '\\r' > new",
@@ -228,8 +235,12 @@ def queue_unused(job: Job) -> Iterator[Found]:
                 f"the variable{'s' * several} {', '.join(names)} {'are' if several else 'is'} used "
                 "nowhere",
                 f"Use {'them' if several else 'it'} as $({names[0]}), in arguments for instance, "
-                "or leave it out.",
+                f"or leave {'them' if several else 'it'} out.",
             )  # fmt: skip
+
+
+_OF_DAGS = frozenset(["job", "retry", "dag_status", "failed_count", "dag_parent_names"])
+"""Macros that DAGMan sets: the DAG of a file with one of them sets others by VARS."""
 
 
 @rule(
@@ -249,13 +260,18 @@ def macro_unset(job: Job) -> Iterator[Found]:
             name = found[1].lower()
             if name not in set_ and not name.startswith(("my.", "submit", "job.")):
                 unset.setdefault(found[1], statement)
+    if job.macros & _OF_DAGS:
+        return
     if unset:
         first, statement = next(iter(unset.items()))
         near = _near(first, [*(s.key for s in job.settings), *job.variables])
-        names = ", ".join(f"$({name})" for name in unset)
+        names = ", ".join(f"$({name})" for name in list(unset)[:4])
+        names += f" and {len(unset) - 4} more" if len(unset) > 4 else ""
+        few = f"Write {first} = ... above, let queue set it, or give it a default: $({first}:0)."
         yield Found(
             statement.at, f"nothing in this file sets {names}{near if len(unset) == 1 else ''}",
-            f"Write {first} = … above, let queue set it, or give it a default: $({first}:0).",
+            few if len(unset) < 3
+            else f"Set them above, as in {first} = ..., unless a DAG or the command line does.",
         )  # fmt: skip
 
 

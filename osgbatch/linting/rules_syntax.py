@@ -27,9 +27,6 @@ ODD_BLANKS = re.compile("[\u00a0\u2000-\u200b\u202f\u3000]")
 )  # fmt: skip
 def bom(job: Job) -> Iterator[Found]:
     if job.text.text.startswith("\ufeff"):
-        first = job.text.statements[0] if job.text.statements else None
-        # In front of a comment it does no harm but makes that line a statement.
-        del first
         yield Found(
             Spot(1, 1, 1, 0), "the file begins with a byte order mark (BOM)",
             "Save it as UTF-8 without BOM.", (Edit(0, 1, ""),),
@@ -52,6 +49,15 @@ def no_statement(job: Job) -> Iterator[Found]:
             )  # fmt: skip
         if statement.kind != "odd" or queued:
             continue
+        above = [line.strip() for line in job.text.lines[: statement.where.line - 1]]
+        while above and above[-1].startswith("#") and not above[-1].endswith("\\"):
+            above.pop()
+            if above and above[-1].endswith("\\"):
+                yield Found(
+                    statement.at, "the comment above ends the value that this line continues",
+                    "Put the comment above the whole value.",
+                )  # fmt: skip
+                return
         yield _odd(statement)
 
 
@@ -66,6 +72,9 @@ def _odd(statement: Statement) -> Found:
         name, _, value = text.partition(":")
         what = "HTCondor cannot read this line: a name and its value are joined by =, not :"
         fix = f"Write {name.strip()} = {value.strip()}."
+        if name.strip().lower() == "queue":
+            what = "HTCondor cannot read this queue statement"
+            fix = f"Write queue {value.strip()}."
     elif re.match(r"//|;|%|--", text):
         what = "HTCondor cannot read this line: a comment begins with #"
         fix = "Begin it with #."
@@ -87,18 +96,21 @@ def _odd(statement: Statement) -> Found:
     "names and values.", mends=True,
 )  # fmt: skip
 def odd_blanks(job: Job) -> Iterator[Found]:
-    for statement in job.statements:
-        start, end = statement.whole
-        for found in ODD_BLANKS.finditer(job.text.text, start, end):
-            line = job.text.text.count("\n", 0, found.start())
-            column = found.start() - (job.text.text.rfind("\n", 0, found.start()) + 1)
-            new = "" if found[0] == "\u200b" else " "
-            yield Found(
-                Spot(line + 1, column + 1, 1, found.start()),
-                "a blank here is no ordinary one (copied from a web page?)",
-                "Type it anew.", (Edit(found.start(), found.end(), new),),
-            )  # fmt: skip
-            break
+    text = job.text.text
+    found = [
+        one for statement in job.statements for one in ODD_BLANKS.finditer(text, *statement.whole)
+    ]
+    if not found:
+        return
+    numbers = [text.count("\n", 0, one.start()) + 1 for one in found]
+    column = found[0].start() - text.rfind("\n", 0, found[0].start())
+    more = len(set(numbers)) - 1
+    also = f", and on {more} more line{'s' * (more > 1)}" if more else ""
+    yield Found(
+        Spot(numbers[0], column, 1, found[0].start()),
+        f"a blank here{also} is no ordinary one (copied from a web page?)", "Type it anew.",
+        tuple(Edit(m.start(), m.end(), "" if m[0] == "\u200b" else " ") for m in found),
+    )  # fmt: skip
 
 
 @rule(

@@ -177,7 +177,7 @@ def size(job: Job) -> Iterator[Found]:
         if not found:
             yield from _size_refused(job, statement, value)
             continue
-        if (re.fullmatch("[kmgt]?b?", found[2], re.IGNORECASE) and not found[3]):
+        if re.fullmatch("[kmgt]?b?", found[2], re.IGNORECASE) and not found[3]:
             continue
         unit = re.match(r"([kmgt])(?:i?b(?:ytes?)?|ig|iga|eg|ega|)s?(?:bytes?)?", found[2].lower())
         right = f"{found[1]}{found[2][0].upper()}B" if unit and found[2] else "2GB"
@@ -207,13 +207,15 @@ def _size_refused(job: Job, statement: Statement, value: str) -> Iterator[Found]
         return  # 2,5GB is taken, for 2 MB
     if job.refused(value):
         unit = re.search(r"\d\s*[kmgt]b?\b", bare, re.IGNORECASE)
-        inside = unit is not None and re.search(r"[-+*/(]", bare) is not None
-        yield Found(
-            statement.at, f"HTCondor cannot read {value} as {statement.key}",
-            "In an expression sizes have no unit: MB for memory, KB for disk." if inside
-            else "Write a number and a unit: 2GB." if statement.key.lower() not in COUNTS
-            else "Write a whole number.",
-        )  # fmt: skip
+        shell = re.fullmatch(r"\$\{?(\w+)\}?", value)
+        fix = "Write a number and a unit: 2GB."
+        if shell:
+            fix = f"Write $({shell[1]}): no shell fills {value} in."
+        elif unit is not None and re.search(r"[-+*/(]", bare):
+            fix = "In an expression sizes have no unit: MB for memory, KB for disk."
+        elif statement in job.all(*COUNTS.split()):
+            fix = "Write a whole number."
+        yield Found(statement.at, f"HTCondor cannot read {value} as {statement.key}", fix)
 
 
 @rule(

@@ -24,7 +24,7 @@ CASES: dict[str, tuple[str, str]] = {
     "block-unclosed": (job("arguments @=end\na"), job("arguments @=end\na\n@end")),
     "crlf": (job("").replace("\n", "\r\n"), job("")),
     "queue-comment": (job("", "queue 3 # three\n"), job("# three", "queue 3\n")),
-    "queue-count": (job("", "queue 3 jobs\n"), job("N = 3", "queue $(N) * 2\n")),
+    "queue-count": (job("", "queue 3x\n"), job("N = 3", "queue $(N) * 2\n")),
     "queue-unclosed": (
         job("arguments = $(x)", "queue x in (\na\nb)\n"),
         job("arguments = $(x)", "queue x in (\na\nb\n)\n"),
@@ -64,7 +64,7 @@ CASES: dict[str, tuple[str, str]] = {
     "name-comment": (job("batch_name = a # my batch"), job("batch_name = a#b")),
     "word": (job("should_transfer_files = MAYBE"), job("should_transfer_files = yes")),
     "whole-number": (job("priority = high"), job("priority = 3")),
-    "truth-value": (job("stream_output = maybe"), job("stream_output = True")),
+    "truth-value": (job("hold = yes"), job("hold = TRUE\nstream_output = 1\nnoop_job = no")),
     "size": (job("").replace("1GB", "1GiB"), job("image_size = 100 mb")),
     "quoted-number": (
         job("").replace("request_memory = 1GB", 'request_memory = "1GB"'),
@@ -82,7 +82,10 @@ CASES: dict[str, tuple[str, str]] = {
         "universe = local\nexecutable = /bin/true\n" + STREAMS + "queue\n",
     ),
     "disk-unit": (job("").replace("disk = 1GB", "disk = 1000"), job("")),
-    "memory-unit": (job("").replace("memory = 1GB", "memory = 4"), job("")),
+    "memory-unit": (
+        job("").replace("memory = 1GB", "memory = 4"),
+        job("").replace("memory = 1GB", "memory = 2048"),
+    ),
     "request-large": (job("").replace("cpus = 1", "cpus = 128"), job("")),
     "gpus-none": (
         job("gpus_minimum_memory = 8GB"),
@@ -127,7 +130,20 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "text-quotes": (job("+ProjectName = Chemistry"), job("+IsTest = true\n+Size = RequestMemory")),
     "expression": (job('requirements = (OpSys == "LINUX"'), job('requirements = OpSys == "LINUX"')),
-    "compared-word": (job("requirements = OpSys == LINUX"), job('requirements = Arch == "X86_64"')),
+    "environment-entry": (
+        job("environment = A=1;B"),
+        job("environment = \"A=1 B='b c' 'C=d e'\""),
+    ),
+    "dollar-dollar": (
+        job("requirements = $$(y) == 1"),
+        job('requirements = Machine != "$$(Machine)"\narguments = $$(Cpus)'),
+    ),
+    "universe-needs": (job("universe = container"), job("universe = docker\ndocker_image = a")),
+    "executable-none": (job("").partition("\n")[2], job("").replace("executable", "shell")),
+    "compared-word": (
+        job("requirements = OpSys == LINUX"),
+        job('requirements = Arch == "X86_64" && Machine =!= LastRemoteHost'),
+    ),
     "old-place": (
         job("transfer_input_files = stash:///osgconnect/public/alice/a.dat"),
         job("transfer_input_files = osdf:///ospool/ap40/data/alice/public/a.dat"),
@@ -146,6 +162,18 @@ CASES: dict[str, tuple[str, str]] = {
     "image-twice": (
         job("container_image = a.sif\ntransfer_input_files = a.sif"),
         job("container_image = a.sif\ntransfer_input_files = good.txt"),
+    ),
+    "osdf-path": (
+        job("transfer_input_files = /ospool/ap40/data/alice/a.dat"),
+        job("transfer_input_files = osdf:///ospool/ap40/data/alice/a.dat"),
+    ),
+    "osdf-stream": (
+        job("").replace("log = a", "log = /ospool/ap40/data/alice/a"),
+        job("").replace("log = a", "log = /home/alice/a"),
+    ),
+    "osdf-output": (
+        job('transfer_output_remaps = "a = osdf:///ospool/ap40/data/alice/a"'),
+        job('transfer_output_remaps = "a = osdf:///ospool/ap40/data/alice/$(Cluster)_$(Process)"'),
     ),
     "sites-both": (
         job('+DESIRED_Sites = "A"\n+UNDESIRED_Sites = "B"'),
@@ -199,10 +227,81 @@ CASES: dict[str, tuple[str, str]] = {
 }
 """Rule → a file that breaks it, and one that does not, though it looks alike."""
 
+REFUSED = {
+    "environment = =1": "environment-entry",
+    'environment = "A = 1"': "environment-entry",
+    "environment = \"A='b c' B\"": "environment-entry",
+    "stream_output = yes": "truth-value",
+    'manifest = "true"': "truth-value",
+    "priority = 3x": "whole-number",
+    "core_size = unlimited": "whole-number",
+    "+Foo = $$(X)": "dollar-dollar",
+    "periodic_remove = $$([1 + 1]) == 2": "dollar-dollar",
+    "universe = docker\ncontainer_image = docker://a": "universe-needs",
+    "universe = parallel": "universe-needs",
+    "universe = grid": "universe-needs",
+    "universe = container\ncontainer_image =": "universe-needs",
+    "\u00a0": "no-statement",
+    "image_size = 200 Meg": "size",
+    "should_transfer_files = 1": "word",
+    "queue 10K": "queue-count",
+    "queue 2x3": "queue-count",
+    'queue "3"': "queue-count",
+    "queue x in": "queue-count",
+    "max_idle = 5\nqueue\nqueue": "queue-more",
+}
+"""Lines that condor_submit 25.14.1 and 23.9.6 refuse (-dry-run), with the rule that says so."""
+
+REFUSED_BY_BINDINGS = {
+    "queue 3 +": "queue-count",
+    "queue 2 * x in (a)": "queue-count",
+    "queue 9999999999": "queue-count",
+    "job_lease_duration = 1h": "expression",
+    "next_job_start_delay = 2s": "expression",
+    "image_size = 10 000 MB": "size",
+    "image_size = 2GB * 2": "size",
+}
+"""Lines of which only HTCondor's own parser knows that they are refused."""
+
+ADVISED = {
+    "queue name, value from heads.csv": "Take that line out, or write from [1:] heads.csv.",
+    "arguments = $SLURM_ARRAY_TASK_ID": "Write $(Process): 0, 1, 2, ... for the jobs of a queue.",
+    "walltime = 3600": "Write allowed_execute_duration.",
+    "output = a.out\nerror = a.err\nqueue 2": "Write a_$(Process).out, and a_$(Process).err.",
+    "log = a.$(Process).log\nqueue 2": "Write a.$(Cluster).log.",
+    "queue: 10": "Write queue 10.",
+    "executable = python a.py": "Write executable = a.py, with #!/usr/bin/env python3 in its first "
+    "line.",
+    "request_disk = 2097152": "Write the unit: 2GB.",
+    "image_size = ${MEM}": "Write $(MEM): no shell fills ${MEM} in.",
+}
+"""Lines, and what is advised."""
+
+NOTHING_SAID = (
+    "request_memory = 2048\nrequest_memory = 2048",
+    "arguments = $(a) $(b) $(JOB)", "universe = local\ngetenv = True",
+    "if version >= 23.0\ncontainer_image = a.sif\nelse\n+SingularityImage = \"a.sif\"\nendif",
+    "universe = docker\ndocker_image = \"a/b\"", "universe = java\narguments = A",
+)  # fmt: skip
+"""Lines of which nothing is said, but that they repeat what stands above."""
+
+TAKEN = (
+    "environment = A=1;;B=2", "environment = A=1 B", "environment = ;", 'environment = ""',
+    "environment = A = 1", "environment = A=1|B", "hold = 1", "nice_user = 1+1",
+    "transfer_executable = yes", "noop_job = yes", "leave_in_queue = yes", "max_retries =",
+    "priority = 1.5", "priority = +5", "max_retries = 1+1", "image_size = 1.5GB",
+    "image_size = .5GB", "image_size = 2 Gb", "queue 3.5", "queue 1e3", "queue (3)", "queue +3",
+    "queue 3x in (a b)", "queue x, y in (a b)", "N =\nqueue $(N)", "queue x in a, b",
+    "universe = container\ndocker_image = a", "universe = 5", "require_gpus = (Capability >= 8",
+    "universe = java\narguments = A", "retry_until = 3", "deferral_time = (CurrentTime + 60)",
+)  # fmt: skip
+"""Lines that condor_submit 25.14.1 and 23.9.6 take."""
+
 FILES = {
     "good.txt": b"a\nb\n",
     "bad.txt": b"a\n\n# b\nc\r\n",
     "no-shebang.sh": b"echo hello\n",
+    "heads.csv": b"name,value\na,1\n",
     "right.sh": b"#!/bin/bash\necho module load is no command here\n",
     "modules.sh": b"#!/bin/bash\nmodule load python/3.7\n",
 }

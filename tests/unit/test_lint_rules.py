@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lint_cases import CASES, FILES, job
+from lint_cases import (
+    ADVISED,
+    CASES,
+    FILES,
+    NOTHING_SAID,
+    REFUSED,
+    REFUSED_BY_BINDINGS,
+    TAKEN,
+    job,
+)
 
 from osgbatch.condor import submit_parser
 from osgbatch.linting import lines
@@ -13,7 +22,7 @@ from osgbatch.linting.check import harmless, lint, mended
 from osgbatch.linting.table import RULES
 from osgbatch.submission.linted import lint_text, read_text
 
-SUBMIT_FILES = sorted((Path(__file__).parent / "submit_files").glob("*.submit"))
+SUBMIT_FILES = sorted((Path(__file__).parent / "submit_files").rglob("*.submit"))
 INSTALLED = submit_parser.refused_text("") is not None
 needs_htcondor = pytest.mark.skipif(not INSTALLED, reason="htcondor2 is not installed here")
 
@@ -48,12 +57,55 @@ def test_a_rule_lets_the_right_file_pass(rule: str, folder: Path) -> None:
     assert not [f for f in found if f.severity == "error"]
 
 
+def _with(line: str) -> str:
+    lines = line.split("\n")
+    first = next((i for i, one in enumerate(lines) if one.startswith("queue")), len(lines))
+    queue = "\n".join(lines[first:]) or "queue"
+    return job("\n".join(lines[:first]), queue + "\n")
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_condor_submit_refuses_is_an_error(line: str, folder: Path) -> None:
+    for found in (lint_text(_with(line), folder), lint(_with(line))):
+        assert REFUSED[line] in [f.rule for f in found if f.severity == "error"]
+
+
+@needs_htcondor
+@pytest.mark.parametrize("line", REFUSED_BY_BINDINGS)
+def test_what_only_htcondor_can_judge_is_an_error_where_it_is(line: str, folder: Path) -> None:
+    found = lint_text(_with(line), folder)
+    assert REFUSED_BY_BINDINGS[line] in [f.rule for f in found if f.severity == "error"]
+
+
+@pytest.mark.parametrize("line", ADVISED)
+def test_advice_says_what_to_write(line: str, folder: Path) -> None:
+    text = _with(line)
+    for name in ("output", "error", "log", "executable", "request_disk"):
+        if f"{name} = " in line:  # the line in question instead of the one that is right
+            text = "\n".join(
+                one for one in text.split("\n")
+                if not one.startswith(f"{name} = ") or one in line
+            )  # fmt: skip
+    assert ADVISED[line] in [f.fix for f in lint_text(text, folder)]
+
+
+@pytest.mark.parametrize("line", NOTHING_SAID)
+def test_nothing_is_said_of_what_is_right(line: str, folder: Path) -> None:
+    assert {f.rule for f in lint_text(_with(line), folder)} <= {"set-twice"}
+
+
+@pytest.mark.parametrize("line", TAKEN)
+def test_what_condor_submit_takes_is_no_error(line: str, folder: Path) -> None:
+    for found in (lint_text(_with(line), folder), lint(_with(line))):
+        assert [f for f in found if f.severity == "error"] == []
+
+
 @pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if rule.mends])
 def test_a_fix_mends_and_changes_nothing_else(rule: str, folder: Path) -> None:
     wrong = CASES[rule][0]
     before = [f for f in lint_text(wrong, folder) if f.rule == rule and f.edits]
-    if rule in ("disk-unit", "memory-unit"):  # too small to know what was meant: no fix
-        wrong = wrong.replace("disk = 1000", "disk = 1000000").replace("memory = 4", "memory = 400")
+    if rule == "disk-unit":  # too small to know what was meant: no fix
+        wrong = wrong.replace("disk = 1000", "disk = 1000000")
         before = [f for f in lint_text(wrong, folder) if f.rule == rule]
     assert before
     text, count = mended(wrong, before)

@@ -33,7 +33,7 @@ def examples() -> list[str]:
     for page in sorted((ROOT / "docs").glob("*.md")):
         text = page.read_text()
         blocks = re.findall(r"^```yaml(?: (\S+))?\n(.*?)^```", text, re.M | re.S)
-        found += [block for name, block in blocks if name != "mypool.yaml"]
+        found += [block for name, block in blocks if name not in ("mypool.yaml", "config.yaml")]
     key = ""
     for line in (ROOT / "docs" / "spec.md").read_text().splitlines():
         cells = re.split(r"(?<!\\)\|", line)
