@@ -99,13 +99,23 @@ def needs_pool(page: Path) -> bool:
 
 
 def stray_commands(page: Path) -> list[int]:
-    """Lines of commands that stand outside of fences, where nothing runs them."""
-    text = _PIECE.sub(lambda match: "\n" * match[0].count("\n"), page.read_text(encoding="utf-8"))
+    """Lines of commands that stand outside of the fences that are run."""
+    text = page.read_text(encoding="utf-8")
+    text = _PIECE.sub(lambda m: m[0] if _unknown(m) else "\n" * m[0].count("\n"), text)
     return [
         number
         for number, line in enumerate(text.splitlines(), 1)
         if re.match(r" {4,}(\$ |osgbatch |make |cd |python |pip |condor_)", line)
+        or re.match(r" +```| *```(bash|shell|sh|console) +\w+ *$| *```(bash|shell)", line)
     ]
+
+
+def _unknown(match: re.Match[str]) -> bool:
+    """Whether it is a fence of commands that is not run, for how it is called."""
+    name = (match["name"] or "").strip()
+    if match["language"] in ("sh", "console"):
+        return name != "" and not re.search(r"[./]", name)
+    return match["language"] in ("bash", "shell") and not re.search(r"[./]", name)
 
 
 def _steps(text: str) -> Iterator[Step | LeftOut]:

@@ -32,7 +32,7 @@ resources: {{memory: {{expr: "1 GB * gb"}}, disk: 50 MB, time: 10 min}}
 """
 CASE = """\
 case $1 in
-memory) (dd if=/dev/zero bs=1M count=400 2>/dev/null; sleep 60) | tail -n 1 >/dev/null ;;
+memory) (dd if=/dev/zero bs=1M count=400 2>/dev/null; sleep 160) | tail -n 1 >/dev/null ;;
 long) sleep 60 ;;
 user) touch "$OSGBATCH_SCRATCH/started"; sleep 60 ;;
 disk) dd if=/dev/zero of=big bs=1M count=300 2>/dev/null; sleep 60 ;;
