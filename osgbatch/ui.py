@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -45,6 +45,15 @@ def out(text: str) -> None:
 def out_json(data: Any) -> None:
     """Print a result for machines."""
     print(json.dumps(data, indent=1), flush=True)
+
+
+def out_json_rows(rows: Iterable[Any]) -> None:
+    """Print a list for machines, a row on each line, as they come: there may be very many."""
+    before = "[\n "
+    for row in rows:
+        sys.stdout.write(before + json.dumps(row))
+        before = ",\n "
+    print("[]" if before[0] == "[" else "\n]", flush=True)
 
 
 def wrapped(text: str, stream: TextIO) -> str:

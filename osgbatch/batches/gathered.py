@@ -66,15 +66,28 @@ def write_gathered(batch: Path, gathered: Gathered) -> None:
 def noted_run(batch: Path, results: Path) -> Iterator[None]:
     """Note when a program that gathers here began and ended, whatever comes of it.
 
-    Raises OSError when the disk is full.
+    Until `write_gathered` says that it ended well, it has run on no results: killed or failed, it
+    may have left half of what an earlier run had made. Raises OSError when the disk is full.
     """
-    known = read_gathered(batch) or Gathered("")
+    known = replace(read_gathered(batch) or Gathered(""), key="")
     runs = [*known.runs[-_MOST_RUNS:], (_clock(results), 0)]
     write_gathered(batch, replace(known, runs=runs))
     try:
         yield
     finally:
         write_gathered(batch, replace(known, runs=[*runs[:-1], (runs[-1][0], _clock(results))]))
+
+
+def close_runs(batch: Path, results: Path) -> None:
+    """Note that runs have ended which a kill let open: what comes from now on is not theirs.
+
+    Whoever calls holds the batch's lock, so that none is running. Raises OSError.
+    """
+    known = read_gathered(batch)
+    if known is not None and not all(ended for _, ended in known.runs) and results.is_dir():
+        now = _clock(results)
+        runs = [(began, ended or now) for began, ended in known.runs]
+        write_gathered(batch, replace(known, runs=runs))
 
 
 _MOST_RUNS = 100

@@ -33,12 +33,25 @@ def _is_half(folder: Path) -> bool:
     """Whether it was begun as a batch, and is none yet."""
     if not (folder / names.LOCK).is_file() or (folder / names.RESOLVED).exists():
         return False
+    if (folder / names.WORKFLOW).exists():
+        return False
     if any(folder.glob(f"{names.ROUNDS}/*/{names.SUBMITTED}")):
         return False
+    if any(not name.endswith(_OF_STEPS) for name in _names(folder / names.STEPS)):
+        return False  # a step has begun
     return all(entry.name in _OURS or entry.name[0] == "." for entry in folder.iterdir())
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
 
 
 _OURS = {
     names.LOCK, names.PAYLOAD, names.ROUNDS, names.SPEC, names.PLAN, names.TASKS, names.OBJECTS,
     names.ENVIRONMENT_LOCK, names.LISTING,
+    # of a workflow, before the file that makes it one
+    names.STEPS, "files", "workflow.yaml", "dagman.config", "node.sh", "workflow.dag",
+    *(f"workflow-{number}.dag" for number in range(2, 100)),
 }  # fmt: skip
+_OF_STEPS = (".yaml", ".kept.json")
+"""What is written of a step before it begins."""

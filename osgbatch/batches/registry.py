@@ -21,6 +21,8 @@ from osgbatch.batches.tags import read_tags
 from osgbatch.errors import BatchError
 from osgbatch.places import state_folder
 
+BELOW = "OSGBATCH_BELOW"
+"""A variable that is set when a batch without a name is one below the current folder only."""
 _MADE = re.compile(r"-\d{8}-\d{6}-[0-9a-f]{4}$")
 """What the name of a batch's folder has after the sweep's."""
 SHORTEST_ID = 3
@@ -189,7 +191,8 @@ def find(what: str | None, here: Path) -> Batch:
     was moved is entered in the registry where it was found.
     """
     if what is None:
-        candidates = batches_here(here) or batches_everywhere()
+        below = os.environ.get(BELOW)  # of `--host`: the folder stands for that of a laptop
+        candidates = batches_here(here) or ([] if below else batches_everywhere())
         if not candidates:
             raise BatchError(
                 "there is no batch here",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ HERE = ("init", "lint", "explain", "schema", "import", "node", "host-side")
 
 `explain sweep.yaml` does, for it shows what would be submitted there.
 """
+_ANY_PATH = ("pack", "stage", "explain", "profile", "doctor")
+"""Commands whose words, all osgbatch's, may be paths: the same as in osgbatch.laptop.named."""
 _OWN_WORDS = ("run", "foreach")
 """Commands whose arguments are another program's from the first one on."""
 
@@ -82,9 +84,11 @@ def elsewhere(words: Sequence[str], variable: str, group: Any) -> tuple[int | No
     known = find_host(host)
     names, given = _parsed(group(left), left)
     here = Path(os.getcwd())
+    seen = _as_from_here(names[0], left, given, here)
+    if seen != left:
+        left = seen
+        names, given = _parsed(group(left), left)
     named = needs(names, given, here)
-    if named is not None:
-        left = [_as_from_here(word, here) for word in left]
     return run_there(known, Asked(left, named, here, told=host != variable), ui.say), left
 
 
@@ -107,8 +111,42 @@ def _parsed(command: Any, words: Sequence[str]) -> tuple[list[str], dict[str, An
     return names, dict(made.params)
 
 
-def _as_from_here(word: str, here: Path) -> str:
-    """A whole path of this machine as it is called from the working folder: there, too."""
+def _as_from_here(
+    command: str, words: Sequence[str], given: Mapping[str, Any], here: Path
+) -> list[str]:
+    """The words, whole paths of this machine as they are called from the working folder.
+
+    Only what is a path to the command: the spec, the script, what is pushed. The words of the
+    user's program stay: `/bin/echo` is the execution point's.
+    """
+    if command in _ANY_PATH:
+        return [_relative(word, here) for word in words]
+    rest = list(given.get("command") or given.get("args") or ()) if command in _OWN_WORDS else []
+    count = len(words) - len(rest)
+    own = {str(given[key]) for key in ("spec", "script") if given.get(key) is not None}
+    found: list[str] = []
+    for at, word in enumerate(words[:count]):
+        if at and words[at - 1] == "--push":
+            word = _pushed(word, here)
+        elif word.startswith("--push="):
+            word = "--push=" + _pushed(word.removeprefix("--push="), here)
+        elif word in own:
+            word = _relative(word, here)
+        found.append(word)
+    return [*found, *words[count:]]
+
+
+def _relative(word: str, here: Path) -> str:
     if word.startswith("/") and os.path.lexists(word):
         return os.path.relpath(word, here)
     return word
+
+
+def _pushed(word: str, here: Path) -> str:
+    """What is pushed: FILE, FILE:NAME or @LIST."""
+    if word.startswith("@"):
+        return "@" + _relative(word[1:], here)
+    path, colon, name = word.rpartition(":")
+    if colon and not os.path.lexists(word):
+        return _relative(path, here) + colon + name
+    return _relative(word, here)

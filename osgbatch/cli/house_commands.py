@@ -119,7 +119,7 @@ def tasks(
     metrics = as_json or (as_csv and not parameters)
     table = task_table.task_table(batch, where or (), wanted, metrics=metrics)
     if as_json:
-        ui.out_json(list(task_table.json_rows(table)))
+        ui.out_json_rows(task_table.json_rows(table))
     elif as_csv:
         sys.stdout.flush()
         task_table.write_csv(table, sys.stdout.buffer, parameters_only=parameters)

@@ -326,6 +326,7 @@ def explain(state: TaskState) -> str:
         "no-archive": "nothing came back",
         "damaged": "what came back is damaged",
         "dropped": "its result is gone",
+        "archive-gone": "its result is gone",
         "reused-gone": "nothing is left of it",
     }
     head = reasons.get(state.reason, state.reason)

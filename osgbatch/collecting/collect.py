@@ -26,7 +26,7 @@ from osgbatch.collecting.placing import Placers
 from osgbatch.collecting.unpack import NOT_THE_ARCHIVES, unpack_tasks, write_status
 from osgbatch.errors import OsgbatchError, ResultError
 from osgbatch.model import TaskState
-from osgbatch.returned.kept import NOT_THERE, kept_path
+from osgbatch.returned.kept import ARCHIVE_GONE, NOT_THERE, kept_path
 from osgbatch.returned.stream import MAX_BYTES
 from osgbatch.task_states import TaskStates
 
@@ -128,9 +128,9 @@ def collect(
                 empty[state.index] = name
             if state.state == "succeeded":
                 note_found(_target(results, state))
-        elif not (data and fetch) and _is_dropped(state.archive):
-            refused[state.index] = NOT_THERE
-            if state.state == "succeeded":
+        elif not (data and fetch) and (gone := _gone(state.archive)):
+            refused[state.index] = gone
+            if gone == NOT_THERE and state.state == "succeeded":
                 note_lost(_target(results, state))
         else:
             fresh.setdefault(state.archive, []).append(state)
@@ -189,11 +189,11 @@ def _verified(state: TaskState, refused: str | None) -> TaskState:
     if refused is None:
         return state
     if state.state == "succeeded":
-        reason = "dropped" if refused == NOT_THERE else "damaged"
+        reason = _GONE_REASONS.get(refused, "damaged")
         return replace(state, state="unknown", reason=reason, detail=refused)
     if refused in state.detail:
         return state
-    told = refused if refused == NOT_THERE else f"what it returned is not accepted: {refused}"
+    told = refused if refused in _GONE_REASONS else f"what it returned is not accepted: {refused}"
     return replace(state, detail=f"{state.detail}; {told}" if state.detail else told)
 
 
@@ -321,8 +321,14 @@ def _already(target: Path, expected: dict[str, object], fetch: bool) -> dict[str
     return told if same and (stays or all_there(target, told)) else {}
 
 
-def _is_dropped(archive: Path) -> bool:
-    return not archive.exists() and kept_path(archive).exists()
+_GONE_REASONS = {NOT_THERE: "dropped", ARCHIVE_GONE: "archive-gone"}
+
+
+def _gone(archive: Path) -> str:
+    """Why an archive is not there; empty when it is."""
+    if os.path.lexists(archive):
+        return ""
+    return NOT_THERE if kept_path(archive).exists() else ARCHIVE_GONE
 
 
 def note_losses(results: Path, states: Sequence[TaskState]) -> bool:
@@ -332,7 +338,7 @@ def note_losses(results: Path, states: Sequence[TaskState]) -> bool:
     """
     lost = False
     for state in states:
-        if state.state == "succeeded" and state.archive and _is_dropped(state.archive):
+        if state.state == "succeeded" and state.archive and _gone(state.archive) == NOT_THERE:
             folder = results / str(state.index)
             told = read_status(folder)
             if not told.get("fetched") and not all_there(folder, told):

@@ -37,11 +37,19 @@ def listed(told: Mapping[str, object], kind: str) -> dict[str, str]:
 
 
 def all_there(folder: Path, told: Mapping[str, object]) -> bool:
-    """Whether each file and link that a status.json lists is in the task's folder."""
-    return "files" in told and all(
-        os.path.lexists(f"{folder}/{name}")
-        for kind in ("files", "links")
-        for name in listed(told, kind)
+    """Whether each file and link that a status.json lists is in the task's folder.
+
+    Not where it is that of another task, whose folder was copied.
+    """
+    own = str(told.get("index", folder.name)) == folder.name
+    return (
+        own
+        and "files" in told
+        and all(
+            os.path.lexists(f"{folder}/{name}")
+            for kind in ("files", "links")
+            for name in listed(told, kind)
+        )
     )
 
 

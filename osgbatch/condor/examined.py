@@ -20,6 +20,7 @@ from typing import Any
 from osgbatch.condor.commands import run
 from osgbatch.condor.schedd import call_schedd
 from osgbatch.condor.slots import DISK_STEP_KB, MEMORY_STEP_MB, count_fitting
+from osgbatch.condor.submit_parser import bindings
 from osgbatch.errors import CondorError
 
 COMMANDS = (
@@ -173,6 +174,23 @@ def setting(name: str) -> str:
     with suppress(CondorError):
         return run(["condor_config_val", name])[0].strip()
     return ""
+
+
+def integer(written: str) -> int | None:
+    """A number as HTCondor's settings have it, `250 * 2` too; None for what is none.
+
+    Raises nothing. Source: param_integer evaluates its text as a ClassAd expression.
+    """
+    with suppress(ValueError):
+        return int(written)
+    modules = bindings()
+    if modules is None or not written:
+        return None
+    try:
+        found = modules[1].ExprTree(written).eval()
+    except Exception:  # no expression
+        return None
+    return int(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
 
 
 def fetch_by_plugin(url: str, target: str, limit: float) -> str:

@@ -17,6 +17,7 @@ AGAIN = "osgbatch resubmit {batch} --held"
 DISK = "osgbatch release {batch} --disk {disk}"
 CPUS = 'osgbatch resubmit {batch} --held --set "resources.cpus={cpus}"'
 TIME = 'osgbatch resubmit {batch} --held --set "resources.time={time}"'
+JOB_TIME = 'osgbatch resubmit {batch} --held --set "submit.allowed_job_duration=SECONDS"'
 GIVE_UP = "osgbatch cancel {batch} --held"
 
 
@@ -255,9 +256,11 @@ HOLD_CODES: tuple[HoldCode, ...] = (
     HoldCode(45, "SingularityTestFailed", "The machine's Apptainer could not start the image.",
              "Release the jobs; they come to other machines. When all fail, try the image here: "
              "`apptainer exec IMAGE true`.", (RELEASE,)),
-    HoldCode(46, "JobDurationExceeded", "The job was in the queue or ran for longer than "
-             "allowed_job_duration lets it.", "See `submit:` in the sweep, and the pool's "
-             "longest time; fewer tasks per job take less.", (TIME,)),
+    HoldCode(46, "JobDurationExceeded", "The job was longer in the state running, at one go and "
+             "with its file transfers, than allowed_job_duration lets it (`submit:` in the sweep, "
+             "or the pool).", "Where `submit:` says it, give it more seconds there: `resources: "
+             "{time: …}` does not change it. Where the pool allows no more: fewer tasks per job "
+             "(`tasks_per_job:`).", (JOB_TIME,)),
     HoldCode(47, "JobExecuteExceeded", "The job ran for longer than it may (the time of its tasks "
              "in the sweep, or what the pool allows: 20 hours on the OSPool).",
              "Give its tasks more time. Where the pool allows no more: fewer tasks per job "

@@ -144,6 +144,8 @@ def limits(here: Here) -> Found:
         return warning(f"only {files} files may be open at once (ulimit -n)",
                        "Type `ulimit -n 1024`.")  # fmt: skip
     many = "any number of" if files == resource.RLIM_INFINITY else f"{files:,}"
+    if largest != resource.RLIM_INFINITY:
+        return ok(f"files of up to {size(largest)} (ulimit -f), {many} open at once")
     return ok(f"files of any size, {many} open at once")
 
 

@@ -8,7 +8,6 @@ import platform
 import pwd
 import re
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from osgbatch.condor import check_alive, examined, version
@@ -91,8 +90,14 @@ def schedd(here: Here) -> Found:
     try:
         check_alive()
     except CondorError as error:
+        said = first_words(error.what)
+        if re.search(r"config", said, re.IGNORECASE):
+            return failure(f"it could not be asked: {said}",
+                           "HTCondor's configuration on this machine is at fault, not the schedd: "
+                           "see CONDOR_CONFIG and _CONDOR_… in your environment, or tell the "
+                           "administrator.")  # fmt: skip
         return failure(
-            f"it does not answer: {first_words(error.what)}",
+            f"it does not answer: {said}",
             "Try again in some minutes. If it stays so, the administrator of this access point can "
             "start it again; jobs that run go on, and nothing is lost.",
         )
@@ -144,6 +149,11 @@ def project(here: Here) -> Found:
     except FileNotFoundError:
         return skipped(f"there is no {path} here that would tell")
     found = projects_in(text, _user())
+    if found is None:
+        return skipped(
+            f"I cannot tell: {path} has an expression that cannot be read here",
+            "Where jobs wait for ever, ask the pool's support for your project.",
+        )
     if here.project:
         if here.project in found:
             return ok(f"{here.project}, as your settings say", projects=found)
@@ -160,16 +170,39 @@ def project(here: Here) -> Found:
     return ok(f"{', '.join(found)}", projects=found)
 
 
-def projects_in(text: str, user: str) -> list[str]:
+def projects_in(text: str, user: str) -> list[str] | None:
     """The projects of a user in a map of HTCondor: `* USER PROJECT,PROJECT`, a line for each.
+
+    The first line that fits holds. None where a line before it has an expression of HTCondor's
+    (PCRE2) that Python does not read.
 
     Source: HTCondor manual, "Map files": a method or *, the name, perhaps as /regular expression/,
     and what it is mapped to.
     """
     for line in text.splitlines():
-        words = line.split("#")[0].split()
-        if len(words) >= 3 and user in (words[1], words[1].strip('"/^$')):
-            return [name for name in re.split(r"[\s,]+", " ".join(words[2:]).strip('"')) if name]
+        # A / inside of an expression is \\/, a " inside of quotes \\".
+        found = re.match(
+            r'\s*[^\s#]\S*\s+(?:/((?:\\.|[^/\\])*)/(i?)U?|"((?:\\.|[^"\\])*)"|(\S+))\s+(.+)', line
+        )
+        if not found:
+            continue
+        expression, flags, quoted, bare, mapped = found.groups()
+        groups: tuple[str, ...] = ()
+        if expression is None:
+            if user != (quoted if bare is None else bare):
+                continue
+        else:
+            try:
+                fits = re.search(expression, user, re.IGNORECASE if flags else 0)
+            except re.error:
+                return None
+            if not fits:
+                continue
+            groups = (fits[0], *(one or "" for one in fits.groups()))
+        names = mapped.split("#")[0].strip().strip('"')
+        for number, group in enumerate(groups):
+            names = names.replace(f"\\{number}", group)
+        return [name for name in re.split(r"[\s,]+", names) if name]
     return []
 
 
@@ -204,13 +237,22 @@ def slots(here: Here) -> Found:
 
 def transfers(here: Here) -> Found:
     """What HTCondor here brings to a job at most."""
-    told, data = [], {}
+    told: list[str] = []
+    unclear: list[str] = []
+    data: dict[str, int] = {}
     for name, what in (("MAX_TRANSFER_INPUT_MB", "brought"), ("MAX_TRANSFER_OUTPUT_MB", "taken")):
-        with suppress(ValueError):
-            most = int(examined.setting(name))
-            if most > 0:
-                told.append(f"at most {most:,} MB are {what} by a job")
-                data[name] = most
+        written = examined.setting(name)
+        most = examined.integer(written)
+        if most is None:
+            unclear += [f"{name} is {written}"] if written else []
+        elif most > 0:
+            told.append(f"at most {most:,} MB are {what} by a job")
+            data[name] = most
+    if unclear:
+        return warning(
+            "; ".join([*told, *unclear]) + ": no number that I know, so there may be a limit",
+            f"See `condor_config_val {unclear[0].split()[0]}`, or ask the administrator.", **data,
+        )  # fmt: skip
     if not told:
         return ok("HTCondor sets no limit to what a job is brought, or brings back")
     return ok("; ".join(told) + "; jobs over it are held (32, 33)", **data)

@@ -152,9 +152,10 @@ def _fetched(store: Store, wanted: Object, content: bytes, target: Path) -> Foun
                 examined.setting("FILETRANSFER_PLUGINS")
             by = examined.fetch_by_plugin(url, str(target), FETCH_S)
             if not by:
-                return ok(
-                    f"a small file went there and came back from its folder; nothing here can "
-                    f"fetch {kind}:// URLs, so only jobs will tell whether they can"
+                return warning(
+                    f"a small file went there, and was not fetched as jobs fetch it: nothing here "
+                    f"can fetch {kind}:// URLs",
+                    "Only jobs tell whether they can: `osgbatch submit --canary` tries first.",
                 )
             by = f"by its URL, with {by}"
             got = target.read_bytes()

@@ -8,7 +8,17 @@ import shutil
 import subprocess
 import sys
 
-from osgbatch.examining.check import TOOLS, Check, Found, Here, failure, ok, skipped, warning
+from osgbatch.examining.check import (
+    OK,
+    TOOLS,
+    Check,
+    Found,
+    Here,
+    failure,
+    ok,
+    skipped,
+    warning,
+)
 from osgbatch.packing.container_build import PROGRAMS
 from osgbatch.packing.environment.conda_program import VARIABLE, wished_program
 
@@ -48,7 +58,10 @@ def apptainer(here: Here) -> Found:
     if program is None:
         return skipped("neither apptainer nor singularity is here: images cannot be built, "
                        "ready ones can be used")  # fmt: skip
-    return _answers(program, os.path.basename(program))
+    found = _answers(program, os.path.basename(program))
+    if found.state != OK:
+        return found
+    return ok(f"{found.what}; only building an image would tell whether this machine lets it")
 
 
 def s3(here: Here) -> Found:
@@ -81,6 +94,12 @@ def _answers(program: str, name: str) -> Found:
 CHECKS = (
     Check("conda", TOOLS, "environments can be made of an environment.yml", conda, limit_s=15),
     Check("pip or uv", TOOLS, "environments can be made of requirements", pip, limit_s=15),
-    Check("apptainer", TOOLS, "images can be built", apptainer, limit_s=15),
+    Check(
+        "apptainer",
+        TOOLS,
+        "apptainer, which builds images, is here and starts",
+        apptainer,
+        limit_s=15,
+    ),
     Check("boto3", TOOLS, "buckets can be reached, if the stash is one", s3),
 )

@@ -170,8 +170,8 @@ def _changed_in(workflow: Workflow, now: WorkflowStatus) -> list[str]:
     """
     found: set[str] = set()
     for step in workflow.steps if now.succeeded else workflow.steps[-1:]:
-        kept = read_kept(workflow, step)
         try:
+            kept = read_kept(workflow, step)
             files = look(step_as_written(workflow, step, workflow.settings))
         except OsgbatchError as error:
             return [error.what]

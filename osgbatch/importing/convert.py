@@ -27,7 +27,7 @@ def convert(
     for step in (
         converter.kind_of_job, converter.program, converter.files, converter.outputs,
         converter.variables, converter.resources, converter.place, converter.retries,
-        converter.people, converter.rest,
+        converter.moment, converter.people, converter.rest,
     ):  # fmt: skip
         step()
     return made
@@ -249,7 +249,12 @@ class _Converter:
             for name in remapped:
                 self.note(f"transfer_output_remaps: {shown(name)} lies in results/<task>/")
             return
-        made.outputs = [(trimmed(word), remapped.get(trimmed(word))) for word in listed]
+        made.outputs = []
+        for word in listed:
+            if setting and isinstance(word[-1], str) and word[-1].endswith("/"):
+                self.lose(setting, f"{shown(word)}: with a / at its end what is in the folder "
+                          "comes back, without the folder: name it, or the files")  # fmt: skip
+            made.outputs.append((trimmed(word), remapped.get(trimmed(word))))
 
     def _remaps(self) -> dict[words.Word, words.Word]:
         setting = self.values.get("transferoutputremaps")
@@ -276,7 +281,10 @@ class _Converter:
 
     def _without_job_ids(self, text: str) -> words.Word:
         """Where an output lies: the cluster's number is left out, since each batch has a folder."""
-        plain = re.sub(r"[-_.]?\$\((?:cluster|clusterid)\)", "", text, flags=re.IGNORECASE)
+        # At the start of a name the separator behind it goes with it, elsewhere the one before it.
+        id_ = r"\$\((?:cluster|clusterid)\)"
+        starts = rf"(?:(?<=/)|^){id_}(?:[-_]|\.(?=\$))?"
+        plain = re.sub(rf"{starts}|[-_.]?{id_}", "", text, flags=re.IGNORECASE)
         plain = re.sub(r"\$\(jobid\)", "$(ProcId)", plain, flags=re.IGNORECASE)
         return self.macros.parts(plain)
 
@@ -306,6 +314,18 @@ class _Converter:
         text = self.text("maxmaterialize")
         if re.fullmatch(r"\d+", text):
             self.made.settings["max_running"] = int(text)
+
+    def moment(self) -> None:
+        """When files come back: at the end; at an eviction only as a checkpoint."""
+        setting = self.values.get("whentotransferoutput")
+        if setting and self.text("whentotransferoutput").upper() == "ON_EXIT_OR_EVICT":
+            if "checkpoint" in self.made.settings:
+                self.note(f"{setting.key}: `checkpoint:` keeps the files of the state")
+            else:
+                self.lose(setting, "what an evicted job has made is not kept: write `checkpoint:` "
+                          "with the files that it goes on from")  # fmt: skip
+        elif setting and setting.value.strip():
+            self.note(f"{setting.key}: {DROPPED['whentotransferoutput']}")
 
     def people(self) -> None:
         made = self.made

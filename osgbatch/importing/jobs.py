@@ -75,6 +75,8 @@ def sweep_of(made: Converted, rows: Rows, evaluate: Evaluate) -> Sweep:
     """The table of the tasks. Raises NotImported. Inputs whose names hold folders get a column."""
     used = list(dict.fromkeys(part for word in _words(made) for part in word
                               if not isinstance(part, str)))  # fmt: skip
+    # What the file names its jobs by, say in `output`, are the task's parameters here.
+    used += [one for name in rows.variables if (one := Variable(name)) not in used]
     jobs = list(variables_of(rows))
     for variable, own in made.cells.items():
         for job, cell in zip(jobs, own, strict=True):

@@ -88,7 +88,7 @@ def _runs(made: Converted, sweep: Sweep, executable: bool) -> Iterator[str]:
         return
     yield "script: |"
     if linked:
-        yield "  ln -s inputs/* .   # the program looks for them in the folder it starts in"
+        yield from _here(made)
     if made.executable and not executable:
         yield f"  chmod +x {shlex.quote('./' + made.executable.rpartition('/')[2])}"
     if made.shell:
@@ -98,6 +98,31 @@ def _runs(made: Converted, sweep: Sweep, executable: bool) -> Iterator[str]:
     if made.stdin:
         line += f" < {_script_word(sweep, made.stdin)}"
     yield f"  {line}"
+
+
+def copied(made: Converted) -> bool:
+    """Whether the program gets copies of its own inputs, since what it changes comes back."""
+    outputs = [path for path, _ in made.outputs or ()]
+    own = separate(made)
+    return bool(own) and (made.outputs is None or any(one.name in outputs for one in own))
+
+
+def _here(made: Converted) -> Iterator[str]:
+    """Lines that bring the inputs to the folder that the program starts in.
+
+    Of files that the program changes HTCondor brings the changed ones home, so they are copies;
+    not of what is in folders. What it has not changed is taken away at the end.
+    """
+    if not copied(made):
+        yield "  ln -s inputs/* .   # the program looks for them in the folder it starts in"
+        return
+    yield "  # the program looks for its inputs in the folder it starts in, and may change them"
+    yield '  for f in inputs/*; do if [ -d "$f" ]; then ln -s "$f" .; else cp "$f" .; fi; done'
+    if made.outputs is None:
+        yield (
+            '  trap \'for f in inputs/*; do cmp -s "$f" "${f##*/}" && rm -f "${f##*/}"; done '
+            "2>/dev/null' EXIT   # only what it changed comes back"
+        )
 
 
 def _command(found: Sequence[Sequence[str]]) -> str:

@@ -42,10 +42,14 @@ class Offered:
 
 @dataclass
 class Arrived:
-    """What came of it. brought: files that are here now; kept: files of ours that are others."""
+    """What came of it. brought: files that are here now; kept: files of ours that are others.
+
+    lacking: files that the host has, and that did not come.
+    """
 
     brought: list[Path] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
+    lacking: list[Path] = field(default_factory=list)
     size: int = 0
 
 
@@ -63,7 +67,7 @@ def offered(told: bytes, host: str) -> list[Offered]:
                 fix="See that osgbatch is of the same version there and here.",
             ) from None
         parts = one.name.split("/")
-        if one.name.startswith("/") or "\0" in one.name or {"", ".", ".."} & set(parts):
+        if one.name.startswith("/") or "\0" in one.name or {"", ".", "..", ARRIVING} & set(parts):
             raise HostError(f"it offers a file outside of its folder: {one.name!r}", where=host)
         if one.target is None or _stays_inside(one):
             found.append(one)
@@ -71,9 +75,15 @@ def offered(told: bytes, host: str) -> list[Offered]:
 
 
 def _stays_inside(one: Offered) -> bool:
-    """Whether a link leads to something in the same folder of results."""
-    target = os.path.normpath(os.path.join(os.path.dirname(one.name), one.target or "/"))
-    return not os.path.isabs(one.target or "/") and not target.startswith("..")
+    """Whether a link leads to something in the same folder of results, whatever else is a link.
+
+    It goes up only where it begins: from real folders, for nothing is placed through a link. What
+    goes up later could come from another link, and from there out of the folder.
+    """
+    parts = [part for part in (one.target or "/").split("/") if part not in ("", ".")]
+    ups = next((at for at, part in enumerate(parts) if part != ".."), len(parts))
+    depth = one.name.count("/")
+    return not (one.target or "/").startswith("/") and ups <= depth and ".." not in parts[ups:]
 
 
 def wanted(files: Iterable[Offered], folder: Path, record: Record) -> list[Offered]:
@@ -101,15 +111,19 @@ def place(files: Iterable[Offered], folder: Path, record: Record) -> Arrived:
     noted: dict[Path, Got] = {}
     for one in files:
         new, path = from_ / one.name, folder / one.name
-        if not os.path.lexists(new):
+        if one.target is None and not (new.is_file() and _link_above(new, folder) is None):
             continue  # it was gone there, meanwhile
-        if not _is_free(path, new, got.get(path)):
+        if link := _link_above(path, folder):
+            if link not in arrived.kept:
+                arrived.kept.append(link)
+            continue
+        if not _is_free(path, new, one.target, got.get(path)):
             arrived.kept.append(path)
             noted[path] = Got(one.size, one.time, KEPT)  # to be told once
             continue
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _move(new, path)
+            _move(new, path, one.target)
         except OSError as error:
             raise OsgbatchError(
                 f"cannot be written: {error.strerror}",
@@ -145,6 +159,8 @@ def remove_outdated(files: Sequence[Offered], folder: Path, record: Record) -> N
             and f"{found[1]}{names.RESULTS_OF}" not in offered_names
         ):
             continue
+        if _link_above(path, folder):
+            continue
         with suppress(OSError):
             status = os.lstat(path)
             if (status.st_size, status.st_mtime_ns) == (got.size, got.own):
@@ -153,7 +169,15 @@ def remove_outdated(files: Sequence[Offered], folder: Path, record: Record) -> N
             os.removedirs(path.parent)
 
 
-def _is_free(path: Path, new: Path, got: Got | None) -> bool:
+def _link_above(path: Path, folder: Path) -> Path | None:
+    """The first link between a folder and what lies below it, which would lead elsewhere."""
+    for above in reversed(path.relative_to(folder).parents[:-1]):
+        if (folder / above).is_symlink():
+            return folder / above
+    return None
+
+
+def _is_free(path: Path, new: Path, target: str | None, got: Got | None) -> bool:
     """Whether a file may come to a path: nothing is there, or what was brought, or the same."""
     try:
         status = os.lstat(path)
@@ -161,18 +185,25 @@ def _is_free(path: Path, new: Path, got: Got | None) -> bool:
         return True
     if got is not None and (status.st_size, status.st_mtime_ns) == (got.size, got.own):
         return True
-    if stat.S_ISREG(status.st_mode) and not new.is_symlink():
+    if stat.S_ISREG(status.st_mode) and target is None:
         return filecmp.cmp(path, new, shallow=False)
-    return path.is_symlink() and new.is_symlink() and os.readlink(path) == os.readlink(new)
+    return path.is_symlink() and target is not None and os.readlink(path) == target
 
 
-def _move(new: Path, path: Path) -> None:
+def _move(new: Path, path: Path, target: str | None) -> None:
+    """Put a file that has come, or a link to a target, where it belongs."""
+    part = path.with_name(f".{path.name}.arriving"[:200])
+    if target is not None:
+        part.unlink(missing_ok=True)
+        os.symlink(target, part)
+        os.replace(part, path)
+        return
     try:
         os.replace(new, path)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        part = path.with_name(f".{path.name}.arriving"[:200])  # results on another disk
+        part.unlink(missing_ok=True)  # results on another disk
         shutil.copy2(new, part, follow_symlinks=False)
         os.replace(part, path)
 

@@ -18,6 +18,7 @@ from osgbatch.places import state_folder
 
 _TABLES = """
 create table if not exists sent (path blob primary key) without rowid;
+create table if not exists named (spec blob, path blob, primary key (spec, path)) without rowid;
 create table if not exists specs (path blob, settings text, primary key (path, settings))
     without rowid;
 create table if not exists got (path blob primary key, size int, time int, own int) without rowid;
@@ -103,6 +104,23 @@ class Record:
             self._db.executemany(
                 "delete from sent where path = ?", [(os.fsencode(path),) for path in paths]
             )
+
+    def add_named(self, spec: Path, paths: Iterable[Path]) -> None:
+        """Note that a spec names files, which are sent."""
+        rows = [(os.fsencode(spec), os.fsencode(path)) for path in paths]
+        with self._db:
+            self._db.execute("begin")
+            self._db.executemany("insert or ignore into named values (?, ?)", rows)
+
+    def sent_for(self, specs: Iterable[Path]) -> list[Path]:
+        """What was sent of that which specs have named, each file once."""
+        found: dict[Path, None] = {}
+        for spec in specs:
+            rows = self._db.execute(
+                "select path from named join sent using (path) where spec = ?", (os.fsencode(spec),)
+            )
+            found.update((Path(os.fsdecode(path)), None) for (path,) in rows)
+        return list(found)
 
     def add_spec(self, path: Path, settings: str) -> None:
         """A spec that was brought with all that it names."""

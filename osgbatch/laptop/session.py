@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osgbatch import exits
+from osgbatch.batches.registry import BELOW
 from osgbatch.errors import OsgbatchError
 from osgbatch.laptop.arriving import (
     ARRIVING,
@@ -28,6 +29,7 @@ from osgbatch.laptop.arriving import (
 )
 from osgbatch.laptop.hosts import KnownHost
 from osgbatch.laptop.named import Named, add_again, files_of
+from osgbatch.laptop.outgoing import doubtful, theirs
 from osgbatch.laptop.record import Record, laptop_name
 from osgbatch.places import state_folder
 from osgbatch.remote.connection import LOST, Connection, HostError, quoted
@@ -41,6 +43,8 @@ BRINGS = ("submit", "run", "foreach", "collect", "report", "resubmit", "provenan
 """Commands after which results are brought here."""
 TELLS = ("submit", "resubmit", "foreach", "why")
 """Commands that name others to type."""
+SUBMITS = ("submit", "run", "foreach", "resubmit")
+"""Commands that make the files there what they are here; others remove nothing."""
 AGAIN = ("resubmit",)
 """Commands that read the user's files again."""
 _PLACES = "$HOME/.local/bin:$HOME/osgbatch/bin:$HOME/osgbatch/.venv/bin:$HOME/bin"
@@ -196,28 +200,55 @@ class _Session:
     # --- files there ---
 
     def send_files(self, named: Named) -> None:
-        """Bring what is named, and remove what was brought before and is here no more."""
-        here = self.asked.here
-        folders = {here, *named.folders}
-        if self.asked.words[0] in AGAIN:
+        """Bring what is named; before a submission, remove what it named and is here no more."""
+        here, command = self.asked.here, self.asked.words[0]
+        specs = {path for path, _ in named.specs} or {here / command}
+        if command in AGAIN:
+            specs = {path for path, _ in self.record.specs_below(here)}
+            specs |= {here / one for one in SUBMITS}
             add_again(named, self.record.specs_below(here), self.record.sent_below(here))
         with _alone(self.host, here):
             files = files_of(named)
-            gone = [
-                path
-                for folder in folders
-                for path in self.record.sent_below(folder)
-                if not os.path.lexists(path)
-            ]
-            if gone:
+            gone = [one for one in self.record.sent_for(specs) if not os.path.lexists(one)]
+            if gone and command in SUBMITS:
                 self._remove(gone)
+            elif gone:
+                shown = _shown(gone[0], here) + " and others" * (len(gone) > 1)
+                self.say(
+                    f"note: {shown}, here no more, will be removed on {self.host.name} "
+                    "by the next submission; until then it counts there"
+                )
+            base = Path(os.path.commonpath([here, *(path.parent for path in files)]))
+            files = self._ours(files, base)
             if files:
-                base = Path(os.path.commonpath([here, *(path.parent for path in files)]))
                 self.record.add_sent(files)
+                if command not in AGAIN:
+                    for spec in specs:
+                        self.record.add_named(spec, files)
                 listed = [os.path.relpath(path, base) for path in files]
                 send(self.connection, base, listed, self.there.folder(base))
         for path, settings in named.specs:
             self.record.add_spec(path, json.dumps(list(settings)))
+
+    def _ours(self, files: Sequence[Path], base: Path) -> list[Path]:
+        """Those to be sent; of the others the host has what is used, which is told."""
+        got = self.record.got_below(base)
+        asked = doubtful(files, got, self.record.sent_below(base))
+        if not asked:
+            return list(files)
+        given = b"".join(os.fsencode(os.path.relpath(path, base)) + b"\0" for path in asked)
+        code, told = self.connection.ask(self._side("known", self.there.folder(base)), given)
+        if code:
+            raise HostError("it cannot say which files it has", where=self.host.name)
+        kept, differ = theirs(offered(told, self.host.name), base, got)
+        for path in differ:
+            self.say(
+                f"note: {_shown(path, self.asked.here)} is newer on {self.host.name}: it is used "
+                "as it is there, and yours was not sent"
+            )
+        self.record.drop_sent(kept)
+        not_sent = set(kept)
+        return [path for path in files if path not in not_sent]
 
     def _remove(self, gone: Sequence[Path]) -> None:
         given = b"".join(os.fsencode(path).lstrip(b"/") + b"\0" for path in gone)
@@ -246,7 +277,7 @@ class _Session:
             [
                 f"cd {shlex.quote(self.there.folder(self.asked.here))} || exit 2",
                 f'PATH="$PATH:{_PLACES}"; export PATH',
-                "unset OSGBATCH_HOST; : ${LANG:=C.UTF-8}; export LANG",
+                f"unset OSGBATCH_HOST; {BELOW}=1; : ${{LANG:=C.UTF-8}}; export {BELOW} LANG",
                 *(f"export {key}={shlex.quote(value)}" for key, value in told.items()),
                 # This shell stays to the end, so that a signal leaves an exit code; only the
                 # command itself, of whose process the file tells, is to be ended by one.
@@ -296,9 +327,16 @@ class _Session:
             )
         if len(arrived.kept) > 10:
             self.say(f"note: and {len(arrived.kept) - 10:,} more")
+        if arrived.lacking:
+            first = _shown(arrived.lacking[0], self.asked.here)
+            self.say(
+                f"warning: {len(arrived.lacking):,} files did not come, such as {first}; `collect` "
+                "tries again"
+            )
         for one in bad:
             self.say(f"warning: {one}")
-        return code or (exits.SOME_FAILED if bad or arrived.kept else exits.OK)
+        wrong = bad or arrived.kept or arrived.lacking
+        return code or (exits.SOME_FAILED if wrong else exits.OK)
 
     def _bring(self, folder: Path, arrived: Arrived) -> None:
         there = self.there.folder(folder)
@@ -314,12 +352,16 @@ class _Session:
         if not files:
             return
         try:
+            if (folder / ARRIVING).is_symlink():
+                (folder / ARRIVING).unlink()
             (folder / ARRIVING).mkdir(exist_ok=True)
         except OSError as error:
             raise OsgbatchError(
                 f"results cannot be written: {error.strerror}", where=str(folder)
             ) from None
-        fetch(self.connection, there, [one.name for one in files], folder / ARRIVING)
+        plain = [one.name for one in files if one.target is None]
+        lacking = fetch(self.connection, there, plain, folder / ARRIVING) if plain else []
+        arrived.lacking += [folder / name for name in lacking]
         found = place(files, folder, self.record)
         remove_outdated(all_files, folder, self.record)
         arrived.brought += found.brought

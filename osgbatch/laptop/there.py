@@ -11,6 +11,7 @@ from pathlib import Path
 
 from osgbatch import names
 from osgbatch.provenance.layout import FOLDER as PROVENANCE
+from osgbatch.remote.copying import PARTIAL
 
 _BELOW = {
     ("work", names.BATCHES): "batches",
@@ -20,7 +21,7 @@ _BELOW = {
 }
 _ELSE = {"work": "work", "batches": "batch", "batch": "", "plain": "plain"}
 """What a folder is, by what it lies in. All else of a batch is the access point's."""
-_NEVER = ("__pycache__", ".git")
+_NEVER = ("__pycache__", ".git", PARTIAL)
 
 
 def found_lines(folder: Path) -> Iterator[str]:
@@ -50,6 +51,15 @@ def _walk(folder: str, kind: str) -> Iterator[str]:
                 yield entry.path
 
 
+def known_lines(folder: Path, listed: Iterable[bytes]) -> Iterator[str]:
+    """Those of some files that are here, one JSON list each: name, size, time in ns since 1970."""
+    for name in filter(None, map(os.fsdecode, listed)):
+        with suppress(OSError):
+            status = os.stat(folder / name)
+            if stat.S_ISREG(status.st_mode):
+                yield json.dumps([name, status.st_size, status.st_mtime_ns])
+
+
 def remove(folder: Path, listed: Iterable[bytes]) -> int:
     """Remove files that a laptop has brought and has no more; gives how many.
 
@@ -68,6 +78,11 @@ def remove(folder: Path, listed: Iterable[bytes]) -> int:
         with suppress(OSError):
             os.unlink(path)
             count += 1
+        partial = os.path.join(above, PARTIAL)
+        with suppress(OSError):
+            os.unlink(os.path.join(partial, os.path.basename(path)))
+        with suppress(OSError):
+            os.rmdir(partial)
         while above != top:
             try:
                 os.rmdir(above)

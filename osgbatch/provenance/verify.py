@@ -24,7 +24,7 @@ from osgbatch.provenance.layout import (
     Found,
     ProvenanceError,
 )
-from osgbatch.provenance.manifest import entries, is_inside, walk_results
+from osgbatch.provenance.manifest import ManifestError, entries, is_inside, walk_results
 from osgbatch.provenance.tasks import Tasks
 from osgbatch.sums import file_sum
 
@@ -88,9 +88,11 @@ def verify(found: Found, advance: Callable[[int], None] = lambda count: None) ->
 
     Each task of which the manifest has nothing, or of which nothing is there any more, is told.
     Nothing is kept of a file but eight bytes, so that memory is flat. advance: is told of so many
-    bytes more. Raises ManifestError, ProvenanceError for a crate that cannot be read.
+    bytes more. Raises ManifestError, also where the manifest is not what the crate says: nothing
+    is compared with that; ProvenanceError for a crate that cannot be read.
     """
     told = Verified(found.results, found.crate)
+    check_manifest(found.crate)
     _check_crate(found.crate, told)
     tasks = Tasks(found.crate / TASKS)
     seen = array("Q")
@@ -175,6 +177,22 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
                 "a line of it has no name and what is told of it", where=str(path)
             )
     return [(name, target) for name, target in rows]
+
+
+def check_manifest(crate: Path) -> None:
+    """Raises ManifestError unless a crate's manifest is what its metadata says."""
+    sha256 = described(crate)[MANIFEST]
+    try:
+        now, _ = file_sum(crate / MANIFEST)
+    except OSError as error:
+        now = f"cannot be read: {error.strerror}"
+    if now != sha256:
+        raise ManifestError(
+            now if " " in now else "it was changed or damaged since it was written",
+            where=str(crate / MANIFEST),
+            fix="Nothing was compared with it. `osgbatch provenance` of the batch writes it anew, "
+            "of what is there now, and keeps this crate.",
+        )
 
 
 def _check_crate(crate: Path, told: Verified) -> None:

@@ -7,17 +7,22 @@ Nothing of that is seen or kept here; ssh asks on the terminal itself.
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import shlex
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Any
 
 from osgbatch import exits
 from osgbatch.errors import OsgbatchError
@@ -32,6 +37,18 @@ _LONGEST_SCRIPT = 90_000
 """Bytes: as base64 it is one word of a command, of which Linux takes 128 KiB."""
 _LONGEST_SOCKET = 80
 """Bytes of the socket's path: 104 on macOS, to which ssh adds 17 while it makes it."""
+
+
+_ENDING = tuple(
+    getattr(signal, name) for name in ("SIGPIPE", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""Signals that end us: the connection is closed first."""
+_FRESH_S = 60
+"""A folder of another process that is younger may not be locked yet."""
+
+
+class _EndedError(BaseException):
+    """One of these signals has come. Its number is the argument."""
 
 
 class HostError(OsgbatchError):
@@ -73,6 +90,8 @@ class Connection:
         self.destination = destination
         self._options: list[str] = []
         self._folder: Path | None = None
+        self._lock = -1
+        self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Connection:
         if shutil.which("ssh") is None:
@@ -81,7 +100,11 @@ class Connection:
                 where=self.name,
                 fix="Install OpenSSH's client (Debian, Ubuntu: apt install openssh-client).",
             )
+        self._catch_signals()
         self._folder = _private_folder()
+        self._lock = os.open(self._folder, os.O_RDONLY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)  # so that nobody sweeps it while we are
+        sweep(self._folder.parent)
         if not self._is_shared():
             path = self._folder / "s"
             kept = f"ControlPersist={_KEPT_S}"
@@ -96,10 +119,35 @@ class Connection:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
+        for one in self._handlers:
+            signal.signal(one, signal.SIG_IGN)
         if self._options:
             self._control("exit")
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
+            os.close(self._lock)
+        for one, handler in self._handlers.items():
+            signal.signal(one, handler)
+        number = error.args[0] if isinstance(error, _EndedError) else 0
+        if isinstance(error, BrokenPipeError) and signal.SIGPIPE in self._handlers:
+            number = signal.SIGPIPE
+        if number:
+            os.kill(os.getpid(), number)  # now that all is closed, as it would have been
+
+    def _catch_signals(self) -> None:
+        """A broken pipe and what ends us come as exceptions, so that the connection is closed."""
+
+        def ended(number: int, frame: FrameType | None) -> None:
+            raise _EndedError(number)
+
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for one in _ENDING:
+            before = signal.getsignal(one)
+            if before == signal.SIG_DFL:  # not what nohup, or Python, ignores
+                self._handlers[one] = before
+                # A pipe to ssh may break, too: that is no reason to end without a word.
+                signal.signal(one, signal.SIG_IGN if one == signal.SIGPIPE else ended)
 
     @property
     def folder(self) -> Path:
@@ -182,6 +230,26 @@ class Connection:
         with suppress(OSError):
             return self._control("check") == 0
         return False
+
+
+def sweep(folder: Path) -> None:
+    """End the connections of ours that killed processes left in a folder, and remove them."""
+    for path in folder.glob("osgh-*"):
+        with suppress(OSError):
+            status = path.lstat()
+            old = time.time() - status.st_mtime > _FRESH_S
+            if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode) or not old:
+                continue
+            lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while its process lives
+                if (path / "s").is_socket():
+                    command = ["ssh", "-o", f"ControlPath={path}/s", "-O", "exit", "--", "left"]
+                    null = subprocess.DEVNULL
+                    subprocess.run(command, stdin=null, stdout=null, stderr=null, check=False)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def _private_folder() -> Path:

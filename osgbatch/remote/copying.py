@@ -11,11 +11,22 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from osgbatch import exits
 from osgbatch.remote.connection import LOST, Connection, HostError
 
 _VANISHED = 24
 """Some files were gone before they were copied. Source: rsync(1), exit values."""
-_USUAL = ["rsync", "-t", "-z", "--partial", "--from0"]
+_INTERRUPTED = 20
+"""It was ended by a signal. Source: rsync(1), exit values."""
+_USUAL = ["rsync", "-t", "-z", "--from0"]
+PARTIAL = ".osgbatch-partial"
+"""Beside a file that is being sent: what is cut short never has the file's own name."""
+
+
+class Interrupted(HostError):
+    """A copy was ended by a signal."""
+
+    exit_code = exits.INTERRUPTED
 
 
 def check_rsync(name: str) -> None:
@@ -34,16 +45,18 @@ def send(connection: Connection, base: Path, names: Sequence[str], folder: str) 
     names: of files and of empty folders, relative to base, of any characters.
     """
     # -p: what can be executed here can be there.
-    options = [*_USUAL, "-p", "-L"]
+    options = [*_USUAL, "-p", "-L", f"--partial-dir={PARTIAL}"]
     _rsync(connection, options, names, base, [".", "host:."], folder)
 
 
-def fetch(connection: Connection, folder: str, names: Sequence[str], to: Path) -> None:
+def fetch(connection: Connection, folder: str, names: Sequence[str], to: Path) -> list[str]:
     """Bring files of a folder of the host here. Raises HostError; what has come stays.
 
-    names: relative to the folder. Those that are gone meanwhile are passed over.
+    names: relative to the folder. Links among them do not come. Gives those that did not come;
+    those that are gone meanwhile are passed over.
     """
-    _rsync(connection, [*_USUAL, "-l"], names, to, ["host:.", "."], folder)
+    code = _rsync(connection, [*_USUAL, "--partial"], names, to, ["host:.", "."], folder)
+    return [] if code == _VANISHED else [one for one in names if not os.path.lexists(to / one)]
 
 
 def _rsync(
@@ -53,17 +66,24 @@ def _rsync(
     here: Path,
     places: Sequence[str],
     folder: str,
-) -> None:
+) -> int:
     listed = connection.folder / "names"
-    listed.write_bytes(b"".join(os.fsencode(name) + b"\0" for name in names))
+    # With ./ before it no name is taken for a comment, as those with # and ; are.
+    listed.write_bytes(b"".join(b"./" + os.fsencode(name) + b"\0" for name in names))
     shell = connection.shell_for_rsync(folder)
     command = [*options, f"--files-from={listed}", "-e", shell, *places]
-    # Not in our process group: Ctrl-C is ours, and rsync's own words about it help nobody.
+    # rsync's own words about Ctrl-C help nobody.
     done = subprocess.run(
         command, cwd=here, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
     )
     if done.returncode in (0, _VANISHED):
-        return
+        return done.returncode
+    if done.returncode == _INTERRUPTED:
+        raise Interrupted(
+            "copying was interrupted",
+            where=connection.name,
+            fix="The same command goes on where it stopped.",
+        )
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()
     if done.returncode == LOST or not connection.alive():
         raise HostError(

@@ -14,6 +14,7 @@ from pathlib import Path
 from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
+from osgbatch.batches.gathered import close_runs
 from osgbatch.collecting.collect import results_folder
 from osgbatch.errors import OsgbatchError
 from osgbatch.model import TaskState
@@ -46,8 +47,9 @@ def after_collect(batch: Batch, states: Sequence[TaskState], *, changed: bool) -
     be written is one of them, and never makes a collection fail.
     """
     try:
-        if not changed and _stamp_there(batch.folder / FOLDER) == _stamp(batch, states):
-            return []
+        crate = batch.folder / FOLDER
+        if not changed and _stamp_there(crate) == _stamp(batch, states):
+            return list(_damaged_manifest(crate))
         return list(write_crate(batch, states).notes)
     except OsgbatchError as error:
         return [f"no provenance was written: {error.what}{f' ({error.fix})' * bool(error.fix)}"]
@@ -56,6 +58,15 @@ def after_collect(batch: Batch, states: Sequence[TaskState], *, changed: bool) -
         return [f"no provenance was written: {error.strerror or error}{where}"]
     except Exception as error:  # of a library that is not ours: the results are there all the same
         return [f"no provenance was written: {type(error).__name__}: {error}"]
+
+
+def _damaged_manifest(crate: Path) -> Iterator[str]:
+    from osgbatch.provenance.verify import check_manifest
+
+    try:
+        check_manifest(crate)
+    except OsgbatchError as error:
+        yield f"{error.where}: {error.what}; `osgbatch provenance` writes it anew"
 
 
 def write_crate(
@@ -95,12 +106,11 @@ def _put(fresh: Path, target: Path, replaced: Sequence[int]) -> Iterator[str]:
     """
     if not os.path.lexists(target):
         fresh.rename(target)
-    elif replaced or not _is_ours(target):
-        of_user = not _is_ours(target)
+    elif (why := _not_ours(target)) or replaced:
         kept = _keep(target, target)
         fresh.rename(target)
-        if of_user:
-            yield _kept_for_files(kept)
+        if why:
+            yield _kept_as(why, kept)
         if replaced:
             yield _kept_for_results(kept, replaced)
     else:
@@ -130,8 +140,8 @@ def _clear(target: Path) -> Iterator[str]:
     old = target.with_name(_OLD)
     if old.is_dir() and not os.path.lexists(target):  # killed between two renames
         old.rename(target)
-    elif old.is_dir() and not _is_ours(old):
-        yield _kept_for_files(_keep(old, target))
+    elif old.is_dir() and (why := _not_ours(old)):
+        yield _kept_as(why, _keep(old, target))
     for left in target.parent.glob(f".{FOLDER}-*"):
         if left.name == _OLD or left.name.removeprefix(f".{FOLDER}-").isdigit():
             shutil.rmtree(left, ignore_errors=True)
@@ -146,25 +156,28 @@ def _keep(crate: Path, target: Path) -> Path:
     return kept
 
 
-def _kept_for_files(kept: Path) -> str:
-    return f"{FOLDER}/ held files of yours; the old one is kept as {kept.name}"
+def _kept_as(why: str, kept: Path) -> str:
+    return f"{why}; the old one is kept as {kept.name}"
 
 
-def _is_ours(crate: Path) -> bool:
-    """Whether a crate holds nothing but what osgbatch has written, unchanged."""
+def _not_ours(crate: Path) -> str:
+    """Why a crate is more, or other, than what osgbatch has written; empty when it is just that."""
     from osgbatch.provenance.verify import described
 
+    held = f"{FOLDER}/ held files of yours"
     if crate.is_symlink():
-        return False
+        return held
     try:
         told = described(crate)
-        return all(
-            name == layout.METADATA
-            or (not entry.is_symlink() and told.get(name) == file_sum(entry.path)[0])
-            for name, entry in walk(crate)
-        )
+        changed = ""
+        for name, entry in walk(crate):
+            if name != layout.METADATA and (entry.is_symlink() or name not in told):
+                return held
+            if name != layout.METADATA and told[name] != file_sum(entry.path)[0]:
+                changed = f"{FOLDER}/{name} was changed or damaged"
     except (OsgbatchError, OSError):
-        return False
+        return f"{FOLDER}/ cannot be read"
+    return changed
 
 
 # --- whether a crate is still what would be written ----------------------------------------------
@@ -206,6 +219,7 @@ def crate_batch(batch: Batch, progress: Progress, *, all_inputs: bool = False) -
     from osgbatch.life.following import status
 
     with folders.locked(batch.folder, wait=True):
+        close_runs(batch.folder, results_folder(batch.folder))
         now = status(batch, all_tasks=True)
         most = 1 << 62 if all_inputs else MOST_READ
         return write_crate(batch, now.states, progress, most_input=most)

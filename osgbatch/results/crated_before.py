@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from osgbatch import names
+from osgbatch.batches.gathered import read_gathered
 from osgbatch.errors import OsgbatchError
 from osgbatch.provenance.layout import ADDED, FOLDER, LINKS, MANIFEST, METADATA
 from osgbatch.provenance.verify import described, read_pairs
@@ -22,7 +22,7 @@ class Before:
 
     links: name to target. added: what did not come back from a task, and by whom it was made; None
     where the crate does not say so (older versions). gathered_since: results were gathered after it
-    was written. notes: for the user.
+    was written, and that ended well. notes: for the user.
     """
 
     manifest: Path | None = None
@@ -50,8 +50,9 @@ def told_before(batch: Path) -> Before:
         added = dict(read_pairs(crate / ADDED)) if ADDED in sums else None
     except (OsgbatchError, OSError):
         return Before(notes=[_changed(crate, "")])
-    since = _written(batch / names.GATHERED) > _written(crate / MANIFEST)
-    return Before(crate / MANIFEST, links, added, since)
+    known, written = read_gathered(batch), _written(crate / MANIFEST)
+    since = known is not None and any(began > written for began, _ in known.runs)
+    return Before(crate / MANIFEST, links, added, since and bool(known and known.key))
 
 
 def _written(path: Path) -> int:

@@ -41,10 +41,20 @@ def read_status(folder: str) -> tuple[str, bytes]:
     raise FileNotFoundError(folder)
 
 
-def listed_in(raw: bytes) -> Listed:
-    """What the text of a status.json lists. Raises ValueError for what is none."""
+def listed_in(raw: bytes, state: TaskState, place: str) -> Listed:
+    """What the text of a task's status.json lists, in its folder (`3`, `failed/3`).
+
+    Raises ValueError for what is none, and for that of another task or another result: somebody has
+    copied it there.
+    """
     try:
         said = json.loads(raw)
+        if said["index"] != state.index:
+            raise ValueError("it is that of another task")
+        accepted = str(state.index) if state.state == "succeeded" else f"{FAILED}/{state.index}"
+        archive = f"{state.archive.parent.name}/{state.archive.name}" if state.archive else ""
+        if archive and place == accepted and said["archive"] != archive:
+            raise ValueError("it is that of another result")
         files, links = said["files"], said["links"]
         light = "data_url" in said and not said.get("fetched")
         if not all(map(is_inside, (*files, *links))):
@@ -110,7 +120,7 @@ class Gone:
                 self._others.append((name, sha256))
             return False
         index, folder, rest = place
-        listed = self._listed(folder)
+        listed = self._listed(index, folder)
         failed = folder.startswith(FAILED)
         if failed and self._states[index].state == "succeeded":
             return False
@@ -138,7 +148,7 @@ class Gone:
             index, folder, _ = place
             if folder.startswith(FAILED) and self._states[index].state == "succeeded":
                 continue
-            listed = self._listed(folder)
+            listed = self._listed(index, folder)
             if listed is None or listed.light:
                 if name not in there:
                     self.tasks.add(index)
@@ -153,11 +163,12 @@ class Gone:
             return None
         return int(match[2]), f"{match[1] or ''}{match[2]}", match[3]
 
-    def _listed(self, folder: str) -> Listed | None:
+    def _listed(self, index: int, folder: str) -> Listed | None:
         """What the status.json of a folder lists that is there; None where it tells nothing."""
         if self._last[0] != folder:
             try:
-                found = listed_in(read_status(f"{self._results}/{folder}")[1])
+                raw = read_status(f"{self._results}/{folder}")[1]
+                found = listed_in(raw, self._states[index], folder)
             except (OSError, ValueError):
                 found = None
             self._last = folder, found
@@ -196,6 +207,9 @@ class Makers:
             return BY_US
         if name in self._made:
             return BY_GATHER
-        changed = entry.stat(follow_symlinks=False).st_ctime_ns if self._runs else 0
-        is_of_run = any(began < changed <= end for began, end in self._runs)
-        return BY_GATHER if is_of_run else BY_HAND
+        return BY_GATHER if self._runs and self.wrote(entry) else BY_HAND
+
+    def wrote(self, path: str | os.PathLike[str]) -> bool:
+        """Whether a file was last changed while the gather script ran. Raises OSError."""
+        changed = os.lstat(path).st_ctime_ns
+        return any(began < changed <= end for began, end in self._runs)

@@ -78,6 +78,8 @@ class _Writer:
         self._links: list[Pair] = []
         self._added: list[Pair] = []
         self._files = 0
+        self._edited: list[str] = []
+        """What the gather script had made, and somebody has changed since."""
         self._untold = 0
         """Tasks of which it is not known what came back."""
 
@@ -95,7 +97,7 @@ class _Writer:
             places += [f"{FAILED}/{name}"] if name in failed else []
             for place in places:
                 of_tasks.add(place)
-                self._add_task(f"{results}/{place}", place)
+                self._add_task(f"{results}/{place}", place, state)
         if results.is_dir():  # beside the tasks' folders: the table, what the gather script made
             self._add_walked(str(results), "", frozenset(of_tasks) | LATER)
         gone = self._add_gone(states)
@@ -108,6 +110,7 @@ class _Writer:
             *self._before.notes,
             *_missing(len(set(missing) - gone.tasks)),
             *gone.notes,
+            *_edited(self._edited),
             *_untold(self._untold),
             *self._new_by_hand(),
         ]
@@ -117,16 +120,16 @@ class _Writer:
         self._out.write(b"".join(lines))
         self._files += len(lines)
 
-    def _add_task(self, folder: str, place: str) -> None:
+    def _add_task(self, folder: str, place: str, state: TaskState) -> None:
         """The files and links that a task's status.json tells of, and itself.
 
         What else is there, the gather script has made, or the user.
         """
         try:
             status, raw = read_status(folder)
-            listed = listed_in(raw)
+            listed = listed_in(raw, state, place)
         except (OSError, ValueError):
-            self._untold += 1  # it was changed or lost: what is there is read
+            self._untold += 1  # changed, lost, or of another task: what is there is read
             self._add_walked(folder, place)
             return
         files, links = listed.files, listed.links
@@ -187,6 +190,10 @@ class _Writer:
         if made_before:
             if now == sha256:
                 self._walked[name] = now, made_before
+            elif made_before == BY_GATHER and not self._makers.wrote(self._results / name):
+                by_hand = self._before.gathered_since  # and that has left it as it was
+                self._walked[name] = (now, BY_HAND) if by_hand else (sha256, BY_GATHER)
+                self._edited += [] if by_hand else [name]
         elif maker:  # it came back: what is known of it is what it was then
             self._walked[name] = sha256, ""
 
@@ -230,10 +237,20 @@ def _missing(count: int) -> Iterator[str]:
         )
 
 
+def _edited(names: Sequence[str]) -> Iterator[str]:
+    if names:
+        more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+        yield (
+            f"what the gather script had made was changed since: {_shown(min(names))}{more}; the "
+            "manifest keeps its checksum, and `osgbatch verify` tells it as changed until that has "
+            "run again (`osgbatch collect --gather`)"
+        )
+
+
 def _untold(count: int) -> Iterator[str]:
     if count:
         whose = "1 task's" if count == 1 else f"{count:,} tasks'"
         yield (
-            f"{whose} status.json cannot be read: the manifest has the files as they are now, not "
-            "as they came back"
+            f"{whose} status.json cannot be read, or is that of another result: of files that no "
+            "earlier manifest tells of, this one has what is in them now, not what came back"
         )

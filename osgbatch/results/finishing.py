@@ -8,6 +8,7 @@ from pathlib import Path
 
 from osgbatch import names
 from osgbatch.batches.folder import Batch
+from osgbatch.batches.gathered import close_runs
 from osgbatch.collecting.collect import Collected
 from osgbatch.collecting.parquet import check_parquet, write_parquet
 from osgbatch.errors import OsgbatchError
@@ -53,6 +54,7 @@ def collect_batch(
     how = WATCHED if watched else ""
     taker = Taker(batch, say, fetch=fetch, progress=progress, how=how)
     with taker.alone():
+        close_runs(batch.folder, taker.results)
         now, collected = taker.take()
         table = taker.results / names.RESULTS_PARQUET
         note = _parquet(batch, now, table, say, wanted=parquet)

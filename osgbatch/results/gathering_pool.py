@@ -17,7 +17,7 @@ from typing import Any
 from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
-from osgbatch.batches.gathered import inputs_of, read_gathered
+from osgbatch.batches.gathered import inputs_of, noted_run, read_gathered
 from osgbatch.batches.moved import as_moved
 from osgbatch.batches.notes import FIRST
 from osgbatch.collecting.collect import collect, results_folder
@@ -90,8 +90,9 @@ def gather_in_pool(
     known = read_gathered(task.batch.folder)
     brought: dict[str, str] = {}
     earlier = known.brought if known else {}
-    for note in bring(folder / names.RESULTS / "0", task.results, earlier, brought):
-        say(f"note: {note}")
+    with noted_run(task.batch.folder, task.results):
+        for note in bring(folder / names.RESULTS / "0", task.results, earlier, brought):
+            say(f"note: {note}")
     start, end = number(state.record, "start"), number(state.record, "end")
     task.write_done(before, max(0.0, (end or 0.0) - (start or 0.0)), brought)
     shutil.rmtree(inputs_of(folder), ignore_errors=True)

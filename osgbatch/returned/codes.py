@@ -116,6 +116,12 @@ REASONS: Mapping[str, Ending] = {
         "Bring back what is gone from `results/`, if you have a copy. Else run the tasks again.",
         (MISSING,),
     ),
+    "archive-gone": Ending(
+        "its archive had come back, and is gone from the batch folder; not all of its result is "
+        "in `results/`",
+        "Bring back the archive or the result, if you have a copy. Else run the tasks again.",
+        (MISSING,),
+    ),
     "no-record": Ending(
         "the job ended before it came to this task", "Run the tasks again.", (MISSING,)
     ),

@@ -16,6 +16,8 @@ from osgbatch.errors import ResultError
 
 SUFFIX = ".kept.json"
 NOT_THERE = "its archive was dropped once it was collected, and not all is in results/ any more"
+ARCHIVE_GONE = "its archive is gone from the batch folder, and not all of it is in results/"
+"""Nothing is kept of it: osgbatch has not dropped it."""
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,11 @@ class _Member(tarfile.TarInfo):
 
     _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _no_sparse
 
+    def _apply_pax_info(self, pax_headers: dict[str, str], encoding: str, errors: str) -> None:
+        if any(key.startswith("GNU.sparse.") for key in pax_headers):
+            self._no_sparse()  # some set another size without being told as a sparse member
+        super()._apply_pax_info(pax_headers, encoding, errors)  # type: ignore[misc]
+
 
 _EXTENSIONS = (
     tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
@@ -153,6 +158,8 @@ class _Archive(tarfile.TarFile):
     def __iter__(self) -> Iterator[tarfile.TarInfo]:
         count = size = 0
         while (member := self.next()) is not None:
+            if member.size < 0:  # it would make room below the limit for others
+                raise tarfile.ReadError(f"a member of {member.size} bytes")
             count, size = count + 1, size + member.size
             if count > MAX_MEMBERS:
                 raise tarfile.ReadError("more members than any job makes")

@@ -53,18 +53,26 @@ def _nearest(text: str) -> str:
 # --- each kind ----------------------------------------------------------------------------------
 
 
+_BARE = r"([1-9]\d*)()"
+"""A number alone may be a hold code, an exit code or an event."""
+
+
 def _hold(text: str) -> Iterator[Explained]:
     asked = re.fullmatch(
         r"(?:hold(?:reasoncode)?|held|code)\s*(?:code\s*)?[=:]?\s*(\d+)"
         r"(?:\s*(?:[./:,]|,?\s*subcode\s*)\s*(-?\d+))?",
         text, re.IGNORECASE,
     )  # fmt: skip
+    bare = re.fullmatch(_BARE, text)
+    asked = asked or bare
     if not asked:
         return
     from osgbatch.condor.hold_codes import explain_hold, known_codes, subcode_words
 
     code, subcode = int(asked[1]), int(asked[2] or 0)
     if code not in known_codes():
+        if bare:
+            return
         last = max(known_codes())
         raise OsgbatchError(
             f"hold code {code} is not known here", fix=f"HTCondor's codes go from 0 to {last}."
@@ -97,7 +105,9 @@ def _exit(text: str) -> Iterator[Explained]:
         r"(?:exit|exit\s*code|exitcode|return value|shim|shim code)\s*[=:]?\s*(\d+)",
         text, re.IGNORECASE,
     )  # fmt: skip
-    if not asked:
+    bare = re.fullmatch(_BARE, text)
+    asked = asked or bare
+    if not asked or (bare and int(bare[1]) > 255):
         return
     from osgbatch.returned.codes import EXIT_CODES, SHIM_CODES, SIGNALS
 
@@ -158,6 +168,8 @@ def _signal(text: str) -> Iterator[Explained]:
 
 def _word(text: str) -> Iterator[Explained]:
     found = words.table().get(text.lower())
+    if found is None and re.fullmatch(_BARE, text):
+        found = words.table().get(f"event {text}")
     if found is None:
         return
     command = found.see if found.see.startswith("osgbatch ") else ""

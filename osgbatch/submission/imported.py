@@ -19,11 +19,13 @@ from osgbatch.importing.jobs import Sweep, rows_as_lines, sweep_of, variables_of
 from osgbatch.importing.macros import Macros, NotImported
 from osgbatch.importing.made import Setting
 from osgbatch.importing.queueing import Files, Queue, rows_of
-from osgbatch.importing.text import INLINE, spec_text
+from osgbatch.importing.text import INLINE, copied, spec_text
 from osgbatch.linting.check import harmless
 from osgbatch.linting.job import canonical, queue_of
 from osgbatch.linting.lines import Statement, SubmitText, read
+from osgbatch.linting.rules_names import meant
 from osgbatch.submission.linted import Folder, read_text
+from osgbatch.submit_language import known_command
 
 NEWEST = (25, 14, 1)
 """The version that `if version` is compared with where HTCondor's bindings are not installed."""
@@ -69,6 +71,12 @@ def import_file(path: Path, out: Path, *, inline: bool = False, partly: bool = F
         return Imported(lost=(str(error),))
     if made.lost and not partly:
         return Imported(tasks=sweep.count, notes=tuple(made.notes), lost=tuple(made.lost))
+    made.notes += _misspelt(settings, parsed)
+    if copied(made):
+        made.notes.append(
+            "inputs of its own: a task gets copies, since what it changes comes back; on the "
+            "machine's disk they take their room twice"
+        )
     table = None
     long = len(sweep.columns) > 0 and len(sweep.columns[0].cells) > INLINE
     if long and not inline and not sweep.source:
@@ -120,6 +128,22 @@ def _csv(sweep: Sweep) -> str:
     writer.writerow([column.name for column in sweep.columns])
     writer.writerows(rows_as_lines(sweep.columns))
     return out.getvalue()
+
+
+def _misspelt(settings: Sequence[Setting], parsed: SubmitText) -> list[str]:
+    """Names that are neither commands nor used, and are near to a command."""
+    used = parsed.text.lower()
+    found = []
+    for one in settings:
+        key = one.key.lower()
+        known = known_command(one.name) or known_command(key) or key.startswith(("+", "my."))
+        wanted = "" if known or re.search(rf"[$(\s,]{re.escape(key)}[:),]", used) else meant(key)[0]
+        if wanted:
+            found.append(
+                f"line {one.line}: {one.key} is no submit command, and is ignored; did you mean "
+                f"{wanted}?"
+            )
+    return found
 
 
 def _batch_name(settings: Sequence[Setting], macros: Macros) -> str:
@@ -222,6 +246,8 @@ def _is_true(statement: Statement, before: Sequence[Statement], evaluate: dry_ru
         text = known.get(macro[1].lower(), macro[2] or "").strip()
     if text.lower() in ("true", "yes", "false", "no"):
         return text.lower() in ("true", "yes")
+    if macro and not text:  # not set
+        return False
     if re.fullmatch(r"-?\d+(\.\d+)?", text):
         return float(text) != 0
     raise NotImported(f"line {statement.where.line}: `if {text}` cannot be decided here")

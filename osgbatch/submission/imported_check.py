@@ -18,28 +18,28 @@ from osgbatch.importing.made import Converted
 from osgbatch.linting.job import canonical
 from osgbatch.linting.lines import SubmitText, read
 from osgbatch.plan_model import Plan
+from osgbatch.spec.layers import read_layers, short_path
 from osgbatch.submission.planned import Choices, plan_sweep
 
 ELSEWHERE = frozenset((
     "AllowedExecuteDuration", "Args", "Arguments", "ClusterId", "Cmd", "CommittedTime",
-    "ContainerImage", "ContainerImageSource", "ContainerIsCommon", "CurrentHosts", "DiskUsage",
-    "DockerImage", "EnteredCurrentStatus", "Env", "Environment", "EraseOutputAndErrorOnRestart",
-    "Err", "ExecutableSize", "ImageSize", "In", "Iwd", "JobBatchName", "JobDescription",
-    "JobDurationCategory", "JobLeaseDuration", "JobMaterializeLimit", "JobMaterializeMaxIdle",
-    "JobMaxRetries", "JobNotification", "JobSetName", "JobStatus", "JobSubmitFile",
-    "JobSuccessExitCode", "JobUniverse", "LastMatchListLength", "MountUnderScratch",
-    "NextRequestMemory", "NotifyUser", "OnExitRemove", "OnExitRemoveCheck", "OriginalCluster",
-    "Out", "PreserveRelativePaths", "ProcId", "ProjectName", "QDate", "RequestDisk",
-    "RequestMemory",
-    "Requirements", "RetryRequestMemory", "RetryRequestMemoryIncrease", "RetryRequestMemoryMax",
-    "ShouldTransferFiles", "SingularityImage", "SkipFileChecks", "StreamErr", "StreamIn",
-    "StreamOut", "SubmitEventNotes", "SubmitEventUserNotes", "SuccessCheckpointExitCode",
-    "TransferCheckpoint", "TransferContainer", "TransferErr", "TransferExecutable",
-    "TransferIn", "TransferInput", "TransferInputSizeMB", "TransferOut", "TransferOutput",
-    "TransferOutputRemaps", "ULogExecuteEventAttrs", "UserLog", "UserLogExecuteEventAttrs",
-    "UserLogUseXML", "WantContainer", "WantDocker", "WantDockerImage", "WantSIF",
-    "WantSandboxImage", "WhenToTransferOutput",
-))  # fmt: skip  # fmt: skip
+    "ContainerImage", "ContainerImageFullPath", "ContainerImageSource", "ContainerIsCommon",
+    "CurrentHosts", "DiskUsage", "DockerImage", "EnteredCurrentStatus", "Env", "Environment",
+    "EraseOutputAndErrorOnRestart", "Err", "ExecutableSize", "FileSystemDomain", "ImageSize", "In",
+    "Iwd", "JobBatchName", "JobDescription", "JobDurationCategory", "JobLeaseDuration",
+    "JobMaterializeLimit", "JobMaterializeMaxIdle", "JobMaxRetries", "JobNotification",
+    "JobSetName", "JobStatus", "JobSubmitFile", "JobSuccessExitCode", "JobUniverse",
+    "LastMatchListLength", "MountUnderScratch", "NextRequestMemory", "NotifyUser", "OnExitRemove",
+    "OnExitRemoveCheck", "OriginalCluster", "Out", "PreserveRelativePaths", "ProcId", "ProjectName",
+    "QDate", "RequestDisk", "RequestMemory", "Requirements", "RetryRequestMemory",
+    "RetryRequestMemoryIncrease", "RetryRequestMemoryMax", "ShouldTransferFiles",
+    "SingularityImage", "SkipFileChecks", "StreamErr", "StreamIn", "StreamOut", "SubmitEventNotes",
+    "SubmitEventUserNotes", "SuccessCheckpointExitCode", "TransferCheckpoint", "TransferContainer",
+    "TransferErr", "TransferExecutable", "TransferIn", "TransferInput", "TransferInputSizeMB",
+    "TransferOut", "TransferOutput", "TransferOutputRemaps", "ULogExecuteEventAttrs", "UserLog",
+    "UserLogExecuteEventAttrs", "UserLogUseXML", "WantContainer", "WantDocker", "WantDockerImage",
+    "WantSIF", "WantSandboxImage", "WhenToTransferOutput",
+))  # fmt: skip
 """Attributes that are compared in their own way, or that osgbatch makes otherwise by design."""
 Told = tuple[str, list[str], list[str]]
 
@@ -83,7 +83,12 @@ def compare(
             break
     more, better = _requests(ads, plan, made, path.parent)
     told = f"compared by condor_submit -dry-run: {len(ads)} jobs and tasks agree"
-    return told, wrong + more, better
+    own = _defaults(text, out)
+    if own:
+        told += ", but for what your own defaults add"
+        if wrong or more:
+            more.append("; ".join(own) + ": say it otherwise in the submit file")
+    return told, wrong + more, better + own
 
 
 _LITTLE_BY_LITTLE = ("maxidle", "maxmaterialize")
@@ -155,14 +160,14 @@ def _job(
     if not made.shell:
         cmd = _string(ad, "Cmd")
         if os.path.basename(cmd) != os.path.basename(ours[0]):
-            yield f"the program is {cmd}, and {ours[0]}"
+            yield f"the program was {cmd}, and is now {ours[0]}"
         if _argv(ad) != ours[1:]:
-            yield f"arguments are {_argv(ad)}, and {ours[1:]}"
+            yield f"arguments were {_argv(ad)}, and are now {ours[1:]}"
     theirs = _environment(ad)
     texts = {name: str(value) for name, value in row.items()}
     variables = {name: value.fill(texts) for name, value in plan.spec.environment_variables}
     if theirs != variables:
-        yield f"environment is {theirs}, and {variables}"
+        yield f"environment was {theirs}, and is now {variables}"
     outputs = _outputs(ad, plan, texts)
     if outputs:
         yield outputs
@@ -173,19 +178,20 @@ def _job(
     found.discard(os.path.realpath(_string(ad, "Cmd")))
     stdin = _string(ad, "In")
     brought |= {_real(iwd, stdin)} if stdin not in ("", "/dev/null") else set()
+    brought.discard(_image(plan))
     if brought != found:
-        yield f"inputs are {sorted(brought)}, and {sorted(found)}"
+        yield f"inputs were {sorted(brought)}, and are now {sorted(found)}"
 
 
 def _outputs(ad: Mapping[str, str], plan: Plan, texts: Mapping[str, str]) -> str:
     """What is wrong with what comes back; empty when nothing is."""
-    ours = [one.pattern.fill(texts).rstrip("/") for one in plan.spec.outputs]
+    ours = [one.pattern.fill(texts) for one in plan.spec.outputs]
     if "TransferOutput" not in ad:
-        return "" if plan.spec.changed_only and not ours else f"all files come back, and {ours}"
-    named = [name.strip().rstrip("/") for name in _string(ad, "TransferOutput").split(",")]
+        return "" if plan.spec.changed_only and not ours else f"all files came back, and now {ours}"
+    named = [name.strip() for name in _string(ad, "TransferOutput").split(",")]
     theirs = [re.sub(r"^(\./+)+", "", name) for name in named if name]
     wrong = theirs != ours or plan.spec.changed_only
-    return f"outputs are {theirs}, and {ours}" if wrong else ""
+    return f"outputs were {theirs}, and are now {ours}" if wrong else ""
 
 
 def _filled(made: Converted, sweep: Sweep, row: Mapping[str, object]) -> list[str]:
@@ -234,28 +240,48 @@ def _requests(
     wrong: list[str] = []
     better: list[str] = []
     for name, value in theirs.items():
-        if name in ELSEWHERE or baseline.get(name) == value:
-            continue
-        if mine.get(name) != value:
-            wrong.append(f"{name} is {value}, and {mine.get(name, 'not set')}")
+        if name not in ELSEWHERE and mine.get(name) != value:
+            own = ", as the pool has it for all jobs" if baseline.get(name) == value else ""
+            wrong.append(f"{name} was {value}{own}, and is now {mine.get(name, 'not set')}")
     told, ours = theirs.get("RequestMemory", ""), mine.get("RequestMemory", "")
-    if told != ours:
-        has = "memory" in str(made.settings.get("resources", ""))
-        line = f"RequestMemory is {told or 'the default of the pool'}, and {ours}"
+    has = "memory" in str(made.settings.get("resources", ""))
+    if told != ours and (has or ours != _NOTED_MB):
+        line = f"RequestMemory was {told or 'the default of the pool'}, and is now {ours} MB"
         (wrong if has else better).append(line)
     disk = theirs.get("RequestDisk", "")
-    if disk != mine.get("RequestDisk"):
-        better.append(f"RequestDisk is {_short(disk)}, and {mine.get('RequestDisk')} KB: with room "
-                      "for what osgbatch packs")  # fmt: skip
+    asked = "disk" in str(made.settings.get("resources", ""))
+    noted = not asked and mine.get("RequestDisk", "").startswith(_NOTED_KB)
+    if disk != mine.get("RequestDisk") and not noted:
+        better.append(f"RequestDisk was {_short(disk)}, and is now {mine.get('RequestDisk')} KB: "
+                      "with room for what osgbatch packs")  # fmt: skip
         if disk.isdigit() and int(disk) > int(mine.get("RequestDisk", "0")):
-            wrong.append(f"RequestDisk is {disk}, and {mine.get('RequestDisk')}")
+            wrong.append(f"RequestDisk was {disk}, and is now {mine.get('RequestDisk')}")
     wrong += _requirements(theirs, mine, baseline)
-    for name in ("ProjectName", "ContainerImage", "DockerImage"):
-        if name in theirs and name in mine and not _same(theirs[name], mine[name], folder):
-            wrong.append(f"{name} is {theirs[name]}, and {mine[name]}")
-    if "ProjectName" in theirs and "ProjectName" not in mine:
-        wrong.append(f"ProjectName is {theirs['ProjectName']}, and not set")
+    project = theirs.get("ProjectName")
+    if project and mine.get("ProjectName") != project:
+        wrong.append(f"ProjectName was {project}, and is now {mine.get('ProjectName', 'not set')}")
+    was, now = _image_of(theirs, folder), _image(plan) or _image_of(mine, folder)
+    if was != now:
+        wrong.append(f"the image was {was or 'none'}, and is now {now or 'none'}")
     return wrong, better
+
+
+_NOTED_MB, _NOTED_KB = "1024", "2097"
+"""Memory, and how the number of KB of disk starts, of which a note has told already. Source:
+osgbatch.importing.resources."""
+
+
+def _defaults(text: str, out: Path) -> list[str]:
+    """What the user's own defaults add to the spec: the submit file's jobs do not have them."""
+    layered = read_layers(out, (), text.encode("utf-8", "surrogateescape"))
+    files = {one.file for one in layered.layers if one.kind in ("class", "user")}
+    found: dict[str, list[str]] = {}
+    for loc, place in layered.document.keys.items():
+        inner = any(len(other) > len(loc) and other[: len(loc)] == loc
+                    for other in layered.document.keys)  # fmt: skip
+        if place.file in files and not inner and loc[0] not in ("profile", "stash"):
+            found.setdefault(place.file, []).append(".".join(map(str, loc)))
+    return [f"{short_path(file)} adds {', '.join(names)}" for file, names in found.items()]
 
 
 @cache
@@ -275,7 +301,9 @@ def _requirements(
     common = set(_clauses(baseline.get("Requirements", "")))
     for clause in _clauses(theirs.get("Requirements", "")):
         inner = clause[1:-1] if clause.startswith("(") and clause.endswith(")") else clause
-        if clause not in common and clause not in plain and inner not in plain:
+        # osgbatch always brings files, whatever a shared file system would spare.
+        shared = "TARGET.FileSystemDomain==MY.FileSystemDomain" in clause
+        if not shared and clause not in common and clause not in plain and inner not in plain:
             yield f"the sweep's jobs do not require {clause}"
 
 
@@ -291,9 +319,21 @@ def _clauses(expression: str) -> list[str]:
     return [part for part in (*found, text[last:]) if part]
 
 
-def _same(one: str, other: str, folder: Path) -> bool:
-    first, second = one.strip('"'), other.strip('"')
-    return first == second or "://" not in first + second
+def _image_of(ad: Mapping[str, str], folder: Path) -> str:
+    """A job's image, a URL or a real path; empty when it has none. folder: where paths start."""
+    docker = _string(ad, "DockerImage")
+    if docker:
+        return docker if "://" in docker else f"docker://{docker}"
+    image = _string(ad, "ContainerImage")
+    return _real(str(folder), image) if image else ""
+
+
+def _image(plan: Plan) -> str:
+    """The real path of the plan's image, of which a batch has a copy; empty for a URL, or none."""
+    image = plan.spec.environment
+    if image.kind != "container" or image.path is None or "://" in image.path.text:
+        return ""
+    return os.path.realpath(plan.spec.folder / image.path.text)
 
 
 def _short(text: str) -> str:

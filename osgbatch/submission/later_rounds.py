@@ -63,15 +63,18 @@ def add_round(
     progress: Progress = SILENT,
     accept: Callable[[Rendered], None] = lambda rendered: None,
     node: bool = False,
+    here: bool = False,
 ) -> Later:
     """Plan, pack, stage, render and submit a later round.
 
     again: which tasks they are, asked again under the batch's lock; accept: raises OsgbatchError
-    when the round is not one to submit. node: DAGMan submits it. Whatever is raised, nothing is
+    when the round is not one to submit. node: DAGMan submits it. here: its step
+    says `here:`, so it runs on this machine, whatever that is. Whatever is raised, nothing is
     submitted then and the batch is as it was.
     """
     batch = as_planned(batch)
-    backend = choose_backend(pool or _usual_backend(batch))
+    ran = "" if pool or here else _usual_backend(batch)
+    backend = "local" if here else choose_backend(pool, ran=ran)
     kept = _settings(batch)
     settings = (*kept, *choices.settings)
     if kept:

@@ -22,26 +22,31 @@ from osgbatch.submission.rendered import Rendered
 Say = Callable[[str], None]
 
 
-def choose_backend(pool: str) -> str:
+def choose_backend(pool: str, *, ran: str = "") -> str:
     """`condor` where HTCondor is configured, `local` where there is none; checked to answer.
 
-    Raises OsgbatchError for `local` on an access point, unless that was asked for in so many words:
-    then jobs run one at a time there.
+    ran: who ran the batch before, when no pool was named. Raises OsgbatchError for `local` on an
+    access point, unless that was asked for in so many words: then jobs run one at a time there.
     """
+    was_local = not pool and ran == "local"
+    pool = pool or ran
     if pool == "auto":
         pool = "condor" if condor.configured() else "local"
     if pool == "condor":
         condor.check_alive()
-    elif known := access_point():
-        if not os.environ.get(names.ON_ACCESS_POINT):
-            raise OsgbatchError(
-                f"this machine is an access point of {known.profile.title}, which many people "
-                "share: jobs are not run on it",
-                where="--pool local",
-                fix="Leave it out, and HTCondor runs them. A short trial may be run here, one job "
-                "at a time, with --on-access-point.",
-            )
-        os.environ[local.SLOTS_VARIABLE] = "1"
+    elif (known := access_point()) and not os.environ.get(names.ON_ACCESS_POINT):
+        fix = (
+            "Leave it out, and HTCondor runs them. A short trial may be run here, one job at a "
+            "time, with --on-access-point."
+        )
+        if was_local:
+            fix = "With --on-access-point they run here once more, one job at a time."
+        raise OsgbatchError(
+            f"this machine is an access point of {known.profile.title}, which many people share: "
+            "jobs are not run on it",
+            where="" if was_local else "--pool local",
+            fix=fix,
+        )
     return pool
 
 
@@ -58,6 +63,8 @@ def give(backend: str, round_: Round, lock: int, say: Say) -> None:
         if backend == "condor":
             submitted = condor.submit(round_, lock)
         else:
+            if access_point():  # also for a step that says `here:`
+                os.environ[local.SLOTS_VARIABLE] = "1"
             submitted = local.submit(round_)
             runner = local.runner_record(round_)
             if runner and not runner.memory_enforced:

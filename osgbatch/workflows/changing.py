@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from osgbatch.batches import folder as folders
 from osgbatch.errors import BatchError, OsgbatchError
 from osgbatch.life.following import status
+from osgbatch.packing.files import entries_of
+from osgbatch.planning.checks import missing_files
 from osgbatch.spec.steps import has_steps, read_steps, step_spec
+from osgbatch.spec_model import Spec
 from osgbatch.submission.packed import pack_spec_environment
 from osgbatch.workflows.folder import StepNote, Workflow
-from osgbatch.workflows.kept import Kept, changed, keep, look, named, read_kept, step_as_written
+from osgbatch.workflows.kept import (
+    Kept,
+    changed,
+    copies,
+    keep,
+    look,
+    named,
+    read_kept,
+    step_as_written,
+)
 from osgbatch.workflows.rounds import is_stale
 from osgbatch.workflows.starting import check_steps, noted_steps, results_of
 
@@ -24,9 +37,17 @@ def take_changes(workflow: Workflow, say: Say) -> None:
     """
     done = {step.name for step in workflow.steps if _is_done(workflow, step)}
     _take_spec(workflow, done, say)
-    found = [(step, kept) for step in workflow.steps if (kept := read_kept(workflow, step))]
-    for step, kept in found:
-        _take_files(workflow, step, kept, step.name in done, say)
+    for step in workflow.steps:
+        if (kept := _kept(workflow, step)) is not None:
+            _take_files(workflow, step, kept, step.name in done, say)
+
+
+def _kept(workflow: Workflow, step: StepNote) -> Kept | None:
+    """What was noted of a step; nothing at all where that cannot be read: all is taken anew."""
+    try:
+        return read_kept(workflow, step)
+    except BatchError:
+        return Kept()
 
 
 def _is_done(workflow: Workflow, step: StepNote) -> bool:
@@ -50,7 +71,11 @@ def _take_spec(workflow: Workflow, done: set[str], say: Say) -> None:
             where=str(path),
             fix="Undo that, or submit it as a new workflow.",
         )
-    check_steps(steps, workflow.folder, backend=workflow.pool)
+
+    def instead(name: str, spec: Spec) -> Spec:
+        return _with_copies(workflow, name, spec)
+
+    check_steps(steps, workflow.folder, backend=workflow.pool, instead=instead)
     for step in steps.steps:
         text = step_spec(steps, step, lambda name: results_of(steps, workflow.folder, name))
         if workflow.step_spec(step.name).read_bytes() == text:
@@ -66,13 +91,34 @@ def _take_spec(workflow: Workflow, done: set[str], say: Say) -> None:
         folders.write_bytes(workflow.step_spec(step.name), text)
 
 
+def _with_copies(workflow: Workflow, name: str, spec: Spec) -> Spec:
+    """With the copies of its files, where files that it named before are not there any more."""
+    step = workflow.step(name)
+    kept, places = _kept(workflow, step), {path.place for path in spec.files}
+    if not kept or all(error.place not in places for error in missing_files(spec)):
+        return spec
+    before = step_as_written(workflow, step, workflow.settings).files
+    if entries_of(before) != entries_of(spec.files):
+        return spec
+    try:
+        return replace(spec, files=copies(workflow, kept, spec))
+    except BatchError:  # then what is missing is told
+        return spec
+
+
 def _take_files(workflow: Workflow, step: StepNote, kept: Kept, done: bool, say: Say) -> None:
     spec = step_as_written(workflow, step, workflow.settings)
     try:
         found = changed(kept, look(spec))
     except OsgbatchError as error:
-        if not done:
-            say(f"note: step {step.name}: {error.what}: the copies of its files are used")
+        if done:
+            return
+        copies(workflow, kept, spec)
+        place = f" ({error.where})" if error.where else ""
+        say(f"note: step {step.name}: {error.what}{place}: the copies of its files are used")
+        packed = pack_spec_environment(spec, say)
+        digest = packed.sha256 if packed else ""
+        keep(workflow, step, say, environment=digest, files_of=kept)
         return
     if done:
         if found:
@@ -84,4 +130,4 @@ def _take_files(workflow: Workflow, step: StepNote, kept: Kept, done: bool, say:
         say(f"step {step.name}: {named(found)} {have} taken anew")
     silent = lambda text: None  # noqa: E731
     packed = pack_spec_environment(spec, say if set(found) & {*kept.others} else silent)
-    keep(workflow, step, environment=packed.sha256 if packed else "")
+    keep(workflow, step, say, environment=packed.sha256 if packed else "")

@@ -19,7 +19,7 @@ from osgbatch.workflows.alone import alone
 from osgbatch.workflows.finding import workflows_here
 from osgbatch.workflows.folder import Workflow, load_workflow, read_dag_note
 from osgbatch.workflows.kept import changed_since, named
-from osgbatch.workflows.starting import check_until, make_workflow, results_of
+from osgbatch.workflows.starting import check_steps, check_until, make_workflow, results_of
 from osgbatch.workflows.telling import WorkflowStatus, workflow_status
 from osgbatch.workflows.unchanged import what_changed
 
@@ -97,13 +97,13 @@ def _earlier(
     own = ExitStack()
     with own:
         own.enter_context(_kept(found))
-        begun = _as_it_is(found, pool, say)
+        begun = _as_it_is(found, steps, pool, say)
         if begun is not None:
             kept.push(own.pop_all())
     return begun
 
 
-def _as_it_is(found: Workflow, pool: str, say: Say) -> Begun | None:
+def _as_it_is(found: Workflow, steps: Steps, pool: str, say: Say) -> Begun | None:
     """What to do with a workflow that is of the very same steps; None to make a new one."""
     note = read_dag_note(found)
     if note is not None and not note.cluster and dag_runs(found, say):
@@ -120,6 +120,7 @@ def _as_it_is(found: Workflow, pool: str, say: Say) -> Begun | None:
             )
         return Begun(found, done=True)
     if now.succeeded:
+        check_steps(steps, found.folder, backend=found.pool)  # else nothing begins
         say(f"note: workflow {found.id} has done the same, but {changed}: this begins anew")
         return None
     if now.failed or now.was_stopped:

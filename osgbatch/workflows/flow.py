@@ -171,7 +171,11 @@ def _errors_of(log: Path) -> list[str]:
         lines = log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
     except OSError:
         return []
+    died = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent")]
     found = [i for i, line in enumerate(lines) if "error: " in line]
+    if died and died[-1] > max(found, default=-1):
+        lines = [f"osgbatch died: {lines[-1]}", f"all of it is in {shown_path(log)}"]
+        found = [0]
     if not found:
         return []
     return ["".join(c if c.isprintable() else "?" for c in line) for line in lines[found[-1] :]]

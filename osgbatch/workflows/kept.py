@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -22,12 +23,16 @@ from osgbatch.spec.load import load_spec
 from osgbatch.spec_model import ColumnSource, Place, Spec, UserPath
 from osgbatch.submission.packed import pack_spec_environment
 from osgbatch.workflows.folder import StepNote, Workflow
+from osgbatch.workflows.looks import is_program, looks, of_file, sums, unreadable
 
 Say = Callable[[str], None]
+VERSION = 2
 FOLDER = "files"
 """Of a workflow: the copies, in a folder for each content."""
 MOST_INPUTS = 1000
 """Of so many inputs it is noted what they looked like; of more, when they were looked at."""
+LARGE = 100 << 20
+"""Of so many bytes of files it is said that they are copied."""
 _LARGEST = 16 << 20
 """No description of an environment has so many bytes."""
 
@@ -50,25 +55,47 @@ class Kept:
 
 
 def keep(
-    workflow: Workflow, step: StepNote, *, plan: Plan | None = None, environment: str = ""
+    workflow: Workflow,
+    step: StepNote,
+    say: Say,
+    *,
+    plan: Plan | None = None,
+    environment: str = "",
+    files_of: Kept | None = None,
 ) -> Kept:
     """Keep a step's files, and note what else it is to run with.
 
     plan: of a step that can be planned before others have run. environment: the checksum of the
-    packed one, where that is known. Raises PackingError when a file is not there.
+    packed one, where that is known. files_of: whose copies stay what is used, as the user's own
+    are not there. Raises PackingError when a file is not there, StagingError.
     """
-    kept = look(step_as_written(workflow, step, workflow.settings))
-    kept = replace(kept, tree=_copied(workflow, step, kept), environment=environment)
+    spec = step_as_written(workflow, step, workflow.settings)
+    if files_of is None:
+        kept = look(spec)
+        kept = replace(kept, tree=_copied(workflow, step, kept, say), environment=environment)
+    else:
+        others = look(replace(spec, files=())).others
+        kept = Kept(files_of.tree, files_of.sums, others, environment)
     if plan is not None and not workflow.settings:
         paths = list(own_inputs(workflow, plan))
-        looks = {os.fspath(path): _looks(path) for path in paths[:MOST_INPUTS]}
-        kept = replace(kept, table=_table(plan), inputs=looks)
-    folders.write_json(_note(workflow, step), {"version": 1, **asdict(kept)})
+        seen = {os.fspath(path): looks(path) for path in paths[:MOST_INPUTS]}
+        kept = replace(kept, table=_table(plan), inputs=seen)
+    folders.write_json(_note(workflow, step), {"version": VERSION, **asdict(kept)})
     return kept
 
 
 def look(spec: Spec) -> Kept:
-    """What a step's files and libraries are now. Raises PackingError when one is not there."""
+    """What a step's files and libraries are now.
+
+    Raises PackingError when one is not there, or cannot be read, StagingError.
+    """
+    try:
+        return _look(spec)
+    except OSError as error:
+        raise unreadable(error, spec.folder) from None
+
+
+def _look(spec: Spec) -> Kept:
     others = {
         one.text: _digest(libraries_members([one.text], spec.folder)) for one in spec.libraries
     }
@@ -77,28 +104,52 @@ def look(spec: Spec) -> Kept:
         path = spec.folder / Path(described.text).expanduser()
         if path.is_file() and path.stat().st_size < _LARGEST:
             others[described.text] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Kept(sums=dict(_sums(files_members(entries_of(spec.files), spec.folder))), others=others)
+    return Kept(sums=_sums_of(spec.files, spec.folder), others=others)
+
+
+def _sums_of(files: Sequence[UserPath], folder: Path) -> dict[str, str]:
+    return dict(sums(files_members(entries_of(files), folder)))
 
 
 def as_kept(workflow: Workflow, step: StepNote, settings: Sequence[str]) -> Spec | None:
-    """A step's spec, with the copies in place of the user's files; None where none were kept."""
+    """A step's spec, with the copies in place of the user's files; None where none were kept.
+
+    Raises BatchError when the copies are not what was kept.
+    """
     kept = read_kept(workflow, step)
     if kept is None:
         return None
     spec = step_as_written(workflow, step, settings)
+    files = copies(workflow, kept, spec)
+    return replace(spec, files=files, written_files=_unchanged(spec, kept))
+
+
+def copies(workflow: Workflow, kept: Kept, spec: Spec) -> tuple[UserPath, ...]:
+    """What stands in place of `files:` of a step. Raises BatchError: it is not what was kept."""
     tree = workflow.folder / FOLDER / kept.tree
     try:
         found = sorted(os.listdir(tree)) if kept.tree else []
     except OSError as error:
-        raise BatchError(
-            f"the copies of the step's files cannot be read: {error.strerror}",
-            where=str(tree),
-            fix=f"`osgbatch resubmit {shown_path(workflow.folder)}` takes your files as they are.",
-        ) from None
+        raise _unusable(workflow, tree, f"cannot be read: {error.strerror}") from None
     place = Place(str(spec.path), 1, 1)
     above = os.path.relpath(tree, spec.folder)
     files = tuple(UserPath(f"{above}/{name}", place, name) for name in found)
-    return replace(spec, files=files, written_files=_unchanged(spec, kept))
+    try:
+        others = changed(Kept(sums=kept.sums), Kept(sums=_sums_of(files, spec.folder)))
+    except (OsgbatchError, OSError) as error:
+        what = error.what if isinstance(error, OsgbatchError) else error.strerror
+        raise _unusable(workflow, tree, f"cannot be read: {what}") from None
+    if others:
+        raise _unusable(workflow, tree, f"are not what was copied: {named(others)}")
+    return files
+
+
+def _unusable(workflow: Workflow, place: Path, what: str) -> BatchError:
+    return BatchError(
+        f"the copies of the step's files {what}",
+        where=str(place),
+        fix=f"`osgbatch resubmit {shown_path(workflow.folder)}` takes your files as they are.",
+    )
 
 
 def _unchanged(spec: Spec, kept: Kept) -> tuple[UserPath, ...]:
@@ -110,12 +161,27 @@ def _unchanged(spec: Spec, kept: Kept) -> tuple[UserPath, ...]:
 
 
 def read_kept(workflow: Workflow, step: StepNote) -> Kept | None:
-    """What was noted of a step; None where an earlier osgbatch made the workflow."""
+    """What was noted of a step; None where an earlier osgbatch made the workflow.
+
+    Raises BatchError when the note cannot be read.
+    """
+    note = _note(workflow, step)
     try:
-        told = json.loads(_note(workflow, step).read_text())
-        return Kept(**{key: told[key] for key in Kept.__dataclass_fields__})
-    except (OSError, ValueError, KeyError, TypeError):
+        told = json.loads(note.read_text())
+        if told["version"] != VERSION:
+            raise ValueError(f"its version is {told['version']}")
+        found = Kept(**{key: told[key] for key in Kept.__dataclass_fields__})
+        if not all(isinstance(one, Mapping) for one in (found.sums, found.others, found.inputs)):
+            raise TypeError("it is damaged")
+        return found
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BatchError(
+            f"what step {step.name} is to run with cannot be read: {error}",
+            where=str(note),
+            fix=f"`osgbatch resubmit {shown_path(workflow.folder)}` takes your files as they are.",
+        ) from None
 
 
 # --- what has changed ----------------------------------------------------------------------------
@@ -134,7 +200,11 @@ def changed_inputs(kept: Kept) -> list[str]:
     found = []
     for name, was in kept.inputs.items():
         path = Path(name)
-        if not path.exists() or _looks(path) != list(was):
+        try:
+            same = looks(path) == list(was)
+        except PackingError:  # it has gone, or cannot be read any more
+            same = False
+        if not same:
             found.append(shown_path(path))
     return found
 
@@ -144,10 +214,9 @@ def changed_since(workflow: Workflow, steps: Iterable[str]) -> list[str]:
     found: set[str] = set()
     for name in steps:
         step = workflow.step(name)
-        kept = read_kept(workflow, step)
-        if kept is None:
-            continue
         try:
+            if (kept := read_kept(workflow, step)) is None:
+                continue
             found.update(changed(kept, look(step_as_written(workflow, step, workflow.settings))))
         except OsgbatchError as error:
             found.add(error.what)
@@ -192,7 +261,7 @@ def check_inputs(workflow: Workflow, step: StepNote, plan: Plan, *, rows: bool =
     since = _note(workflow, step).stat().st_mtime_ns
     for path in own_inputs(workflow, plan):
         was = kept.inputs.get(os.fspath(path))
-        now = _looks(path)
+        now = looks(path)
         if now[1] > since if was is None else list(was) != now:
             raise _differs(workflow, shown_path(path))
 
@@ -238,7 +307,7 @@ def _note(workflow: Workflow, step: StepNote) -> Path:
     return workflow.folder / names.STEPS / f"{step.name}.kept.json"
 
 
-def _copied(workflow: Workflow, step: StepNote, kept: Kept) -> str:
+def _copied(workflow: Workflow, step: StepNote, kept: Kept, say: Say) -> str:
     """Copy a step's files, once for each content; the name of the folder."""
     if not kept.sums:
         return ""
@@ -246,15 +315,22 @@ def _copied(workflow: Workflow, step: StepNote, kept: Kept) -> str:
     name = hashlib.sha256(told).hexdigest()[:16]
     above = workflow.folder / FOLDER
     if (above / name).is_dir():
-        return name
+        with suppress(BatchError):  # else they are made anew
+            copies(workflow, replace(kept, tree=name), step_as_written(workflow, step, ()))
+            return name
+        shutil.rmtree(above / name)
     half = above / f".{name}"
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
     spec = step_as_written(workflow, step, workflow.settings)
     members = files_members(entries_of(spec.files), spec.folder)
-    for member in members:
-        _copy(member, half / member.name)
-    if dict(_sums(members)) != kept.sums:
+    size = sum(one.source.stat().st_size for one in members if one.source is not None)
+    if size > LARGE:
+        say(
+            f"warning: step {step.name}: its files: are {size / 1e6:,.0f} MB, and all of it is "
+            "copied into the folder of the workflow: large data belong to inputs:"
+        )
+    if {one.name: _copy(one, half / one.name) for one in members} != kept.sums:
         raise PackingError(
             "files: were changed while they were copied",
             where=str(spec.folder),
@@ -264,43 +340,28 @@ def _copied(workflow: Workflow, step: StepNote, kept: Kept) -> str:
     return name
 
 
-def _copy(member: Member, target: Path) -> None:
-    if member.is_folder:
-        target.mkdir(exist_ok=True)
-    elif member.link is not None:
-        target.symlink_to(member.link)
-    elif member.source is not None:
-        shutil.copyfile(member.source, target)
-        target.chmod(0o755 if _runs(member) else 0o644)
-    else:
-        target.write_bytes(member.data or b"")
-
-
-def _runs(member: Member) -> bool:
-    assert member.source is not None
-    return bool(member.source.stat().st_mode & 0o111)
-
-
-def _sums(members: Iterable[Member]) -> Iterator[tuple[str, str]]:
-    """Each thing by its name, with what tells its content."""
-    for member in members:
-        digest = hashlib.sha256()
+def _copy(member: Member, target: Path) -> str:
+    """Copy one thing; what tells the content that was read, as `sums` does."""
+    if member.source is None:
         if member.is_folder:
-            digest.update(b"folder")
+            target.mkdir(exist_ok=True)
         elif member.link is not None:
-            digest.update(b"link " + os.fsencode(member.link))
-        elif member.source is not None:
-            digest.update(b"program " if _runs(member) else b"file ")
-            with member.source.open("rb") as stream:
-                while chunk := stream.read(1 << 20):
-                    digest.update(chunk)
+            target.symlink_to(member.link)
         else:
-            digest.update(b"file " + (member.data or b""))
-        yield member.name, digest.hexdigest()
+            target.write_bytes(member.data or b"")
+        ((_, told),) = sums([member])
+        return told
+    digest = hashlib.sha256()
+    with member.source.open("rb") as source, target.open("wb") as copy:
+        while part := source.read(1 << 20):
+            digest.update(part)
+            copy.write(part)
+    target.chmod(0o755 if is_program(member.source) else 0o644)
+    return hashlib.sha256(of_file(member.source, digest.hexdigest())).hexdigest()
 
 
 def _digest(members: Iterable[Member]) -> str:
-    told = json.dumps(list(_sums(members))).encode()
+    told = json.dumps(list(sums(members))).encode()
     return hashlib.sha256(told).hexdigest()
 
 
@@ -309,15 +370,3 @@ def _table(plan: Plan) -> str:
     for part in folders.tasks_csv(plan.table):
         digest.update(part)
     return digest.hexdigest()
-
-
-def _looks(path: Path) -> list[int]:
-    """Bytes, and when a file, or anything in a folder, was changed last, in ns."""
-    status = path.stat()
-    size, newest = status.st_size, status.st_mtime_ns
-    for above, below, files in os.walk(path):
-        for name in (*below, *files):
-            status = os.lstat(os.path.join(above, name))
-            newest = max(newest, status.st_mtime_ns)
-            size += status.st_size
-    return [size, newest]

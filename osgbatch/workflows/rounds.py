@@ -258,10 +258,11 @@ def _later(
         RESUBMIT,
         say,
         kept_choices(workflow, step, batch),
-        pool=backend,
+        pool="" if backend == "local" else backend,
         again=lambda: Choice(_chosen(batch, which)),
         accept=accept,
         node=backend == "condor",
+        here=step.here,
     )
     if backend == "condor":
         _link(later.round)

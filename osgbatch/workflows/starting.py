@@ -13,6 +13,7 @@ from typing import Any
 from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches import registry
+from osgbatch.batches.half_made import half_made
 from osgbatch.errors import BatchError, OsgbatchError, SpecError, SpecErrors
 from osgbatch.local.container import check_program
 from osgbatch.packing.disk_full import BATCH_FIX, told_when_full
@@ -121,14 +122,17 @@ def make_workflow(steps: Steps, backend: str, say: Say, choices: Choices = AS_WR
             environment = pack_spec_environment(spec, say)
             packed[key] = environment.sha256 if environment else ""
     environments = {name: packed[str(spec.environment)] for name, spec in specs.items()}
+    for half in half_made(folder.parent):
+        if (half / names.STEPS).is_dir():  # what a batch may have prepared elsewhere is not ours
+            folders.remove(half)
     folders.create(folder)
     try:
-        (folder / names.PAYLOAD).rmdir()
-        with told_when_full(folder, BATCH_FIX):
+        with told_when_full(folder, BATCH_FIX), folders.locked(folder):
+            (folder / names.PAYLOAD).rmdir()
             _write(workflow, steps)
             for note in notes:
                 of_it = "" if choices.settings else environments[note.name]
-                keep(workflow, note, plan=plans.get(note.name), environment=of_it)
+                keep(workflow, note, say, plan=plans.get(note.name), environment=of_it)
             write_workflow(workflow)
     except BaseException:
         folders.remove(folder)
@@ -144,17 +148,20 @@ def check_steps(
     *,
     backend: str = "local",
     plans: dict[str, Plan] | None = None,
+    instead: Callable[[str, Spec], Spec] = lambda name, spec: spec,
 ) -> Mapping[str, Spec]:
     """Every step as a Spec. Raises SpecErrors with all that is wrong in any of them.
 
     folder: of the workflow; what earlier steps will make need not be there. Steps whose rows are
-    known are planned as they will be; plans is given these plans.
+    known are planned as they will be; plans is given these plans. instead: of a step, given its
+    name, what is checked in place of what is written.
     """
     errors: list[SpecError] = []
     found: dict[str, Spec] = {}
     for step in steps.steps:
         try:
             spec = check_step(steps, step, lambda name: results_of(steps, folder, name))
+            spec = instead(step.name, spec)
             found[step.name] = spec
             if step.uses:
                 errors += [e for e in missing_files(spec) if not _will_be_there(e, folder)]

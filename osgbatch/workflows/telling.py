@@ -20,6 +20,8 @@ from osgbatch.workflows.rounds import is_stale
 
 EVENT_LATE_S = 30.0
 """After which the event of DAGMan's own submission is in its log."""
+_FAILED = re.compile(r"^(\S+ \S+ error: |Traceback \(most recent call last\):)", re.M)
+"""In a node's log: its script has failed, or died."""
 SILENT_S = 1200.0
 """DAGMan writes each 600 s how its nodes are. Source: DAGMAN_PENDING_REPORT_INTERVAL."""
 
@@ -175,7 +177,7 @@ def _step(workflow: Workflow, step: StepNote, *, in_dag: bool, most_wrong: int) 
     batch = workflow.batch(step.name)
     if batch is None:
         log = workflow.step_log(step.name)
-        failed = not in_dag and bool(re.search(r"^\S+ \S+ error: ", _text(log), re.M))
+        failed = not in_dag and bool(_FAILED.search(_text(log)))
         return StepStatus(step.name, "failed" if failed else "waiting", step.here, step.after)
     now = status(batch, most_wrong=most_wrong)
     state = "running"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from osgbatch.submission.packed import pack_environment
 from osgbatch.submission.planned import plan_sweep
 from osgbatch.submission.rendered import pack
 from osgbatch.workflows.folder import StepNote, Workflow
+from osgbatch.workflows.looks import newest
 from osgbatch.workflows.rounds import choices_for, step_path
 
 
@@ -33,7 +33,9 @@ def what_changed(workflow: Workflow) -> str:
         batch = workflow.batch(step.name)
         try:
             found = "it has not run" if batch is None else _changed(workflow, step, batch)
-        except (OsgbatchError, OSError) as error:
+        except OsgbatchError as error:
+            found = error.what  # without its place: this is part of a sentence
+        except OSError as error:
             found = str(error)
         if found:
             return f"step {step.name}: {found}"
@@ -48,7 +50,7 @@ def _changed(workflow: Workflow, step: StepNote, batch: Batch) -> str:
         return "its table of tasks is another"
     since = (batch.folder / names.RESOLVED).stat().st_mtime_ns
     for source in _own_inputs(workflow, plan):
-        if _newest(source) >= since:
+        if newest(source) >= since:
             return f"{source} is newer"
     digests = {read_digest(round_.folder) for round_ in batch.rounds()}
     if len(digests) > 1:
@@ -77,15 +79,3 @@ def _own_inputs(workflow: Workflow, plan: Plan) -> Iterator[Path]:
     for source, file in files.items():
         if not file.url and not source.resolve().is_relative_to(made):
             yield source
-
-
-def _newest(path: Path) -> int:
-    """When a file was changed last, or anything in a folder; in ns.
-
-    By the time of change that no program can set back: a copy that keeps its date is new, too.
-    """
-    newest = path.stat().st_ctime_ns
-    for above, below, files in os.walk(path):
-        for name in (*below, *files):
-            newest = max(newest, os.lstat(os.path.join(above, name)).st_ctime_ns)
-    return newest

@@ -160,6 +160,41 @@ def by_hand_in(folder: Path) -> Path:
     return folder / "job.submit"
 
 
+def test_the_users_own_defaults_and_other_images_are_not_passed_over(
+    corpus: Path, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = corpus / "own.submit"
+    asks = "request_memory = 1GB\nrequest_disk = 1GB\n"
+
+    def made_of(lines: str) -> imported.Imported:
+        path.write_text(f"executable = foo\n{asks}{lines}queue\n")
+        return import_file(path, corpus / "sweep.yaml")
+
+    try:
+        # valid, though nothing says how files are brought
+        kept = made_of("transfer_input_files = dir/x\npreserve_relative_paths = true\n")
+        assert kept.lost == ()
+        image = "universe = container\ncontainer_image = image.sif\n"
+        assert made_of(image).lost == ()
+        (corpus / "config" / "osgbatch").mkdir(parents=True)
+        config = corpus / "config" / "osgbatch" / "config.yaml"
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(corpus / "config"))
+        config.write_text("resources: {cpus: 4}\n")
+        assert "RequestCpus was 1" in made_of("").lost[0]
+        assert made_of("request_cpus = 1\n").lost == ()
+        config.write_text("gpus: 1\n")
+        told = made_of("")
+        assert "but for what your own defaults add" in told.checked
+        assert "adds gpus" in told.differences[-1]
+        right = imported.spec_text
+        (corpus / "other.sif").write_text("another")
+        monkeypatch.setattr(imported, "spec_text", lambda *given: right(*given).replace(
+            "image.sif", "other.sif"))  # fmt: skip
+        assert "the image was" in " ".join(made_of(image).lost)
+    finally:
+        path.unlink()
+
+
 def test_both_run_in_the_pool_and_make_the_same(pool: Pool, tmp_path: Path) -> None:
     folder = by_hand_in(tmp_path / "hand").parent
     cluster = pool.submit(BY_HAND, folder)

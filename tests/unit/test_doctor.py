@@ -353,6 +353,10 @@ def test_projects_of_a_map() -> None:
     assert pool.projects_in(text, "bob") == ["P3"]
     assert pool.projects_in(text, "carol") == ["P4"]
     assert pool.projects_in(text, "dan") == pool.projects_in(text, "ali") == []
+    text = "* /^(a|b)x$/ P_\\1\n* /.*@x\\/y/ P6\n* /.*/ everyone\n* zoe P7\n"
+    assert pool.projects_in(text, "ax") == ["P_a"]
+    assert pool.projects_in(text, "zoe") == ["everyone"]
+    assert pool.projects_in(r"* /(?|a)(/ P" + "\n* zoe P", "zoe") is None
 
 
 def test_the_users_project_is_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,6 +372,36 @@ def test_the_users_project_is_looked_up(tmp_path: Path, monkeypatch: pytest.Monk
     wrong = pool.project(replace(here, project="Q"))
     assert (wrong.state, wrong.fix) == (WARNING, "Yours are: P.")
     assert pool.project(here_at(tmp_path)).state == SKIPPED
+
+
+def test_limits_that_are_expressions_or_no_numbers_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examined, "setting", lambda name: "nonsense(" if "INPUT" in name else "")
+    found = pool.transfers(here_at(tmp_path))
+    assert found.state == WARNING
+    assert "MAX_TRANSFER_INPUT_MB is nonsense(" in found.what
+    pytest.importorskip("classad2")
+    monkeypatch.setattr(examined, "setting", lambda name: "250 * 2" if "INPUT" in name else "-1")
+    found = pool.transfers(here_at(tmp_path))
+    assert (found.state, found.data) == (OK, {"MAX_TRANSFER_INPUT_MB": 500})
+
+
+def test_a_limit_of_file_sizes_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.resource, "getrlimit", lambda kind: (2 * 1024**3, -1))
+    assert "up to 2 GB" in machine.limits(here_at(tmp_path)).what
+
+
+def test_a_faulty_configuration_is_not_to_be_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise CondorError("condor_q failed (exit code 1): Configuration Error Line 3")
+
+    monkeypatch.setattr(pool, "check_alive", refuse)
+    found = pool.schedd(here_at(tmp_path))
+    assert found.state == FAILURE
+    assert "Try again" not in found.fix
 
 
 def test_htcondors_advice_to_administrators_is_left_out() -> None:
@@ -509,8 +543,9 @@ def test_a_url_that_nothing_here_can_fetch_is_told(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     found = stash.round_trip(stash_at(tmp_path / "stash", "osdf:///ns/data"))
-    assert found.state == OK
-    assert "only jobs will tell" in found.what
+    assert found.state == WARNING
+    assert "was not fetched" in found.what
+    assert "Only jobs tell" in found.fix
 
 
 # --- tools ----------------------------------------------------------------------------------------
@@ -525,6 +560,8 @@ def test_programs_that_do_not_start_are_found(
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     assert "does not start" in tools.apptainer(here_at(tmp_path)).what
+    (tmp_path / "apptainer").write_text("#!/bin/sh\necho 1.3\n")
+    assert "only building" in tools.apptainer(here_at(tmp_path)).what
     assert "fails" in tools.pip(here_at(tmp_path)).what
     monkeypatch.setenv("OSGBATCH_CONDA", "nothing-such")
     assert tools.conda(here_at(tmp_path)).state == FAILURE

@@ -30,6 +30,7 @@ from osgbatch.results import finishing
 from osgbatch.results.dropping import drop_archives
 from osgbatch.results.finishing import collect_batch
 from osgbatch.results.taking import WATCHING, Taker
+from osgbatch.returned import kept
 from osgbatch.returned.kept import Kept, read_kept
 from osgbatch.submission.resubmitting import Wanted, chosen_tasks
 
@@ -172,6 +173,21 @@ def test_results_that_are_deleted_after_dropping_can_be_computed_again(batch: Ba
     assert next_steps(now)[-1].endswith(" --missing")
     shutil.rmtree(batch.folder / "results")
     assert follower.status().counts == {"unknown": 2}
+
+
+def test_an_archive_that_is_gone_was_not_dropped_and_nothing_is_unpacked(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring(batch, 0)
+    bring(batch, 1)
+    assert Taker(batch, print).take()[0].counts == {"succeeded": 2}
+    for path in (batch.folder / RETURNED).glob("*.tar.gz"):
+        path.unlink()
+    shutil.rmtree(batch.folder / "results/0")
+    monkeypatch.setattr("osgbatch.collecting.collect.unpack_tasks", pytest.fail)
+    first, second = Taker(batch, print).take()[1].states
+    assert (first.state, first.reason, second.state) == ("unknown", "archive-gone", "succeeded")
+    assert first.detail == kept.ARCHIVE_GONE
 
 
 def test_one_lost_file_is_a_lost_result_for_all_who_look(

@@ -81,6 +81,17 @@ def test_a_word_is_found_by_all_its_names(asked: str, title: str) -> None:
     assert explain(asked)[0].title == title
 
 
+def test_a_number_alone_is_all_that_it_may_be() -> None:
+    assert [one.kind for one in explain("34")] == ["hold", "exit", "event"]
+    assert [one.kind for one in explain("46")] == ["hold", "exit", "event"]
+    assert [one.title for one in explain("139")] == ["exit code 139 of a command"]
+    with pytest.raises(OsgbatchError, match="not known"):
+        explain("4711")
+    (hold,) = explain("hold 46")
+    assert "in the queue" not in hold.text
+    assert "resources.time" not in " ".join(hold.commands)
+
+
 def test_what_is_listed_is_known_and_every_code_is_listed() -> None:
     found = listed()
     for names in found.values():

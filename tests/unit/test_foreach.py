@@ -141,6 +141,10 @@ def test_what_failed_is_named_and_alone_runs_again(tmp_path: Path) -> None:
     assert "of 5 elements 1 failed\n" in partial.stderr
     assert "what there is is gathered; no element runs again" in partial.stderr
     assert "\nresults: fails/\n" in partial.stderr
+    # typed again it finds itself, though what it reads was collected once more meanwhile
+    again = foreach(tmp_path, "--partial", *words, check_code=1)
+    assert again.stdout == partial.stdout and "has done this already" in again.stderr
+    assert not (tmp_path / "fails-2").exists() and len(workflows(tmp_path)) == 2
     said = subprocess.run(
         [*COMMAND[:3], "resubmit"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

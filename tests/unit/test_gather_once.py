@@ -103,7 +103,7 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
 
 
-def test_a_function_gathers_once(tmp_path: Path) -> None:
+def test_a_function_gathers_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = run(sweep(tmp_path / "s", "analysis:summarise"))
     said: list[str] = []
 
@@ -118,8 +118,19 @@ def test_a_function_gathers_once(tmp_path: Path) -> None:
     assert header.endswith("detail,loss")
     assert collected() == ["43.0"] and "--gather runs it again" in said[0]
     assert collected(Wish(force=True)) == ["43.0"] * 2
+
+    def killed(*arguments: object, **more: object) -> None:
+        known = read_gathered(batch.folder)
+        assert known is not None and known.key == ""  # what kill -9 leaves
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("osgbatch.results.gathering.run_gather", killed)
+        with pytest.raises(KeyboardInterrupt):
+            collected(Wish(force=True))
+    assert collected() == ["43.0"] * 3  # what it has left may be a half
     (tmp_path / "s/analysis.py").write_text(FUNCTION + "\n")
-    assert collected() == ["43.0"] * 3  # the module has changed
+    assert collected() == ["43.0"] * 4  # the module has changed
     (batch.folder / "results/total").unlink()
     assert collected() == ["43.0"]  # what it made is gone
     assert collected() == ["43.0"]

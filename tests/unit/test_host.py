@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from laptops import Laptop, install, sshd
 
-from osgbatch.cli.host import split
+from osgbatch.cli.host import _as_from_here, split
 from osgbatch.errors import OsgbatchError, SpecError
-from osgbatch.laptop import arriving, hosts, there
-from osgbatch.laptop.record import Record
-from osgbatch.remote.connection import HostError, command_for
+from osgbatch.laptop import arriving, hosts, outgoing, there
+from osgbatch.laptop.record import Got, Record
+from osgbatch.remote.connection import HostError, command_for, sweep
 from osgbatch.version import VERSION
 
 SWEEP = """\
@@ -84,9 +86,9 @@ def test_a_sweep_goes_to_the_host_and_its_results_come_back(laptop: Laptop) -> N
     (laptop.there(batch) / "results/1/stdout").write_text("damaged\n")
     (laptop.there(batch) / "results/1/outputs/out.txt").write_text("theirs\n")
     (folder / "data/a 1.txt").unlink()
-    out, _ = laptop.run("check", "sweep.yaml", cwd=folder, OSGBATCH_HOST="ap40")
-    assert "1 task " in out
-    assert [one.name for one in (there_ / "data").iterdir()] == ["b'2.txt"]
+    _, err = laptop.run("check", "sweep.yaml", cwd=folder, OSGBATCH_HOST="ap40")
+    assert "note: data/a 1.txt, here no more" in err
+    assert len([*(there_ / "data").iterdir()]) == 2  # only a submission removes
     assert laptop.there(batch).is_dir()
     _, err = laptop.run("--host", "ap40", "report", "--out", "page.html", cwd=folder, code=1)
     assert (batch / "results/0/outputs/out.txt").read_text() == "a 1\nshared\n"
@@ -102,16 +104,23 @@ def test_a_sweep_goes_to_the_host_and_its_results_come_back(laptop: Laptop) -> N
 def test_what_a_command_makes_comes_back_with_its_exit_code(laptop: Laptop) -> None:
     folder = laptop.folder / "work"
     folder.mkdir()
-    (folder / "job.sh").write_text('echo hello >made; test "$1" = 1\n')
+    (folder / "job.sh").write_text('echo hello >"#made"; test "$1" = 1\n')
+    (folder / "in").mkdir()
+    for name in ("#a", "b"):
+        (folder / "in" / name).write_text(name)
     words = ("--host", "ap40", "run", "--pool", "local", "-n", "two", "--count", "2")
-    laptop.run(*words, "--push", "job.sh", "--", "sh", "job.sh", "{index}", cwd=folder, code=1)
-    assert (folder / "two/1/made").read_text() == "hello\n"
-    assert (folder / "two/failed/0/made").is_file()
-    # the script is mended here, and run again there
-    (folder / "job.sh").write_text("echo mended >made\n")
+    words += ("--push", f"{folder}/job.sh", "--push", "in", "--", "/bin/sh", "job.sh", "{index}")
+    laptop.run(*words, cwd=folder, code=1)
+    assert (folder / "two/1/#made").read_text() == "hello\n"
+    assert (folder / "two/failed/0/#made").is_file()
+    assert (laptop.there(folder) / "in/#a").read_text() == "#a"
+    # the script is mended here, and run again there; what is here no more is removed there
+    (folder / "job.sh").write_text('echo mended >"#made"\n')
+    (folder / "in/b").unlink()
     laptop.run("resubmit", "--failed", cwd=folder, OSGBATCH_HOST="ap40")
+    assert [one.name for one in (laptop.there(folder) / "in").iterdir()] == ["#a"]
     laptop.run("--host", "ap40", "collect", "--watch", cwd=folder)
-    assert (folder / "two/0/made").read_text() == "mended\n"
+    assert (folder / "two/0/#made").read_text() == "mended\n"
     assert not (folder / "two/failed").exists()  # what has succeeded is not shown as failed, too
 
 
@@ -130,6 +139,16 @@ def test_keys_and_signals_reach_the_command_and_the_jobs_go_on(laptop: Laptop) -
         process.communicate(timeout=60)
         assert process.returncode == 130
         assert not [*laptop.host.home.rglob(".session-*")]
+        # what ends us ends the connection, too
+        process = laptop.start(*watch, cwd=folder)
+        assert process.stdout and "running" in process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGHUP
+        deadline = time.monotonic() + 20
+        while servers(laptop.host.server.pid() or 0) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not servers(laptop.host.server.pid() or 0)
         # the connection is cut
         process = laptop.start(*watch, cwd=folder)
         assert process.stdout and "running" in process.stdout.readline()
@@ -137,6 +156,9 @@ def test_keys_and_signals_reach_the_command_and_the_jobs_go_on(laptop: Laptop) -
             os.kill(child, signal.SIGKILL)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 5
+        (laptop.folder / "other").mkdir()
+        _, said = laptop.run("--host", "ap40", "cancel", cwd=laptop.folder / "other", code=2)
+        assert "there is no batch here" in said
         assert "connection was lost" in err and "osgbatch --host ap40 status" in err
     finally:
         out, _ = laptop.run("--host", "ap40", "cancel", cwd=folder)
@@ -262,12 +284,20 @@ def test_a_script_travels_through_any_shell() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ['["../x", 1, 1]', '["/etc/x", 1, 1]', '["a//b", 1, 1]', '["a\\u0000", 1, 1]', "no", "[1]"],
+    [
+        '["../x", 1, 1]',
+        '["/etc/x", 1, 1]',
+        '["a/.osgbatch-arriving", 1, 1]',
+        '["a\\u0000", 1, 1]',
+        "no",
+        "[1]",
+    ],
 )
 def test_a_host_cannot_offer_what_lies_elsewhere(line: str) -> None:
     with pytest.raises(HostError):
         arriving.offered(line.encode(), "ap40")
     links = b'["a", 1, 1, "../x"]\n["b", 1, 1, "/etc"]\n["c/d", 1, 1, "../e"]\n'
+    links += b'["x/y", 1, 1, "../c/d/.."]\n'  # through a link, and up from where that leads
     assert [one.name for one in arriving.offered(links, "ap40")] == ["c/d"]
 
 
@@ -294,7 +324,70 @@ def test_files_arrive_in_free_places_only(tmp_path: Path, monkeypatch: pytest.Mo
     assert come("second", 2) == ([], "mine")
     assert come("third", 3) == (["results/a"], "mine")  # not taken, and told once
     assert come("third", 3) == ([], "mine")
+    # a link is placed, and nothing through one, wherever it leads
+    (folder / "x").mkdir()
+    (folder / "x/y").symlink_to(tmp_path)
+    files = [arriving.Offered("x/y/evil", 1, 1), arriving.Offered("l", 1, 1, "x")]
+    evil = folder / arriving.ARRIVING / "x/y/evil"
+    evil.parent.mkdir(parents=True)
+    evil.write_text("x")
+    arrived = arriving.place(files, folder, record)
+    assert (arrived.kept, arrived.brought) == ([folder / "x/y"], [folder / "l"])
+    assert not (tmp_path / "evil").exists() and (folder / "l").readlink() == Path("x")
     record.close()
+
+
+def test_what_came_from_the_host_is_not_sent_nor_what_is_newer_there(tmp_path: Path) -> None:
+    got: dict[Path, Got] = {}
+    asked: list[arriving.Offered] = []
+    # each: what was brought (its time there, and here), the time here now, the time there now
+    for name, brought, here, now in (
+        ("same", (5, 6), 6, 5),
+        ("renewed", (5, 6), 6, 9),
+        ("changed", (5, 6), 7, 5),
+        ("both", (5, 6), 7, 9),
+        ("kept", (9, arriving.KEPT), 7, 9),
+        ("newer", None, 7, 9),
+        ("older", None, 7, 5),
+    ):
+        path = tmp_path / name
+        path.write_text("x")
+        os.utime(path, (here, here))
+        asked.append(arriving.Offered(name, 1, now * 10**9))
+        if brought:
+            there_, own = brought
+            got[path] = Got(1, there_ * 10**9, own if own == arriving.KEPT else own * 10**9)
+    kept, differ = outgoing.theirs(asked, tmp_path, got)
+    assert [one.name for one in kept] == ["same", "renewed", "both", "kept", "newer"]
+    assert [one.name for one in differ] == ["renewed", "both", "kept", "newer"]
+    files = [tmp_path / "same", tmp_path / "sent", tmp_path / "new"]
+    assert outgoing.doubtful(files, got, files[:2]) == [files[0], files[2]]
+
+
+def test_only_paths_of_the_command_itself_are_changed(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    words = f"run --push {tmp_path}/a:x --push=@{tmp_path}/a -- /bin/sh {tmp_path}/a --push /bin"
+    given = {"command": ["/bin/sh", f"{tmp_path}/a", "--push", "/bin"]}
+    found = _as_from_here("run", words.split(), given, tmp_path)
+    assert " ".join(found) == f"run --push a:x --push=@a -- /bin/sh {tmp_path}/a --push /bin"
+    spec = ["submit", f"{tmp_path}/a", "--out", "/"]
+    assert _as_from_here("submit", spec, {"spec": Path(spec[1])}, tmp_path)[1:] == [
+        "a",
+        "--out",
+        "/",
+    ]
+
+
+def test_connections_of_killed_processes_are_swept(tmp_path: Path) -> None:
+    for name in ("osgh-left", "osgh-new", "osgh-used", "other"):
+        (tmp_path / name).mkdir()
+        if name != "osgh-new":
+            os.utime(tmp_path / name, (1, 1))
+    lock = os.open(tmp_path / "osgh-used", os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    sweep(tmp_path)
+    os.close(lock)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["osgh-new", "osgh-used", "other"]
 
 
 def test_a_host_removes_only_what_was_brought(tmp_path: Path) -> None:

@@ -189,6 +189,11 @@ MEMBERS: dict[str, tuple[list[Member], str]] = {
         "link out of the results",
     ),
     "a size by pax": ([data("outputs/b", pax={"size": "-1024"})], "damaged"),
+    "a small negative size by pax": ([data("outputs/b", pax={"size": "-511"})], "of -511 bytes"),
+    "another size, as of a sparse one": (
+        [data("outputs/b", pax={"GNU.sparse.realsize": "-99999999999"})],
+        "sparse",
+    ),
     "a great size by pax": (
         [data("outputs/b", pax={"size": "200000000000"})],
         "more than 10,842,275,840 bytes unpacked",
@@ -267,6 +272,9 @@ RAW: dict[str, tuple[Callable[[bytes], bytes], str]] = {
             (_header(tarfile.GNUTYPE_LONGNAME, 512) + bytes(512)) * 1000 + raw, 1
         ),
         "extended headers",
+    ),
+    "a negative size, of base 256": (
+        lambda raw: gzip.compress(_header(tarfile.REGTYPE, -1) + raw, 1), "a member of -1 bytes"
     ),
     "sparse, of GNU": (
         lambda raw: gzip.compress(_header(tarfile.GNUTYPE_SPARSE, 0) + raw, 1), "sparse"

@@ -8,7 +8,7 @@ import os
 import shutil
 import sqlite3
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from test_finishing import batch, bring
 from test_stage_commands import Place, place
 from typer.testing import CliRunner
 
+from osgbatch import ui
 from osgbatch.batches import registry
 from osgbatch.batches.folder import Batch, load, locked, newest_of
 from osgbatch.batches.settled import settled_counts
@@ -489,3 +490,18 @@ def test_an_archive_names_no_file_outside(ended: Batch, tmp_path: Path) -> None:
     with tarfile.open(made.path) as tar:
         assert {name.split("/")[0] for name in tar.getnames()} == {ended.folder.name}
         assert f"{ended.folder.name}/lock" not in tar.getnames()
+
+
+def test_json_of_many_rows_is_written_row_by_row(capsys: pytest.CaptureFixture[str]) -> None:
+    written: list[str] = []
+
+    def rows() -> Iterator[dict[str, object]]:
+        for index in range(3):
+            yield {"index": index, "label": "a\nb"}
+            written.append(capsys.readouterr().out)
+
+    ui.out_json_rows(rows())
+    told = json.loads("".join(written) + capsys.readouterr().out)
+    assert [row["index"] for row in told] == [0, 1, 2] and all(written)
+    ui.out_json_rows([])
+    assert json.loads(capsys.readouterr().out) == []

@@ -7,6 +7,8 @@ are; tests/pool/test_import.py sees to that, with many more files.
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,10 +17,10 @@ import pytest
 from osgbatch.cli import app
 from osgbatch.errors import OsgbatchError
 from osgbatch.plan_model import Plan
+from osgbatch.submission import imported_check
 from osgbatch.submission.imported import Imported, import_file, write
 from osgbatch.submission.planned import Choices, plan_sweep
 
-pytest.importorskip("htcondor2")
 REQUESTS = "request_memory = 1GB\nrequest_disk = 1GB\n"
 
 
@@ -35,6 +37,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def imported(folder: Path, lines: str, queue: str = "queue") -> Imported:
+    if any(function in f"{lines}{queue}" for function in ("$Fn(", "1 + 1")):
+        pytest.importorskip("htcondor2", reason="HTCondor's bindings are asked what it means")
     path = folder / "job.submit"
     path.write_text(f"executable = foo\n{REQUESTS}{lines}\n{queue}\n")
     return import_file(path, folder / "sweep.yaml", inline=True)
@@ -88,6 +92,7 @@ def test_all_forms_of_queue(folder: Path, queue: str, argv: list[str]) -> None:
         ("arguments = \"'$(x)'\"", "queue x from (\n a b\n)", ["a b"]),
         ("arguments = $(Step) $(ItemIndex)", "queue x in [1:] (a b)", ["0", "1"]),
         ("arguments = \"'' 1.50 010\"", "queue", ["", "1.50", "010"]),
+        ("if $(big)\narguments = yes\nelse\narguments = no\nendif", "queue", ["no"]),
     ],
 )  # fmt: skip
 def test_arguments_arrive_as_htcondor_gives_them(
@@ -101,7 +106,9 @@ def test_inputs_of_each_job_are_linked_to_where_a_job_finds_them(folder: Path) -
     made = imported(folder, "arguments = $(x)\ntransfer_input_files = $(x), common.txt",
                     "queue x in (a.dat books/one.txt)")  # fmt: skip
     plan = planned(folder, made)
-    assert "  ln -s inputs/* ." in made.text
+    assert 'ln -s "$f" .; else cp "$f" .; fi' in made.text
+    lines = "arguments = $(x)\ntransfer_input_files = $(x)\ntransfer_output_files = new"
+    assert "  ln -s inputs/* ." in imported(folder, lines, "queue x in (a.dat b.dat)").text
     assert "files: [foo, common.txt]" in made.text
     assert [f.task_path for f in plan.tasks[1].inputs] == ["inputs/one.txt"]
 
@@ -158,6 +165,8 @@ def test_stdin_environment_outputs_and_the_rest(folder: Path) -> None:
         ('transfer_output_remaps = "a = osdf:///x/a"', "queue", "outputs_to"),
         ("transfer_input_files = books/", "queue", "without the folder"),
         ("hold = true", "queue", "condor_release"),
+        ("when_to_transfer_output = ON_EXIT_OR_EVICT", "queue", "write `checkpoint:`"),
+        ("transfer_output_files = sub/", "queue", "comes back, without the folder"),
         ("rank = $(Process)", "queue", "differs between jobs"),
         ("include : x.sub", "queue", "includes"),
         ("", "queue x from ls |", "a program"),
@@ -224,3 +233,56 @@ def test_many_rows_go_into_a_file_beside_the_spec(folder: Path) -> None:
 def test_a_program_without_its_x_bit_is_given_it(folder: Path) -> None:
     (folder / "foo").chmod(0o644)
     assert "  chmod +x ./foo\n  ./foo\n" in imported(folder, "").text
+
+
+def test_inputs_that_a_job_changes_come_home_changed_and_others_do_not(folder: Path) -> None:
+    (folder / "foo").write_text('#!/bin/sh\necho more >> "$1"\nexit 3\n')
+    made = imported(folder, "arguments = a.dat\ntransfer_input_files = $(x)",
+                    "queue x from (\n a.dat, b.dat, books\n c.dat, b.dat, run_0\n)")  # fmt: skip
+    script = planned(folder, made).spec.script
+    assert script is not None
+    # As the shim lays it out: inputs/ has links to what was brought.
+    task = folder / "task"
+    (task / "inputs").mkdir(parents=True)
+    shutil.copy(folder / "foo", task)
+    for name in ("a.dat", "b.dat", "books"):
+        (task / "inputs" / name).symlink_to(folder / name)
+    done = subprocess.run(["sh", "-e", "-c", script.written], cwd=task, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (3, b"")
+    assert (task / "a.dat").read_text() == "#!/bin/sh\nmore\n"
+    assert (folder / "a.dat").read_text() == "#!/bin/sh\n"
+    assert sorted(path.name for path in task.iterdir()) == ["a.dat", "foo", "inputs"]
+    assert (folder / "books" / "one.txt").exists()
+
+
+def test_names_of_outputs_without_the_cluster(folder: Path) -> None:
+    for name, stays in (("$(Cluster)_$(Process)", "{index}"), ("$(Cluster).$(Process)", "{index}"),
+                        ("r_$(Cluster)_$(Process)", "r_{index}")):  # fmt: skip
+        made = imported(folder, "transfer_output_files = o\n"
+                        f'transfer_output_remaps = "o = r/{name}.txt"', "queue 2")  # fmt: skip
+        assert f'"r/{stays}.txt"' in made.text
+
+
+def test_variables_that_only_name_logs_stay_as_columns(folder: Path) -> None:
+    made = imported(folder, "output = $(town).out", "queue town in (a b)")
+    assert "sweep:\n  town: [a, b]\n" in made.text
+
+
+def test_a_misspelt_command_is_told_of(folder: Path) -> None:
+    notes = imported(folder, "requst_cpus = 8\nrank_me = 3\narguments = $(rank_me)").notes
+    told = [note for note in notes if "did you mean" in note]
+    assert len(told) == 1
+    assert "requst_cpus is no submit command" in told[0]
+
+
+def test_what_the_users_own_defaults_add_is_found(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config" / "osgbatch" / "config.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("resources: {cpus: 4, memory: 9 GB}\ngpus: 1\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("HOME", "/nowhere")
+    text = "command: ./foo\nresources: {memory: 1 GB}\n"
+    found = imported_check._defaults(text, folder / "sweep.yaml")
+    assert found == [f"{file} adds resources.cpus, gpus"]

@@ -13,11 +13,13 @@ from returned_archives import returned
 from test_provenance import ODD, checked, collected, osgbatch, ran, rows
 
 from osgbatch.batches.folder import Batch
+from osgbatch.life import following
 from osgbatch.model import TaskState
-from osgbatch.provenance.manifest import entries
+from osgbatch.provenance.manifest import ManifestError, entries
 from osgbatch.results.crated_before import Before
 from osgbatch.results.crated_gone import Gone
 from osgbatch.results.finishing import collect_batch
+from osgbatch.results.gathering_when import Wish
 
 project = test_provenance.project
 
@@ -132,10 +134,15 @@ def test_killed_after_the_crate_was_set_aside_nothing_is_forgotten(
 def test_a_manifest_that_was_changed_by_hand_is_kept_and_not_followed(project: Path) -> None:
     batch = ran(project)
     dropped(batch)
-    shutil.rmtree(batch.folder / "results/1")
     with (batch.folder / "provenance/manifest.sha256").open("a") as out:
         out.write(f"{'0' * 64}  1/outputs/never\n")
+    with pytest.raises(ManifestError, match=r"manifest\.sha256: it was changed or damaged"):
+        checked(batch.folder)
+    (note,) = collected(batch)
+    assert note.endswith("damaged since it was written; `osgbatch provenance` writes it anew")
+    shutil.rmtree(batch.folder / "results/1")
     notes = collected(batch)
+    assert notes[0].startswith("provenance/manifest.sha256 was changed or damaged; the old one is")
     assert "kept as provenance.old-1" in notes[0] and "was changed or damaged" in notes[1]
     assert "1/outputs/never" not in manifest(batch)
 
@@ -144,7 +151,8 @@ def test_data_that_lies_elsewhere_stays_and_older_crates_say_less(tmp_path: Path
     status: dict[str, Any] = {"files": {"stdout": "1" * 64}, "links": {}, "data_url": "osdf:///x"}
     for index, more in enumerate(({}, {"fetched": True})):
         (tmp_path / f"{index}").mkdir()
-        (tmp_path / f"{index}/status.json").write_text(json.dumps({**status, **more}))
+        text = json.dumps({**status, "index": index, **more})
+        (tmp_path / f"{index}/status.json").write_text(text)
     states = [TaskState(index, "succeeded") for index in range(3)]
     told = [f"{index}/{name}" for index in range(4) for name in ("outputs/a", "stdout")]
     known: list[dict[str, str] | None] = [{}, None]
@@ -202,6 +210,59 @@ def test_what_a_gather_script_left_that_failed_was_not_added_by_hand(project: Pa
     assert "exited with 4" in str(collect_batch(batch, lambda text: None)[2])
     added = {row["name"]: row["by"] for row in rows(batch.folder / "provenance/added.csv")}
     assert added == {"results.csv": "osgbatch", "half": "gather"}
+
+
+def test_what_gather_made_and_somebody_changed_is_told_until_it_has_run_again(
+    project: Path,
+) -> None:
+    gather = project / "gather.py"
+    gather.write_text(
+        "import os\nopen('summary', 'w').write('made')\n"
+        "if not os.path.lexists('link'): os.symlink('summary', 'link')\n"
+        "if not os.path.exists('once'): open('once', 'w').write('made')\n"
+    )
+    batch = ran(project)
+    collected(batch)
+    whole, results = manifest(batch), batch.folder / "results"
+    for name in ("summary", "once"):
+        (results / name).write_text("edited")
+    (note,) = collected(batch)
+    assert "gather script had made was changed since: once and 1 more; the manifest keeps" in note
+    assert manifest(batch) == whole and checked(batch.folder).changed.first == ["once", "summary"]
+    mended = gather.read_text()
+    gather.write_text("raise SystemExit(4)\n")
+    collect_batch(batch, print, wish=Wish(force=True))
+    assert manifest(batch) == whole  # it failed, and has made nothing
+    gather.write_text(mended)
+    (note,) = collected(batch)
+    assert note.startswith("1 file was added to results/ here, and came back from no task: once;")
+    assert checked(batch.folder).ok and manifest(batch)["summary"] == whole["summary"]
+
+
+def test_what_was_added_after_a_gather_that_was_killed_is_not_its(project: Path) -> None:
+    (project / "gather.py").write_text("open('half', 'w').write('x')\n")
+    batch = ran(project)
+    collected(batch)
+    note = batch.folder / "gathered.json"
+    told = json.loads(note.read_text())
+    note.write_text(json.dumps({**told, "key": "", "runs": [(told["runs"][0][0], 0)]}))
+    collect_batch(batch, print, gather=False)
+    (batch.folder / "results/mine").write_text("mine")
+    (said,) = collect_batch(batch, print, gather=False)[1].notes
+    assert "1 file was added to results/ here, and came back from no task: mine" in said
+
+
+def test_a_copied_folder_of_another_task_is_not_what_came_back(project: Path) -> None:
+    batch = ran(project)
+    whole, results = of_tasks(dropped(batch)), batch.folder / "results"
+    shutil.rmtree(results / "1")
+    shutil.copytree(results / "0", results / "1")
+    for _ in range(2):
+        assert collect_batch(batch, print)[0].counts == {"succeeded": 1, "unknown": 1}
+        now = of_tasks(manifest(batch))
+        assert {name: now.get(name) for name in whole} == whole
+        assert not checked(batch.folder).ok
+    assert following.status(batch).counts == {"succeeded": 1, "unknown": 1}
 
 
 def test_what_came_back_is_never_taken_for_something_else(project: Path) -> None:

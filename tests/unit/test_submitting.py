@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from osgbatch import names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.errors import CondorError, OsgbatchError, RefusedError
-from osgbatch.local import SLOTS_VARIABLE
 from osgbatch.spec import profiles
 from osgbatch.submission import steps
 from osgbatch.submission.submitting import choose_backend, give
@@ -136,6 +134,4 @@ def test_an_access_point_runs_jobs_itself_only_when_told(monkeypatch: pytest.Mon
         with pytest.raises(OsgbatchError, match="access point of Open Science Pool"):
             choose_backend(pool)
     monkeypatch.setenv(names.ON_ACCESS_POINT, "1")
-    monkeypatch.setenv(SLOTS_VARIABLE, "8")
     assert choose_backend("local") == "local"
-    assert os.environ[SLOTS_VARIABLE] == "1"
