@@ -16,6 +16,8 @@ from osgbatch.spec_model import Place
 
 Loc = tuple[str | int, ...]
 
+SUBMIT_FILES = (".submit", ".sub", ".jdl", ".condor")
+"""What the names of submit files end with."""
 MAX_VALUES = 5_000_000
 """Values of a spec, aliases written out: a few nested aliases can stand for billions."""
 
@@ -99,9 +101,18 @@ def read_document(path: Path) -> Document:
         raise OsgbatchError(
             f"cannot read the spec: {error.strerror}",
             where=str(path),
-            fix="Name a sweep.yaml that exists, or start from one of examples/.",
+            fix="Name a sweep.yaml that exists, or begin with `osgbatch init`.",
         ) from None
-    return parse_document(raw, str(path))
+    try:
+        return parse_document(raw, str(path))
+    except SpecError:
+        if path.suffix not in SUBMIT_FILES:
+            raise
+        raise OsgbatchError(
+            "this is a submit file, and no sweep.yaml",
+            where=str(path),
+            fix="`osgbatch import` makes a sweep of it; `osgbatch lint` looks what may go wrong.",
+        ) from None
 
 
 def parse_document(raw: bytes, file: str, *, may_be_empty: bool = False) -> Document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ class Folder:
             return True
 
 
+_OF_A_SWEEP = re.compile(r"^(command|script|function|sweep|extends|steps):", re.M)
 JUDGE = Judge(
     submit_parser.refused_text, submit_parser.refused_expression, submit_parser.refused_queue
 )
@@ -71,7 +73,14 @@ def read_text(path: Path) -> str:
         raise OsgbatchError(
             f"cannot be read: {error.strerror}", where=str(path), fix="Name a submit file."
         ) from error
-    return decoded(content, str(path))
+    text = decoded(content, str(path))
+    if path.suffix in (".yaml", ".yml") and _OF_A_SWEEP.search(text):
+        raise OsgbatchError(
+            "this is a sweep, and no submit file: `osgbatch check` is for it",
+            where=str(path),
+            fix="Name a submit file.",
+        )
+    return text
 
 
 def decoded(content: bytes, name: str) -> str:

@@ -13,7 +13,9 @@ from lint_cases import job
 
 from osgbatch.cli import app
 from osgbatch.condor import submit_parser
+from osgbatch.errors import OsgbatchError
 from osgbatch.linting.check import lint
+from osgbatch.spec.document import read_document
 
 WRONG = """\
 # my job
@@ -145,3 +147,15 @@ def test_without_htcondor2_the_rules_are_asked_all_the_same(
     finally:
         submit_parser.bindings.cache_clear()
     assert "[size]" in capsys.readouterr().out
+
+
+def test_a_sweep_is_no_submit_file_and_the_other_way_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sweep.yaml").write_text("name: x\ncommand: echo\n")
+    assert run(monkeypatch, str(tmp_path / "sweep.yaml")) == 2
+    assert "osgbatch check" in "".join(capsys.readouterr())
+    (tmp_path / "job.sub").write_text("executable = a.sh\nqueue\n")
+    with pytest.raises(OsgbatchError, match="submit file") as told:
+        read_document(tmp_path / "job.sub")
+    assert "osgbatch import" in told.value.fix

@@ -53,7 +53,7 @@ def batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batch:
         rendered.folder.rename(rendered.round.folder)
 
     monkeypatch.setattr("osgbatch.condor.configured", lambda: False)
-    monkeypatch.setattr(later_rounds, "choose_backend", lambda pool: "condor")
+    monkeypatch.setattr(later_rounds, "choose_backend", lambda pool, ran="": "condor")
     monkeypatch.setattr(later_rounds, "_usual_backend", lambda batch: "condor")
     monkeypatch.setattr(later_rounds, "give_later", give)
     monkeypatch.setattr("osgbatch.condor.look", lambda round_, cluster: Queue(cluster, {}))
