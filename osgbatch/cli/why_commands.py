@@ -45,7 +45,7 @@ def why(
     as_json: Json = False,
 ) -> int:
     """Say why tasks are held, failed or wait, like causes together, and what to do."""
-    from osgbatch.life.following import WRONG, exit_code_so_far
+    from osgbatch.life.following import exit_code_so_far
     from osgbatch.life.why import explain
 
     index = chosen if task is None else task
@@ -56,8 +56,8 @@ def why(
         ui.out_json(why_data(found))
     else:
         ui.out(why_text(found))
-    if found.task is not None:
-        return exits.SOME_FAILED if found.task.state in WRONG else exits.OK
+    if found.task is not None and found.task.state == "succeeded":
+        return exits.OK
     return exit_code_so_far(found.status)
 
 

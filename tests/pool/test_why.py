@@ -176,7 +176,7 @@ def test_a_waiting_task_is_told_what_no_slot_has(pool: Pool, broken: Broken) -> 
 
 def test_the_text_fits_a_terminal_of_80_columns(broken: Broken) -> None:
     cwd = broken.folder.parents[1]  # from where the start of its id finds it
-    for task in ([], ["0"]):
-        said = osgbatch("why", broken.folder, *task, cwd=cwd, check=1, env={"COLUMNS": "80"})
+    for task, code in (([], 1), (["0"], 0)):
+        said = osgbatch("why", broken.folder, *task, cwd=cwd, check=code, env={"COLUMNS": "80"})
         assert max(map(len, said.stdout.splitlines())) <= 80
     assert "task 0 succeeded" in said.stdout
