@@ -154,13 +154,17 @@ def _room_found(room: Room, folder: Path, name: str) -> Found:
                        "It stands in the profile, under `quotas`.")  # fmt: skip
     if room.left is None:
         return ok(f"{folder}")
-    told = f"{folder}: {size(room.left)} left, by {room.by}"
     fix = "Remove what is not needed (`osgbatch rm`, `osgbatch pack clean`)."
-    if room.left < VERY_LITTLE:
-        return failure(told, fix, left=room.left)
-    if room.left < LITTLE:
-        return warning(told, fix, left=room.left)
-    return ok(told, left=room.left)
+    return left_found(f"{folder}: {size(room.left)} left, by {room.by}", room.left, fix)
+
+
+def left_found(told: str, left: int, fix: str) -> Found:
+    """Whether so many bytes are enough; told: the words for it, fix: what to do if not."""
+    if left < VERY_LITTLE:
+        return failure(told, fix, left=left)
+    if left < LITTLE:
+        return warning(told, fix, left=left)
+    return ok(told, left=left)
 
 
 def _there(folder: Path) -> Path:

@@ -28,7 +28,7 @@ from osgbatch.examining.check import (
     skipped,
     warning,
 )
-from osgbatch.examining.folders import LITTLE, VERY_LITTLE, clock_found
+from osgbatch.examining.folders import clock_found, left_found
 from osgbatch.staging.objects import FOLDER, Object
 from osgbatch.staging.quota import room_left
 from osgbatch.staging.store import Store, expanded, open_store, quota_command
@@ -79,13 +79,8 @@ def room(here: Here) -> Found:
                        "It stands in the profile, under `quotas`.")  # fmt: skip
     if found.left is None:
         return skipped("nothing here tells how much may be brought")
-    told = f"{size(found.left)} left, by {found.by}"
     fix = "Remove what no batch needs: `osgbatch stage gc ~`."
-    if found.left < VERY_LITTLE:
-        return failure(told, fix, left=found.left)
-    if found.left < LITTLE:
-        return warning(told, fix, left=found.left)
-    return ok(told, left=found.left)
+    return left_found(f"{size(found.left)} left, by {found.by}", found.left, fix)
 
 
 def credentials(here: Here) -> Found:
