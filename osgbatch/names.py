@@ -140,6 +140,14 @@ def column_problem(name: str) -> str:
     return ""
 
 
+def other_column(name: str) -> str:
+    """What to call a column that cannot have this name: `plate_id`, `my_state`; may be empty."""
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", name).strip("_")
+    plain = f"x{plain}" if plain[:1].isdigit() else plain
+    plain = f"my_{plain}" if plain in RESERVED_COLUMNS else plain
+    return plain if plain != name and not column_problem(plain) else ""
+
+
 def task_path(text: str, folder: str = "inputs") -> str:
     """Where a task finds a path that the spec calls `text`, relative to the task's folder.
 

@@ -99,7 +99,8 @@ submitwarnemptymatches successcheckpointexitcode suspendjobatexec tooldaemonargs
 tooldaemonerror tooldaemoninput tooldaemonoutput transfercheckpoint transfercontainer transfererr
 transferexecutable transferin transferout transferoutputremaps transformonevict userlog
 userlogexecuteeventattrs userlogusexml vmparam_xen_kernel_params wantgracefulremoval wantioproxy
-wantjobnetworking wantparallelscheduling whentotransferoutput
+wantjobnetworking wantparallelscheduling whentotransferoutput accountinggroup checkpointdestination
+diskusage imagesize killsig projectname transferplugins
 """
 
 # Commands that access points add (EXTENDED_SUBMIT_COMMANDS), of those that the documentation names.

@@ -6,10 +6,13 @@ import glob
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from osgbatch import names
-from osgbatch.spec_model import ColumnSource
 from osgbatch.urls import file_name
+
+if TYPE_CHECKING:
+    from osgbatch.spec_model import ColumnSource
 
 FIX = "Write it relative to results/, with the names of columns: {x}/{index}.npy."
 TAKEN = frozenset(["failed", "old", "results.csv", "results.parquet", "report.html", "provenance"])

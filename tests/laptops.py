@@ -16,20 +16,25 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
 import sshd
+import started
 
 PYTHONPATH = ":".join(
     [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
 
 
-def install(host: sshd.Host, variables: Mapping[str, str] | None = None) -> None:
-    """Put osgbatch on the PATH of a host. variables: what it is to find there."""
+def install(
+    host: sshd.Host, variables: Mapping[str, str] | None = None, *, cold: bool = False
+) -> None:
+    """Put osgbatch on the PATH of a host. variables: what it is to find there.
+
+    cold: each command starts a Python of its own, which all signals and the terminal reach.
+    """
     told = {"PYTHONPATH": PYTHONPATH, **(variables or {})}
     lines = [f"export {key}={shlex.quote(value)}" for key, value in told.items()]
     program = host.there_bin / "osgbatch"
-    program.write_text(
-        "\n".join(["#!/bin/sh", *lines, f'exec {sys.executable} -m osgbatch "$@"\n'])
-    )
+    words = shlex.join([sys.executable, "-m", "osgbatch"] if cold else started.command())
+    program.write_text("\n".join(["#!/bin/sh", *lines, f'exec {words} "$@"\n']))
     program.chmod(0o755)
 
 
@@ -68,10 +73,9 @@ class Laptop:
 
     def run(self, *words: str, cwd: Path, code: int = 0, **more: str) -> tuple[str, str]:
         """Run a command to its end; gives its stdout and stderr."""
-        process = self.start(*words, cwd=cwd, **more)
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == code, f"{words}: {process.returncode}\n{out}\n{err}"
-        return out, err
+        done = started.osgbatch(words, cwd, self.environment(**more))
+        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout, done.stderr
 
     def on_terminal(self, *words: str, cwd: Path, answer: tuple[bytes, bytes]) -> tuple[int, bytes]:
         """Run it on a terminal, and type something once a text is seen; its code, and all seen."""

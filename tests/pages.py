@@ -26,7 +26,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+import started
+from started import CHECKOUT
+
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("**/*.md"))]
 CHANGING = {
     r"-\d{8}-\d{6}-[0-9a-f]{4}\b": "-DATE-TIME-ID",
@@ -160,8 +162,10 @@ def follow(page: Path, folder: Path, environment: Mapping[str, str]) -> list[Dif
     todo = [step for step in steps(page) if isinstance(step, Step)]
     bin_folder = folder / ".bin"
     bin_folder.mkdir()
-    _program(bin_folder / "osgbatch", "-m osgbatch")
-    _program(bin_folder / "python", "")
+    started.program(bin_folder / "osgbatch")
+    python = bin_folder / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
     script = [f"cd '{folder}'", "trap 'failed=$?' ERR"]
     for number, step in enumerate(todo):
         script.append(f"echo '{_MARK} {number}'; failed=0")
@@ -185,11 +189,6 @@ def follow(page: Path, folder: Path, environment: Mapping[str, str]) -> list[Dif
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600, check=False,
     )  # fmt: skip
     return list(_compared(page, todo, done.stdout.replace(str(folder), "~")))
-
-
-def _program(path: Path, options: str) -> None:
-    path.write_text(f'#!/bin/sh\nexec {sys.executable} {options} "$@"\n')
-    path.chmod(0o755)
 
 
 def _compared(page: Path, todo: list[Step], said: str) -> Iterator[Different]:

@@ -15,8 +15,9 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from processes import CHECKOUT, LINGER_SECONDS, Stopped, adopt, clear_away, heed_signals, run, say
@@ -28,6 +29,7 @@ EXAMPLE = CHECKOUT / "examples" / "find_peaks"
 OLD_HTCONDOR = ("--version=23.9",)
 HANG_SECONDS = 240  # a test that takes longer shows where it is
 TOLD_SECONDS = 60  # how often parts that run side by side say where they are
+AT_ONCE = 9  # so many of them; more would wait for each other longer than their tests do
 
 
 @dataclass
@@ -54,9 +56,14 @@ def lint(outcome: Outcome) -> None:
             outcome.failed.append(name)
 
 
-def unit_to_p(outcome: Outcome) -> None:
-    """The tests that need no pool, of the files whose names begin with a to p: half of them."""
-    pytest(outcome, "tests/unit", [PYTHON], ["--ignore-glob=tests/unit/test_[!a-p]*"])
+def unit_to_o(outcome: Outcome) -> None:
+    """The tests that need no pool, of the files whose names begin with a to o."""
+    pytest(outcome, "tests/unit", [PYTHON], ["--ignore-glob=tests/unit/test_[!a-o]*"])
+
+
+def unit_p(outcome: Outcome) -> None:
+    """Those with p, which are mostly of packing: a third of the time."""
+    pytest(outcome, "tests/unit", [PYTHON], ["--ignore-glob=tests/unit/test_[!p]*"])
 
 
 def unit_from_q(outcome: Outcome) -> None:
@@ -69,9 +76,19 @@ def pool(outcome: Outcome) -> None:
     in_pool(outcome, [], ["-m", "not once and not environments"])
 
 
-def pool_once(outcome: Outcome) -> None:
-    """Those of them marked `once`: in a part of its own, since it takes as long as the others."""
-    in_pool(outcome, [], ["-m", "once and not environments"])
+def pool_once_to_o(outcome: Outcome) -> None:
+    """Those of them marked `once`, of the files whose names begin with a to o.
+
+    In parts of their own, since they take longer than the others.
+    """
+    more = ["-m", "once and not environments", "--ignore-glob=tests/pool/test_[!a-o]*"]
+    in_pool(outcome, [], more)
+
+
+def pool_once_from_p(outcome: Outcome) -> None:
+    """Those of all other files."""
+    more = ["-m", "once and not environments", "--ignore-glob=tests/pool/test_[a-o]*"]
+    in_pool(outcome, [], more)
 
 
 def pool_ospool(outcome: Outcome) -> None:
@@ -250,10 +267,12 @@ def sweep(outcome: Outcome, before: list[str], where: str) -> None:
 
 PARTS = {
     "lint": lint,
-    "unit-to-p": unit_to_p,
+    "unit-to-o": unit_to_o,
+    "unit-p": unit_p,
     "unit-from-q": unit_from_q,
     "pool": pool,
-    "pool-once": pool_once,
+    "pool-once-to-o": pool_once_to_o,
+    "pool-once-from-p": pool_once_from_p,
     "pool-ospool": pool_ospool,
     "environments-plain": environments_plain,
     "environments-ospool": environments_ospool,
@@ -265,14 +284,27 @@ PARTS = {
     "docs": docs,
     "screenshots": screenshots,
 }
-HALVES = {
-    "unit": ("unit-to-p", "unit-from-q"),
+TOGETHER = {
+    "unit": ("unit-to-o", "unit-p", "unit-from-q"),
+    "pool-once": ("pool-once-to-o", "pool-once-from-p"),
     "environments": ("environments-plain", "environments-ospool"),
 }
-"""Other names of two parts each: alone, one of them would be all that runs in the end."""
-POOLS = ("pool", "pool-once", "pool-ospool", *HALVES["environments"], "pool-old")
-SIDE_BY_SIDE = ("lint", *HALVES["unit"], *POOLS)
-"""Each with namespaces, ports and folders of its own; what they share in caches has locks."""
+"""Other names of several parts each: alone, one of them would be all that runs in the end."""
+SIDE_BY_SIDE = (
+    *TOGETHER["pool-once"],
+    "unit-from-q",
+    "unit-p",
+    "unit-to-o",
+    *TOGETHER["environments"],
+    "pool-ospool",
+    "pool",
+    "pool-old",
+    "lint",
+)
+"""Each with namespaces, ports and folders of its own; what they share in caches has locks.
+
+What takes longest begins first; it would be all that runs in the end.
+"""
 
 
 def in_ci() -> bool:
@@ -360,6 +392,7 @@ class Aside:
 
 def run_side_by_side(names: list[str], outcomes: list[Outcome]) -> bool:
     """Run parts at the same time, and show the words of each when it ends; as run_part else."""
+    names = sorted(names, key=SIDE_BY_SIDE.index)
     say(f"{', '.join(names)}: side by side; what each says is shown when it ends")
     parts: list[Aside] = []
     going: list[Aside] = []
@@ -372,10 +405,14 @@ def run_side_by_side(names: list[str], outcomes: list[Outcome]) -> bool:
     shared.chmod(0o1777)
     os.environ["OSGBATCH_TEST_SHARED"] = str(shared)
     try:
-        for name in names:
-            parts.append(Aside.start(name, folder / name))
-            going.append(parts[-1])
-        watch(going)
+        rest = iter(names)
+
+        def begin() -> None:
+            for name in islice(rest, AT_ONCE - len(going)):
+                parts.append(Aside.start(name, folder / name))
+                going.append(parts[-1])
+
+        watch(going, begin)
     except Stopped:
         stopped = True
         for part in going:
@@ -389,14 +426,19 @@ def run_side_by_side(names: list[str], outcomes: list[Outcome]) -> bool:
     return not stopped
 
 
-def watch(going: list[Aside]) -> None:
-    """Wait for parts; each is taken from the list when it has ended and its words are shown."""
+def watch(going: list[Aside], begin: Callable[[], None] = lambda: None) -> None:
+    """Wait for parts; each is taken from the list when it has ended and its words are shown.
+
+    begin: adds those that may begin now.
+    """
     told = time.monotonic()
+    begin()
     while going:
         time.sleep(0.2)
         for part in [part for part in going if part.process.poll() is not None]:
             part.finish()
             going.remove(part)
+            begin()
         if going and time.monotonic() - told > TOLD_SECONDS:
             told = time.monotonic()
             for part in going:
@@ -422,10 +464,10 @@ def main(arguments: list[str]) -> int:
     report = ""
     if arguments and arguments[0].startswith("--outcome="):
         report = arguments.pop(0).partition("=")[2]
-    arguments = [part for name in arguments for part in HALVES.get(name, (name,))]
+    arguments = [part for name in arguments for part in TOGETHER.get(name, (name,))]
     unknown = [name for name in arguments if name not in PARTS]
     if unknown or not arguments:
-        print(f"usage: run.py PART..., of {', '.join([*HALVES, *PARTS])}", file=sys.stderr)
+        print(f"usage: run.py PART..., of {', '.join([*TOGETHER, *PARTS])}", file=sys.stderr)
         return 2
     os.chdir(CHECKOUT)
     # The tests start osgbatch some thousand times: where this is set, each compiles all of it anew.

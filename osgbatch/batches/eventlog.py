@@ -68,7 +68,7 @@ def _evicted(job: JobState, time: float, text: bytes, begin: int) -> None:
     if job.state not in ("waiting", "held"):
         job.evictions += 1
     if job.state != "held":
-        job.state, job.reason = "waiting", _first_line(text, begin)
+        job.state, job.reason = "waiting", _eviction_reason(text, begin)
     job.changed = time
     remember(job, text.lstrip()[:3], time)
 
@@ -101,6 +101,8 @@ def _resumed(job: JobState, time: float, text: bytes, begin: int) -> None:
 
 
 _HOLD_CODE = re.compile(rb"Code (\d+) Subcode (-?\d+)")
+_TIMES_ONLY = re.compile(rb"\s*\([01]\) (CPU times|Job was checkpointed)")
+_REASON = re.compile(rb"^\s*Reason: ", re.M)
 
 
 def _held(job: JobState, time: float, text: bytes, begin: int) -> None:
@@ -155,6 +157,14 @@ def _first_line(text: bytes, begin: int) -> str:
     """What an event says below its first line, else in it."""
     body = text.partition(b"\n")[2].strip()
     return _line(body, 0) if body else _line(text, begin)
+
+
+def _eviction_reason(text: bytes, begin: int) -> str:
+    """Event 004 mostly says how long it ran, and why in a line `Reason: ...`, if at all."""
+    if not _TIMES_ONLY.match(text.partition(b"\n")[2]):
+        return _first_line(text, begin)
+    told = _REASON.search(text)
+    return _line(text, told.end() if told else begin)
 
 
 def _hold_reason(text: bytes) -> str:

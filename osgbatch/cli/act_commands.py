@@ -52,9 +52,9 @@ def cancel(
     from osgbatch.life.acting import Choice
     from osgbatch.task_ranges import named_tasks
 
-    if not (tasks or held or idle or most) and (flow := find_flow(name)):
+    if not (tasks or held or idle or most) and (flow := find_flow(name, act="cancel")):
         return int(flow.cancel(yes, as_json))
-    batch = find(name)
+    batch = find(name, "cancel")
     choice = Choice(named_tasks(tasks, batch.tasks), held, idle, most or 0)
     if choice.all:
         return _cancel_all(batch, yes, as_json)
@@ -176,7 +176,7 @@ def release(
     from osgbatch.task_ranges import named_tasks
 
     more = More(_size("memory", memory), _size("disk", disk), lower)
-    batch = find(name)
+    batch = find(name, "release")
     done = release_batch(batch, named_tasks(tasks, batch.tasks), more)
     if as_json:
         ui.out_json(
@@ -241,7 +241,7 @@ def prioritize(
             f"{priority} is too large for a priority",
             fix=f"Priorities lie between -{LARGEST} and {LARGEST}.",
         )
-    batch = find(name)
+    batch = find(name, f"prioritize {priority}")
     count = prioritize_batch(batch, priority)
     if as_json:
         ui.out_json({"id": batch.id, "priority": priority, "tasks": count})

@@ -41,16 +41,51 @@ MODULES = {
     "import_commands": ("import",),
     "profile_commands": ("profile",),
     "doctor_commands": ("doctor",),
+    "pool_commands": ("pool",),
     "workflow_commands": ("node",),
     "host_commands": ("host-side",),
 }
 """The modules of `osgbatch/cli/` with the commands that each adds, in the order of the help."""
+EXAMPLES = {
+    **dict.fromkeys(("check", "plan", "render", "config"), "sweep.yaml"),
+    **dict.fromkeys(("lint", "import"), "job.submit"),
+    "tag": "find-peaks paper-2",
+    "prioritize": "5",
+    "foreach": "squares.py 5",
+    "pack env": "environment.yml",
+    "stage put": "data/",
+}
+"""What may stand behind a command that was typed without what it needs."""
+OPTION_EXAMPLES = {
+    "--canary": "1",
+    "--set": "'KEY=VALUE'",
+    "--pool": "local",
+    "--task": "0",
+    "--tasks": "2-5",
+    "--memory": "4GB",
+    "--disk": "10GB",
+    "--time": "20min",
+    "--cpus": "2",
+    "--gpus": "1",
+    "--name": "my-sweep",
+    "--out": "my-results",
+    "--env": "environment.yml",
+    "--batch-size": "10",
+}
+"""What may stand behind an option that was typed without its value."""
+INSTEAD = {
+    "pool start": "`osgbatch pool up`",
+    "pool stop": "`osgbatch pool down`",
+    "pool restart": "`osgbatch pool down`, then `osgbatch pool up`",
+}
+"""Commands that people know from elsewhere, and ours."""
 
 
 def run() -> int:
     """Run the command line and give its exit code; the one place where errors are caught."""
     # A reader that goes away (`osgbatch logs | head`) ends us quietly, as it does other tools.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    asked: Sequence[str] = ()
     try:
         asked = completing.words(os.environ) or sys.argv[1:]
         args = None
@@ -77,7 +112,7 @@ def run() -> int:
         return exits.SOME_FAILED if full else exits.BAD_INPUT
     except Exception as error:
         if type(error).__module__.startswith(("typer", "click")):
-            return _usage(error)
+            return _usage(error, asked)
         raise
     return result if isinstance(result, int) else exits.OK
 
@@ -158,8 +193,8 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-def _usage(error: Any) -> int:
-    """What typer says of wrong arguments."""
+def _usage(error: Any, asked: Sequence[str]) -> int:
+    """What typer says of wrong arguments, and what to write. asked: the words that were typed."""
     name = type(error).__name__
     if name == "Abort":
         ui.error("interrupted")
@@ -175,5 +210,29 @@ def _usage(error: Any) -> int:
     while context is not None and context.parent is not None:
         words.insert(0, context.info_name)
         context = context.parent
-    ui.error(f"{message}\n  Try `{' '.join(['osgbatch', *words, '--help'])}`.")
+    if not words and asked and any(asked[0] in names for names in MODULES.values()):
+        words = [asked[0]]  # an error of the parser's own does not know its command (typer 0.29)
+    command = " ".join(["osgbatch", *words])
+    if name == "NoSuchCommand" or message.startswith("No such command"):
+        typed = " ".join(asked[: len(words) + 1])
+        if ours := INSTEAD.get(typed):
+            ui.error(f"there is no `osgbatch {typed}`\n  Write {ours}.")
+            return exits.BAD_INPUT
+    hint = _hint(error, name, message, command, " ".join(words), asked)
+    shown = f"{hint} More: " if hint else "Try "
+    ui.error(f"{message}\n  {shown}`{command} --help`.")
     return exits.BAD_INPUT
+
+
+def _hint(
+    error: Any, name: str, message: str, command: str, words: str, asked: Sequence[str]
+) -> str:
+    """What to write in place of wrong arguments; empty where that is not known."""
+    if name == "MissingParameter" and words in EXAMPLES:
+        return f"Write for example `{command} {EXAMPLES[words]}`."
+    if name == "BadOptionUsage":
+        option = str(getattr(error, "option_name", ""))
+        return f"Write `{option} {OPTION_EXAMPLES[option]}`." if option in OPTION_EXAMPLES else ""
+    if "unexpected extra argument" in message and "--set" in asked:
+        return "Write --set 'KEY=VALUE', in quotes when it has blanks."
+    return ""

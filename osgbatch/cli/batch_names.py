@@ -59,15 +59,18 @@ def find_for_task(name: str | None, task: int | None, command: str) -> Any:
         raise BatchError(error.what, where=error.where, fix=f"{fix}\n  {error.fix}") from None
 
 
-def find(name: str | None) -> Any:
-    """The batch that is meant. Raises BatchError."""
+def find(name: str | None, act: str = "") -> Any:
+    """The batch that is meant; see `told` for one of another folder. Raises BatchError."""
     from osgbatch.batches.registry import find as find_batch
+    from osgbatch.cli.unnamed import told
     from osgbatch.errors import BatchError
     from osgbatch.workflows.finding import find_step, find_workflow
 
     here = Path(os.getcwd())
     if name is None and (flow := find_workflow(None, here)) is not None:
-        raise _no_batch(flow, flow.name)
+        raise _no_batch(told(flow, here, act), flow.name)
+    if name is None:
+        return told(find_batch(None, here), here, act)
     try:
         return find_batch(name, here)
     except BatchError:
@@ -90,19 +93,23 @@ def _no_batch(flow: Any, name: str) -> Exception:
 
 
 def find_flow(
-    name: str | None, not_for_it: Mapping[str, object] = MappingProxyType({})
+    name: str | None, not_for_it: Mapping[str, object] = MappingProxyType({}), act: str = ""
 ) -> Flow | None:
     """The commands of workflows and the one that is meant; None where it may be a batch.
 
     not_for_it: options that have no meaning for a workflow, and what they were given. Raises
-    OsgbatchError when one was.
+    OsgbatchError when one was. act: see `told`.
     """
+    from osgbatch.cli.unnamed import told
     from osgbatch.errors import OsgbatchError
     from osgbatch.workflows.finding import find_workflow
 
-    found = find_workflow(name, Path(os.getcwd()))
+    here = Path(os.getcwd())
+    found = find_workflow(name, here)
     if found is None:
         return None
+    if name is None:
+        told(found, here, act)
     for option, given in not_for_it.items():
         if given:
             raise OsgbatchError(

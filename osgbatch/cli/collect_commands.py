@@ -43,7 +43,7 @@ def collect(
     only = {"--partial": partial, "--parquet": parquet, "--fetch": fetch, "--drop-archives": drop}
     if flow := find_flow(name, {**only, "--gather": gather is not None}):
         return int(flow.collect(as_json, watch_it))
-    batch = find(name)
+    batch = find(name, "collect --drop-archives" * drop)
     before = 0
     if watch_it:
         if as_json:

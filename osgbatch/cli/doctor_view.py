@@ -5,11 +5,21 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from osgbatch import ui
-from osgbatch.examining.check import OK, SKIPPED, STATES, Here, Told, exit_code
+from osgbatch.examining.check import (
+    CANARY,
+    FAILURE,
+    OK,
+    SKIPPED,
+    STATES,
+    WARNING,
+    Here,
+    Told,
+    exit_code,
+)
 from osgbatch.examining.doctor import checks
 
 _STATE = max(map(len, STATES))
@@ -31,6 +41,7 @@ class Text:
     """Prints what each check found as soon as it has."""
 
     def __init__(self, here: Here) -> None:
+        self._here = here
         self._group = ""
         self._needs: list[Told] = []
         ui.out(f"profile {here.profile.facts.name}: {here.profile.title}")
@@ -61,7 +72,7 @@ class Text:
     def end(self, told: Sequence[Told]) -> None:
         """All have."""
         self._skipped()
-        ui.out("\n" + summary(told))
+        ui.out("\n".join(["", summary(told), *last_words(self._here, told)]))
 
 
 def summary(told: Sequence[Told]) -> str:
@@ -71,6 +82,36 @@ def summary(told: Sequence[Told]) -> str:
     names = {"warning": "warnings", "failure": "failures"}
     return ", ".join(f"{count} {names.get(state, state) if count != 1 else state}"
                      for state, count in counts)  # fmt: skip
+
+
+def last_words(here: Here, told: Sequence[Told]) -> Iterator[str]:
+    """What follows from it all, and what to do next."""
+
+    def named(state: str) -> str:
+        return ", ".join(one.check.name for one in told if one.found.state == state)
+
+    failed, warned = named(FAILURE), named(WARNING)
+    if failed:
+        text = f"First put right what has failed ({failed}), as the lines with > say; then look "
+        yield from _folded(f"{text}again: osgbatch doctor.")
+        return
+    can = "Sweeps can be submitted from here" if here.condor else (
+        "Sweeps run on this machine alone, since there is no HTCondor here"
+    )  # fmt: skip
+    yield from _folded(f"{can}. Heed the warnings: {warned}." if warned else f"{can}.")
+    steps = {}
+    if not any(one.check.group == CANARY for one in told):
+        steps["osgbatch doctor --canary"] = "one real job, there and back"
+    if (here.folder / "sweep.yaml").is_file():
+        steps["osgbatch plan sweep.yaml"] = "what your sweep would do"
+    else:
+        steps["osgbatch init"] = "a first sweep, from a template"
+    for command, why in steps.items():
+        yield f"next: {command:<{max(map(len, steps))}}  {why}"
+
+
+def _folded(text: str) -> list[str]:
+    return textwrap.wrap(text, min(_WIDEST, shutil.get_terminal_size().columns))
 
 
 def data(here: Here, told: Sequence[Told]) -> dict[str, Any]:

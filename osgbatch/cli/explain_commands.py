@@ -57,11 +57,35 @@ def explain(
             fix="Name a sweep.yaml or a word, as in `osgbatch explain request_memory`; "
             "--list lists all words.",
         )
+    _check_missing(what)
     if len(what) == 1 and _is_file(what[0]):
         explain_view.show_sweep(Path(what[0]), settings or [], submit, shim, as_json)
     else:
         explain_view.show_word(" ".join(what), as_json)
     return exits.OK
+
+
+def _check_missing(what: list[str]) -> None:
+    """Raises OsgbatchError for what has the name of a file that is not there."""
+    from osgbatch.spec.document import SUBMIT_FILES
+
+    ends = (*SUBMIT_FILES, ".yaml", ".yml")
+    for word in what if len(what) == 1 else ():
+        name = Path(word).name.lower()
+        if name.endswith(ends) and name not in ends and not _there(word):
+            raise OsgbatchError(
+                "there is no such file here",
+                where=word,
+                fix="`osgbatch explain sweep.yaml` explains a sweep that is there; `osgbatch lint "
+                "FILE` looks at a submit file.",
+            )
+
+
+def _there(word: str) -> bool:
+    try:
+        return Path(word).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _is_file(text: str) -> bool:

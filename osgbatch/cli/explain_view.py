@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from osgbatch import ui
-from osgbatch.submission import explained_words
+from osgbatch.cli import paging
+
+if TYPE_CHECKING:
+    from osgbatch.submission.explained_words import Explained
 
 WIDTH = 80
+_BOTH = (
+    "Two files would be made of this sweep. The submit file tells HTCondor what the jobs are and "
+    "what they need. The shim is a shell script that HTCondor starts in place of your command, on "
+    "the execution point: it looks whether the place is fit, unpacks, runs the tasks one after the "
+    "other, and packs what comes back. Both follow, line by line; --submit or --shim shows one."
+)
+_BLANK = "~"
+"""Stands for a blank at which no line is broken; no word has it."""
 _MOST = 40
 """Lines of a part that are shown at most."""
 
 
 def show_word(text: str, as_json: bool) -> None:
     """All that a word means. Raises OsgbatchError when nothing is known of it."""
-    found = explained_words.explain(text)
+    from osgbatch.submission.explained_words import explain
+
+    found = explain(text)
     if as_json:
         ui.out_json([asdict(one) for one in found])
         return
     ui.out("\n\n".join(_paragraph(one) for one in found))
 
 
-def _paragraph(one: explained_words.Explained) -> str:
+def _paragraph(one: Explained) -> str:
     lines = [ui.one_line(one.title), *_wrapped(one.text)]
     if one.todo:
         lines += _wrapped(one.todo)
     lines += [f"    {command}" for command in one.commands]
+    lines += _leads(one)
     if one.manual:
         lines += _wrapped(f"{one.manual}")
     if one.url:
@@ -35,6 +51,16 @@ def _paragraph(one: explained_words.Explained) -> str:
     if one.see:
         lines += _wrapped(f"See {one.see}.")
     return "\n".join(lines)
+
+
+def _leads(one: Explained) -> Iterator[str]:
+    """What to type next, and why, in two columns."""
+    widest = max((len(lead.command) for lead in one.leads), default=0)
+    for lead in one.leads:
+        first = f"    {lead.command:<{widest}}  "
+        yield textwrap.fill(
+            lead.why, WIDTH, initial_indent=first, subsequent_indent=" " * len(first)
+        )
 
 
 def _wrapped(text: str, indent: str = "  ") -> list[str]:
@@ -46,15 +72,17 @@ def _wrapped(text: str, indent: str = "  ") -> list[str]:
 
 def show_list(as_json: bool) -> None:
     """All that can be asked."""
-    found = explained_words.listed()
+    from osgbatch.submission.explained_words import listed
+
+    found = listed()
     if as_json:
         ui.out_json(found)
         return
     parts = []
     for kind, names in found.items():
-        kept = ", ".join(name.replace(" ", "\0") for name in names)
-        parts.append("\n".join([f"{kind}:", *_wrapped(kept.replace("\0", "\u00a0"))]))
-    ui.out("\n".join(parts).replace("\u00a0", " "))
+        kept = ", ".join(name.replace(" ", _BLANK) for name in names)
+        parts.append("\n".join([f"{kind}:", *_wrapped(kept)]))
+    paging.out("\n".join(parts).replace(_BLANK, " "))
 
 
 def show_sweep(
@@ -86,7 +114,9 @@ def show_sweep(
         shown_parts.append("\n".join(_wrapped(
             "<…> stands for what is known only when the sweep is submitted: "
             + ", ".join(made.placeholders) + ".", "")))  # fmt: skip
-    ui.out("\n\n".join(shown_parts))
+    if both:
+        shown_parts.insert(0, "\n".join(_wrapped(_BOTH, "")))
+    paging.out("\n\n".join(shown_parts))
 
 
 def _piece(piece: object) -> str:
@@ -103,7 +133,8 @@ def _piece(piece: object) -> str:
 
 def _cut(line: str) -> str:
     """A long line of a file over several lines, so that it stays whole at 80 columns."""
-    return "\n".join(
-        textwrap.wrap(line, WIDTH, subsequent_indent="|   ", break_on_hyphens=False,
-                      drop_whitespace=False, replace_whitespace=False)
+    found = textwrap.wrap(
+        line, WIDTH, subsequent_indent="|   ", break_on_hyphens=False, drop_whitespace=False,
+        replace_whitespace=False,
     )  # fmt: skip
+    return "\n".join(part.rstrip() for part in found)

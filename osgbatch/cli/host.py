@@ -13,8 +13,8 @@ from osgbatch import ui
 from osgbatch.errors import OsgbatchError
 
 OPTION = "--host"
-HERE = ("init", "lint", "explain", "schema", "import", "node", "host-side")
-"""Commands that run here: they need neither a pool nor what is in it.
+HERE = ("init", "lint", "explain", "schema", "import", "pool", "node", "host-side")
+"""Commands that run here: they need neither a pool nor what is in it, or are of one that is here.
 
 `explain sweep.yaml` does, for it shows what would be submitted there.
 """

@@ -34,7 +34,9 @@ def import_(
     """Make a sweep.yaml that gives the same jobs as a submit file; submit nothing.
 
     The jobs of both are compared (by condor_submit -dry-run, where it is). What a sweep cannot say
-    is told, with exit code 1, and nothing is written then. No file is ever overwritten.
+    is told, with exit code 1, and nothing is written then, unless --partly is given: that writes
+    the rest, which is compared, too. No file is ever overwritten. `osgbatch lint FILE` tells what
+    is wrong with a submit file.
     """
     from osgbatch.submission import imported
 
@@ -63,7 +65,8 @@ def import_(
         _tell(made)
     if made.lost:
         what = "not all of it was taken over" if made.text else "nothing was written"
-        ui.error(f"{what}; the lines above say why")
+        rest = "; --partly writes the rest" if made.more else ""
+        ui.error(f"{what}; the lines above say why{rest}")
         return exits.SOME_FAILED
     return exits.OK
 
@@ -74,5 +77,7 @@ def _tell(made: object) -> None:
     assert isinstance(made, Imported)
     checked = f"; {made.checked}" if made.checked else ""
     ui.say(ui.number_of(made.tasks, "task") + checked)
-    for note in (*made.notes, *made.differences):
-        ui.say(f"note: {note}")
+    for one in made.differences:
+        ui.say(f"differs: {one}")
+    for one in made.notes:
+        ui.say(f"note: {one}")

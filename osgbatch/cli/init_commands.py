@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 FIRST = "hello"
 """The template, unless another one is named."""
+ANSWERS = 3
+"""How often a question is asked at most."""
+Answer = TypeVar("Answer")
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +62,7 @@ def init(
 
     if list_them:
         return _list(as_json)
-    asks = not as_json and sys.stdin.isatty() and sys.stderr.isatty()
+    asks = not as_json and on_terminal()
     starter, folder = _chosen(list(words or []), template, asks)
     made = make(starter, folder)
     if as_json:
@@ -66,6 +70,11 @@ def init(
     else:
         _tell(made)
     return exits.OK
+
+
+def on_terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _names() -> list[str]:
@@ -113,36 +122,62 @@ def _chosen(words: list[str], template: str, asks: bool) -> tuple[Starter, Path]
 
 
 def _asked_template() -> Starter:
-    """Ask until one is named that there is. Enter means the first."""
+    """Ask for one that there is. Enter means the first."""
     from osgbatch.starting.starters import starter
 
-    ui.say(_table())
-    while True:
+    def known(word: str) -> Starter:
+        names = _names()
+        if word.isascii() and word.isdigit() and 1 <= int(word) <= len(names):
+            word = names[int(word) - 1]
         try:
-            return starter(typer.prompt("Which template?", default=FIRST, err=True).strip())
+            return starter(word)
         except OsgbatchError as error:
-            ui.say(str(error.what))
+            raise OsgbatchError(error.what, fix=f"Known are {', '.join(_names())}.") from None
+
+    ui.say(_table(numbered=True))
+    return _asked("Which template?", FIRST, known, f"`osgbatch init {FIRST}`")
 
 
 def _asked_folder(wanted: Starter) -> Path:
-    """Ask until one is named that can be made. Enter means the template's name."""
+    """Ask for one that can be made. Enter means the template's name."""
     from osgbatch.starting.making import check, free
 
+    def checked(word: str) -> Path:
+        check(Path(word))
+        return Path(word)
+
     default = str(free(Path(wanted.name)))
-    while True:
-        folder = Path(typer.prompt("Name of the new folder?", default=default, err=True).strip())
+    example = f"`osgbatch init {wanted.name} {default}`"
+    return _asked("Name of the new folder?", default, checked, example)
+
+
+def _asked(question: str, default: str, read: Callable[[str], Answer], example: str) -> Answer:
+    """Ask, some times. read: raises OsgbatchError for an answer that will not do. Raises it, too.
+
+    example: a command that asks nothing.
+    """
+    for left in reversed(range(ANSWERS)):
+        answer = typer.prompt(question, default=default, err=True).strip()
         try:
-            check(folder)
-            return folder
+            return read(answer)
         except OsgbatchError as error:
-            ui.say(str(error))
+            ui.say(str(error) if left else error.what)
+    raise OsgbatchError(
+        f"{ANSWERS} answers that will not do; nothing was made",
+        fix=f"Begin anew, or say it all at once: {example}; `osgbatch init --list` lists the "
+        "templates.",
+    )
 
 
-def _table() -> str:
+def _table(*, numbered: bool = False) -> str:
+    """The templates. numbered: each with the number by which it can be chosen."""
     from osgbatch.starting.starters import STARTERS
 
+    head = ("template", "what it shows", "needs")
     rows = [(one.name, one.summary, one.needs or "-") for one in STARTERS]
-    return ui.table(("template", "what it shows", "needs"), rows)
+    if not numbered:
+        return ui.table(head, rows)
+    return ui.table(("", *head), [(str(i), *row) for i, row in enumerate(rows, 1)])
 
 
 def _list(as_json: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -86,12 +87,23 @@ def show(files: Sequence[Linted], form: str, short: bool) -> None:
             if form == "github":
                 ui.out(github(one.name, found))
             elif short:
-                ui.out(f"{_head(one.name, found)}")
+                ui.out(_short(one.name, found))
             else:
                 ui.out(paragraph(one.name, found, found.rule not in told) + "\n")
                 told.add(found.rule)
     if form == "text":
         ui.out(summary(files))
+
+
+def _short(name: str, found: Finding) -> str:
+    """A finding in one line; folded between words where a terminal has no room for it."""
+    line = _head(name, found)
+    if not sys.stdout.isatty():
+        return line
+    return textwrap.fill(
+        line, shutil.get_terminal_size().columns, subsequent_indent="  ", break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _head(name: str, found: Finding) -> str:
@@ -108,8 +120,14 @@ def paragraph(name: str, found: Finding, first: bool) -> str:
     number = str(found.line)
     room = WIDTH - len(number) - 7
     source = "".join(c if c.isprintable() else " " for c in found.source)
-    start = max(0, min(found.column - 1 - 8, len(source) - room)) if len(source) > room else 0
+    start = 0
+    if len(source) > room and found.column + min(found.width, 20) > room:
+        start = max(0, min(found.column - 1 - 8, len(source) - room))
     shown = source[start : start + room]
+    if start:  # cut on the left, and on the right: marked, as a name would be read otherwise
+        shown = "…" + shown[1:]
+    if start + room < len(source):
+        shown = shown[:-1] + "…"
     column = found.column - 1 - start
     width = max(1, min(found.width, len(shown) - column))
     lines.append(f"    {number} | {shown}".rstrip())
@@ -129,7 +147,10 @@ def _wrapped(text: str) -> list[str]:
 
 
 def summary(files: Sequence[Linted]) -> str:
-    """`2 errors, 1 warning in 1 of 3 files`."""
+    """`2 errors, 1 warning in 1 of 3 files`: of those that could be read."""
+    files = [one for one in files if not one.unread]
+    if not files:
+        return "no file was read"
     found = [f for one in files for f in one.findings]
     where = f"in {sum(bool(one.findings) for one in files)} of " if len(files) > 1 else "in "
     where += ui.number_of(len(files), "file")

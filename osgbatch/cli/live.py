@@ -17,6 +17,9 @@ _CAUSES = 4
 _WAITS_S = 30.0
 """Seconds for which tasks wait and none runs before `why` is pointed to."""
 
+_TURNS = "a job runs its tasks in turn; they are counted when it ends"
+"""HTCondor tells of jobs alone, and the records of tasks come back when a job has ended."""
+
 
 class Patience:
     """Knows when tasks have only waited for a while."""
@@ -45,14 +48,17 @@ class Lines:
 
     def __init__(self) -> None:
         self._patience = Patience()
-        self._said = False
+        self._said = self._said_turns = False
 
     def show(self, now: Status, changed: bool) -> None:
         """Show what a look saw."""
         if changed:
-            from osgbatch.cli.reports import watch_line
+            from osgbatch.cli.reports import in_turns, watch_line
 
             ui.out(watch_line(now))
+            if in_turns(now) and not self._said_turns:
+                self._said_turns = True
+                ui.out(f"          {_TURNS}")
         is_over = self._patience.is_over(now)
         if is_over and not self._said:
             ui.out(f"          {waits_line(now)}")
@@ -121,11 +127,13 @@ def view() -> Any:
 
 def block_lines(now: Status, events: Sequence[str], width: int) -> Iterator[str]:
     """The lines of the block. width: of the terminal, in characters."""
-    from osgbatch.cli.reports import head
+    from osgbatch.cli.reports import counts_text, head, in_turns
 
     yield f"{head(now, more=10)}  {time.strftime('%H:%M:%S')}"
     yield progress_line(now, width)
-    yield f"  {ui.counts(now.counts)}"
+    yield f"  {counts_text(now)}"
+    if in_turns(now):
+        yield f"  ({_TURNS})"
     if now.stalled:
         yield f"  {now.stalled}"
     for event in events:

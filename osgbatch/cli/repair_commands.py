@@ -61,9 +61,9 @@ def resubmit(
     check_output(as_json, watch_it)
     only = {"--failed": failed, "--held": held, "--missing": missing, "--tasks": tasks}
     more = {"--set": settings, "--pool": pool, "--allow-presigned": presigned}
-    if flow := find_flow(name, {**only, **more}):
+    if flow := find_flow(name, {**only, **more}, "resubmit"):
         return int(flow.resubmit(watch_it, as_json))
-    batch = find(name)
+    batch = find(name, "resubmit")
     never = set(batch.unsubmitted())
     wanted = Wanted(failed, held, missing, named_tasks(tasks, batch.tasks))
     choices = choices_of(settings, False, presigned)

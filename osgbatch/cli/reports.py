@@ -84,11 +84,18 @@ def is_stalled(now: Status) -> bool:
 def counts_text(now: Status) -> str:
     """`8 succeeded, 20 running in 2 jobs`: a job runs its tasks in turn."""
     text = ui.counts(now.counts)
-    running, jobs = now.counts.get("running", 0), now.measures.running_jobs if now.measures else 0
-    if not 0 < jobs < running:
+    if not in_turns(now):
         return text
-    told = f"{running:,} running"
-    return text.replace(told, f"{told} in {ui.number_of(jobs, 'job')}")
+    assert now.measures is not None
+    told = f"{now.counts['running']:,} running"
+    return text.replace(told, f"{told} in {ui.number_of(now.measures.running_jobs, 'job')}")
+
+
+def in_turns(now: Status) -> bool:
+    """Whether tasks count as running that may wait for their turn in their job."""
+    return now.measures is not None and (
+        0 < now.measures.running_jobs < now.counts.get("running", 0)
+    )
 
 
 def head(now: Status, more: int = 0) -> str:
@@ -247,7 +254,7 @@ def _collected(now: Status) -> bool:
 
 def watch_line(now: Status) -> str:
     """One line of `osgbatch watch`; of held jobs it gives the first reason at once."""
-    line = f"{time.strftime('%H:%M:%S')}  {ui.counts(now.counts)}"
+    line = f"{time.strftime('%H:%M:%S')}  {counts_text(now)}"
     held = next((state for state in now.wrong if state.state == "held"), None)
     if is_stalled(now):
         line += f"\n          {now.stalled}"

@@ -281,8 +281,9 @@ def _terminal() -> bool:
 
 def where(submitted: Any) -> str:
     """`to HTCondor, cluster 12`."""
-    backend = "to HTCondor" if submitted.backend == "condor" else "to the local runner"
-    return f"{backend}, cluster {submitted.cluster}"
+    from osgbatch.submission.submitting import given_to
+
+    return f"to {given_to(submitted)}, cluster {submitted.cluster}"
 
 
 def check_output(as_json: bool, watch_it: bool | None) -> None:

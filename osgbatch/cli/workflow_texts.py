@@ -70,7 +70,9 @@ def next_steps(now: WorkflowStatus) -> list[str]:
     if now.cancelled and not now.succeeded:
         return [f"osgbatch resubmit {name}"]
     if now.succeeded:
-        done = now.collected and now.workflow.pool == "local"
+        from osgbatch.foreach.running import is_brought
+
+        done = now.collected and (now.workflow.pool == "local" or is_brought(now.workflow))
         return [] if done else [f"osgbatch collect {name}"]
     return [f"osgbatch watch {name}"]
 

@@ -21,6 +21,7 @@ from osgbatch.condor.dag import (
     remove_dag,
     submit_dag,
 )
+from osgbatch.condor.home import check_home
 from osgbatch.condor.jobs import Queued, ask_jobs
 from osgbatch.condor.queue import Queue, QueuedJob, asking_more, clusters_in_queue, look
 from osgbatch.condor.recurring import will_recur
@@ -38,6 +39,7 @@ __all__ = [
     "asking_more",
     "cancel",
     "check_alive",
+    "check_home",
     "clusters_in_queue",
     "configured",
     "dag_in_log",

@@ -7,7 +7,8 @@ and `ProcId =?= undefined` is met by nothing else; condor_qedit of a cluster by 
 all its procs have, later ones too, whatever was their own (EditedClusterAttrs).
 
 It is done by the commands that the user could type, which speak as the access point does, and the
-queue is then looked at: what they say is no more than that the schedd has heard of it.
+queue is then looked at: what they say is no more than that the schedd has heard of it. All raise
+CondorError, and do nothing, when the round's jobs are with another schedd than the one here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from osgbatch.condor.commands import run
+from osgbatch.condor.home import check_home
 from osgbatch.condor.queue import (
     CANCELLED,
     CANCELLED_PROCS,
@@ -51,7 +53,9 @@ def cancel(round_: Round, cluster: int) -> None:
 
     Raises CondorError when the schedd does not answer, or does not let us.
     """
-    problem = _try(["condor_rm", "-reason", REASON, "-constraint", of_round(round_, cluster)])
+    problem = _try(
+        round_, ["condor_rm", "-reason", REASON, "-constraint", of_round(round_, cluster)]
+    )
     _settle(round_, cluster, problem, "removed", lambda queue: [*queue.jobs, *queue.unqueued])
 
 
@@ -73,7 +77,7 @@ def remove(
     now = f" && ({' || '.join(states)})" if only else ""
     for ranges in in_pieces(procs):
         constraint = f"{of_round(round_, cluster)} && ({ranges}){now}"
-        problem = _try(["condor_rm", "-reason", why, "-constraint", constraint]) or problem
+        problem = _try(round_, ["condor_rm", "-reason", why, "-constraint", constraint]) or problem
     wanted = set(procs)
     others: set[int] = set()
 
@@ -119,7 +123,7 @@ def hold(round_: Round, cluster: int, why: str) -> None:
     # 3, 4, 5: removed, completed, held. The factory may have no JobStatus.
     going = "ProcId =?= undefined || !member(JobStatus, {3, 4, 5})"
     constraint = f"{of_round(round_, cluster)} && ({going})"
-    problem = _try(["condor_hold", "-reason", why, "-constraint", constraint])
+    problem = _try(round_, ["condor_hold", "-reason", why, "-constraint", constraint])
 
     def left(queue: Queue) -> list[int]:
         free = [proc for proc, job in queue.jobs.items() if job.state != "held"]
@@ -157,7 +161,7 @@ def forget(round_: Round, queue: Queue, procs: Collection[int]) -> None:
     edit_all(round_, queue.cluster, edits)
     if set(queue.unqueued) <= set(procs):
         constraint = f"{of_round(round_, queue.cluster)} && ProcId =?= undefined"
-        problem = _try(["condor_rm", "-reason", REASON, "-constraint", constraint])
+        problem = _try(round_, ["condor_rm", "-reason", REASON, "-constraint", constraint])
         if problem and look(round_, queue.cluster).shared:
             raise problem
 
@@ -170,10 +174,10 @@ def release(round_: Round, cluster: int, procs: Collection[int], *, factory: boo
     problem = None
     for ranges in in_pieces(procs):
         constraint = f"{of_round(round_, cluster)} && JobStatus == 5 && ({ranges})"
-        problem = _try(["condor_release", "-constraint", constraint]) or problem
+        problem = _try(round_, ["condor_release", "-constraint", constraint]) or problem
     if factory:
         constraint = f"{of_round(round_, cluster)} && ProcId =?= undefined"
-        problem = _try(["condor_release", "-constraint", constraint]) or problem
+        problem = _try(round_, ["condor_release", "-constraint", constraint]) or problem
     wanted = set(procs) if problem else set()
 
     def left(queue: Queue) -> list[int]:
@@ -189,7 +193,7 @@ def edit(round_: Round, cluster: int, procs: Collection[int], edits: Mapping[str
     Raises CondorError when the schedd does not answer, or does not let us.
     """
     for ranges in in_pieces(procs):
-        _edit(["-constraint", f"{of_round(round_, cluster)} && ({ranges})"], edits)
+        _edit(round_, ["-constraint", f"{of_round(round_, cluster)} && ({ranges})"], edits)
 
 
 def edit_all(round_: Round, cluster: int, edits: Mapping[str, str]) -> None:
@@ -203,11 +207,15 @@ def edit_all(round_: Round, cluster: int, edits: Mapping[str, str]) -> None:
             f"cluster {cluster} is not in the queue any more, or is not of batch {round_.batch_id}",
             fix="See `osgbatch status`.",
         )
-    _edit([str(cluster)], edits)
+    _edit(round_, [str(cluster)], edits)
 
 
-def _try(command: Sequence[str]) -> CondorError | None:
-    """Run a command whose failure may say no more than that there was nothing to do."""
+def _try(round_: Round, command: Sequence[str]) -> CondorError | None:
+    """Run a command whose failure may say no more than that there was nothing to do.
+
+    Raises CondorError, before it is run, when the round's jobs are with another schedd.
+    """
+    check_home(round_)
     try:
         run(command, limit=ACT_LIMIT_S)
     except CondorError as error:
@@ -215,7 +223,8 @@ def _try(command: Sequence[str]) -> CondorError | None:
     return None
 
 
-def _edit(which: Sequence[str], edits: Mapping[str, str]) -> None:
+def _edit(round_: Round, which: Sequence[str], edits: Mapping[str, str]) -> None:
+    check_home(round_)
     with tempfile.NamedTemporaryFile("w", prefix="osgbatch-", suffix=".ad") as file:
         file.writelines(f"{name} = {value}\n" for name, value in edits.items())
         file.flush()

@@ -9,19 +9,24 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from osgbatch import personal_pool
 from osgbatch.errors import CondorError
 
 ANSWER_LIMIT_S = 30
 """Seconds after which a schedd that does not answer is called silent."""
 
 
+SYSTEM_CONFIGS = ("/etc/condor/condor_config", "/usr/local/etc/condor_config")
+"""Where HTCondor looks where no CONDOR_CONFIG is given."""
+
+
 def configured() -> bool:
-    """Whether HTCondor is meant to be used on this machine."""
+    """Whether HTCondor is meant to be used on this machine: the user's personal pool, too."""
+    personal_pool.use()
     if os.environ.get("CONDOR_CONFIG"):
         return True
-    places = ("/etc/condor/condor_config", "/usr/local/etc/condor_config")
     return shutil.which("condor_submit") is not None and (
-        any(Path(place).is_file() for place in places)
+        any(Path(place).is_file() for place in SYSTEM_CONFIGS)
         or Path("~/.condor/user_config").expanduser().is_file()
     )
 
@@ -50,6 +55,7 @@ def run_bytes(
     keep: Sequence[int] = (),
 ) -> tuple[bytes, bytes]:
     """The same, of a command that prints what need not be text."""
+    personal_pool.use()
     try:
         done = subprocess.run(
             command,
@@ -80,15 +86,46 @@ def run_bytes(
     except subprocess.TimeoutExpired:
         raise CondorError(
             f"HTCondor is configured but silent: {command[0]} had no answer in {limit:.0f} s",
-            fix=f"Does the schedd run (condor_status -schedd)?{_local_too(command)}",
+            fix=f"Does the schedd run (condor_status -schedd)?{or_personal()}{_local_too(command)}",
         ) from None
     if done.returncode:
+        if personal_down():
+            raise CondorError(PERSONAL_DOWN, fix=PERSONAL_UP + _local_too(command))
         said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+        fix = "See `condor_q` and the administrator of this access point."
+        if _NO_CONNECTION.search(said):
+            fix += or_personal()
         raise CondorError(
             f"{command[0]} failed (exit code {done.returncode}): {said or 'it said nothing'}",
-            fix="See `condor_q` and the administrator of this access point." + _local_too(command),
+            fix=fix + _local_too(command),
         )
     return done.stdout, done.stderr
+
+
+_NO_CONNECTION = re.compile(r"connect|address of|fetch ads|communicat|no answer", re.I)
+PERSONAL_DOWN = "your personal pool is down"
+PERSONAL_UP = "`osgbatch pool up` starts it, with the queue that it had."
+
+
+def personal_down() -> bool:
+    """Whether HTCondor does not answer because the user's personal pool is down: there is no other.
+
+    Asked where something has failed already.
+    """
+    if not personal_pool.is_down():
+        return False
+    system = any(Path(place).is_file() for place in SYSTEM_CONFIGS)
+    return personal_pool.in_use() or not (system or personal_pool.another_named())
+
+
+def or_personal() -> str:
+    """A word on the user's personal pool, where another HTCondor cannot be reached and it is down.
+
+    Packages bring a configuration of the system that nobody has set up.
+    """
+    if personal_pool.another_named() or not personal_pool.is_down():
+        return ""
+    return " Or `osgbatch pool up`: your personal pool is down."
 
 
 def _local_too(command: Sequence[str]) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from osgbatch import names
 from osgbatch.condor.act import REASON
 from osgbatch.condor.commands import run
+from osgbatch.condor.home import check_schedd
 from osgbatch.condor.schedd import call_schedd
 from osgbatch.errors import CondorError
 
@@ -74,13 +77,20 @@ def last_words(folder: Path, dag: str) -> list[str]:
     return ["".join(c if c.isprintable() else "?" for c in line[:300]) for line in found[-5:]]
 
 
-def find_dag(workflow_id: str) -> int:
-    """The newest DAGMan of a workflow in the queue; 0 when there is none. Raises CondorError."""
+def find_dag(workflow_id: str, told: Mapping[str, Any] | None = None) -> int:
+    """The newest DAGMan of a workflow in the queue; 0 when there is none.
+
+    told: what was noted of its submission (`schedd`, `host`, `time`). Raises CondorError when there
+    is no answer, or another schedd was given it.
+    """
     wanted = f'{names.BATCH_ATTRIBUTE} == "{workflow_id}" && JobUniverse == {SCHEDULER_UNIVERSE}'
     found = call_schedd(
         lambda htcondor: htcondor.Schedd().query(constraint=wanted, projection=["ClusterId"])
     )
-    return max((int(ad["ClusterId"]) for ad in found), default=0)
+    newest = max((int(ad["ClusterId"]) for ad in found), default=0)
+    if told and not newest:
+        check_schedd(told, wanted, f"workflow {workflow_id}")
+    return newest
 
 
 def dag_in_log(folder: Path, dag: str) -> int:
@@ -121,7 +131,8 @@ def remove_dag(workflow_id: str, cluster: int) -> None:
 
     Raises CondorError when it is still there after a while.
     """
-    run(["condor_rm", "-reason", REASON, str(cluster)])
+    ours = f'ClusterId == {cluster} && {names.BATCH_ATTRIBUTE} == "{workflow_id}"'
+    run(["condor_rm", "-reason", REASON, "-constraint", ours])
     deadline = time.monotonic() + GONE_LIMIT_S
     while find_dag(workflow_id) == cluster:
         if time.monotonic() > deadline:

@@ -12,6 +12,8 @@ from pathlib import Path
 from osgbatch.condor.submit_parser import bindings, quiet_environment
 
 LIMIT_S = 120
+_SEVERAL_QUEUES = {"_CONDOR_SUBMIT_PREVENT_MULTI_QUEUE": "false"}
+"""Files of older years have several queue statements, which 25.14 refuses without this."""
 Evaluate = Callable[[str, Mapping[str, str]], str | None]
 
 
@@ -29,7 +31,8 @@ def dry_run(file: Path, folder: Path) -> tuple[list[dict[str, str]], str] | None
     try:
         done = subprocess.run(
             [command, "-dry-run", "-", str(file)], cwd=folder, capture_output=True,
-            stdin=subprocess.DEVNULL, timeout=LIMIT_S, env=os.environ | quiet_environment(),
+            stdin=subprocess.DEVNULL, timeout=LIMIT_S,
+            env=os.environ | quiet_environment() | _SEVERAL_QUEUES,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None

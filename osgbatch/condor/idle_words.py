@@ -106,6 +106,10 @@ def _cause(idle: Idle) -> _Words:
     )
 
 
+_CONTAINERS = re.compile(r"\bHas(Container|Docker|DockerURL|SIF|Singularity)\b", re.I)
+"""What slots say of themselves that can run them."""
+
+
 def _nothing_fits(idle: Idle) -> _Words:
     impossible = [condition for condition in idle.conditions if not condition.slots]
     details = [_condition(condition, idle) for condition in impossible]
@@ -128,6 +132,11 @@ def _nothing_fits(idle: Idle) -> _Words:
     )
     if keys and len(keys) < len(blamed):
         what += " and ask for less"
+    if any(_CONTAINERS.search(condition.text) for condition in blamed):
+        what = (
+            "These slots run no containers: Apptainer must be there. Use another pool, or another"
+        )
+        what += " kind of `environment:`" + (", and ask for less" if keys else "")
     named = f" ({', '.join(keys)})" if keys else ""
     todo = f"{what}{named}, and run what is missing."
     remove, again = _commands(blamed_resources, idle)

@@ -10,6 +10,7 @@ from typing import Any
 
 from osgbatch import names
 from osgbatch.condor.commands import run
+from osgbatch.condor.home import check_home
 from osgbatch.condor.schedd import call_schedd, constraint_of
 from osgbatch.errors import CondorError
 from osgbatch.model import Round
@@ -70,7 +71,7 @@ class Queue:
 def look(round_: Round, cluster: int) -> Queue:
     """The jobs of a round in the queue, and what its factory still has to bring.
 
-    Raises CondorError when the schedd does not answer.
+    Raises CondorError when the schedd does not answer, or another one has them.
     """
     # The factory first: a job that comes into the queue meanwhile is then seen at least once.
     found = query(round_, cluster, _FACTORY, ["-factory"])
@@ -139,8 +140,10 @@ def query(
 ) -> list[dict[str, Any]]:
     """The attributes of a round's jobs, or of its factory (`-factory`), by condor_q.
 
-    more: an expression that they meet, too. Raises CondorError when there is no answer.
+    more: an expression that they meet, too. Raises CondorError when there is no answer, or its
+    jobs are with another schedd.
     """
+    check_home(round_)
     said, _ = run(
         ["condor_q", "-allusers", "-json", *options, "-attributes", ",".join(attributes),
          "-constraint", f"{of_round(round_, cluster)} && ({more})"]

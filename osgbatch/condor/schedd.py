@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from osgbatch import names
-from osgbatch.condor.commands import run, version
+from osgbatch import names, personal_pool
+from osgbatch.condor.commands import (
+    PERSONAL_DOWN,
+    PERSONAL_UP,
+    or_personal,
+    personal_down,
+    run,
+    version,
+)
 from osgbatch.errors import CondorError
 from osgbatch.model import Round
 
@@ -22,12 +30,15 @@ def call_schedd(call: Callable[[Any], Any], whom: str = "schedd") -> Any:
 
     whom: the daemon that is asked, where it is another one.
     """
+    personal_pool.use()  # before it is loaded: it reads CONDOR_CONFIG then
     try:
         import htcondor2
     except ImportError:
         raise CondorError(
             "the Python package htcondor is not installed", fix="pip install htcondor"
         ) from None
+    if personal_pool.in_use() and htcondor2.param.get("LOCAL_DIR") != str(personal_pool.folder()):
+        htcondor2.reload_config()  # it was loaded before the pool was up
     failures = (htcondor2.HTCondorException, RuntimeError, OSError, ValueError)
     try:
         try:
@@ -37,8 +48,11 @@ def call_schedd(call: Callable[[Any], Any], whom: str = "schedd") -> Any:
                 raise
             return call(htcondor2)
     except failures as error:
+        if personal_down():
+            raise CondorError(PERSONAL_DOWN, fix=PERSONAL_UP) from None
         raise CondorError(
-            f"the {whom} did not answer: {error}", fix="Try again, or see `condor_q`."
+            f"the {whom} did not answer: {error}",
+            fix=f"Try again, or see `condor_q`.{or_personal()}",
         ) from None
 
 
@@ -62,8 +76,20 @@ def _as_older(htcondor2: Any) -> bool:
     return True
 
 
+_names: dict[str, str] = {}
+"""By CONDOR_CONFIG, which personal_pool.use() may change: they are asked for at every act."""
+
+
 def name_here() -> str:
     """The name of the schedd that HTCondor's commands speak to here; empty when it is not told."""
+    personal_pool.use()
+    config = os.environ.get(personal_pool.CONFIG, "")
+    if not _names.get(config):
+        _names[config] = _name_now()
+    return _names[config]
+
+
+def _name_now() -> str:
     found = {}
     for name in (_HOST, _AD_FILE):
         with suppress(CondorError):

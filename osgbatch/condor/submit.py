@@ -9,6 +9,7 @@ import time
 from osgbatch import names
 from osgbatch.condor.act import cancel
 from osgbatch.condor.commands import run
+from osgbatch.condor.home import check_home
 from osgbatch.condor.schedd import call_schedd, constraint_of, name_here
 from osgbatch.errors import CondorError, RefusedError
 from osgbatch.model import Round, Submitted
@@ -59,7 +60,8 @@ def submit(round_: Round, lock: int) -> Submitted:
 def find_cluster(round_: Round) -> int | None:
     """The cluster of a round in the queue, by the id that its jobs carry; None when not there.
 
-    Factories that have no procs yet are found by their cluster ad.
+    Factories that have no procs yet are found by their cluster ad. Raises CondorError when the
+    schedd does not answer, or another one was given the round.
     """
     found = call_schedd(
         lambda htcondor: htcondor.Schedd().query(
@@ -69,4 +71,6 @@ def find_cluster(round_: Round) -> int | None:
         )
     )
     clusters = sorted({int(ad["ClusterId"]) for ad in found})
+    if not clusters:
+        check_home(round_)
     return clusters[0] if clusters else None

@@ -7,9 +7,12 @@ import tempfile
 from functools import cache
 from typing import Any
 
+from osgbatch import personal_pool
+
 
 def quiet_environment() -> dict[str, str]:
     """Without this HTCondor complains on a machine that has no configuration of it."""
+    personal_pool.use()
     if "CONDOR_CONFIG" in os.environ or os.path.exists("/etc/condor/condor_config"):
         return {}
     return {"CONDOR_CONFIG": os.devnull}

@@ -10,7 +10,7 @@ import re
 import time
 from pathlib import Path
 
-from osgbatch.condor import check_alive, examined, version
+from osgbatch.condor import check_alive, examined, personal, version
 from osgbatch.errors import CondorError
 from osgbatch.examining.check import (
     CLOCKS,
@@ -44,6 +44,11 @@ def commands(here: Here) -> Found:
             return failure(
                 f"HTCondor is configured ({CONFIGURATION}), and condor_submit is not on PATH",
                 "Set PATH to where HTCondor is installed.",
+            )
+        if personal.find():
+            return skipped(
+                "HTCondor is installed, and not set up: sweeps run by the local runner",
+                "`osgbatch pool up` starts a pool of your own.",
             )
         return skipped(
             "there is no HTCondor here: sweeps run on this machine alone, by the local runner",

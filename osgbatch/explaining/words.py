@@ -206,6 +206,11 @@ def table() -> dict[str, Word]:
     return found
 
 
+def states() -> list[Word]:
+    """All states of a job, in the order of their numbers."""
+    return _states()
+
+
 def _lines(text: str) -> list[list[str]]:
     return [[part.strip() for part in line.split(" | ")] for line in pages.whole_lines(text)]
 

@@ -18,6 +18,7 @@ from osgbatch.errors import BatchError, OsgbatchError, SpecErrors
 from osgbatch.foreach.asked import PHASES, Asked, check
 from osgbatch.foreach.document import COMPLETE, ELEMENTS, RUNNER, Earlier, workflow_of
 from osgbatch.foreach.outcomes import outcome
+from osgbatch.foreach.signature import check_words
 from osgbatch.life.following import status
 from osgbatch.life.naming import shown_path
 from osgbatch.planning.checks import missing_files
@@ -89,6 +90,7 @@ def begin(
     for one of the work's name. Raises OsgbatchError; then nothing was begun.
     """
     check(asked)
+    check_words(asked)
     with held(here):
         return _begin(asked, here, pool, say, out, choices)
 
@@ -130,7 +132,7 @@ def _begin(
         return _noted(found, _place(asked, here, out, found.id), here, earlier, again=again)
     if alike:
         _tell_of_changed(alike[0], say)
-    _tell_of_failed(asked, here, say)
+    _tell_of_failed(asked, document, here, say)
     results = _place(asked, here, out)
     made = start_workflow(document, here, pool, say, choices)
     return _noted(made, results, here, earlier)
@@ -185,15 +187,28 @@ def _changed_in(workflow: Workflow, now: WorkflowStatus) -> list[str]:
     return sorted(found)
 
 
-def _tell_of_failed(asked: Asked, here: Path, say: Say) -> None:
-    """Say how the last one of this name, with other files, could be gone on with."""
+def _tell_of_failed(asked: Asked, document: Mapping[str, Any], here: Path, say: Say) -> None:
+    """Say how the last one of this name and these words, with other files, could be gone on with.
+
+    document: the workflow that is to begin.
+    """
     last = next((one for one in _workflows(here) if one.name == asked.title), None)
-    if last is not None and asked.start_at == PHASES[0] and workflow_status(last).failed:
+    if last is None or asked.start_at != PHASES[0]:
+        return
+    if _first_command(last) == document["steps"][0]["command"] and workflow_status(last).failed:
         name = shown_path(last.folder)
         say(
             f"note: this begins anew. `osgbatch resubmit {name}` would run only what has failed "
             "there, with your files as they are now"
         )
+
+
+def _first_command(workflow: Workflow) -> Any:
+    """The command of a workflow's first step, in which the script's words are."""
+    try:
+        return parse_document(_text(workflow), "foreach").data["steps"][0]["command"]
+    except (OsgbatchError, LookupError, TypeError):
+        return None
 
 
 def _noted(
@@ -234,6 +249,15 @@ def bring_noted(workflow: Workflow, say: Say) -> str:
     for problem in bring(Begun(workflow, results)):
         say(f"note: {problem}")
     return f"{shown_path(results)}/" if results.is_dir() else ""
+
+
+def is_brought(workflow: Workflow) -> bool:
+    """Whether the results of a foreach lie in their folder; not so of any other workflow."""
+    try:
+        results = Path(json.loads((workflow.folder / NOTE).read_text())["results"])
+        return owner_of(results)[0] == workflow.id
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _workflows(here: Path) -> Iterator[Workflow]:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from osgbatch.importing import words
-from osgbatch.importing.macros import Macros, NotImported, Part, Variable
+from osgbatch.importing.jobs import SHELL_CLUSTER
+from osgbatch.importing.macros import CLUSTER, TOO_LATE, Macros, NotImported, Part, Variable
 from osgbatch.importing.made import Converted, Input, Setting
-from osgbatch.importing.parts import basename, below, filled, plain, shown, trimmed
+from osgbatch.importing.parts import basename, plain, trimmed
 from osgbatch.importing.resources import resources_of, retries_of
-from osgbatch.importing.settings import DROPPED, REFUSED, UNIVERSES, says_nothing
-from osgbatch.submit_language import known_command
+from osgbatch.importing.settings import DROPPED, PRINTED, REFUSED, UNIVERSES, says_nothing
+from osgbatch.importing.transfer import input_of, inputs_of, outputs_of
+from osgbatch.importing.values import Values
+from osgbatch.submit_language import KNOWN_COMMANDS, known_command, one_name
+
+_COMMANDS = {one_name(command): command for command in KNOWN_COMMANDS if "_" in command}
+"""How a command is written, by its one name: PeriodicHold is periodic_hold, too."""
+RUN_SCRIPT = "/.singularity.d/runscript"
+"""What an image runs by itself, where Apptainer runs it."""
+_OF_THE_MACHINE = ("/bin/", "/usr/", "/opt/")
 
 
 def convert(
@@ -25,131 +34,48 @@ def convert(
         values[one.name] = one
     converter = _Converter(values, macros, made, jobs)
     for step in (
-        converter.kind_of_job, converter.program, converter.files, converter.outputs,
-        converter.variables, converter.resources, converter.place, converter.retries,
-        converter.moment, converter.people, converter.rest,
+        converter.kind_of_job, converter.program, lambda: inputs_of(converter),
+        lambda: outputs_of(converter), converter.variables, converter.resources, converter.place,
+        converter.retries, converter.moment, converter.people, converter.rest,
     ):  # fmt: skip
         step()
+    if any(
+        Variable(CLUSTER) in word for word in (*made.program, *(w for _, w in made.environment))
+    ):
+        converter.note("$(Cluster): each job reads the number of its own cluster; a task that is "
+                       "resubmitted is in another one")  # fmt: skip
     return made
 
 
-class _Converter:
-    def __init__(
-        self, values: Mapping[str, Setting], macros: Macros, made: Converted,
-        jobs: Sequence[Mapping[str, str]],
-    ) -> None:  # fmt: skip
-        self.values = dict(values)
-        self.macros = macros
-        self.made = made
-        self.jobs = jobs
-
-    # --- values ----------------------------------------------------------------------------------
-
-    def take(self, name: str) -> Setting | None:
-        """A setting, which is then dealt with; None for one that is not there, or is empty."""
-        found = self.values.pop(name, None)
-        return found if found and found.value.strip() else None
-
-    def lose(self, setting: Setting, why: str) -> None:
-        told = f"line {setting.line}: {setting.key}: {why}"
-        if told not in self.made.lost:
-            self.made.lost.append(told)
-
-    def parts(self, name: str) -> tuple[Part, ...]:
-        found = self.take(name)
-        if found is None:
-            return ()
-        try:
-            return self.macros.parts(found.value.strip())
-        except NotImported as error:
-            self.lose(found, str(error))
-            return ()
-
-    def text(self, name: str) -> str:
-        """A value that must be the same for all jobs."""
-        found = self.take(name)
-        return self.value(found) if found is not None else ""
-
-    def value(self, setting: Setting) -> str:
-        """The value of a setting that must be the same for all jobs; empty where it is not."""
-        try:
-            return self.macros.constant(setting.value.strip()).strip()
-        except NotImported as error:
-            self.lose(setting, str(error))
-            return ""
-
-    def flag(self, name: str, default: bool = False) -> bool:
-        text = self.text(name).lower()
-        return default if not text else text in ("true", "yes", "t", "y", "1")
-
-    def note(self, text: str) -> None:
-        if text and text not in self.made.notes:
-            self.made.notes.append(text)
-
-    def split(
-        self,
-        name: str,
-        parts: tuple[Part, ...],
-        split: Callable[[Sequence[Part]], list[words.Word]],
-    ) -> list[words.Word]:
-        """A value as words. HTCondor splits it after its macros are filled in: where a variable
-        holds blanks or commas, the words that come of it are variables of their own.
-
-        Raises NotImported when that makes different numbers of words.
-        """
-        template = split(parts)
-        if plain(parts):
-            return template
-        own = [[self._filled(word, job) for word in template] for job in self.jobs]
-        real = [
-            ["".join(map(str, word)) for word in split((self._filled(parts, job),))]
-            for job in self.jobs
-        ]
-        if own == real:
-            return template
-        if len(set(map(len, real))) > 1:
-            raise NotImported(
-                "the values of its variables hold blanks, commas or quotes, so that jobs have "
-                "different numbers of words"
-            )
-        found: list[words.Word] = []
-        for place, cells in enumerate(zip(*real, strict=True)):
-            before = template[place] if len(template) == len(real[0]) else None
-            if len(set(cells)) == 1:
-                found.append((cells[0],))
-            elif before and all(mine[place] == cell for mine, cell in zip(own, cells, strict=True)):
-                found.append(before)
-            else:
-                made = Variable(f"{name}{place + 1}")
-                self.made.cells[made] = list(cells)
-                found.append((made,))
-        return found
-
-    def _filled(self, word: Sequence[Part], job: Mapping[str, str]) -> str:
-        return "".join(filled(part, job, self.macros.evaluate) for part in word)
-
-    # --- the steps -------------------------------------------------------------------------------
-
+class _Converter(Values):
     def kind_of_job(self) -> None:
         setting = self.values.get("universe")
         universe = self.text("universe").lower() or "vanilla"
         if setting and universe not in UNIVERSES:
             self.lose(setting, f"osgbatch makes no jobs of the {universe} universe")
-        image = self.text("containerimage") or self.text("+singularityimage").strip('"')
+        image = self.text("containerimage")
+        older = self.text("+singularityimage").strip('"')
         docker = self.text("dockerimage")
         if docker and not image:
             image = docker if "://" in docker else f"docker://{docker}"
+            self.note(
+                "docker_image: as container_image, which HTCondor runs in Docker or Apptainer"
+            )
+        elif older and not image:
+            image = older
+            self.differ("+SingularityImage: as container_image, which is how HTCondor names it now")
         if image:
-            plain = image.strip('"')
-            self.made.settings["environment"] = {"container": plain}
+            self.made.settings["environment"] = {"container": image.strip('"')}
         setting = self.values.get("shouldtransferfiles")
-        if setting and self.text("shouldtransferfiles").upper() == "NO":
+        if setting and self.text("shouldtransferfiles").upper() in ("NO", "FALSE"):
             self.lose(setting, "the jobs use a file system that all machines share; osgbatch "
                       "always brings files, so name them in transfer_input_files")  # fmt: skip
         setting = self.values.get("getenv")
         if setting and self.text("getenv").lower() not in ("", "false"):
-            self.lose(setting, "variables of this shell are not taken over: name in `environment` "
-                      "those that the program needs")  # fmt: skip
+            why = "the variables of your shell do not travel with the tasks: write those that the "
+            self.lose(setting, f"{why}program needs into `environment`, and delete this line")
+
+    # --- what is run -----------------------------------------------------------------------------
 
     def program(self) -> None:
         made = self.made
@@ -159,23 +85,11 @@ class _Converter:
                 made.shell = self.macros.constant(shell.value.strip())
             except NotImported as error:
                 self.lose(shell, str(error))
-        setting = self.values.get("executable")
-        executable = self.text("executable")
-        brought = self.flag("transferexecutable", default=True)
-        if not executable and not made.shell:
-            if setting is None:
-                made.lost.append("no executable: nothing says what the jobs run")
+        if not self._executable():
             return
-        if executable and brought:
-            made.executable = executable
-            name = posixpath.basename(executable)
-            made.program.append((f"./{name}",))
-            made.inputs.append(Input((executable,), (name,), whole=True))
-        elif executable:
-            made.program.append((executable,))
         setting = self.values.get("arguments")
         try:
-            made.program += self.split("arg", self.parts("arguments"), words.arguments)
+            made.program += self._arguments(self.parts("arguments", cluster=True))
         except NotImported as error:
             if setting:
                 self.lose(setting, str(error))
@@ -183,125 +97,99 @@ class _Converter:
         if stdin and stdin != ("/dev/null",):
             called = basename(trimmed(stdin))
             made.stdin = called
-            made.inputs.append(self._input(trimmed(stdin), called))
+            made.inputs.append(input_of(trimmed(stdin), called))
 
-    def files(self) -> None:
+    def _executable(self) -> bool:
+        """The program; false when there is nothing to run."""
         made = self.made
-        setting = self.values.get("transferinputfiles")
-        keep = self.flag("preserverelativepaths")
+        setting = self.take("executable")
+        brought = self.flag("transferexecutable", default=True)
+        if setting is None:
+            given = self.values.get("arguments")
+            if "environment" in made.settings and given and given.value.strip():
+                made.program.append((RUN_SCRIPT,))
+                self.note("no executable: the image's own run script is given the arguments")
+            elif "environment" in made.settings:
+                self.note("no executable: the image's own run script is run")
+            elif not made.shell:
+                made.lost.append("no executable, or none named: nothing says what the jobs run")
+                return False
+            return True
         try:
-            listed = self.split("input", self.parts("transferinputfiles"), words.comma_list)
-            for entry in listed:
-                self._add(entry, keep)
+            parts = trimmed(self.macros.parts(setting.value.strip()))
+            if Variable(CLUSTER) in parts:
+                raise NotImported(TOO_LATE.format("$(Cluster)"))
+            name = basename(parts)
         except NotImported as error:
-            if setting:
-                self.lose(setting, str(error))
-        initial = self.parts("initialdir")
-        if initial and initial != (".",):
-            made.inputs = [
-                one if one.source == (made.executable,) and made.executable
-                else Input(below(initial, one.source), one.name, one.whole and plain(initial))
-                for one in made.inputs
-            ]  # fmt: skip
-            self.note("initialdir: inputs are taken from there; results come to results/<task>/")
+            self.lose(setting, str(error))
+            return True
+        if not brought:
+            made.program.append(parts)
+        elif plain(parts):
+            made.executable = executable = "".join(map(str, parts))
+            made.program.append((f"./{posixpath.basename(executable)}",))
+            made.inputs.append(Input((executable,), (posixpath.basename(executable),), whole=True))
+            if "environment" in made.settings and executable.startswith(_OF_THE_MACHINE):
+                what = f"executable: {executable} of this machine is brought and run in the image"
+                self.note(f"{what}, as before; with transfer_executable = false, the image's own")
+        else:  # each job has a program of its own
+            made.program.append(("./", *name))
+            made.inputs.append(Input(parts, name, whole=False))
+        return True
 
-    def _add(self, entry: words.Word, keep: bool) -> None:
-        """An entry of transfer_input_files."""
-        made = self.made
-        first, last = entry[0], entry[-1]
-        is_url = isinstance(first, str) and re.match(r"[a-z][a-z0-9+.-]*://", first) is not None
-        if is_url and any(isinstance(part, str) and "?" in part for part in entry):
-            raise NotImported(f"a URL with ?… is not fetched by osgbatch: {shown(entry)}")
-        if not is_url and isinstance(last, str) and last.endswith("/") and not keep:
-            raise NotImported(
-                f"{shown(entry)}: with a / at its end what is in the folder is brought, without "
-                "the folder: name the files, or the folder"
-            )
-        if not is_url and not plain(entry) and isinstance(first, Variable) and len(entry) == 1:
-            name: words.Word = basename(entry)
-        elif keep and not is_url and not str(first).startswith("/"):
-            name = trimmed(entry)
-        else:
-            name = basename(trimmed(entry))
-        made.inputs.append(self._input(entry if is_url else trimmed(entry), name))
-
-    def _input(self, source: words.Word, name: words.Word) -> Input:
-        is_url = isinstance(source[0], str) and "://" in source[0]
-        return Input(source, name, whole=plain(source) and not is_url)
-
-    def outputs(self) -> None:
-        made = self.made
-        setting = self.values.get("transferoutputfiles")
-        told = setting is not None and bool(setting.value.strip())
+    def _arguments(self, parts: tuple[Part, ...]) -> list[words.Word]:
+        """The words behind the program; notes those of which a task makes several, at blanks."""
         try:
-            listed = [
-                word for word in self.split("output", self.parts("transferoutputfiles"),
-                                            words.comma_list)
-                if word != ('""',)
-            ]  # fmt: skip
-        except NotImported as error:
-            listed = []
-            if setting:
-                self.lose(setting, str(error))
-        remapped = self._remaps()
-        if not told:
-            made.outputs = None
-            for name in remapped:
-                self.note(f"transfer_output_remaps: {shown(name)} lies in results/<task>/")
-            return
-        made.outputs = []
-        for word in listed:
-            if setting and isinstance(word[-1], str) and word[-1].endswith("/"):
-                self.lose(setting, f"{shown(word)}: with a / at its end what is in the folder "
-                          "comes back, without the folder: name it, or the files")  # fmt: skip
-            made.outputs.append((trimmed(word), remapped.get(trimmed(word))))
-
-    def _remaps(self) -> dict[words.Word, words.Word]:
-        setting = self.values.get("transferoutputremaps")
-        found: dict[words.Word, words.Word] = {}
-        if setting is None or not setting.value.strip():
-            self.values.pop("transferoutputremaps", None)
-            return found
-        text = setting.value.strip().strip('"')
-        self.values.pop("transferoutputremaps")
-        for entry in re.split(r"(?<!\\);", text):
-            if not entry.strip():
-                continue
-            name, _, to = entry.partition("=")
-            if "://" in to:
-                self.lose(setting, f"{name.strip()} goes to a URL: with `outputs_to:` osgbatch "
-                          "brings all outputs there, as one archive a job")  # fmt: skip
-                continue
-            try:
-                made_name = self.macros.parts(name.strip())
-                found[made_name] = self._without_job_ids(to.strip())
-            except NotImported as error:
-                self.lose(setting, str(error))
-        return found
-
-    def _without_job_ids(self, text: str) -> words.Word:
-        """Where an output lies: the cluster's number is left out, since each batch has a folder."""
-        # At the start of a name the separator behind it goes with it, elsewhere the one before it.
-        id_ = r"\$\((?:cluster|clusterid)\)"
-        starts = rf"(?:(?<=/)|^){id_}(?:[-_]|\.(?=\$))?"
-        plain = re.sub(rf"{starts}|[-_.]?{id_}", "", text, flags=re.IGNORECASE)
-        plain = re.sub(r"\$\(jobid\)", "$(ProcId)", plain, flags=re.IGNORECASE)
-        return self.macros.parts(plain)
+            return self.split("arg", parts, words.arguments)
+        except NotImported:
+            if words.is_new(parts):
+                raise
+            template = words.arguments(parts)
+            spread = {
+                place for place, word in enumerate(template)
+                if len(word) == 1 and isinstance(word[0], Variable)
+                and any(self.filled(word, job).split() != [self.filled(word, job)]
+                        for job in self.jobs)
+            }  # fmt: skip
+            for job in self.jobs:
+                own: list[str] = []
+                for place, word in enumerate(template):
+                    text = self.filled(word, job)
+                    own += text.split() if place in spread else [text]
+                real = words.arguments((self.filled(parts, job),))
+                if own != ["".join(map(str, word)) for word in real]:
+                    raise
+            self.made.spread = {place + len(self.made.program) for place in spread}
+            return template
 
     def variables(self) -> None:
         setting = self.values.get("environment")
         try:
-            parts = self.parts("environment")
+            parts = self.parts("environment", cluster=True)
             self.made.environment = found = words.environment(parts)
+            self._named(found)
             for job in self.jobs if not plain(parts) else ():
-                real = words.environment((self._filled(parts, job),))
-                if [(key, (self._filled(word, job),)) for key, word in found] != [
+                real = words.environment((self.filled(parts, job),))
+                if [(key, (self.filled(word, job),)) for key, word in found] != [
                     (key, word or ("",)) for key, word in real
                 ]:
                     raise NotImported("the value of a variable holds blanks, quotes or ;")
         except NotImported as error:
             if setting:
                 self.lose(setting, str(error))
+
+    def _named(self, found: Sequence[tuple[str, words.Word]]) -> None:
+        """Raise NotImported for a variable that a shell cannot set, or that the script sets."""
+        for name, _ in found:
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                raise NotImported(f'"{name}" is no name of a variable: letters, digits and _')
+        late = [*self.made.program, *(word for _, word in found)]
+        if any(Variable(CLUSTER) in word for word in late) and any(
+            name == SHELL_CLUSTER[1:] for name, _ in found
+        ):
+            raise NotImported("a variable of the name cluster is the script's own for $(Cluster)")
+
+    # --- what it needs ---------------------------------------------------------------------------
 
     def resources(self) -> None:
         resources_of(self, self.made.settings, self.note)
@@ -312,20 +200,29 @@ class _Converter:
     def place(self) -> None:
         self.made.requirements = self.text("requirements")
         text = self.text("maxmaterialize")
-        if re.fullmatch(r"\d+", text):
+        if re.fullmatch(r"[0-9]+", text):
             self.made.settings["max_running"] = int(text)
 
     def moment(self) -> None:
         """When files come back: at the end; at an eviction only as a checkpoint."""
         setting = self.values.get("whentotransferoutput")
-        if setting and self.text("whentotransferoutput").upper() == "ON_EXIT_OR_EVICT":
+        when = self.text("whentotransferoutput").upper()
+        if setting and when == "ON_EXIT_OR_EVICT":
+            if self.made.outputs == []:
+                return  # nothing comes back
             if "checkpoint" in self.made.settings:
                 self.note(f"{setting.key}: `checkpoint:` keeps the files of the state")
             else:
-                self.lose(setting, "what an evicted job has made is not kept: write `checkpoint:` "
-                          "with the files that it goes on from")  # fmt: skip
-        elif setting and setting.value.strip():
-            self.note(f"{setting.key}: {DROPPED['whentotransferoutput']}")
+                self.differ(f"{setting.key}: a task that is evicted starts again from nothing, not "
+                            "from the files it had made; if it goes on from such files, name them "
+                            "in `checkpoint:`")  # fmt: skip
+        elif setting and when == "NEVER":
+            self.differ(f"{setting.key}: what a task has made comes back all the same")
+        elif setting and when == "ON_SUCCESS":
+            self.differ(f"{setting.key}: what a task has made comes back also when it fails; it is "
+                        "told of as failed, and not held")  # fmt: skip
+
+    # --- the rest --------------------------------------------------------------------------------
 
     def people(self) -> None:
         made = self.made
@@ -347,17 +244,26 @@ class _Converter:
     def rest(self) -> None:
         """What is left: dropped with a note, refused, or handed on in `submit:`."""
         made = self.made
+        printed = [self.values[name].key for name in PRINTED if name in self.values]
+        if printed:
+            self.note(f"{', '.join(printed)}: there is one event log for the whole batch; what a "
+                      "task prints lies with its results")  # fmt: skip
+        dropped: dict[str, list[str]] = {}
         for name, setting in self.values.items():
+            if name in PRINTED:
+                continue
             if name in DROPPED:
                 if DROPPED[name] and setting.value.strip():
-                    self.note(f"{setting.key}: {DROPPED[name]}")
+                    dropped.setdefault(DROPPED[name], []).append(setting.key)
             elif name in REFUSED:
                 if (
                     REFUSED[name]
                     and setting.value.strip()
                     and not says_nothing(name, setting.value)
                 ):
-                    made.lost.append(f"line {setting.line}: {REFUSED[name]}")
+                    self.lose(setting, REFUSED[name].partition(": ")[2])
+            elif name == "+owner" and setting.value.strip().lower() == "undefined":
+                continue  # as HTCondor does by itself
             elif (
                 not setting.key.startswith("+")
                 and not known_command(name)
@@ -372,10 +278,13 @@ class _Converter:
                     self.lose(setting, str(error))
                 else:
                     own = re.sub(r"^my\.", "+", setting.key, flags=re.IGNORECASE)
+                    own = _COMMANDS.get(name, own)
                     if "\n" in value:
                         self.lose(setting, "its value has several lines")
                     else:
                         made.own.append((own, value))
+        for told, keys in dropped.items():
+            self.note(f"{', '.join(keys)}: {told}")
 
 
 def _inside(settings: Mapping[str, object], key: str) -> Iterable[str]:

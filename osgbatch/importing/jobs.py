@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from osgbatch.importing.macros import (
+    CLUSTER,
     ITEM_INDEX,
     PROC,
     STEP,
@@ -16,11 +17,16 @@ from osgbatch.importing.macros import (
     Part,
     Variable,
 )
-from osgbatch.importing.made import Converted, Input
+from osgbatch.importing.made import Converted, Input, PerTask
 from osgbatch.importing.parts import filled
 from osgbatch.importing.queueing import Rows
 from osgbatch.importing.words import Word
-from osgbatch.names import RESERVED_COLUMNS
+from osgbatch.names import RESERVED_COLUMNS, other_column
+
+SHELL_CLUSTER = "$cluster"
+"""What stands in a script for the number of the job's cluster."""
+DRY_CLUSTER = "1"
+"""The number of the cluster in a dry run of condor_submit."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,9 @@ class Sweep:
 
     def filled(self, word: Word, row: Mapping[str, object]) -> str:
         """A word for a task. row: its values by column, `index` too."""
+        known = {SHELL_CLUSTER: DRY_CLUSTER, **row}
         parts = enumerate(self.template(word))
-        return "".join(str(row[part]) if number % 2 else part for number, part in parts)
+        return "".join(str(known[part]) if number % 2 else part for number, part in parts)
 
 
 def variables_of(rows: Rows) -> Iterator[dict[str, str]]:
@@ -67,7 +74,7 @@ def variables_of(rows: Rows) -> Iterator[dict[str, str]]:
         for step in range(rows.each):
             found = dict(zip(rows.variables, row, strict=True))
             found |= dict.fromkeys(PROC, str(proc)) | dict.fromkeys(ITEM_INDEX, str(number))
-            yield found | {STEP: str(step)}
+            yield found | {STEP: str(step), CLUSTER: DRY_CLUSTER}
             proc += 1
 
 
@@ -76,7 +83,10 @@ def sweep_of(made: Converted, rows: Rows, evaluate: Evaluate) -> Sweep:
     used = list(dict.fromkeys(part for word in _words(made) for part in word
                               if not isinstance(part, str)))  # fmt: skip
     # What the file names its jobs by, say in `output`, are the task's parameters here.
-    used += [one for name in rows.variables if (one := Variable(name)) not in used]
+    named = (Variable(name) for name in rows.variables if name not in rows.unnamed | made.told)
+    used += [one for one in named if one not in used]
+    order: dict[Part, int] = {Variable(name): place for place, name in enumerate(rows.variables)}
+    used.sort(key=lambda part: order.get(part, len(order)))
     jobs = list(variables_of(rows))
     for variable, own in made.cells.items():
         for job, cell in zip(jobs, own, strict=True):
@@ -87,9 +97,12 @@ def sweep_of(made: Converted, rows: Rows, evaluate: Evaluate) -> Sweep:
     called = any(isinstance(p, Call) or p in made.cells for p in used)
     fully = rows.each > 1 and (called or indexed)
     taken: set[str] = set()
+    spelled = dict(zip(rows.variables, rows.spelled, strict=False)) | {"item": "item"}
     for part in used:
         name = part.name if isinstance(part, Variable) else ""
-        if name in PROC or (name in ITEM_INDEX and simple and rows.each == 1):
+        if name == CLUSTER:
+            sweep.names[part] = SHELL_CLUSTER
+        elif name in PROC or (name in ITEM_INDEX and simple and rows.each == 1):
             sweep.names[part] = "index"
         elif name == STEP and rows.each == 1:
             sweep.names[part] = "=0"
@@ -102,7 +115,7 @@ def sweep_of(made: Converted, rows: Rows, evaluate: Evaluate) -> Sweep:
         else:
             chosen = jobs if fully else jobs[:: rows.each]
             cells = tuple(filled(part, job, evaluate) for job in chosen)
-            column = Column(_free(name or _named(part), taken), cells)
+            column = Column(_free(spelled.get(name, name) or _named(part), taken), cells)
             sweep.columns.append(column)
             sweep.names[part] = column.name
     _base_names(made, sweep, taken)
@@ -112,7 +125,8 @@ def sweep_of(made: Converted, rows: Rows, evaluate: Evaluate) -> Sweep:
         sweep.columns.append(Column("item", tuple(str(number) for number in rows.numbers)))
     if len(sweep.columns) == 1 and sweep.repeat == 1 and rows.source:
         (column,) = sweep.columns
-        sweep.source = rows.source if column.name in (*rows.variables, f"{rows.variables[0]}_") \
+        known = rows.variables[0]
+        sweep.source = rows.source if column.name.lower() in (known, f"my_{known}") \
             and column.cells == tuple(row[0] for row in rows.rows) else ""  # fmt: skip
     return sweep
 
@@ -127,6 +141,9 @@ def _words(made: Converted) -> Iterator[Word]:
         yield path
         yield to or ()
     yield made.stdin or ()
+    resources = made.settings.get("resources")
+    for value in resources.values() if isinstance(resources, dict) else ():
+        yield (value.variable,) if isinstance(value, PerTask) else ()
 
 
 def _named(part: Part) -> str:
@@ -137,6 +154,7 @@ def _named(part: Part) -> str:
 def _free(name: str, taken: set[str]) -> str:
     name = re.sub(r"\W", "_", name)
     name = name if re.match(r"[A-Za-z_]", name) else f"x_{name}"
+    name = other_column(name) or name if name in RESERVED_COLUMNS else name
     while name in taken or name in RESERVED_COLUMNS:
         name += "_"
     taken.add(name)
@@ -150,7 +168,7 @@ def _base_names(made: Converted, sweep: Sweep, taken: set[str]) -> None:
         changed: list[Part] = []
         for part in one.name:
             column = by_name.get(sweep.names.get(part, "")) if not isinstance(part, str) else None
-            if column is None or not any("/" in cell for cell in column.cells):
+            if column is None or not any("/" in _looked_at(cell, one) for cell in column.cells):
                 changed.append(part)
                 continue
             based = Variable(f"{column.name}/")
@@ -160,7 +178,14 @@ def _base_names(made: Converted, sweep: Sweep, taken: set[str]) -> None:
                 sweep.columns.append(new)
                 sweep.names[based] = new.name
             changed.append(based)
-        made.inputs[place] = Input(one.source, tuple(changed), one.whole)
+        made.inputs[place] = Input(one.source, tuple(changed), one.whole, one.contents)
+        if made.program and made.program[0] == ("./", *one.name):  # a program of each job's own
+            made.program[0] = ("./", *changed)
+
+
+def _looked_at(cell: str, one: Input) -> str:
+    """A cell without the / behind it, where that says nothing: what is in a folder is brought."""
+    return cell.rstrip("/") if one.contents else cell
 
 
 def rows_as_lines(columns: Sequence[Column]) -> list[tuple[str, ...]]:

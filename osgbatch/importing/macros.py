@@ -12,8 +12,11 @@ Evaluate = Callable[[str, Mapping[str, str]], str | None]
 PROC = frozenset(["procid", "process"])
 ITEM_INDEX = frozenset(["itemindex", "row"])
 STEP = "step"
+CLUSTER = "clusterid"
+"""The number of the cluster: a job knows it once it runs."""
 UNKNOWN = frozenset(["cluster", "clusterid", "jobid", "joblistid"])
 """What is not known before the jobs are in the queue."""
+TOO_LATE = "{} is known only when the jobs are in the queue"
 _RANDOM = ("$RANDOM_CHOICE", "$RANDOM_INTEGER")
 _DEPTH = 12
 
@@ -77,6 +80,8 @@ class Macros:
     def constant(self, text: str) -> str:
         """A value that is the same for all jobs. Raises NotImported when it is not."""
         found = self.parts(text)
+        if Variable(CLUSTER) in found:
+            raise NotImported(TOO_LATE.format("$(Cluster)"))
         if any(not isinstance(part, str) for part in found):
             raise NotImported(f'it differs between jobs: "{text}"')
         return "".join(part for part in found if isinstance(part, str))
@@ -93,8 +98,12 @@ class Macros:
             return (Variable(low),)
         if low in self.values:
             return self.parts(self.values[low], depth + 1)
+        if low in ("cluster", "clusterid"):
+            return (Variable(CLUSTER),)
+        if low == "jobid":
+            return (Variable(CLUSTER), ".", Variable("procid"))
         if low in UNKNOWN:
-            raise NotImported(f"{whole} is known only when the jobs are in the queue")
+            raise NotImported(TOO_LATE.format(whole))
         if colon:
             return self.parts(default, depth + 1)
         told = self.evaluate(whole, {})
@@ -126,7 +135,7 @@ class Macros:
         for word in re.findall(r"[A-Za-z_][\w.]*", inside):
             low = word.lower()
             if low in UNKNOWN:
-                raise NotImported(f"$({word}) is known only when the jobs are in the queue")
+                raise NotImported(TOO_LATE.format(f"$({word})"))
             if low in self.items or low in PROC or low in ITEM_INDEX or low == STEP:
                 return True
             if low in self.values and self._differs(self.values[low], depth + 1):

@@ -38,7 +38,8 @@ class Files:
 class Rows:
     """The items. variables: their names in lower case; rows: the values of each; numbers: the
     ItemIndex of each, which a slice lets skip; each: how many jobs an item has; source: a file that
-    they were read from, one item a line, if that is all there is to say."""
+    they were read from, one item a line, if that is all there is to say; spelled: the variables as
+    they are written; unnamed: those that are no names that the file gives."""
 
     variables: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -46,6 +47,8 @@ class Rows:
     each: int
     source: str = ""
     has_items: bool = False
+    spelled: tuple[str, ...] = ()
+    unnamed: frozenset[str] = frozenset()
 
 
 def rows_of(queue: Queue, macros: Macros, files: Files) -> Rows:
@@ -83,7 +86,7 @@ def rows_of(queue: Queue, macros: Macros, files: Files) -> Rows:
     whole = len(indices) == len(rows) and len(variables) == 1 and each == 1
     return Rows(
         variables, tuple(rows[index] for index in indices), tuple(indices), each,
-        source if whole else "", True,
+        source if whole else "", True, queue.variables,
     )  # fmt: skip
 
 
@@ -119,9 +122,11 @@ def _slice(text: str) -> slice:
 
 def _words(queue: Queue, what: str) -> list[str]:
     text = "\n".join(queue.items) if queue.items is not None else what
-    text = text.strip().removeprefix("(")
-    if queue.items is None:
-        text = text.removesuffix(")")
+    text = text.strip()
+    if text.startswith("("):
+        text = text[1:]
+        if queue.items is None:  # of range(10) the bracket is a part of the word
+            text = text.removesuffix(")")
     return [word for word in re.split(r"[\s,]+", text) if word]
 
 
@@ -134,6 +139,8 @@ def _from(queue: Queue, what: str, files: Files) -> tuple[list[str], str]:
         )
     if what.startswith("("):
         return [what[1:].removesuffix(")").strip()], ""
+    if not what:
+        raise NotImported("`queue … from` names no file, and no list in brackets")
     if what in ("-", "<"):
         raise NotImported("its items are read from stdin: put them into a file")
     lines = files.lines(what)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 DROPPED = {
-    "log": "one event log for the whole batch, batches/<batch>/rounds/001/events.log",
-    "output": "what a task prints comes back with its results, in stdout",
-    "error": "what a task prints on stderr comes back with its results, in stderr",
     "batchname": "",
+    "+jobbatchname": "",
     "shouldtransferfiles": "",
-    "whentotransferoutput": "what a task has made comes back also when it fails, as a record",
+    "whentotransferoutput": "",
     "maxidle": "osgbatch sets max_idle by itself, for more jobs than the pool takes at once",
-    "streamoutput": "osgbatch logs --follow shows what running tasks print",
-    "streamerror": "osgbatch logs --follow shows what running tasks print",
+    "streamoutput": "`osgbatch logs --follow` shows what running tasks print",
+    "streamerror": "`osgbatch logs --follow` shows what running tasks print",
     "logxml": "osgbatch reads the event log as text",
     "skipfilechecks": "osgbatch check looks whether all files are there",
     "universe": "",
@@ -27,14 +25,14 @@ DROPPED = {
 }
 """Commands with no line of their own, and what osgbatch does in their place."""
 
+PRINTED = ("log", "output", "error")
+"""Commands that name where the event log and what a job prints lie."""
+
 REFUSED = {
     "hold": "hold: a held job waits for condor_release; `osgbatch submit --canary` tries first",
     "noopjob": "noop_job: such jobs do nothing",
-    "onexitremove": "on_exit_remove: whether a job starts again is told by `retries:`",
-    "onexithold": "on_exit_hold: a task that fails is told of, not held",
-    "onexitholdreason": "", "onexitholdsubcode": "",
-    "retryuntil": "retry_until: write `retries: {on: [3, 75]}` with the codes to try again",
-    "outputdestination": "output_destination: `outputs_to:` brings outputs to a URL, as archives",
+    "outputdestination": "output_destination: delete it, and write `outputs_to: URL` into the "
+    "sweep: outputs go there as one archive a job",
     "outputdirectory": "output_directory: write `results_to:`",
     "allowedjobduration": "allowed_job_duration: write `resources: {time: 2 h}`, for each task",
     "publicinputfiles": "public_input_files: name them in `inputs:`",
@@ -60,12 +58,10 @@ REFUSED = {
 UNIVERSES = frozenset(["vanilla", "container", "docker", "5"])
 """Of these kinds of jobs osgbatch makes the same."""
 
-_HARMLESS = frozenset(["hold", "noopjob", "skipifdataflow", "streaminput", "onexithold"])
+_HARMLESS = frozenset(["hold", "noopjob", "skipifdataflow", "streaminput"])
 """Commands that say nothing when they are false."""
 
 
 def says_nothing(name: str, value: str) -> bool:
     """Whether a command of REFUSED has the value that it has when it is not given."""
-    if name == "onexitremove":
-        return value.strip().lower() in ("true", "yes", "1")
     return name in _HARMLESS and value.strip().lower() in ("false", "no", "0")

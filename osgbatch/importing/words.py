@@ -19,14 +19,14 @@ def arguments(parts: Sequence[Part]) -> list[Word]:
     """The words that a program is given."""
     if not parts:
         return []
-    return list(_split(_new(parts) if _is_new(parts) else _old(parts)))
+    return list(_split(_new(parts) if is_new(parts) else _old(parts)))
 
 
 def environment(parts: Sequence[Part]) -> list[tuple[str, Word]]:
     """Environment variables with their values. Raises NotImported for what is none."""
     if not parts:
         return []
-    if _is_new(parts):
+    if is_new(parts):
         words = list(_split(_new(parts)))
     else:
         words = [tuple(_stripped(word)) for word in _at_semicolons(parts)]
@@ -42,7 +42,7 @@ def environment(parts: Sequence[Part]) -> list[tuple[str, Word]]:
     return found
 
 
-def _is_new(parts: Sequence[Part]) -> bool:
+def is_new(parts: Sequence[Part]) -> bool:
     """Whether the whole stands in double quotes."""
     first, last = parts[0], parts[-1]
     return (

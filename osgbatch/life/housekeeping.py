@@ -87,7 +87,13 @@ def _is_out_of_sight(round_: Round) -> bool:
     noted = read_submitted(round_)
     if noted is None or noted.backend == "local":
         return False
-    return bool(other_host(round_)) or not condor.configured()
+    if other_host(round_) or not condor.configured():
+        return True
+    try:
+        condor.check_home(round_)
+    except CondorError:  # another schedd of this machine, as a personal pool is one
+        return True
+    return False
 
 
 def _asks(batch: Batch) -> bool:

@@ -7,13 +7,16 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from osgbatch import names
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.moved import as_moved
 from osgbatch.batches.notes import read_note
 from osgbatch.errors import OsgbatchError
-from osgbatch.spec_model import Requirements
+
+if TYPE_CHECKING:
+    from osgbatch.spec_model import Requirements
 
 _NOT_BARE = re.compile(r": |:$| #|[^ -~]|^[^\w(]")
 """Of a text in YAML that it must stand in quotes."""

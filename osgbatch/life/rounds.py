@@ -87,10 +87,13 @@ class RoundFollower:
         """Why nothing of this round will change by itself; empty when it may."""
         noted = self._submitted = folders.read_submitted(self.round)
         cluster = (noted.cluster if noted else 0) or self.cluster or cluster_so_far(self.round)
-        if cluster and noted and noted.backend == "local":
+        if noted and noted.backend == "local":
             from osgbatch import local
 
-            return "" if local.alive(self.round, cluster) else RUNNER_DIED
+            if local.alive(self.round, cluster):  # it may be about to enter its jobs
+                return ""
+            if cluster:
+                return RUNNER_DIED
         if cluster:
             return ""
         if self.round.number > 1:

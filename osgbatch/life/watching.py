@@ -18,6 +18,8 @@ LONGEST_COST_S = 60.0
 """After a look that has cost much, as one that reads large archives, it is not longer than this."""
 MEASURED_S = 20.0
 """Seconds between two looks at rates, resources and sites."""
+CHEAP_S = 0.05
+"""Of a core: what a look at these may cost to be taken whenever something has happened, too."""
 SHOWN = 200
 """How many tasks that went wrong a look tells one by one."""
 
@@ -36,15 +38,18 @@ def watch(batch: Batch, longest_s: float = LONGEST_S) -> Iterator[Seen]:
     The event log is read, more rarely the longer nothing happens and the more a look costs.
     """
     follower = Follower(batch)
-    pause, measured, before, spent_before = SHORTEST_S, 0.0, None, 0.0
+    pause, measured, before, spent_before, is_cheap = SHORTEST_S, 0.0, None, 0.0, False
     measures: Measures | None = None
     while True:
         began = time.process_time()
         due = time.monotonic() >= measured
         now = follower.status(most_wrong=SHOWN, measures=due)
+        changed = now.counts != before
+        if changed and is_cheap and not due:
+            due, now = True, follower.status(most_wrong=SHOWN, measures=True)
         if due:
             measures = now.measures
-        changed = now.counts != before
+            is_cheap = time.process_time() - began < CHEAP_S
         if now.ended:
             yield Seen(follower.status(measures=True), changed)
             return

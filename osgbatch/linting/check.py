@@ -63,7 +63,7 @@ def lint(
         if rule.id not in ignore
         for one in rule.check(job)
     ]
-    found = _judged(parsed, found, judge)
+    found = [_of_template(parsed, f) for f in _judged(parsed, found, judge)]
     kept = [f for f in found if not _off(parsed, f) and f.rule not in ignore]
     kept.sort(key=lambda f: (f.line, SEVERITIES.index(f.severity), f.column))
     return kept
@@ -75,6 +75,26 @@ def _finding(parsed: lines.SubmitText, name: str, severity: str, one: Found, why
     return Finding(
         name, severity, at.line, at.column, at.width, source, one.what, why, one.fix, one.edits
     )
+
+
+_PLACEHOLDER = re.compile(
+    r"\{\{.*?\}\}|\{%.*?%\}|%\(\w+\)[sdif]|(?<![$,(])(?<![,(] )\{[A-Za-z_]\w*\}|@@\w+(?:@@)?"
+    r"|\?[A-Za-z_]\w*\?|<{1,2}[A-Za-z_][\w .-]*>{1,2}|\b__[A-Za-z]\w*?__\b|\*\*[A-Za-z_]\w*"
+)
+"""What template engines, and people with sed, put where a value is to come."""
+
+
+def _of_template(parsed: lines.SubmitText, finding: Finding) -> Finding:
+    """An error over a placeholder: HTCondor refuses it, but what helps is to fill it in."""
+    if finding.severity != ERROR:
+        return finding
+    for statement in parsed.statements:
+        if statement.where.line == finding.line and statement.kind != "odd":
+            found = _PLACEHOLDER.search(parsed.text, *statement.whole)
+            if found:
+                fix = f"{found[0]} looks like a template's: lint the file that is made of it."
+                return replace(finding, fix=fix, edits=())
+    return finding
 
 
 def _off(parsed: lines.SubmitText, finding: Finding) -> bool:

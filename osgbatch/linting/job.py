@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Protocol
 
-from osgbatch.linting.lines import Statement, SubmitText
+from osgbatch.linting.lines import Spot, Statement, SubmitText
 from osgbatch.submit_language import custom_attribute, known_command, one_name
 
 _SAME = {
@@ -30,7 +30,8 @@ _AUTOMATIC = """cluster clusterid process procid jobid joblistid step itemindex 
     username arch opsys opsysver opsysmajorver opsysandver is_linux is_windows tilde hostname
     full_hostname ip_address local_dir release_dir detected_cores detected_memory pid ppid iwd
     cwd submitted_by dag_parent_names failed_count dagmanjobid dag_status job_id parent_names
-    min_memory condorversion condorplatform owner lib bin log etc run lock libexec
+    subsystem real_uid real_gid min_memory condorversion condorplatform
+    owner lib bin log etc run lock libexec
     interactive_submission_file submit_user subsys localname my.jobtag jobtag"""
 AUTOMATIC = frozenset(_AUTOMATIC.split())
 """Macros that HTCondor, its configuration or DAGMan sets."""
@@ -44,6 +45,9 @@ class Look(Protocol):
     def kind(self, path: str) -> str:
         """`file`, `folder`, `none`, or empty when that cannot be said from here."""
 
+    def matches(self, pattern: str) -> bool:
+        """Whether a file or folder has a name of this pattern, or that cannot be said."""
+
     def head(self, path: str) -> bytes:
         """The first 64 kB of a file; empty when it cannot be read."""
 
@@ -56,6 +60,9 @@ class NoFiles:
 
     def kind(self, path: str) -> str:
         return ""
+
+    def matches(self, pattern: str) -> bool:
+        return True
 
     def head(self, path: str) -> bytes:
         return b""
@@ -172,6 +179,11 @@ class Job:
         return self.plain(found[0])
 
     @cached_property
+    def named(self) -> frozenset[str]:
+        """The names that the file's lines and queue statements set, in lower case."""
+        return frozenset(s.key.lower() for s in self.settings) | self.variables
+
+    @cached_property
     def macros(self) -> frozenset[str]:
         """The names in all `$(…)` and `$F…(…)` of the file, in lower case."""
         return frozenset(
@@ -216,6 +228,16 @@ class Job:
             words = [word for word in re.split(r"[\s,]+", inline[1]) if word]
             return words if queue.verb == "in" else [inline[1].strip()]
         return None
+
+    def queued(self, name: str) -> Iterator[tuple[Spot, str]]:
+        """The values that the lines of a queue statement's own list give to a command."""
+        for queue in self.queues:
+            if len(queue.variables) != 1 or canonical(queue.variables[0]) != canonical(name):
+                continue
+            if queue.verb == "from":
+                for number, text in queue.statement.items:
+                    column = max(0, self.text.lines[number - 1].find(text))
+                    yield Spot(number, column + 1, max(1, len(text))), text
 
     def words(self, names: str) -> Iterator[tuple[Statement, str]]:
         """The settings of some commands with their known values; those not known are left out."""

@@ -53,7 +53,7 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {}
-"""All rules by id, in the order of their modules; `osgbatch.linting.table` loads them."""
+"""All rules by id, as their modules were loaded; `osgbatch.linting.table` loads and orders them."""
 
 
 def rule(

@@ -76,7 +76,7 @@ def _attribute(job: Job, word: str) -> bool:
 
 @rule(
     "expression", ERROR, "an expression that HTCondor cannot read",
-    "condor_submit refuses a file with such an expression.",
+    "condor_submit refuses a file with such an expression.", mends=True,
 )  # fmt: skip
 def expression(job: Job) -> Iterator[Found]:
     wanted = {id(s) for s in job.all(*EXPRESSIONS.split())}
@@ -88,7 +88,23 @@ def expression(job: Job) -> Iterator[Found]:
             continue
         problem = next(classad_problems(value), None)
         refused = job.refused(value)
+        doubled = re.fullmatch(r'""([^"]+)""', value)
+        if doubled and own(statement.key):
+            right = f'"{doubled[1]}"'
+            yield Found(
+                statement.at, f"{statement.key}: the quotes are doubled", f"Write {right}.",
+                replaced(statement, right) if value == statement.value else (),
+            )  # fmt: skip
+            continue
         if refused is False or (refused is None and not problem):
+            continue
+        right = _meant(own(statement.key).lower(), value)
+        if right:
+            yield Found(
+                statement.at, f"{statement.key}: HTCondor cannot read {value[:40]}",
+                f"Write {right}.", replaced(statement, right) if value == statement.value else (),
+                "" if refused else WARNING,
+            )  # fmt: skip
             continue
         what = problem[2] if problem else "HTCondor cannot read this expression"
         fix = problem[3] if problem else "Look for a missing quote, bracket or operator."
@@ -99,6 +115,16 @@ def expression(job: Job) -> Iterator[Found]:
             fix,
             severity="" if refused and not unread else WARNING,
         )
+
+
+def _meant(name: str, value: str) -> str:
+    """What was surely meant by the value of an attribute of the job's own; empty if not known."""
+    if name in TEXTS and re.fullmatch(r"[A-Za-z][\w.@/-]*(?:[ ,]+[\w.@/-]+)+", value):
+        return f'"{value}"'
+    time = re.fullmatch(r"(\d+)\s*([smhd])(?:ec\w*|in\w*|ours?|rs?|ays?)?", value.lower())
+    if time and name in ("maxruntime", "requestruntime", "requestwalltime"):
+        return str(int(time[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[time[2]])
+    return ""
 
 
 _COMPARED = re.compile(
@@ -112,7 +138,7 @@ _COMPARED = re.compile(
 @rule(
     "compared-word", WARNING, "a text without quotes in a comparison",
     "A word without double quotes is the name of an attribute: the comparison is undefined, and "
-    "the job matches no machine.", mends=True,
+    "a job that requires it matches no machine.", mends=True,
 )  # fmt: skip
 def compared_word(job: Job) -> Iterator[Found]:
     for statement in job.all("requirements", "rank"):

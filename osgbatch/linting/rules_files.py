@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from collections.abc import Iterator
 
-from osgbatch.linting.job import Job, canonical
+from osgbatch.linting.job import Job
 from osgbatch.linting.lines import Statement
 from osgbatch.linting.rules import ADVICE, ERROR, WARNING, Found, rule
-
-_PATHS = """executable log output error input initialdir transfer_input_files
-    transfer_output_files container_image x509userproxy transfer_output_remaps"""
 
 
 def _inputs(job: Job) -> Iterator[tuple[Statement, str]]:
@@ -24,7 +22,9 @@ def _inputs(job: Job) -> Iterator[tuple[Statement, str]]:
 
 
 def _known(path: str) -> bool:
-    return bool(path) and not re.search(r"\$|://|#|[*\"{}<>]|%\(", path) and "?" not in path
+    """Whether a path is of this machine, and no template's; not C:\\, nor what a shell fills in."""
+    other = r"\$|://|#|[*\"{}<>()\\`]|%\(|\?|^[A-Za-z]:|__\w+__|@@"
+    return bool(path) and not re.search(other, path)
 
 
 def _program(job: Job) -> tuple[Statement, str] | None:
@@ -36,32 +36,6 @@ def _program(job: Job) -> tuple[Statement, str] | None:
         return None
     in_image = job.sets("container_image", "docker_image", "+SingularityImage")
     return None if in_image and path.startswith("/") else (statement, path)
-
-
-@rule(
-    "shell-variable", WARNING, "a variable of the shell, or ~, in a path or the environment",
-    "No shell reads a submit file: $HOME and ~ stay as they are.",
-)  # fmt: skip
-def shell_variable(job: Job) -> Iterator[Found]:
-    for statement in job.all("arguments"):
-        array = re.search(r"(?<!\$)\$\{?((?:SLURM_ARRAY|SGE|LSB|PBS_ARRAY)\w+)", statement.value)
-        if array:
-            yield Found(statement.at, f"HTCondor sets no {array[1]}",
-                        "Write $(Process): 0, 1, 2, ... for the jobs of a queue.")  # fmt: skip
-    for statement in job.all(*_PATHS.split(), "environment"):
-        value = statement.value
-        found = re.search(r"(?<!\$)\$(\{\w+\}|[A-Za-z_]\w*)(?![\w(])", value)
-        tilde = re.search(r"(?:^|[,\s=])~[\w/]", value)
-        if found:
-            name = found[1].strip("{}")
-            yield Found(
-                statement.at, f"{found[0]} is not filled in: no shell reads this",
-                f"Write $({name}) for a macro of this file, $ENV({name}) for a variable of the "
-                "shell.",
-            )  # fmt: skip
-        elif tilde and "://" not in value and canonical(statement.key) != "environment":
-            yield Found(statement.at, "~ is not filled in: no shell reads this",
-                        "Write $ENV(HOME) instead of ~.")  # fmt: skip
 
 
 @rule(
@@ -97,12 +71,18 @@ def input_separator(job: Job) -> Iterator[Found]:
 )  # fmt: skip
 def input_missing(job: Job) -> Iterator[Found]:
     folder = job.value("initialdir") if job.sets("initialdir") else ""
-    if folder is None or (folder and not _known(folder)):
-        return
+    lines = job.all("initialdir")
+    if folder is None and len(lines) == 1:
+        first = _of_first_job(job, lines[0])
+        folder = first if first and job.look.kind(first) == "folder" else None
+    # Of a folder that is not known only full paths can be looked for.
+    known = folder is not None and (not folder or _known(folder))
     missing: dict[int, list[str]] = {}
     places: dict[int, Statement] = {}
     for statement, path in _inputs(job):
-        if _known(path) and job.look.kind(posixpath.join(folder, path)) == "none":
+        if not known and not path.startswith("/"):
+            continue
+        if _known(path) and job.look.kind(posixpath.join(folder or "", path)) == "none":
             missing.setdefault(id(statement), []).append(path)
             places[id(statement)] = statement
     for key, paths in missing.items():
@@ -113,6 +93,20 @@ def input_missing(job: Job) -> Iterator[Found]:
             "Bring it there before the jobs start, or correct the name." if len(paths) == 1
             else "Bring them there before the jobs start, or correct the names.",
         )  # fmt: skip
+
+
+@rule(
+    "proxy-missing", WARNING, "the proxy is not there",
+    "condor_submit reads the file that x509userproxy names, and refuses without it.",
+)  # fmt: skip
+def proxy_missing(job: Job) -> Iterator[Found]:
+    for statement, path in job.words("x509userproxy"):
+        if _known(path) and job.look.kind(path) == "none":
+            yield Found(
+                statement.at, f"{path} is not there (yet)",
+                "Run voms-proxy-init before you submit; x509userproxy = $ENV(X509_USER_PROXY) "
+                "names the file that it made.",
+            )  # fmt: skip
 
 
 @rule(
@@ -144,6 +138,8 @@ def executable_missing(job: Job) -> Iterator[Found]:
     program = _program(job)
     if program and job.look.kind(program[1]) == "none":
         what, fix = _not_there(job, program[1])
+        if (job.value("universe") or "").lower() in ("scheduler", "local"):
+            fix = "Correct the name: such a job runs on the access point itself."
         yield Found(program[0].at, what, fix)
 
 
@@ -161,6 +157,9 @@ def _not_there(job: Job, path: str) -> tuple[str, str]:
         script = rest.split()[0]
         fix = f"Write executable = {script}, with #!/usr/bin/env {runs} in its first line."
         return "an executable is one file, without arguments", fix
+    if re.match(r"/(?:usr/)?(?:local/)?s?bin/|/opt/|/cvmfs/", path):
+        fix = "Add transfer_executable = false, if it is a program of the execution point."
+        return f"{path} is not there", fix
     return f"{path} is not there (yet)", "Bring it there before you submit, or correct the name."
 
 
@@ -232,23 +231,59 @@ def script_modules(job: Job) -> Iterator[Found]:
 )  # fmt: skip
 def folder_missing(job: Job) -> Iterator[Found]:
     start = job.value("initialdir") if job.sets("initialdir") else ""
-    if start and _known(start) and job.look.kind(start) == "none":
+    lines = job.all("initialdir")
+    first = start or (_of_first_job(job, lines[0]) if len(lines) == 1 else "")
+    if first and _known(first) and job.look.kind(first) == "none":
+        more = "" if start else ", and the one of each other job"
         yield Found(
-            job.all("initialdir")[-1].at, f"the folder {start} is not there (yet)",
-            f"Run mkdir -p {start}.", severity=WARNING,
+            lines[-1].at,
+            f"the folder {first} is not there (yet), and condor_submit refuses the file then",
+            f"Run mkdir -p {shlex.quote(first)}{more}.", severity=WARNING,
         )  # fmt: skip
         return
     if start is None or (start and not _known(start)):
         return
-    told: set[str] = set()
+    # The folder of the log is made, and so may hold the output, too.
+    told = {_folder(start, job.filled(statement.value)) for statement in job.all("log")}
+    missing: list[tuple[Statement, str]] = []
     for statement in job.all("output", "error"):
-        folder = job.filled(statement.value).rpartition("/")[0]
+        folder = _folder(start, job.filled(statement.value))
         if not _known(folder) or folder in told:
             continue
-        if job.look.kind(posixpath.join(start, folder)) == "none":
-            told.add(folder)
-            yield Found(statement.at, f"the folder {folder} is not there (yet)",
-                        f"Run mkdir -p {posixpath.join(start, folder)}.")  # fmt: skip
+        told.add(folder)
+        if job.look.kind(folder) == "none":
+            missing.append((statement, folder))
+    if missing:
+        folders = [folder for _, folder in missing]
+        yield Found(
+            missing[0][0].at,
+            f"the folder{'s' * (len(folders) > 1)} {' and '.join(folders)} "
+            f"{'are' if len(folders) > 1 else 'is'} not there (yet)",
+            f"Run mkdir -p {' '.join(map(shlex.quote, folders))}.",
+        )  # fmt: skip
+
+
+def _of_first_job(job: Job, statement: Statement) -> str:
+    """The value of a setting for the first job, where the file says it: its number is 0, and the
+    one variable of queue has the first item. Empty for what is not known."""
+    if statement.depth or len(job.queues) != 1:
+        return ""
+    values = dict.fromkeys(("process", "procid"), "0")
+    queue = job.queues[0]
+    items = job.items(queue)
+    if queue.verb and items and len(queue.variables) == 1 and "[" not in queue.what:
+        values[queue.variables[0].lower()] = items[0].strip()
+    text = re.sub(
+        r"(?<!\$)\$\((\w+)\)", lambda found: values.get(found[1].lower(), found[0]),
+        job.filled(statement.value),
+    )  # fmt: skip
+    return "" if "$" in text else text
+
+
+def _folder(start: str, path: str) -> str:
+    """The folder of a path that is relative to another one; empty for a bare name."""
+    folder = path.rpartition("/")[0]
+    return posixpath.normpath(posixpath.join(start, folder)) if folder else ""
 
 
 @rule(
@@ -283,7 +318,9 @@ def on_evict(job: Job) -> Iterator[Found]:
         else:
             yield Found(
                 statement.at, "ON_EXIT_OR_EVICT saves less than it seems",
-                "Write ON_EXIT, and checkpoint_exit_code with transfer_checkpoint_files.",
+                "Write ON_EXIT: the checkpoints are kept all the same."
+                if job.sets("checkpoint_exit_code")
+                else "Write ON_EXIT, and checkpoint_exit_code with transfer_checkpoint_files.",
             )  # fmt: skip
 
 

@@ -15,8 +15,6 @@ _NO_SLOT = ("local", "scheduler", "grid", "7", "9", "12")
 _SIZE = re.compile(r"(\d+(?:\.\d*)?)\s*([kmgtKMGT]?)[bB]?")
 _POWER = {"k": 0.0, "m": 1.0, "g": 2.0, "t": 3.0}
 _BARE = re.compile(r"\d+")
-_VARIES = re.compile(r"\$\(|\$\$|\$\w+\(")
-_EACH = re.compile(r"\$\((process|procid|jobid)\)|\$INT\((process|procid)\b", re.IGNORECASE)
 
 
 def megabytes(value: str, bare: str) -> float | None:
@@ -30,13 +28,16 @@ def megabytes(value: str, bare: str) -> float | None:
 @rule(
     "request-missing", WARNING, "request_cpus, request_memory or request_disk is not set",
     "Without them a job gets what the pool gives by default: one core, often 128 MB of memory, "
-    "and a disk that fits its inputs. It is held when it needs more.",
+    "and 1 GB of disk or what its inputs need. It is held when it needs more.",
 )  # fmt: skip
 def request_missing(job: Job) -> Iterator[Found]:
     if not job.whole or (job.value("universe") or "").lower() in _NO_SLOT:
         return
     examples = {"request_cpus": "1", "request_memory": "1GB", "request_disk": "1GB"}
     misspelt = {meant(s.key)[0] for s in job.settings if not job.known(s)}
+    # Of `request memory = 4GB` the rule `no-statement` tells.
+    odd = (re.split("[=:]", s.value)[0] for s in job.statements if s.kind == "odd")
+    misspelt |= {re.sub(r"[\s-]+", "_", name.strip()).lower() for name in odd}
     missing = [
         name for name in examples
         if name not in misspelt and not job.sets(name, "+" + name.replace("_", ""))
@@ -45,7 +46,8 @@ def request_missing(job: Job) -> Iterator[Found]:
         return
     if missing:
         lines = ", ".join(f"{name} = {examples[name]}" for name in missing)
-        severity = ADVICE if missing == ["request_cpus"] else WARNING
+        # One core, and a disk of 1 GB at the least, do for many jobs; 128 MB of memory for few.
+        severity = WARNING if "request_memory" in missing else ADVICE
         yield Found(
             job.queues[0].statement.where, f"{', '.join(missing)} not set",
             f"Add, with what your job needs: {lines}.", severity=severity,
@@ -76,10 +78,17 @@ def disk_unit(job: Job) -> Iterator[Found]:
                 break
         yield Found(
             statement.at, f"{statement.key} = {value} is {says}: a bare number is in KB",
-            "Write the unit: 1GB, say." if small else f"Write the unit: {right}.",
+            f"Write the unit: {'1GB, say' if small else right + _about(right, size)}.",
             replaced(statement, right) if not small and value == statement.value else (),
             WARNING if small else ADVICE,
         )  # fmt: skip
+
+
+def _about(exact: str, megabytes: float) -> str:
+    """A rounder size beside one in KB."""
+    if not exact.endswith("KB"):
+        return ""
+    return f", or {-(-megabytes // 1024):.0f}GB" if megabytes > 800 else f", or {megabytes:.0f}MB"
 
 
 @rule(
@@ -105,7 +114,7 @@ def memory_unit(job: Job) -> Iterator[Found]:
 def request_large(job: Job) -> Iterator[Found]:
     for statement, value in job.words("request_cpus"):
         if _BARE.fullmatch(value) and int(value) > 16:
-            yield Found(statement.at, f"{value} cores are more than most slots have",
+            yield Found(statement.at, f"{value} cores: most slots have fewer",
                         "Ask for what one job really uses.")  # fmt: skip
     for name, bare, most, most_words in (
         ("request_memory", "m", 65536, "64 GB"), ("request_disk", "k", 512000, "500 GB"),
@@ -114,7 +123,7 @@ def request_large(job: Job) -> Iterator[Found]:
             size = megabytes(value, bare)
             if size is not None and size > most:
                 yield Found(
-                    statement.at, f"{value} is more than {most_words}, and few slots have it",
+                    statement.at, f"{value} is more than {most_words}: few slots have that",
                     "Ask for what one job really uses: see the end of a job's log.",
                 )  # fmt: skip
 
@@ -154,87 +163,6 @@ def memory_steps(job: Job) -> Iterator[Found]:
 
 
 @rule(
-    "no-log", ADVICE, "no log",
-    "HTCondor writes into the log when jobs start, end, are held, and how much memory and disk "
-    "they used: it is what one looks into first.",
-)  # fmt: skip
-def no_log(job: Job) -> Iterator[Found]:
-    if job.whole and not job.sets("log"):
-        yield Found(
-            job.queues[0].statement.where, "no log is kept", "Add log = job_$(Cluster).log."
-        )
-
-
-@rule(
-    "log-each", ADVICE, "a log for each job",
-    "One log holds the events of a whole cluster of jobs. A log for each makes thousands of "
-    "files, and nothing can watch them.",
-)  # fmt: skip
-def log_each(job: Job) -> Iterator[Found]:
-    jobs = job.jobs()
-    for statement in job.all("log"):
-        found = _EACH.search(job.filled(statement.value))
-        if not found or (jobs is not None and jobs < 2):
-            continue
-        own = r"\$\((process|procid)\)"
-        right = re.sub(f"[._-]?{own}", "", statement.value, flags=re.IGNORECASE)
-        if "$(cluster" not in right.lower():
-            right = re.sub(own, "$(Cluster)", statement.value, flags=re.IGNORECASE)
-        sound = "$(cluster" in right.lower() and not _EACH.search(job.filled(right))
-        yield Found(
-            statement.at, "each job writes a log of its own",
-            f"Write {right}." if sound else "Use $(Cluster) only.",
-        )  # fmt: skip
-
-
-@rule(
-    "output-shared", WARNING, "several jobs write into the same file",
-    "The last job to end overwrites what the others wrote.",
-)  # fmt: skip
-def output_shared(job: Job) -> Iterator[Found]:
-    jobs = job.jobs()
-    many = jobs > 1 if jobs is not None else any(q.verb for q in job.queues)
-    folder = job.get("initialdir")
-    if not many or len(job.queues) > 1:
-        return
-    if folder and _VARIES.search(job.filled(folder.value)):
-        return
-    shared: list[tuple[Statement, str, str]] = []
-    for statement in job.all("output", "error"):
-        value = job.filled(statement.value)
-        varies = _VARIES.search(re.sub(r"\$\((cluster|clusterid)\)|\$ENV\([^)]*\)", "", value,
-                                       flags=re.IGNORECASE))  # fmt: skip
-        if varies or value in ("", "/dev/null") or statement.depth:
-            continue
-        name, dot, suffix = value.rpartition(".")
-        right = (
-            f"{name}_$(Process).{suffix}" if dot and "/" not in suffix else f"{value}_$(Process)"
-        )
-        shared.append((statement, f"their {_stream(statement.key)} into {value}", right))
-    if shared:
-        yield Found(
-            shared[0][0].at, f"all jobs write {', and '.join(what for _, what, _ in shared)}",
-            f"Write {', and '.join(right for _, _, right in shared)}.",
-        )  # fmt: skip
-
-
-def _stream(key: str) -> str:
-    return "stderr" if key.lower().endswith(("error", "err")) else "stdout"
-
-
-@rule(
-    "output-none", ADVICE, "no output and no error",
-    "What the job prints is lost, its error messages too.",
-)  # fmt: skip
-def output_none(job: Job) -> Iterator[Found]:
-    if job.whole and not job.sets("output", "error"):
-        yield Found(
-            job.queues[0].statement.where, "what the jobs print is lost",
-            "Add output = $(Cluster)_$(Process).out, and error = $(Cluster)_$(Process).err.",
-        )  # fmt: skip
-
-
-@rule(
     "mail", ADVICE, "a mail for each job",
     "One mail for each job that ends: thousands of them, for a large batch.",
 )  # fmt: skip
@@ -268,7 +196,9 @@ def getenv(job: Job) -> Iterator[Found]:
 def release_forever(job: Job) -> Iterator[Found]:
     for statement, value in job.words("periodic_release"):
         plain = value.strip("() ").lower()
-        counts = re.search(r"Num\w+|JobRunCount|Code|SubCode|Count|Reason", value, re.IGNORECASE)
+        # `HoldReasonCode != 1` leaves out the user's own holds: all others come back for ever.
+        bounds = re.sub(r"HoldReason(Sub)?Code\s*(=!=|!=)\s*\d+", "", value, flags=re.IGNORECASE)
+        counts = re.search(r"Num\w+|JobRunCount|Code|SubCode|Count|Reason", bounds, re.IGNORECASE)
         if plain in ("true", "1") or (
             not counts and plain not in ("false", "0", "", "undefined") and "time" in plain
         ):

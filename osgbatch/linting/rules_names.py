@@ -17,6 +17,7 @@ _TYPOS = {
     "request_mem": "request_memory", "request_ram": "request_memory", "disk": "request_disk",
     "requirement": "requirements", "argument": "arguments", "exec": "executable",
     "executables": "executable", "logs": "log", "err": "error", "errors": "error",
+    "eror": "error", "erro": "error",
     "out": "output", "outputs": "output", "outfile": "output", "errfile": "error",
     "logfile": "log", "transfer_file": "transfer_input_files",
     "transfer_files": "transfer_input_files", "input_files": "transfer_input_files",
@@ -27,15 +28,22 @@ _TYPOS = {
     "env_vars": "environment", "request_gpu_memory": "gpus_minimum_memory",
     "request_gpus_memory": "gpus_minimum_memory", "when_to_transfer": "when_to_transfer_output",
     "when_to_transfer_files": "when_to_transfer_output", "container": "container_image",
-    "singularity_image": "container_image", "projectname": "+ProjectName",
-    "jobdurationcategory": "+JobDurationCategory", "universes": "universe",
+    "singularity_image": "container_image",
+    "universes": "universe", "retry": "max_retries", "retries": "max_retries",
     "when_to_transfer_outputs": "when_to_transfer_output", "batchname": "batch_name",
     "walltime": "allowed_execute_duration", "max_walltime": "allowed_execute_duration",
     "email": "notify_user", "mail": "notify_user",
 }  # fmt: skip
-"""Names seen in real files, or near to them, that are no commands, and what was meant.
+_POOLS = """JobDurationCategory JobFlavour MaxRuntime RequestRuntime WantFlocking WantGlideIn
+    WantGPULab GPUJobLength SingularityImage DESIRED_Sites UNDESIRED_Sites JobQueue is_resumable
+    LongJob SingularityBindCVMFS WantGPUHomeMounted"""
+_TYPOS |= {name.lower(): f"+{name}" for name in _POOLS.split()}
+"""Names seen in real files, or near to them, that are no commands, and what was meant. The last
+ones are attributes of the OSPool, CHTC, CERN and DESY, which begin with +.
 
 `err` and `out`: condor_submit 25.14 knows neither."""
+_WHETHER = ("YES", "NO", "IF_NEEDED", "ALWAYS", "NEVER", "TRUE", "FALSE", "AUTO")
+"""The values of should_transfer_files: no names of files."""
 _RESOURCES = ("request_cpus", "request_memory", "request_disk", "request_gpus")
 
 
@@ -62,6 +70,8 @@ def unknown_command(job: Job) -> Iterator[Found]:
         name, _ = meant(statement.key)
         if not name:
             continue
+        if name == "transfer_input_files" and statement.value.upper() in _WHETHER:
+            name = "should_transfer_files"
         free = not job.sets(name)
         yield Found(
             statement.where, f"{statement.key} is no submit command; did you mean {name}?",
@@ -72,7 +82,7 @@ def unknown_command(job: Job) -> Iterator[Found]:
 
 def _safe(statement: Statement, name: str) -> bool:
     """Whether a new name is surely what was meant: it differs by a letter or two."""
-    alike = SequenceMatcher(None, statement.key.lower(), name).ratio()
+    alike = SequenceMatcher(None, statement.key.lower(), name.lower()).ratio()
     return alike >= 0.86 and statement.where.start >= 0
 
 
@@ -103,11 +113,20 @@ def unused_name(job: Job) -> Iterator[Found]:
     if not job.whole:
         return
     for statement in _unused(job):
+        if statement.value.startswith(("= ", "?=", "!=")):
+            continue  # `double-equals` tells of it
         if not meant(statement.key)[0] and not statement.key.startswith("-"):
             yield Found(
                 statement.where, f"{statement.key} is no submit command, and used nowhere",
                 f"Leave it out, use it as $({statement.key}), or write +{statement.key}.",
             )  # fmt: skip
+
+
+_SUFFIXES = {
+    "err": "error", "error": "error", "stderr": "error", "out": "output", "output": "output",
+    "stdout": "output", "log": "log",
+}  # fmt: skip
+"""What the last part of a file's name says of what is in it."""
 
 
 @rule(
@@ -117,8 +136,8 @@ def unused_name(job: Job) -> Iterator[Found]:
 def set_twice(job: Job) -> Iterator[Found]:
     seen: dict[str, Statement] = {}
     for statement in job.statements:
-        if statement.kind == "queue":
-            seen.clear()
+        if statement.kind == "queue" or (statement.kind == "odd" and "{%" in statement.value):
+            seen.clear()  # a template may choose between what is above and below
         if statement.kind != "set" or statement.depth or not job.known(statement):
             continue
         name = canonical(statement.key)
@@ -127,10 +146,15 @@ def set_twice(job: Job) -> Iterator[Found]:
         used = first is not None and first.key.lower() in job.macros
         if first is not None and not itself and not used:
             same = first.value == statement.value
+            fix = "Keep one of them."
+            suffix = statement.value.lower().rpartition(".")[2]
+            other = _SUFFIXES.get(suffix, "")
+            if name in ("log", "output", "error") and other and not job.sets(other):
+                fix = f"Write {other} = {statement.value}, if that was meant."
             yield Found(
                 statement.where,
                 f"{statement.key} is set on line {first.where.line}, too"
                 + ("" if same else f"; that value ({first.value[:30]}) is lost"),
-                "Keep one of them.", severity=ADVICE if same else WARNING,
+                fix, severity=ADVICE if same else WARNING,
             )  # fmt: skip
         seen[name] = statement

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from osgbatch.linting.job import Job
+from osgbatch.linting.job import Job, canonical
 from osgbatch.linting.lines import Statement
 from osgbatch.linting.rules import ADVICE, WARNING, Found, replaced, rule
 from osgbatch.linting.rules_classads import own
@@ -28,6 +28,10 @@ _OLD_PLACES = (
 )  # fmt: skip
 
 
+_LOCAL = frozenset(["initialdir", "log", "output", "error", "executable", "input"])
+"""What names a place on this side."""
+
+
 def _values(job: Job) -> Iterator[Statement]:
     for statement in job.settings:
         if job.known(statement) or statement.key.lower() in job.macros:
@@ -43,7 +47,10 @@ def old_place(job: Job) -> Iterator[Found]:
     for statement in _values(job):
         for pattern, what, write in _OLD_PLACES:
             if re.search(pattern, statement.value):
-                yield Found(statement.at, what, f"Write {write}, your own folder there.")
+                fix = f"Write {write}, your own folder there."
+                if canonical(statement.key) in _LOCAL:  # a URL is of no use there
+                    fix = "Write a path in your home folder."
+                yield Found(statement.at, what, fix)
                 break
 
 
@@ -65,20 +72,18 @@ _OLD_ATTRIBUTES = (
      "Leave it out, unless the job reads other things from there."),
     (r"HAS_CVMFS_(?:connect|stash)\w*", WARNING, "this file system is gone: no slot matches",
      "Leave it out."),
-    (r"HAS_AVX2?|HAS_AVX512\w*", WARNING, "HAS_AVX is deprecated",
+    (r"HAS_AVX2?|HAS_AVX512\w*", ADVICE, "deprecated on the OSPool",
      'Write Microarch >= "x86_64-v3".'),
     (r"OSGVO_OS_(?:STRING|VERSION)\s*(?:==|=\?=)\s*\"(?:RHEL )?[67]\"", WARNING,
      "no slot of the OSPool runs RHEL 6 or 7 any more",
      'Write OSGVO_OS_STRING == "RHEL 9", or use a container.'),
-    (r"CUDA(?:GlobalMemoryMb|Capability|DeviceName|DriverVersion)", ADVICE,
-     "GPUs are asked for by commands of their own since HTCondor 23.5",
-     "Write gpus_minimum_memory and gpus_minimum_capability."),
 )  # fmt: skip
 
 
 @rule(
     "old-attribute", WARNING, "requirements on attributes that slots have no more",
-    "A comparison with an attribute that no slot has is undefined, and the job stays idle.",
+    "A comparison with an attribute that no slot has is undefined, and the job stays idle. (What "
+    "is said here is of the OSPool; your pool may have it still.)",
 )  # fmt: skip
 def old_attribute(job: Job) -> Iterator[Found]:
     for statement in job.all("requirements", "rank"):
@@ -86,6 +91,39 @@ def old_attribute(job: Job) -> Iterator[Found]:
             found = re.search(rf"\b(?:{pattern})", statement.value, re.IGNORECASE)
             if found:
                 yield Found(statement.at, f"{found[0]}: {what}", fix, severity=severity)
+
+
+@rule(
+    "ospool-offers", ADVICE, "a universe, system or file system that no slot of the OSPool offers",
+    "The pilots of the OSPool run plain jobs and Apptainer images on Linux: no Docker, no machines "
+    "of a user's, no jobs over several machines, no folders of the access point. There such a job "
+    "stays idle.",
+)  # fmt: skip
+def ospool_offers(job: Job) -> Iterator[Found]:
+    fixes = {
+        "docker": "Write universe = container, and container_image = docker://"
+        f"{(job.value('docker_image') or 'NAME').strip(chr(34)).removeprefix('docker://')}.",
+        "parallel": "Ask for the cores of one machine: vanilla, with request_cpus = 8, say.",
+        "vm": "Put what the machine does into a container image.",
+    }
+    for statement, value in job.words("universe"):
+        if value.lower() in fixes:
+            yield Found(statement.at, f"on the OSPool no slot runs the {value.lower()} universe",
+                        fixes[value.lower()])  # fmt: skip
+    if (job.value("universe") or "").lower() in ("local", "scheduler", "grid", *fixes):
+        return
+    for statement, value in job.words("should_transfer_files"):
+        if value.upper() in ("NO", "NEVER", "FALSE"):
+            yield Found(
+                statement.at, "on the OSPool no slot shares a file system with the access point",
+                "Write should_transfer_files = YES, and name in transfer_input_files what the job "
+                "reads.",
+            )  # fmt: skip
+    for statement in job.all("requirements"):
+        found = re.search(r"\bOpSys\s*(?:==|=\?=)\s*\"WINDOWS\"", statement.value, re.IGNORECASE)
+        if found and "||" not in statement.value:
+            yield Found(statement.at, "on the OSPool no slot runs Windows",
+                        "Build the program for Linux, and leave this out.")  # fmt: skip
 
 
 @rule(
@@ -135,14 +173,35 @@ def image_quotes(job: Job) -> Iterator[Found]:
             )  # fmt: skip
 
 
+_TAGGED = re.compile(r"[\w.-]+(?:/[\w.-]+)*:[\w][\w.-]*")
+
+
+@rule(
+    "image-docker", WARNING, "container_image with the name of a Docker image, without docker://",
+    "Without docker:// it is the name of a file of yours, an image that HTCondor sends along: the "
+    "job is held when there is none.", mends=True,
+)  # fmt: skip
+def image_docker(job: Job) -> Iterator[Found]:
+    if (job.value("universe") or "").lower() == "docker":
+        return  # `universe-needs` tells of it
+    for statement, value in job.words("container_image"):
+        file = re.search(r"\.(?:sif|simg|img|tar|tgz|gz)\b", value, re.IGNORECASE)
+        here = job.look.kind(value) in ("file", "folder")
+        if _TAGGED.fullmatch(value) and not value.startswith((".", "/")) and not file and not here:
+            yield Found(
+                statement.at, f"{value} is taken for a file", f"Write docker://{value}.",
+                replaced(statement, f"docker://{value}") if value == statement.value else (),
+            )  # fmt: skip
+
+
 @rule(
     "image-twice", ADVICE, "the container image among the input files",
     "HTCondor brings the image by itself; so it is transferred twice.",
 )  # fmt: skip
 def image_twice(job: Job) -> Iterator[Found]:
-    image = job.value("container_image")
-    for statement, value in job.words("transfer_input_files"):
-        if image and image in [part.strip() for part in value.split(",")]:
+    image = job.value("container_image") or (job.value("+SingularityImage") or "").strip('"')
+    for statement in job.all("transfer_input_files"):
+        if image and image in [part.strip() for part in job.filled(statement.value).split(",")]:
             yield Found(statement.at, f"{image} is transferred twice",
                         "Leave it out here: container_image is enough.")  # fmt: skip
 

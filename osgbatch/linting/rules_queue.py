@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from osgbatch.linting.job import AUTOMATIC, Job, Queue
-from osgbatch.linting.lines import Statement
+from osgbatch.linting.lines import Spot, Statement
 from osgbatch.linting.rules import ADVICE, ERROR, WARNING, Found, moved_up, rule
+from osgbatch.linting.rules_items import loops
 from osgbatch.submit_language import custom_attribute, known_command
 
 MANY = 10_000
@@ -131,8 +132,9 @@ def queue_behind(job: Job) -> Iterator[Found]:
 
 @rule(
     "queue-none", ADVICE, "no queue statement",
-    "condor_submit queues no job from such a file, and says nothing of it. A file that is "
-    "included, or is the description of a DAG's node, may do without.",
+    "condor_submit 23.9 refuses such a file, and 25.14 queues one job from it. A file that is "
+    "included, is the description of a DAG's node, or is submitted with -queue on the command "
+    "line, may do without.",
 )  # fmt: skip
 def queue_none(job: Job) -> Iterator[Found]:
     if job.queues or not job.sets("executable", "universe", "container_image"):
@@ -140,17 +142,64 @@ def queue_none(job: Job) -> Iterator[Found]:
     if any(s.kind == "include" for s in job.statements):
         return
     last = job.statements[-1]
-    yield Found(last.where, "no queue statement: no job is queued", "End the file with `queue`.")
+    yield Found(
+        last.where, "no queue statement: condor_submit 25.14 queues one job, 23.9 refuses",
+        "End the file with `queue`.",
+    )  # fmt: skip
 
 
 @rule(
     "queue-zero", WARNING, "queue 0",
-    "It queues no job.",
+    "Older condor_submit queues no job then, and 25.14 queues one.",
 )  # fmt: skip
 def queue_zero(job: Job) -> Iterator[Found]:
     for queue in job.queues:
-        if queue.count == "0" and not queue.verb:
-            yield Found(queue.statement.at, "queue 0 queues no job", "Write how many jobs.")
+        if re.fullmatch("0+", job.filled(queue.count)) and not queue.verb:
+            yield Found(queue.statement.at, "queue 0 is no number of jobs", "Write how many jobs.")
+
+
+def _blank_items(job: Job, queue: Queue) -> list[int]:
+    """The numbers of the blank lines in the list of a `from`: each of them queues a job."""
+    statement = queue.statement
+    if queue.verb != "from" or not statement.closed or queue.what.endswith(")"):
+        return []
+    start, end = statement.whole
+    inside = job.text.text[start:end].removesuffix("\n").split("\n")[1:-1]
+    first = statement.where.line + 1
+    return [first + i for i, line in enumerate(inside) if "(" in queue.what and not line.strip()]
+
+
+def _patterns(job: Job, queue: Queue) -> list[str]:
+    """The patterns of a queue statement, when they are all known and relative."""
+    if queue.verb != "matching" or queue.statement.items or not queue.statement.closed:
+        return []
+    what = re.sub(r"^(?:files|dirs|any)\b\s*", "", job.filled(queue.what), flags=re.IGNORECASE)
+    what = re.sub(r"^\[[-\d\s:]*\]\s*", "", what)
+    patterns = [one for one in re.split(r"[\s,]+", what.removeprefix("(").removesuffix(")")) if one]
+    odd = any(re.search(r"""[$"'`#{}()~\\]|^/""", one) for one in patterns)
+    return [] if odd else patterns
+
+
+@rule(
+    "items-none", WARNING, "a list without items",
+    "HTCondor queues no job from it, and says so in passing. Lines that begin with # are no items.",
+)  # fmt: skip
+def items_none(job: Job) -> Iterator[Found]:
+    for queue in job.queues:
+        empty = r"\(" if queue.verb == "from" else r"\(\s*\)?"
+        if queue.statement.closed and not queue.statement.items and (
+            re.fullmatch(empty, queue.what) and not _blank_items(job, queue)
+        ):  # fmt: skip
+            yield Found(
+                queue.statement.at, "the list has no items: no job is queued",
+                "Write one line for each job into it.",
+            )  # fmt: skip
+        patterns = _patterns(job, queue)
+        if patterns and not any(job.look.matches(pattern) for pattern in patterns):
+            yield Found(
+                queue.statement.at, f"no file matches {' '.join(patterns)[:40]} (yet)",
+                "No job is queued then: make the files before you submit, or correct the pattern.",
+            )  # fmt: skip
 
 
 def _item_file(job: Job, queue: Queue) -> str:
@@ -179,12 +228,20 @@ def items_missing(job: Job) -> Iterator[Found]:
 
 
 @rule(
-    "items-odd", WARNING, "blank lines, # lines or Windows line ends in the file of the items",
-    "A file of items has no comments: each of its lines, a blank or a # line too, is a job; and a "
-    "carriage return becomes part of the last value.",
+    "items-odd", WARNING, "blank lines, # lines or Windows line ends among the items",
+    "A file of items has no comments: each of its lines, a blank or a # line too, is a job (in a "
+    "list in brackets a blank one); and a carriage return becomes part of the last value.",
 )  # fmt: skip
 def items_odd(job: Job) -> Iterator[Found]:
     for queue in job.queues:
+        blank = _blank_items(job, queue)
+        if blank:
+            several = "s" * (len(blank) > 1)
+            yield Found(
+                Spot(blank[0], 1), "a blank line in the list is one more job"
+                + (f" ({len(blank)} such line{several})" if several else ""),
+                "Take it out: its job has no values, or those of the line before.",
+            )  # fmt: skip
         path = _item_file(job, queue)
         head = job.look.head(path) if path and job.look.kind(path) == "file" else b""
         lines = head.decode("utf-8", "replace").removesuffix("\n").split("\n")
@@ -223,6 +280,8 @@ def queue_unused(job: Job) -> Iterator[Found]:
     if any(s.kind == "include" for s in job.statements):
         return
     for queue in job.queues:
+        if loops(job, queue):
+            continue  # `queue-for` tells of it
         names = [
             name for name in queue.variables
             if not known_command(name) and not custom_attribute(name) and name != "Item"
@@ -243,6 +302,12 @@ _OF_DAGS = frozenset(["job", "retry", "dag_status", "failed_count", "dag_parent_
 """Macros that DAGMan sets: the DAG of a file with one of them sets others by VARS."""
 
 
+_OF_SHELLS = frozenset(
+    ["HOME", "USER", "LOGNAME", "PWD", "HOSTNAME", "TMPDIR", "X509_USER_PROXY", "SCRATCH", "WORK"]
+)
+"""Variables that most shells have, and no submit file."""
+
+
 @rule(
     "macro-unset", ADVICE, "a macro that nothing in the file sets",
     "An unknown $(name) becomes nothing, without a word. A DAG's VARS or `condor_submit "
@@ -252,6 +317,9 @@ def macro_unset(job: Job) -> Iterator[Found]:
     if not job.whole:
         return
     set_ = {s.key.lower() for s in job.settings} | job.variables | AUTOMATIC
+    for statement in job.statements:
+        if statement.kind in ("if", "elif"):  # what is asked for is expected from elsewhere
+            set_ |= set(re.findall(r"defined\s+([\w.]+)", statement.value.lower()))
     unset: dict[str, Statement] = {}
     for statement in job.settings:
         if not job.known(statement):
@@ -268,16 +336,29 @@ def macro_unset(job: Job) -> Iterator[Found]:
         names = ", ".join(f"$({name})" for name in list(unset)[:4])
         names += f" and {len(unset) - 4} more" if len(unset) > 4 else ""
         few = f"Write {first} = ... above, let queue set it, or give it a default: $({first}:0)."
+        if near and len(unset) == 1:
+            few = f"Write {near[15:-1]}, if that was meant."
+        if first.upper() in _OF_SHELLS:
+            few = f"Write $ENV({first}) for the variable of your shell."
         yield Found(
             statement.at, f"nothing in this file sets {names}{near if len(unset) == 1 else ''}",
             few if len(unset) < 3
             else f"Set them above, as in {first} = ..., unless a DAG or the command line does.",
+            severity=WARNING if len(unset) == 1 and _slip(first, near[15:-1]) else "",
         )  # fmt: skip
 
 
 def _near(name: str, known: list[str]) -> str:
     near = get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.8)
-    return f"; did you mean $({near[0]})?" if near else ""
+    other = near and re.sub(r"\d", "", near[0]) == re.sub(r"\d", "", name.lower())
+    return f"; did you mean $({near[0]})?" if near and not other else ""
+
+
+def _slip(name: str, macro: str) -> bool:
+    """Whether a name is surely a slip of the pen for the one in `$(name)`."""
+    meant = macro.strip("$()")
+    alike = SequenceMatcher(None, name.lower(), meant).ratio()
+    return len(meant) > 4 and alike > 0.85 and name[0].lower() == meant[0]
 
 
 @rule(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from osgbatch.linting.job import Job
 from osgbatch.linting.lines import Spot, Statement
 from osgbatch.linting.rules import ADVICE, ERROR, WARNING, Edit, Found, rule
+from osgbatch.submit_language import known_command
 
 SYNTAX = frozenset(["no-statement", "bom", "if-condition", "if-unclosed", "block-unclosed"])
 """What HTCondor's parser has the last word on."""
@@ -39,6 +40,7 @@ def bom(job: Job) -> Iterator[Found]:
 )  # fmt: skip
 def no_statement(job: Job) -> Iterator[Found]:
     queued = False
+    templates: list[Statement] = []
     for statement in job.statements:
         queued |= statement.kind == "queue" and not statement.depth
         stops = statement.kind == "word" and statement.key.lower().startswith("error")
@@ -48,6 +50,9 @@ def no_statement(job: Job) -> Iterator[Found]:
                 f"Write error = {statement.value}, if that was meant.",
             )  # fmt: skip
         if statement.kind != "odd" or queued:
+            continue
+        if _TEMPLATE.match(statement.value):
+            templates.append(statement)
             continue
         above = [line.strip() for line in job.text.lines[: statement.where.line - 1]]
         while above and above[-1].startswith("#") and not above[-1].endswith("\\"):
@@ -59,13 +64,34 @@ def no_statement(job: Job) -> Iterator[Found]:
                 )  # fmt: skip
                 return
         yield _odd(statement)
+    if templates:
+        more = f" (and {len(templates) - 1} more of them)" if len(templates) > 1 else ""
+        yield Found(
+            templates[0].at, f"HTCondor cannot read this line: it is a template's{more}",
+            "Lint the file that is made of the template.",
+        )  # fmt: skip
+
+
+_TEMPLATE = re.compile(r"\{[%{#]|<%|@@")
+
+
+_SLURM = {
+    "cpus-per-task": "request_cpus", "mem-per-cpu": "request_memory", "job-name": "batch_name",
+    "mail-user": "notify_user", "mail-type": "notification", "gpus-per-node": "request_gpus",
+}  # fmt: skip
+"""Options of Slurm, and the commands that are next to them."""
 
 
 def _odd(statement: Statement) -> Found:
     text = statement.value
     what = "HTCondor cannot read this line: it is neither a comment nor name = value"
     fix = "Put a # in front if it is a comment, or write name = value."
-    if ODD_BLANKS.search(text):
+    dashed = re.match(r"([\w.]+(?:-[\w.]+)+)\s*=\s*(.*)", text)
+    if dashed:
+        what = "HTCondor cannot read this line: a name has letters, digits, _ and ., but no -"
+        command = _SLURM.get(dashed[1].lower())
+        fix = f"Write {command or dashed[1].replace('-', '_')} = {dashed[2]}."
+    elif ODD_BLANKS.search(text):
         what = "HTCondor cannot read this line: it has a blank that is no ordinary one"
         fix = "Type the blanks anew; `osgbatch lint --fix` does it."
     elif re.match(r"[\w+.]+\s*:", text):
@@ -87,6 +113,9 @@ def _odd(statement: Statement) -> Found:
     elif re.match(r"[\w.+-]+(\s+[\w.+-]+)+\s*=", text):
         what = "HTCondor cannot read this line: the name before = has a blank in it"
         fix = "Names have no blanks: request_memory, say. A comment begins with #."
+        name, _, value = text.partition("=")
+        if known_command("_".join(name.split())):
+            fix = f"Write {'_'.join(name.split())} = {value.strip()}."
     return Found(statement.at, what, fix)
 
 

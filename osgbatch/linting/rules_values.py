@@ -25,6 +25,11 @@ _WORDS = {
         "mpi",
     ),
 }  # fmt: skip
+UNIVERSES = {
+    5: "vanilla", 7: "scheduler", 8: "mpi", 9: "grid", 10: "java", 11: "parallel", 12: "local",
+    13: "vm",
+}  # fmt: skip
+"""The numbers that condor_submit takes for the names of universes, too."""
 _GONE = {
     "standard": "HTCondor 9 and later have no standard universe: write vanilla, and let the job "
     "checkpoint itself (checkpoint_exit_code).",
@@ -115,7 +120,14 @@ def name_comment(job: Job) -> Iterator[Found]:
 def word(job: Job) -> Iterator[Found]:
     for name, known in _WORDS.items():
         for statement, value in job.words(name):
-            if not value or _hash(value) > 0 or (name == "universe" and value.isdigit()):
+            if not value or _hash(value) > 0:
+                continue
+            if name == "universe" and value.isdigit():
+                if int(value) not in UNIVERSES:
+                    yield Found(
+                        statement.at, f"there is no universe of the number {value} (any more)",
+                        "Write universe = vanilla.",
+                    )  # fmt: skip
                 continue
             gone = _GONE.get(value.lower()) if name == "universe" else ""
             if gone:
@@ -203,11 +215,20 @@ def _size_refused(job: Job, statement: Statement, value: str) -> Iterator[Found]
     plain = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([kmgt]?b?)", value, re.IGNORECASE)
     if plain or _hash(value) >= 0 or "$$" in value or CURLY.search(value) or not value:
         return
-    if re.match(r"[\d.]+,", value):
-        return  # 2,5GB is taken, for 2 MB
-    if job.refused(value):
+    if re.match(r"[\d.]+,", value):  # 25.14 reads a size up to the comma, 23.9 refuses the file
+        thousands = re.match(r"\d{1,3}(?:,\d{3})+(?!\d)", value)
+        if thousands or re.match(r"\d+,\d\d?(?!\d)", value):
+            right = value.replace(",", "" if thousands else ".")
+            what = "no comma parts thousands" if thousands else "a decimal point is no comma"
+            yield Found(
+                statement.at, f"HTCondor reads {value} up to the comma, or refuses it: {what}",
+                f"Write {right}.",
+                replaced(statement, right) if value == statement.value else (),
+            )  # fmt: skip
+        return
+    shell = re.fullmatch(r"\$\{?(\w+)\}?", value)  # no ClassAd has a $, which needs no judge
+    if shell or job.refused(value):
         unit = re.search(r"\d\s*[kmgt]b?\b", bare, re.IGNORECASE)
-        shell = re.fullmatch(r"\$\{?(\w+)\}?", value)
         fix = "Write a number and a unit: 2GB."
         if shell:
             fix = f"Write $({shell[1]}): no shell fills {value} in."
@@ -264,7 +285,7 @@ def curly_quotes(job: Job) -> Iterator[Found]:
 @rule(
     "arguments-quotes", ERROR, "quotes in arguments or environment that do not pair",
     'In the new form the whole value stands in "…"; inside, \'…\' holds words together, and a '
-    "quote itself is doubled. Without quotes around the whole, \\\" is a quote.",
+    "quote itself is doubled. Without quotes around the whole, \\\" is a quote.", mends=True,
 )  # fmt: skip
 def arguments_quotes(job: Job) -> Iterator[Found]:
     for statement in job.all("arguments", "environment"):
@@ -274,10 +295,43 @@ def arguments_quotes(job: Job) -> Iterator[Found]:
         old = canonical(statement.key) == "environment" and not value.startswith('"')
         what = "" if old else quotes_problem(value)  # the old environment takes any quote
         if what:
+            sure = _keeps_its_quotes(job, statement.value)
+            right = _new_form(statement.value.strip()) if sure else ""
             yield Found(
                 statement.at, f"{what} in {statement.key}",
-                "Write arguments = \"first 'two words' third\", with \"\" for a quote.",
+                f"Write {statement.key} = {right}." if 0 < len(right) < 200
+                else _FORM,
+                replaced(statement, right) if right else (),
             )  # fmt: skip
+    for place, value in job.queued("arguments"):
+        what = quotes_problem(value)
+        if what:
+            yield Found(
+                place, f"{what} in this line of the list, which is taken for arguments",
+                f"Write {_new_form(value) or 'it without quotes'}.",
+            )  # fmt: skip
+
+
+_FORM = 'Write arguments = "first \'two words\' third", with "" for a quote.'
+_NUMBERED = re.compile(r"\$\((?:process|procid|cluster|clusterid|step|itemindex|row)\)", re.I)
+
+
+def _keeps_its_quotes(job: Job, value: str) -> bool:
+    """Whether what is filled into a value is known here, and brings no quotes: these may not pair
+    with those that are written around it."""
+    filled = _NUMBERED.sub("0", job.filled(value))
+    known = not re.search(r"\$\$?\w*[(\[]", filled)
+    return known and all(filled.count(one) == value.count(one) for one in "\"'\\")
+
+
+def _new_form(value: str) -> str:
+    """Arguments that hold words together by "…" as in a shell, in HTCondor's form; else empty."""
+    pairs = re.findall(r'"[^"\\]*"', value)
+    if not pairs or value.startswith('"') or "'" in value or "\\" in value:
+        return ""
+    if re.search(r'[^\s="]"[^"]*"|"[^"]*"[^\s"]', value) or value.count('"') != 2 * len(pairs):
+        return ""
+    return '"' + re.sub(r'"([^"]*)"', r"'\1'", value) + '"'
 
 
 def quotes_problem(value: str) -> str:
@@ -304,9 +358,11 @@ def single_quotes(job: Job) -> Iterator[Found]:
         value = statement.value
         if re.search(r"(?:^|\s|=)'[^']*\s[^']*'(?:\s|$)", value) and '"' not in value:
             sound = value.count("'") % 2 == 0 and "\\" not in value
+            sound = sound and _keeps_its_quotes(job, value)
             yield Found(
                 statement.at, "single quotes hold nothing together here",
-                f'Write {statement.key} = "{value[:40]}{"..." * (len(value) > 40)}".',
+                f'Write {statement.key} = "{value[:40]}{"..." * (len(value) > 40)}".' if sound
+                else _FORM,
                 replaced(statement, f'"{value}"') if sound else (),
             )  # fmt: skip
 
@@ -324,7 +380,7 @@ def environment_form(job: Job) -> Iterator[Found]:
                 right = re.sub(r";\s*(?=\w+=|\")", " ", value).rstrip(" ")
                 yield Found(
                     statement.at, "inside of quotes ; separates nothing: this is one variable",
-                    f"Write {right}.",
+                   f"Write {right}.",
                     replaced(statement, right) if value == statement.value else (),
                 )  # fmt: skip
         elif re.fullmatch(r"\w+=[^\s;\"']+(\s+\w+=[^\s;\"']+)+", value):

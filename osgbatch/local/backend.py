@@ -29,6 +29,7 @@ CANCEL_LIMIT_S = 60.0
 PATIENCE_S = 10.0
 """How long after its grace time a runner that was told to cancel may go on before it is killed."""
 STRANGERS_LIMIT_S = 10.0
+LOCK_LIMIT_S = 0.5
 TIDY_LIMIT_S = 5.0
 
 _BOOT = (
@@ -58,7 +59,13 @@ def run_again(round_: Round, limit_s: float = START_LIMIT_S) -> None:
 
 
 def _start(round_: Round, limit_s: float, *mode: str) -> None:
+    """The runner inherits the round's lock: at no moment does it seem not to be there."""
     folder = round_.folder.resolve()
+    lock = processes.take_lock(folder / record.LOCK, LOCK_LIMIT_S)
+    if lock is None:
+        raise BusyError(
+            "this round is already being run on this machine or another", where=str(folder)
+        )
     reader, writer = os.pipe()
     try:
         with (folder / record.LOG).open("ab") as log:
@@ -71,21 +78,24 @@ def _start(round_: Round, limit_s: float, *mode: str) -> None:
                     str(folder),
                     str(round_.number),
                     str(writer),
+                    str(lock),
                     *mode,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                pass_fds=(writer,),
+                pass_fds=(writer, lock),
             )
         os.close(writer)
-        writer = -1
+        os.close(lock)
+        writer = lock = -1
         said = _read_answer(reader, limit_s)
     except BaseException:
         if writer < 0:
             _abort(folder, process, *mode)
         else:
+            os.close(lock)
             _tidy(folder)
         raise
     finally:
@@ -114,6 +124,24 @@ def _start(round_: Round, limit_s: float, *mode: str) -> None:
 def alive(round_: Round, cluster: int) -> bool:
     """Whether the process that runs the round is still there."""
     return processes.is_locked(round_.folder / record.LOCK)
+
+
+def await_entered(round_: Round, limit_s: float = START_LIMIT_S) -> None:
+    """Wait while a runner is there that has not entered its jobs in the event log yet.
+
+    Whoever started it may be gone, and that nobody ran the round was true only for that moment.
+    Raises BusyError when it has not entered them in this time.
+    """
+    limit = time.monotonic() + limit_s
+    log = round_.folder / names.EVENTS
+    while not (log.exists() and log.stat().st_size) and alive(round_, 0):
+        if time.monotonic() > limit:
+            raise BusyError(
+                "the local runner is starting this round",
+                where=str(round_.folder),
+                fix="Try again in a moment.",
+            )
+        time.sleep(0.05)
 
 
 def runner_record(round_: Round) -> Record | None:

@@ -1,13 +1,13 @@
 """Inputs that are URLs: which this machine can fetch, and the process that fetches a job's.
 
 The loop starts this file as a process of its own, so that a slow server holds up one job only.
-That process finds nothing of osgbatch, so this file imports nothing of it.
+That process finds nothing of osgbatch, so this file imports nothing of it; and it alone loads what
+speaks HTTP, for every command that looks at a local batch loads this file.
 """
 
 from __future__ import annotations
 
 import errno
-import http.client
 import json
 import os
 import shutil
@@ -16,8 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -79,11 +77,20 @@ def fetch(url: str, target: Path, silence_s: float = SILENCE_S, pause_s: float =
 
     What breaks off is tried again, an answer that says no is not. Raises FetchError.
     """
+    if _is_file(url):
+        try:
+            with target.open("wb") as writer:
+                return _copy(url, writer)
+        except ValueError as problem:
+            raise FetchError(f"this URL cannot be read: {problem}") from None
+        except OSError as problem:
+            raise FetchError(_in_words(problem)) from None
+    import http.client
+    import urllib.error
+
     for left in reversed(range(TRIES)):
         try:
             with target.open("wb") as writer:
-                if _is_file(url):
-                    return _copy(url, writer)
                 return _download(url, writer, silence_s)
         except urllib.error.HTTPError as problem:
             problem.close()
@@ -92,7 +99,7 @@ def fetch(url: str, target: Path, silence_s: float = SILENCE_S, pause_s: float =
         except (ValueError, http.client.InvalidURL) as problem:  # a host or port that is none
             raise FetchError(f"this URL cannot be read: {problem}") from None
         except (OSError, http.client.HTTPException) as problem:
-            if _is_file(url) or not left or _is_ours(problem):
+            if not left or _is_ours(problem):
                 raise FetchError(_in_words(problem)) from None
         time.sleep(pause_s)
     raise AssertionError("unreachable")
@@ -115,6 +122,9 @@ def _is_ours(problem: Exception) -> bool:
 
 
 def _download(url: str, writer: BinaryIO, silence_s: float) -> int:
+    import http.client
+    import urllib.request
+
     request = urllib.request.Request(url.partition("#")[0], headers={"User-Agent": "osgbatch"})
     with urllib.request.urlopen(request, timeout=silence_s) as reader:
         shutil.copyfileobj(reader, writer, 1 << 20)

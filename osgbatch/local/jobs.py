@@ -15,7 +15,7 @@ from osgbatch.local.slots import Room
 FIRST_ATTEMPT = 0
 """The number of a job's first start in the names of returned archives ($$([NumJobStarts]))."""
 WATCHED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1)
-BLOCKED = (*WATCHED, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+BLOCKED = (*WATCHED, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGALRM)
 
 
 @dataclass(frozen=True)

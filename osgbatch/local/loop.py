@@ -85,8 +85,7 @@ class Loop:
             due.append(self._not_before)
         if not due:
             return signal.sigwait(WATCHED)
-        found = signal.sigtimedwait(WATCHED, max(0.0, min(due) - time.monotonic()))
-        return found.si_signo if found else 0
+        return processes.wait_for_signal(WATCHED, min(due) - time.monotonic())
 
     def _item(self, proc: int) -> Item:
         return requests.with_amounts(self._items[proc], self._more.get(proc))
@@ -276,9 +275,7 @@ class Loop:
             except sandbox.TransferError as found:
                 problem = found
         disk = sandbox.remove(job.scratch)
-        run = Usage(
-            used.ru_utime, used.ru_stime, wall, used.ru_maxrss >> 10, disk, sent, job.received
-        )
+        run = Usage(used.ru_utime, used.ru_stime, wall, _peak_mb(used), disk, sent, job.received)
         history = self._history.setdefault(job.proc, History())
         history.add(run)
         self._judge(job, Outcome(code, over_memory, problem, self._stop), run, history)
@@ -360,6 +357,11 @@ class Loop:
             else:
                 job.ending = "time"
                 self._terminate(job)
+
+
+def _peak_mb(used: resource.struct_rusage) -> int:
+    """Source: getrusage(2), ru_maxrss: KiB on Linux, bytes on macOS."""
+    return used.ru_maxrss >> (20 if sys.platform == "darwin" else 10)
 
 
 def _slot(number: int) -> str:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -61,7 +62,19 @@ def boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        return ""
+        return _boot_id_of_macos() if sys.platform == "darwin" else ""
+
+
+@cache
+def _boot_id_of_macos() -> str:
+    import subprocess
+
+    with suppress(OSError, subprocess.SubprocessError):
+        command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
+    return ""
 
 
 def children() -> list[int]:
@@ -115,6 +128,23 @@ def kill(pid: int) -> None:
     """KILL a process; nothing when it is gone."""
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL)
+
+
+def wait_for_signal(watched: Collection[int], limit_s: float) -> int:
+    """Wait for one of these signals; returns it, or 0 when the time is over.
+
+    They and SIGALRM must be blocked: macOS has no sigtimedwait(2), so that there a timer ends it.
+    """
+    limit_s = max(limit_s, 0.0)
+    if hasattr(signal, "sigtimedwait"):
+        found = signal.sigtimedwait(watched, limit_s)
+        return found.si_signo if found else 0
+    signal.setitimer(signal.ITIMER_REAL, max(limit_s, 0.001))  # 0 would be no timer at all
+    try:
+        number = int(signal.sigwait({*watched, signal.SIGALRM}))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return 0 if number == signal.SIGALRM else number
 
 
 def kill_leftovers(leader: int, scratch: str, running: Collection[int], limit_s: float) -> bool:

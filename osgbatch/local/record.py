@@ -8,12 +8,14 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from osgbatch import names
 from osgbatch.errors import BatchError
 from osgbatch.local.events import Request
-from osgbatch.spec_model import Ladder
+
+if TYPE_CHECKING:
+    from osgbatch.spec_model import Ladder
 
 RECORD = "local.json"
 LOCK = "local.lock"
@@ -167,6 +169,8 @@ def read_work(path: Path) -> Work:
 def _ladder(found: dict[str, Any] | None) -> Ladder | None:
     if not found:
         return None
+    from osgbatch.spec_model import Ladder
+
     return Ladder(float(found["factor"]), tuple(int(size) for size in found["sizes"]))
 
 

@@ -26,25 +26,27 @@ from osgbatch.local.slots import SLOTS_VARIABLE, room
 GRACE_VARIABLE = "OSGBATCH_LOCAL_GRACE"
 GRACE_S = 10.0
 """Seconds between TERM and KILL for a job that is stopped."""
-LOCK_LIMIT_S = 0.5
 CLEANUP_LIMIT_S = 30.0
 
 
 def main() -> None:
-    """Run the round named by the arguments: its folder, the cluster, the pipe to answer on.
+    """Run the round named by the arguments: its folder, the cluster, a pipe to answer on, its lock.
 
-    A fourth one: the round has been run, and some of its held jobs are released.
+    A fifth one: the round has been run, and some of its held jobs are released.
     """
-    folder, cluster, pipe = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    os.set_inheritable(pipe, False)
+    folder, cluster, pipe, lock = Path(sys.argv[1]), *map(int, sys.argv[2:5])
+    for inherited in (pipe, lock):
+        os.set_inheritable(inherited, False)
     if os.fork():
         os._exit(0)  # so that whoever submits has no child to wait for
     signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
     for number in BLOCKED:  # what was ignored would be ignored in jobs, too
         signal.signal(number, signal.SIG_DFL)
+    # macOS forgets a blocked SIGCHLD that nobody waits for at the moment, unless it has a handler.
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     status = 1
     try:
-        status = guard(folder, cluster, pipe, again=len(sys.argv) > 4)
+        status = guard(folder, cluster, pipe, again=len(sys.argv) > 5)
     except OsgbatchError as problem:
         answer(pipe, problem)
     except BaseException:
@@ -73,12 +75,7 @@ def answer(pipe: int, problem: OsgbatchError | None) -> None:
 
 
 def guard(folder: Path, cluster: int, pipe: int, *, again: bool = False) -> int:
-    """Take the round's lock, start the loop, and clean up after it, however it ends."""
-    lock = processes.take_lock(folder / record.LOCK, LOCK_LIMIT_S)
-    if lock is None:
-        raise BusyError(
-            "this round is already being run on this machine or another", where=str(folder)
-        )
+    """Start the loop, and clean up after it, however it ends."""
     log = folder / names.EVENTS
     if not again and log.exists() and log.stat().st_size:
         raise BatchError("this round has already been submitted", where=str(log))
@@ -130,7 +127,7 @@ def make_scratch(work: record.Work, folder: Path) -> Path:
             where=str(parent),
             fix=f"Name a folder with room for the jobs: {sandbox.FOLDER_VARIABLE}=/some/folder",
         ) from problem
-    if os.statvfs(scratch).f_flag & os.ST_NOEXEC:
+    if os.statvfs(scratch).f_flag & getattr(os, "ST_NOEXEC", 0):  # macOS tells nothing of it
         scratch.rmdir()
         raise OsgbatchError(
             "jobs cannot run here: the file system forbids programs (mounted noexec)",

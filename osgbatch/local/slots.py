@@ -96,7 +96,7 @@ def usable_cpus() -> int:
 
 def available_memory_mb() -> int:
     """The memory that is free or can be made so, in MiB, a container's limit included."""
-    available = 1 << 40
+    available = machine_memory_mb()  # macOS does not say what of it is free
     with suppress(OSError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -108,6 +108,15 @@ def available_memory_mb() -> int:
         with suppress(ValueError):
             available = min(available, (int(_read(limit)) - int(_read(used))) >> 20)
     return max(0, available)
+
+
+def machine_memory_mb() -> int:
+    """The memory that there is, used or not, in MiB, a container's limit included."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(ValueError):
+            total = min(total, int(_read(limit)) >> 20)
+    return total
 
 
 def _read(name: str) -> str:

@@ -116,7 +116,8 @@ def _useless_steps(spec: Spec, demand: Resources) -> Iterator[Advice]:
 def _bare(spec: Spec) -> Iterator[Advice]:
     """A program in Python or R where nothing brings its interpreter."""
     image = any("container" in key.lower() or "image" in key.lower() for key, _ in spec.submit)
-    if spec.environment.kind != "none" or image or spec.profile.name == "local" or spec.script:
+    here = spec.profile.name in ("local", "personal")  # what this machine has, jobs have
+    if spec.environment.kind != "none" or image or here or spec.script:
         return
     if not spec.command or spec.command[0].names:
         return

@@ -253,8 +253,10 @@ def function_errors(spec: Spec, table: Table) -> Iterator[SpecError]:
     columns = [*(column.name for column in table.columns), "index"]
     missing = [name for name in wanted if name not in columns]
     if missing:
+        near = get_close_matches(missing[0], columns, n=1)
+        did_you = f'; did you mean "{near[0]}"?' if near else ""
         yield SpecError(
-            f"{function.name} wants {' and '.join(missing)}, and there is no such column",
+            f"{function.name} wants {' and '.join(missing)}, and there is no such column{did_you}",
             function.place.at(function.name),
             fix=f"Known are {', '.join(columns)}. Add a column, or give it a default.",
         )

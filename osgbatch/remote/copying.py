@@ -1,6 +1,7 @@
 """Files to a host and back, by rsync: what is unchanged costs nothing, what is cut short goes on.
 
-Only options that rsync 2.6.9 knows are used (macOS had it until 2025).
+Only options that rsync 2.6.9 and openrsync know are used: macOS had the one until 15.4 and has the
+other since. Sources: rsync(1), openrsync(1).
 """
 
 from __future__ import annotations
@@ -56,7 +57,16 @@ def fetch(connection: Connection, folder: str, names: Sequence[str], to: Path) -
     those that are gone meanwhile are passed over.
     """
     code = _rsync(connection, [*_USUAL, "--partial"], names, to, ["host:.", "."], folder)
-    return [] if code == _VANISHED else [one for one in names if not os.path.lexists(to / one)]
+    if code == _VANISHED:
+        return []
+    lacking = [one for one in names if not os.path.lexists(to / one)]
+    if lacking and len(lacking) == len(names):  # one of macOS's may take no list from here
+        raise HostError(
+            f"rsync brought none of {len(names):,} files, and did not say why",
+            where=connection.name,
+            fix=f"Nothing is lost. {_other()}",
+        )
+    return lacking
 
 
 def _rsync(
@@ -93,9 +103,15 @@ def _rsync(
         )
     fix = "Free some space or mend that, and give the same command again."
     if done.returncode in (1, 2, 4):  # syntax, protocol, an unsupported action
-        fix = f"rsync here is {_version()}; install rsync 3 (macOS: brew install rsync)."
+        fix = _other()
+    elif _version().startswith("openrsync"):  # may lack what it was asked for
+        fix = f"{fix} Should that not help: {_other()}"
     what = "\n    ".join(said[-6:]) or f"exit code {done.returncode}"
     raise HostError(f"rsync could not copy all files:\n    {what}", where=connection.name, fix=fix)
+
+
+def _other() -> str:
+    return f"rsync here is {_version()}; install rsync 3 (macOS: brew install rsync)."
 
 
 def _version() -> str:

@@ -115,6 +115,10 @@ def _tell(reading: Reading, detail: Any, loc: Loc, before: frozenset[Loc]) -> No
             fix = f"Write sweep: {{table: {value}}}."
         elif (example := _EXAMPLES.get(dotted(loc))) and fix in ("", _NO_TEXT.get(name)):
             fix = f"Write `{name}: {example}`."
+        columns = document.data.get("sweep")
+        set_here = document.place(loc).file == "--set"
+        if set_here and len(loc) == 1 and isinstance(columns, dict) and name in columns:
+            fix += f" For the column: `sweep.{name}=…`."
         reading.fail(f"{dotted(loc)}: {message}", document.place(loc), fix)
         dropped.add(loc)
 

@@ -12,7 +12,6 @@ from osgbatch.spec.document import Loc
 from osgbatch.spec.environment_kinds import environment_kind
 from osgbatch.spec.reading import Reading
 from osgbatch.spec.schema import EnvironmentModel, SpecModel
-from osgbatch.spec.scripts import parse_script
 from osgbatch.spec_model import Function, Script, Template
 
 KINDS = ("command", "script", "function")
@@ -113,6 +112,8 @@ def read_script(reading: Reading, model: SpecModel) -> Script | None:
     if model.script is None:
         return None
     try:
+        from osgbatch.spec.scripts import parse_script
+
         return parse_script(model.script, reading.block(("script",)))
     except (SpecError, SpecErrors) as error:
         reading.add(error)

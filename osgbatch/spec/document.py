@@ -18,6 +18,7 @@ Loc = tuple[str | int, ...]
 
 SUBMIT_FILES = (".submit", ".sub", ".jdl", ".condor")
 """What the names of submit files end with."""
+_SCRIPTS = (".sh", ".bash", ".py", ".R", ".r")
 MAX_VALUES = 5_000_000
 """Values of a spec, aliases written out: a few nested aliases can stand for billions."""
 
@@ -101,11 +102,19 @@ def read_document(path: Path) -> Document:
         raise OsgbatchError(
             f"cannot read the spec: {error.strerror}",
             where=str(path),
-            fix="Name a sweep.yaml that exists, or begin with `osgbatch init`.",
+            fix=_there_instead(path)
+            or "Name a sweep.yaml that exists, or begin with `osgbatch init`.",
         ) from None
     try:
         return parse_document(raw, str(path))
     except SpecError:
+        if path.suffix in _SCRIPTS:
+            raise OsgbatchError(
+                "this is a script, and no sweep.yaml",
+                where=str(path),
+                fix="A sweep.yaml names it, as `command:` and in `files:`; `osgbatch init` makes "
+                "one to change.",
+            ) from None
         if path.suffix not in SUBMIT_FILES:
             raise
         raise OsgbatchError(
@@ -113,6 +122,14 @@ def read_document(path: Path) -> Document:
             where=str(path),
             fix="`osgbatch import` makes a sweep of it; `osgbatch lint` looks what may go wrong.",
         ) from None
+
+
+def _there_instead(path: Path) -> str:
+    """What to write for a file that is not there, when its name only ends otherwise."""
+    other = {".yml": ".yaml", ".yaml": ".yml"}.get(path.suffix)
+    if other and not path.exists() and path.with_suffix(other).is_file():
+        return f"Did you mean {path.with_suffix(other)}, which is there?"
+    return ""
 
 
 def parse_document(raw: bytes, file: str, *, may_be_empty: bool = False) -> Document:

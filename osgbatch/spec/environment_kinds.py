@@ -26,7 +26,7 @@ _EXAMPLES = {
 }
 _IN_REGISTRY = re.compile(r"(?i:docker)://(?:(?:[^/]*[.:][^/]*|localhost)/)?(?P<name>[^:@]+)")
 """Behind the host, if there is one, and before tag and digest."""
-_IMAGES = re.compile(r"docker://.+|(osdf|pelican|stash|https?|s3|file)://.+\.sif", re.I)
+_IMAGES = re.compile(r"(docker|oras)://.+|(osdf|pelican|stash|https?|s3|file)://.+\.sif", re.I)
 
 
 def environment_fault(value: str) -> tuple[str, str]:

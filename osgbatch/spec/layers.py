@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from osgbatch import places
+from osgbatch import personal_pool, places
 from osgbatch.errors import OsgbatchError, SpecError, SpecErrors
 from osgbatch.spec import profiles
 from osgbatch.spec.document import Document, Loc, parse_document, parse_setting, read_document
@@ -319,6 +319,8 @@ def _chosen(layers: list[_Read]) -> tuple[profiles.PoolProfile, str]:
         known = profiles.access_point()
         if known:
             return known.profile, f"the host name {known.host}"
+        if personal_pool.use():
+            return profiles.known_profile("personal"), "your personal pool"
         return profiles.known_profile(profiles.GENERIC), "default: no profile knows this host"
     try:
         if profiles.is_profile_path(name):

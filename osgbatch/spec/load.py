@@ -14,7 +14,7 @@ from osgbatch.spec.commands import read_command, read_function, read_script
 from osgbatch.spec.document import Document
 from osgbatch.spec.environments import read_environment
 from osgbatch.spec.gathering import read_gather
-from osgbatch.spec.layers import read_defaults, read_layers
+from osgbatch.spec.layers import Layered, read_defaults, read_layers
 from osgbatch.spec.outputs import changed_only, read_exclude, read_outputs
 from osgbatch.spec.placing import read_files, read_results_to
 from osgbatch.spec.reading import Reading
@@ -35,9 +35,13 @@ def load_spec(path: Path, settings: Sequence[str] = (), copy: Path | bytes | Non
     Raises SpecErrors with every mistake that can be told without reading other files,
     OsgbatchError when the file cannot be read.
     """
+    return layered_spec(path, read_layers(path, settings, copy))
+
+
+def layered_spec(path: Path, layered: Layered) -> Spec:
+    """What was read of a spec, checked. Raises SpecErrors."""
     # The real folder: a `..` in a path must lead where the file system says, not where it looks.
     whole = path.absolute()
-    layered = read_layers(path, settings, copy)
     spec = spec_of(whole.parent.resolve() / whole.name, layered.document)
     return replace(spec, profile=layered.profile)
 

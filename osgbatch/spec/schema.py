@@ -1,7 +1,5 @@
 """What a sweep.yaml may hold: the pydantic models are the one list of its keys."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
@@ -15,6 +13,8 @@ from osgbatch.spec.schema_base import (
     Scalar,
     Text,
     Texts,
+    empty,
+    none,
 )
 from osgbatch.spec.schema_resources import GatherResourcesModel, GpusModel, ResourcesModel
 from osgbatch.spec.schema_retries import CheckpointModel, RetriesModel
@@ -25,10 +25,10 @@ class SitesModel(Model):
     """The sites to use only, or to avoid."""
 
     only: Annotated[list[Annotated[str, Check(values.label("a site"), TEXT)]], OneOrMore()] = Field(
-        default_factory=list, description="Run at these sites only."
+        default_factory=none, description="Run at these sites only."
     )
     avoid: Annotated[list[Annotated[str, Check(values.label("a site"), TEXT)]], OneOrMore()] = (
-        Field(default_factory=list, description="Do not run at these sites.")
+        Field(default_factory=none, description="Do not run at these sites.")
     )
 
 
@@ -42,18 +42,20 @@ class RequirementsModel(Model):
     """What an execution point must be like."""
 
     os: Annotated[list[Annotated[str, Check(values.operating_system, _OS)]], OneOrMore()] = Field(
-        default_factory=list, description="Operating systems, any of which will do."
+        default_factory=none, description="Operating systems, any of which will do."
     )
     arch: Annotated[list[Annotated[str, Check(values.architecture, _ARCH)]], OneOrMore()] = Field(
-        default_factory=list, description="CPU architectures, any of which will do."
+        default_factory=none, description="CPU architectures, any of which will do."
     )
     microarch: Annotated[str, Check(values.microarchitecture, _LEVEL)] = Field(
         default="", description="The least level of the CPU."
     )
     cvmfs: Annotated[list[Annotated[str, Check(values.repository, _CVMFS)]], OneOrMore()] = Field(
-        default_factory=list, description="CVMFS repositories that must be there."
+        default_factory=none, description="CVMFS repositories that must be there."
     )
-    sites: SitesModel = Field(default_factory=SitesModel, description="Sites to use or to avoid.")
+    sites: SitesModel = Field(
+        default_factory=lambda: SitesModel(), description="Sites to use or to avoid."
+    )
     expr: Annotated[str, Check(values.one_line, TEXT)] = Field(
         default="", description="A ClassAd expression.", examples=["HAS_AVX2 =?= true"]
     )
@@ -113,10 +115,10 @@ class EnvironmentModel(Model):
         default="", description="The version of Python, for requirements."
     )
     channels: Texts = Field(
-        default_factory=list, description="Channels of conda, before those of environment.yml."
+        default_factory=none, description="Channels of conda, before those of environment.yml."
     )
     imports: Annotated[list[Module], OneOrMore()] = Field(
-        default_factory=list, description="Modules that it must be possible to import."
+        default_factory=none, description="Modules that it must be possible to import."
     )
     strip: bool = Field(default=False, description="Leave out tests, headers and static libraries.")
     test: bool = Field(default=True, description="Try it at another path before it is sent.")
@@ -183,10 +185,10 @@ class OutputsModel(Model):
     """Which files come back, beside stdout and stderr."""
 
     include: Annotated[list[OutputEntry], OneOrMore()] = Field(
-        default_factory=list, description="What must come back; default: all of outputs/."
+        default_factory=none, description="What must come back; default: all of outputs/."
     )
     exclude: Texts = Field(
-        default_factory=list,
+        default_factory=none,
         description="Patterns of what stays away; one without a / holds in every folder.",
         examples=["*.tmp"],
     )
@@ -221,7 +223,7 @@ class GatherModel(Model):
         default=None, description="What that job needs, in the pool."
     )
     inputs: Texts = Field(
-        default_factory=list, description="More data for that job, in the pool: paths or URLs."
+        default_factory=none, description="More data for that job, in the pool: paths or URLs."
     )
 
 
@@ -256,13 +258,13 @@ class SpecModel(Model):
         examples=["analysis:run"],
     )
     sweep: dict[str, Any] = Field(
-        default_factory=dict, description="The columns: all their combinations are tasks."
+        default_factory=empty, description="The columns: all their combinations are tasks."
     )
     files: Annotated[list[FileEntry], OneOrMore()] = Field(
-        default_factory=list, description="Your scripts and other small files."
+        default_factory=none, description="Your scripts and other small files."
     )
     libraries: Texts = Field(
-        default_factory=list, description="Python packages of yours that a task imports."
+        default_factory=none, description="Python packages of yours that a task imports."
     )
     environment: Annotated[
         Annotated[str, Check(values.environment, {"type": ["string", "null"]}), Tag("[value]")]
@@ -274,10 +276,10 @@ class SpecModel(Model):
         examples=["requirements.txt", "environment.yml", ".venv/"],
     )
     inputs: Annotated[list[InputEntry], OneOrMore()] = Field(
-        default_factory=list, description="Data for the tasks, brought to inputs/."
+        default_factory=none, description="Data for the tasks, brought to inputs/."
     )
     related: Annotated[list[InputEntry], OneOrMore()] = Field(
-        default_factory=list, description="More data for the tasks, brought to related/."
+        default_factory=none, description="More data for the tasks, brought to related/."
     )
     stash: (
         Annotated[
@@ -295,7 +297,7 @@ class SpecModel(Model):
         Annotated[list[OutputEntry], OneOrMore(), Tag("[list]")]
         | Annotated[OutputsModel, Tag("[keys]")],
         Discriminator(values.outputs_form),
-    ] = Field(default_factory=list, description="What must come back; default: all of outputs/.")
+    ] = Field(default_factory=none, description="What must come back; default: all of outputs/.")
     outputs_to: Text | None = Field(
         default=None, description="A URL that outputs go to.", examples=["s3://bucket/prefix"]
     )
@@ -305,10 +307,10 @@ class SpecModel(Model):
         examples=["peaks/"],
     )
     environment_variables: dict[str, Scalar] = Field(
-        default_factory=dict, description="Set for each task.", examples=[{"LEVEL": 3}]
+        default_factory=empty, description="Set for each task.", examples=[{"LEVEL": 3}]
     )
     resources: ResourcesModel = Field(
-        default_factory=ResourcesModel, description="What one task needs."
+        default_factory=lambda: ResourcesModel(), description="What one task needs."
     )
     gpus: Annotated[
         Annotated[Gpus, Tag("[value]")] | Annotated[GpusModel, Tag("[keys]")], BY_KEYS
@@ -318,7 +320,8 @@ class SpecModel(Model):
         | Annotated[RequirementsModel, Tag("[keys]")],
         BY_KEYS,
     ] = Field(
-        default_factory=RequirementsModel, description="What an execution point must be like."
+        default_factory=lambda: RequirementsModel(),
+        description="What an execution point must be like.",
     )
     retries: Annotated[
         Annotated[int, Check(values.times, values.number_json(0, 100)), Tag("[value]")]
@@ -344,7 +347,7 @@ class SpecModel(Model):
         examples=["0000-0002-1825-0097"],
     )
     tags: Annotated[list[Tag_], OneOrMore()] = Field(
-        default_factory=list, description="Words to find the batch by."
+        default_factory=none, description="Words to find the batch by."
     )
     notify: (
         Annotated[
@@ -378,7 +381,7 @@ class SpecModel(Model):
         examples=["gather.py", "analysis:summarise"],
     )
     submit: dict[str, Submit] = Field(
-        default_factory=dict,
+        default_factory=empty,
         description="Any other command of HTCondor's submit language.",
         examples=[{"+JobDurationCategory": '"Long"'}],
     )

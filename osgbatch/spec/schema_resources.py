@@ -1,7 +1,5 @@
 """`resources:` and `gpus:` of a spec: numbers with units, or expressions over the columns."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from pydantic import Field, Tag, model_validator

@@ -1,7 +1,5 @@
 """The models of `retries:` and `checkpoint:`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from pydantic import Field, Tag

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import shlex
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
 from osgbatch.expressions import ExpressionError, parse_expression
-from osgbatch.names import SWEEP_WORDS, column_problem
+from osgbatch.names import SWEEP_WORDS, column_problem, other_column
 from osgbatch.spec.document import Document, Loc
 from osgbatch.spec.series import SOURCES, Fail, ValueReader
 from osgbatch.spec.series import suggest as suggest
@@ -64,7 +64,8 @@ class _Reader(ValueReader):
         key = self._key(loc)
         problem = column_problem(name)
         if problem:
-            self.fail(problem, key, _other_name(name))
+            other = other_column(name)
+            self.fail(problem, key, f"Write {other}." if other else "")
         if name in self.names:
             self.fail(f'column "{name}" is given twice, first in line {self.names[name].line}', key)
         self.names[name] = key
@@ -80,10 +81,21 @@ class _Reader(ValueReader):
         elif isinstance(value, dict):
             yield from self._made(name, value, loc)
         else:
-            near = get_close_matches(name, SWEEP_WORDS, n=1)
-            fix = f"Write [{self.document.texts.get(loc, '')}], or {{files: data/*.npy}}."
+            near = get_close_matches(name, SWEEP_WORDS, n=1, cutoff=0.75)
+            fix = self._as_list(loc, place)
             fix = f'Did you mean "{near[0]}"?' if near else fix
             self.fail(f'the values of "{name}" should be a list', place, fix)
+
+    def _as_list(self, loc: Loc, place: Place) -> str:
+        """How to write values that are no list: `Ada,Grace`, `data/*.npy`."""
+        text = self.document.texts.get(loc, "")
+        cells = [cell.strip() for cell in text.split(",")]
+        told, other = f"[{', '.join(cell for cell in cells if cell)}]", ", or {files: data/*.npy}"
+        if "*" in text:
+            told, other = f"{{files: {told if len(cells) > 1 else text}}}", ""
+        if place.file == "--set":  # a shell takes blanks and brackets for its own
+            told = f"--set {shlex.quote('.'.join(map(str, loc)) + '=' + told)}"
+        return f"Write {told}{other}."
 
     def _made(self, name: str, value: dict[str, Any], loc: Loc) -> Iterator[ColumnSource]:
         """A column that is a mapping: one key says where its values come from."""
@@ -239,10 +251,3 @@ class _Reader(ValueReader):
         number = self._whole(value, loc, "sample", 1)
         if number is not None and seed is not None:
             yield ColumnSource("sample", "", self._place(loc), count=number, seed=seed)
-
-
-def _other_name(name: str) -> str:
-    """What to write for a name that cannot be a column's."""
-    plain = re.sub(r"[^A-Za-z0-9_]", "_", name).strip("_")
-    plain = f"x{plain}" if plain[:1].isdigit() else plain
-    return f"Write {plain}." if plain != name and plain and not column_problem(plain) else ""

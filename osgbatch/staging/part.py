@@ -222,7 +222,7 @@ def _syncfs(descriptor: int) -> int:
 
 def forget_pages(descriptor: int) -> None:
     """Let the kernel drop what it can of its copy, so that reading back asks the file system."""
-    with suppress(OSError):
+    with suppress(AttributeError, OSError):  # macOS has no such call
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 

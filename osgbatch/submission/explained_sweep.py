@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osgbatch import names
-from osgbatch.errors import OsgbatchError
+from osgbatch.errors import OsgbatchError, SpecErrors
 from osgbatch.explaining import commands, pages, shim_lines, submit_lines
 from osgbatch.model import Round
 from osgbatch.plan_model import Delivery, Payload, Plan, Resolved
@@ -61,17 +61,9 @@ def explain_sweep(path: Path, settings: Sequence[str] = ()) -> ExplainedSweep:
     from osgbatch.rendering.items import item_names
     from osgbatch.rendering.shim import shim_text
     from osgbatch.rendering.submit import submit_text
-    from osgbatch.spec.layers import read_layers
-    from osgbatch.spec.steps import has_steps
 
-    if has_steps(path):
-        raise OsgbatchError(
-            "it is a workflow: each of its steps has a submit file of its own",
-            where=str(path),
-            fix="`osgbatch render` writes them all; nothing is submitted.",
-        )
-    plan = plan_sweep(path, choices=Choices(settings))
-    origin = Origins(read_layers(path, settings).document)
+    plan, document = _planned(path, settings)
+    origin = Origins(document)
     resolved = as_if_packed(plan)
     folder = plan.spec.folder / names.BATCHES / f"{plan.spec.name}-{WHEN}-{SHORT_ID}"
     round_ = Round(
@@ -86,6 +78,28 @@ def explain_sweep(path: Path, settings: Sequence[str] = ()) -> ExplainedSweep:
         tuple(explained_shim(shim, origin)),
         tuple(_placeholders(submit + shim)), submit, shim,
     )  # fmt: skip
+
+
+def _planned(path: Path, settings: Sequence[str]) -> tuple[Plan, Document]:
+    """The plan, and what was read; a right spec is read once."""
+    from osgbatch.spec.layers import read_layers
+    from osgbatch.spec.load import layered_spec
+
+    try:
+        layered = read_layers(path, settings)
+        spec = layered_spec(path, layered)
+    except SpecErrors:
+        from osgbatch.spec.steps import has_steps
+
+        if has_steps(path):
+            raise OsgbatchError(
+                "it is a workflow: each of its steps has a submit file of its own",
+                where=str(path),
+                fix="`osgbatch render` writes them all; nothing is submitted.",
+            ) from None
+        plan_sweep(path, choices=Choices(settings))  # tells all mistakes, those of files, too
+        raise
+    return plan_sweep(path, choices=Choices(settings, spec=spec)), layered.document
 
 
 def _placeholders(text: str) -> Iterator[str]:

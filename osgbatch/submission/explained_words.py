@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from osgbatch.errors import OsgbatchError
-from osgbatch.explaining import commands, pages, words
+from osgbatch.explaining import commands, everyday, pages, words
+from osgbatch.explaining.everyday import Everyday, Lead
 from osgbatch.explaining.keys import KEYS
 
 
@@ -17,9 +18,10 @@ from osgbatch.explaining.keys import KEYS
 class Explained:
     """One meaning of a word.
 
-    kind: command, attribute, hold, exit, signal, state, event, macro, word or key. title: what is
-    explained; text: in plain sentences; todo: what to do; commands: to type; manual: the page in
-    words, url: its address; see: a page of osgbatch's own, or a command.
+    kind: command, attribute, hold, exit, signal, state, event, macro, word, key, everyday, or
+    stderr. title: what is explained; text: in plain sentences; todo: what to do; commands: to type;
+    manual: the page in words, url: its address; see: a page of osgbatch's own, or a command; leads:
+    of an everyday word, where it leads.
     """
 
     kind: str
@@ -30,24 +32,30 @@ class Explained:
     manual: str = ""
     url: str = ""
     see: str = ""
+    leads: tuple[Lead, ...] = ()
 
 
 def explain(asked: str) -> list[Explained]:
-    """All that a word means, the likeliest first. Raises OsgbatchError, with the nearest words."""
+    """All that a word means, the likeliest first; of a longer text, what it is about.
+
+    Raises OsgbatchError, with the nearest words.
+    """
     text = " ".join(asked.split())
     found = list(dict.fromkeys(one for find in _FINDERS for one in find(text) if one.text))
     if not found:
-        raise OsgbatchError(f'"{text[:80]}" is not known here', fix=_nearest(text))
+        found = list(_about(text))
+    if not found:
+        raise OsgbatchError(f'"{repr(text[:80])[1:-1]}" is not known here', fix=_nearest(text))
     return found
 
 
 def _nearest(text: str) -> str:
     known = [name for names in listed().values() for name in names]
     known += [name for name in words.table() if " (" not in name]
+    known += everyday.table()
     near = get_close_matches(text.lower(), [k.lower() for k in known], n=3, cutoff=0.6)
-    if near:
-        return f"Did you mean {' or '.join(dict.fromkeys(near))}?"
-    return "`osgbatch explain --list` lists what is known."
+    meant = f"Did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
+    return f"{meant}`osgbatch explain --list` lists what is known."
 
 
 # --- each kind ----------------------------------------------------------------------------------
@@ -155,6 +163,7 @@ def _sentence(text: str) -> str:
 
 def _signal(text: str) -> Iterator[Explained]:
     asked = re.fullmatch(r"(?:signal\s*|sig)(\d+|[a-z]+)", text, re.IGNORECASE)
+    asked = asked or re.fullmatch(_BARE, text)
     if not asked:
         return
     from osgbatch.returned.codes import SIGNALS
@@ -167,13 +176,21 @@ def _signal(text: str) -> Iterator[Explained]:
 
 
 def _word(text: str) -> Iterator[Explained]:
-    found = words.table().get(text.lower())
-    if found is None and re.fullmatch(_BARE, text):
-        found = words.table().get(f"event {text}")
-    if found is None:
-        return
+    name = re.sub(r"^job\s*status\s*[=:]*\s*(?=\d|$)", "jobstatus ", text.lower()).strip()
+    found = words.table().get(name)
+    if found is not None:
+        yield _explained_word(found)
+    elif name in ("jobstatus", "state", "states", "job state", "job states"):
+        yield from map(_explained_word, words.states())
+    elif re.fullmatch(_BARE, text):
+        for name in (f"jobstatus {text}", f"event {text}"):
+            if name in words.table():
+                yield _explained_word(words.table()[name])
+
+
+def _explained_word(found: words.Word) -> Explained:
     command = found.see if found.see.startswith("osgbatch ") else ""
-    yield Explained(
+    return Explained(
         found.kind, found.names[0], found.text, "", (command,) if command else (),
         pages.cited(found.page), pages.url(found.page, found.anchor),
         "" if command else found.see,
@@ -209,7 +226,35 @@ def _key(text: str) -> Iterator[Explained]:
                         see="docs/spec.md")  # fmt: skip
 
 
-_FINDERS = (_hold, _exit, _signal, _key, _command, _word)
+def _everyday(text: str) -> Iterator[Explained]:
+    name = text.lower().strip(" .!?:")
+    found = everyday.table().get(name)
+    if found is not None:
+        yield _led(name, found)
+
+
+def _led(name: str, found: Everyday) -> Explained:
+    return Explained("everyday", f"{name}: where to look", found.text, leads=found.leads)
+
+
+_FINDERS = (_hold, _exit, _signal, _key, _command, _word, _everyday)
+
+
+def _about(text: str) -> Iterator[Explained]:
+    """Of words that are no name of anything: what they tell as a line of stderr, or speak of."""
+    from osgbatch.returned.codes import sign
+
+    line = everyday.of_line(text)
+    if line == "line ends":  # other signs in it mislead: "No such file or directory"
+        yield _led(line, everyday.table()[line])
+        return
+    known = sign(text)
+    if known is not None:
+        yield Explained("stderr", f'"{known.words}" on stderr', _sentence(known.cause),
+                        known.todo, _typed(known.commands))  # fmt: skip
+    name = everyday.inside(text) if known is not None else line or everyday.inside(text)
+    if name:
+        yield _led(name, everyday.table()[name])
 
 
 # --- the keys of a sweep.yaml -------------------------------------------------------------------
@@ -275,6 +320,7 @@ def listed() -> dict[str, list[str]]:
         for row in HOLD_CODES
     )
     return {
+        "everyday words": list(dict.fromkeys(w.names[0] for w in everyday.table().values())),
         "submit commands": sorted({one.name for one in commands.table().values()}),
         "attributes": [f"+{name}" for name in ATTRIBUTES],
         "hold codes": list(holds),
@@ -282,8 +328,9 @@ def listed() -> dict[str, list[str]]:
         "states": [word.names[1 if " (" in word.names[0] else 0] for word in everything
                    if word.kind == "state"],
         "events": [word.names[1] for word in everything if word.kind == "event"],
-        "macros": [name for word in everything if word.kind == "macro"
-                   for name in word.names if name.startswith("$(") and " " not in name],
+        "macros": list(dict.fromkeys(
+            name for word in everything if word.kind == "macro"
+            for name in word.names if name.startswith("$(") and " " not in name)),
         "words": [word.names[0] for word in everything if word.kind == "word"],
         "keys of sweep.yaml": sorted(spec_keys()),
     }  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import glob
 import io
 import os
 import re
@@ -12,23 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osgbatch import names
-from osgbatch.condor import dry_run
 from osgbatch.errors import OsgbatchError
 from osgbatch.importing.convert import convert
 from osgbatch.importing.jobs import Sweep, rows_as_lines, sweep_of, variables_of
 from osgbatch.importing.macros import Macros, NotImported
 from osgbatch.importing.made import Setting
-from osgbatch.importing.queueing import Files, Queue, rows_of
-from osgbatch.importing.text import INLINE, copied, spec_text
-from osgbatch.linting.check import harmless
-from osgbatch.linting.job import canonical, queue_of
-from osgbatch.linting.lines import Statement, SubmitText, read
+from osgbatch.importing.queueing import Files, Rows, rows_of
+from osgbatch.importing.several import as_one
+from osgbatch.importing.text import INLINE, copied, printable, spec_text
+from osgbatch.linting.lines import SubmitText, read
 from osgbatch.linting.rules_names import meant
+from osgbatch.submission.imported_read import Stage, files_of, stages_of
 from osgbatch.submission.linted import Folder, read_text
 from osgbatch.submit_language import known_command
-
-NEWEST = (25, 14, 1)
-"""The version that `if version` is compared with where HTCondor's bindings are not installed."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,8 @@ class Imported:
     text: of the sweep.yaml; table: of the file of its rows, by its name, when there is one. tasks:
     how many. notes: what osgbatch does otherwise. lost: what a sweep cannot say; then there is no
     text, unless it was asked for. checked: how the jobs were compared; differences: what was found
-    to differ, for the better.
+    to differ, and matters little; more: whether something is left to write when what is lost is
+    left out.
     """
 
     text: str = ""
@@ -48,6 +44,7 @@ class Imported:
     lost: tuple[str, ...] = ()
     checked: str = ""
     differences: tuple[str, ...] = ()
+    more: bool = False
 
 
 def import_file(path: Path, out: Path, *, inline: bool = False, partly: bool = False) -> Imported:
@@ -57,20 +54,22 @@ def import_file(path: Path, out: Path, *, inline: bool = False, partly: bool = F
     in the spec however many they are. partly: also a spec that says less than the file.
     Raises OsgbatchError when the file cannot be read, or is refused by HTCondor.
     """
-    from osgbatch.submission.imported_check import compare
+    from osgbatch.submission.imported_check import compare, without
 
     parsed = read(read_text(path))
     folder = path.parent
     look = Folder(folder)
     try:
-        settings, queue, macros = _read(parsed)
-        rows = rows_of(queue, macros, _files(folder))
+        settings, rows, macros = _jobs(stages_of(parsed, path), files_of(folder))
         made = convert(settings, macros, list(variables_of(rows)))
         sweep = sweep_of(made, rows, macros.evaluate)
     except NotImported as error:
-        return Imported(lost=(str(error),))
+        return Imported(lost=_shown((str(error),)))
+    made.lost = [_with_names(one, look, made.executable) for one in made.lost]
     if made.lost and not partly:
-        return Imported(tasks=sweep.count, notes=tuple(made.notes), lost=tuple(made.lost))
+        return Imported(
+            tasks=sweep.count, notes=_shown(made.notes), lost=_shown(made.lost), more=True
+        )
     made.notes += _misspelt(settings, parsed)
     if copied(made):
         made.notes.append(
@@ -81,21 +80,58 @@ def import_file(path: Path, out: Path, *, inline: bool = False, partly: bool = F
     long = len(sweep.columns) > 0 and len(sweep.columns[0].cells) > INLINE
     if long and not inline and not sweep.source:
         table = (f"{out.stem}.csv", _csv(sweep))
-    head = [
-        f"Made of {path.name} by `osgbatch import`; `osgbatch explain` tells what becomes of it."
-    ]
-    head += [f"NOT TAKEN OVER: {one}" for one in made.lost]
-    head += [f"* {note}" for note in made.notes]
+    head = [f"Made of {path.name} by `osgbatch import`; see also `osgbatch explain`."]
+    told = [f"DIFFERS: {one}" for one in made.differs]
+    told += [f"* {note}" for note in made.notes]
     executable = not made.executable or look.executable(made.executable)
     name = names.slug(_batch_name(settings, macros) or path.stem)
-    text = spec_text(head, name, made, sweep, table[0] if table else "", executable)
-    if made.lost:
-        return Imported(text, table, sweep.count, tuple(made.notes), tuple(made.lost))
-    checked, wrong, better = compare(parsed, path, text, table, out, made, sweep)
-    if wrong:
-        told = tuple(f"the jobs would differ: {one}" for one in wrong)
-        return Imported(tasks=sweep.count, notes=tuple(made.notes), lost=told)
-    return Imported(text, table, sweep.count, tuple(made.notes), (), checked, tuple(better))
+
+    def text_of(lost: Sequence[str]) -> str:
+        told_first = [*head, *(f"NOT TAKEN OVER: {one}" for one in lost), *told]
+        return spec_text(told_first, name, made, sweep, table[0] if table else "", executable)
+
+    rest = without(parsed, lambda one: one.where.line in made.lost_lines)
+    try:
+        text = text_of(made.lost)
+        checked, wrong, better = compare(rest, path, text, table, out, made, sweep)
+        if wrong and made.lost:  # beside what was lost
+            checked, text = "", text_of((*made.lost, *wrong))
+    except NotImported as error:
+        lost = (*made.lost, str(error))
+        return Imported(tasks=sweep.count, notes=_shown(made.notes), lost=_shown(lost))
+    if wrong and not made.lost:
+        return Imported(tasks=sweep.count, notes=_shown(made.notes), lost=_shown(wrong))
+    if made.lost and checked:
+        checked += ", but for what was not taken over"
+    lost, different = _shown((*made.lost, *wrong)), _shown((*made.differs, *better))
+    return Imported(text, table, sweep.count, _shown(made.notes), lost, checked, different)
+
+
+def _shown(found: Sequence[str]) -> tuple[str, ...]:
+    """Lines for a terminal, which takes some characters of a file for commands."""
+    return tuple(map(printable, found))
+
+
+_ASKED = re.compile(rb"""(?:\$\{?|environ(?:\.get\(|\[)['"]|getenv\(['"])([A-Za-z_]\w*)""")
+_USUAL = frozenset((
+    "HOME", "PATH", "PWD", "OLDPWD", "USER", "LOGNAME", "SHELL", "TMPDIR", "HOSTNAME", "LANG",
+    "TERM", "_",
+))  # fmt: skip
+
+
+def _with_names(lost: str, look: Folder, program: str) -> str:
+    """Of `getenv`: with the variables of this shell that the program's file names."""
+    if ": getenv:" not in lost.lower():
+        return lost
+    asked = {name.decode() for name in _ASKED.findall(look.head(program) if program else b"")}
+    found = sorted((asked & set(os.environ)) - _USUAL)
+    return f"{lost} ({program} names {', '.join(found)})" if found else lost
+
+
+def _jobs(stages: Sequence[Stage], files: Files) -> tuple[list[Setting], Rows, Macros]:
+    """The settings, the rows and the macros; of several queue statements, as if there were one."""
+    found = [(one.settings, rows_of(one.queue, one.macros, files), one.macros) for one in stages]
+    return found[0] if len(found) == 1 else as_one(found)
 
 
 def write(made: Imported, out: Path) -> list[Path]:
@@ -148,139 +184,9 @@ def _misspelt(settings: Sequence[Setting], parsed: SubmitText) -> list[str]:
 
 def _batch_name(settings: Sequence[Setting], macros: Macros) -> str:
     for one in settings:
-        if one.name == "batchname":
+        if one.name in ("batchname", "+jobbatchname"):
             try:
-                return macros.constant(one.value)
+                return macros.constant(one.value).strip('" ')
             except NotImported:
                 return ""
     return ""
-
-
-# --- the file ------------------------------------------------------------------------------------
-
-
-def _read(parsed: SubmitText) -> tuple[list[Setting], Queue, Macros]:
-    """Its settings, its queue statement and its macros. Raises NotImported, OsgbatchError."""
-    from osgbatch.condor.submit_parser import refused_text
-
-    for one in parsed.statements:
-        if one.kind in ("include", "use"):
-            raise NotImported(
-                f"line {one.where.line}: {one.key}: what it includes is not read (it may be a "
-                "program): write its lines into this file"
-            )
-    refused = refused_text(harmless(parsed))
-    if refused:
-        raise OsgbatchError(
-            f"HTCondor refuses this file: {refused}", fix="`osgbatch lint` tells more."
-        )
-    queues = [one for one in parsed.statements if one.kind == "queue"]
-    if not queues:
-        raise NotImported(
-            "no queue statement: it queues no jobs by itself (a node of a DAG may do without); add "
-            "`queue`"
-        )
-    if len(queues) > 1:
-        raise NotImported(
-            f"line {queues[1].where.line}: more than one queue statement: make one of them, "
-            "`queue x, y from (…)`, with what differs as its variables"
-        )
-    evaluate = dry_run.evaluator(harmless(parsed))
-    found = _chosen(parsed.statements, evaluate)
-    settings = [Setting(canonical(one.key), one.key, one.value, one.where.line) for one in found]
-    queue = queue_of(queues[0])
-    values = {re.sub(r"^my\.", "+", one.key.lower()): one.value for one in found}
-    macros = Macros(values, frozenset(name.lower() for name in queue.variables), evaluate)
-    items = tuple(text for _, text in queue.statement.items) if queue.statement.items else None
-    made = Queue(queue.count, queue.variables, queue.verb, queue.what, items)
-    return _with_variables(settings, macros, queue.variables), made, macros
-
-
-def _with_variables(
-    settings: list[Setting], macros: Macros, variables: Sequence[str]
-) -> list[Setting]:
-    """A variable of the queue may be a command itself: `queue arguments from list.txt`."""
-    own = [Setting(canonical(name), name, f"$({name})", 0) for name in variables]
-    taken = {one.name for one in own}
-    return [one for one in settings if one.name not in taken] + own
-
-
-def _chosen(statements: Sequence[Statement], evaluate: dry_run.Evaluate) -> list[Statement]:
-    """The settings that hold: those of an `if` whose condition is true. Raises NotImported."""
-    found: list[Statement] = []
-    branches: list[list[bool]] = []  # of each open `if`: whether it is taken, whether one was
-    for one in statements:
-        if one.kind == "if":
-            outside = all(taken for taken, _ in branches)
-            taken = outside and _is_true(one, found, evaluate)
-            branches.append([taken, taken or not outside])
-        elif one.kind in ("elif", "else") and branches:
-            branch = branches[-1]
-            branch[0] = not branch[1] and (one.kind == "else" or _is_true(one, found, evaluate))
-            branch[1] = branch[1] or branch[0]
-        elif one.kind == "endif" and branches:
-            branches.pop()
-        elif one.kind == "set" and all(taken for taken, _ in branches):
-            found.append(one)
-        elif one.kind == "queue":
-            break
-    return found
-
-
-def _is_true(statement: Statement, before: Sequence[Statement], evaluate: dry_run.Evaluate) -> bool:
-    text = statement.value.strip()
-    if text.startswith("!"):
-        inner = Statement(
-            statement.kind, statement.key, text[1:], statement.where, statement.at, statement.whole
-        )
-        return not _is_true(inner, before, evaluate)
-    known = {one.key.lower(): one.value for one in before}
-    defined = re.fullmatch(r"defined\s+(\S+)", text, re.IGNORECASE)
-    if defined:
-        return bool(known.get(defined[1].lower(), "").strip())
-    version = re.fullmatch(r"version\s*(>=|<=|==|!=|>|<)\s*([\d.]+)", text, re.IGNORECASE)
-    if version:
-        return _compared(_version(), version[1], version[2])
-    macro = re.fullmatch(r"\$\((\w+)(?::(.*))?\)", text)
-    if macro:
-        text = known.get(macro[1].lower(), macro[2] or "").strip()
-    if text.lower() in ("true", "yes", "false", "no"):
-        return text.lower() in ("true", "yes")
-    if macro and not text:  # not set
-        return False
-    if re.fullmatch(r"-?\d+(\.\d+)?", text):
-        return float(text) != 0
-    raise NotImported(f"line {statement.where.line}: `if {text}` cannot be decided here")
-
-
-def _version() -> tuple[int, ...]:
-    from osgbatch.condor.submit_parser import bindings
-
-    modules = bindings()
-    found = re.search(r"(\d+)\.(\d+)\.(\d+)", modules[0].version()) if modules else None
-    return tuple(map(int, found.groups())) if found else NEWEST
-
-
-def _compared(have: tuple[int, ...], how: str, text: str) -> bool:
-    wanted = tuple(int(part) for part in text.split(".") if part)
-    mine = have[: len(wanted)]
-    return {
-        ">=": mine >= wanted, "<=": mine <= wanted, "==": mine == wanted,
-        "!=": mine != wanted, ">": mine > wanted, "<": mine < wanted,
-    }[how]  # fmt: skip
-
-
-def _files(folder: Path) -> Files:
-    def lines(name: str) -> list[str] | None:
-        try:
-            text = (folder / name).read_bytes().decode("utf-8", "surrogateescape")
-        except OSError:
-            return None
-        found = text.split("\n")
-        return found[:-1] if found and not found[-1] else found
-
-    def matching(pattern: str) -> list[tuple[str, bool]]:
-        found = sorted(glob.glob(pattern, root_dir=folder))
-        return [(name, (folder / name).is_dir()) for name in found]
-
-    return Files(lines, matching)

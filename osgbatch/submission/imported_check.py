@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from osgbatch.condor.dry_run import dry_run
 from osgbatch.errors import OsgbatchError, SpecError, SpecErrors
-from osgbatch.importing import words
+from osgbatch.expressions import ExpressionError, parse_expression
 from osgbatch.importing.jobs import Sweep
 from osgbatch.importing.made import Converted
+from osgbatch.importing.text import late, scalar
 from osgbatch.linting.job import canonical
-from osgbatch.linting.lines import SubmitText, read
+from osgbatch.linting.lines import Statement, SubmitText, read
 from osgbatch.plan_model import Plan
 from osgbatch.spec.layers import read_layers, short_path
+from osgbatch.submission.imported_jobs import (
+    image_file,
+    image_of,
+    job_differs,
+    script_differs,
+)
+from osgbatch.submission.imported_read import first_fault
 from osgbatch.submission.planned import Choices, plan_sweep
+from osgbatch.texts import number_of, size
 
 ELSEWHERE = frozenset((
     "AllowedExecuteDuration", "Args", "Arguments", "ClusterId", "Cmd", "CommittedTime",
@@ -29,14 +36,15 @@ ELSEWHERE = frozenset((
     "Iwd", "JobBatchName", "JobDescription", "JobDurationCategory", "JobLeaseDuration",
     "JobMaterializeLimit", "JobMaterializeMaxIdle", "JobMaxRetries", "JobNotification",
     "JobSetName", "JobStatus", "JobSubmitFile", "JobSuccessExitCode", "JobUniverse",
-    "LastMatchListLength", "MountUnderScratch", "NextRequestMemory", "NotifyUser", "OnExitRemove",
-    "OnExitRemoveCheck", "OriginalCluster", "Out", "PreserveRelativePaths", "ProcId", "ProjectName",
-    "QDate", "RequestDisk", "RequestMemory", "Requirements", "RetryRequestMemory",
-    "RetryRequestMemoryIncrease", "RetryRequestMemoryMax", "ShouldTransferFiles",
-    "SingularityImage", "SkipFileChecks", "StreamErr", "StreamIn", "StreamOut", "SubmitEventNotes",
-    "SubmitEventUserNotes", "SuccessCheckpointExitCode", "TransferCheckpoint", "TransferContainer",
-    "TransferErr", "TransferExecutable", "TransferIn", "TransferInput", "TransferInputSizeMB",
-    "TransferOut", "TransferOutput", "TransferOutputRemaps", "ULogExecuteEventAttrs", "UserLog",
+    "LastMatchListLength", "MountUnderScratch", "NextRequestMemory", "NotifyUser", "OnExitHold",
+    "OnExitHoldReason", "OnExitHoldSubCode", "OnExitRemove", "OnExitRemoveCheck", "OriginalCluster",
+    "Out", "PreserveRelativePaths", "ProcId", "ProjectName", "QDate", "RequestDisk",
+    "RequestMemory", "Requirements", "RetryRequestMemory", "RetryRequestMemoryIncrease",
+    "RetryRequestMemoryMax", "ShouldTransferFiles", "SingularityImage", "SkipFileChecks",
+    "StreamErr", "StreamIn", "StreamOut", "SubmitEventNotes", "SubmitEventUserNotes",
+    "SuccessCheckpointExitCode", "TransferCheckpoint", "TransferContainer", "TransferErr",
+    "TransferExecutable", "TransferIn", "TransferInput", "TransferInputSizeMB", "TransferOut",
+    "TransferOutput", "TransferOutputRemaps", "ULogExecuteEventAttrs", "UserLog",
     "UserLogExecuteEventAttrs", "UserLogUseXML", "WantContainer", "WantDocker", "WantDockerImage",
     "WantSIF", "WantSandboxImage", "WhenToTransferOutput",
 ))  # fmt: skip
@@ -57,38 +65,88 @@ def compare(
 
     parsed: the submit file; text: of the sweep.yaml; it is planned, and its submit file made.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        ran = dry_run(_at_once(parsed, Path(temporary)), path.parent)
+    ran = _theirs(parsed, path)
+    if ran and (ran[1] or not ran[0]):
+        told = first_fault(parsed, path) or _at(ran[1], parsed) or "it makes no job"
+        fix = f"`osgbatch lint {path}` tells more"
+        return "", [f"condor_submit refuses this file: {told}; {fix}"], []
     try:
         plan = _planned(text, table, out)
     except (SpecError, SpecErrors, OsgbatchError) as error:
-        return "", [str(error)], []
+        return "", list(_faults(error, parsed)), []
     wrong: list[str] = []
     if len(plan.table) != sweep.count:
         wrong.append(f"{len(plan.table)} tasks in place of {sweep.count} jobs")
+    script = script_differs(plan, made, sweep)
+    wrong += [script] if script else []
+    own, given = dict(made.own), dict(plan.spec.submit)
+    wrong += [f"`submit:` says {given.get(key, 'nothing')} of {key}, and not {value}"
+              for key, value in own.items() if given.get(key) != value]  # fmt: skip
+    fixed = {name for name, _ in plan.spec.environment_variables}
+    wrong += [f"nothing sets the variable {name}" for name, word in made.environment
+              if name not in fixed and not late(sweep, word)]  # fmt: skip
     if ran is None:
         told = "not compared by condor_submit -dry-run: it is not here"
-        return told, wrong, []
-    ads, said = ran
-    if said or not ads:
-        return "", [f"condor_submit refuses the submit file: {said or 'it makes no job'}"], []
+        return told, _differ(wrong), []
+    ads = ran[0]
     if len(ads) != len(plan.table):
         wrong.append(f"{len(plan.table)} tasks in place of {len(ads)} jobs")
-        return "", wrong, []
-    script = _script_says(plan, made, sweep)
-    wrong += [script] if script else []
+        return "", _differ(wrong), []
+    found: dict[str, list[int]] = {}
     for number, ad in enumerate(ads):
-        wrong += [f"job {number}: {one}" for one in _job(ad, plan, number, made, sweep)]
-        if len(wrong) > 5:
+        for one in job_differs(ad, plan, number, made, sweep):
+            found.setdefault(one, []).append(number)
+        if len(found) > 5:
             break
+    wrong += [
+        f"job {jobs[0]}{' and others' if len(jobs) > 1 else ''}: {one}"
+        for one, jobs in found.items()
+    ]
     more, better = _requests(ads, plan, made, path.parent)
-    told = f"compared by condor_submit -dry-run: {len(ads)} jobs and tasks agree"
-    own = _defaults(text, out)
-    if own:
+    agree = "agree" if len(ads) > 1 else "agrees"
+    told = f"compared by condor_submit -dry-run: {number_of(len(ads), 'job')} {agree}"
+    added = _defaults(text, out)
+    if added:
         told += ", but for what your own defaults add"
         if wrong or more:
-            more.append("; ".join(own) + ": say it otherwise in the submit file")
-    return told, wrong + more, better + own
+            more.append("; ".join(added) + ": say it otherwise in the submit file")
+    return told, _differ(wrong + more), better + added
+
+
+def _differ(wrong: Sequence[str]) -> list[str]:
+    return [f"the jobs would differ: {one}" for one in wrong]
+
+
+def _faults(error: OsgbatchError, parsed: SubmitText) -> Iterator[str]:
+    """What is wrong with the sweep that would be made, and the line of the file that it is of: the
+    sweep is not there, so no place in it is told."""
+    for one in error.errors if isinstance(error, SpecErrors) else (error,):
+        what = f"{one.what}. {one.fix}" if one.fix else one.what
+        named = re.search(r'"([^"]+)"', one.what)
+        lines = [
+            f"line {s.where.line}: " for s in parsed.statements
+            if named and s.kind == "set" and (named[1] == s.key or named[1] in s.value)
+        ]  # fmt: skip
+        yield f"{lines[-1] if lines else ''}what would be made of it is no sweep: {what}"
+
+
+def _at(said: str, parsed: SubmitText) -> str:
+    """What condor_submit said, after the line whose value it names."""
+    for one in parsed.statements:
+        if one.kind == "set" and len(one.value) > 2 and one.value in said:
+            return f"line {one.where.line}: {said}"
+    return said
+
+
+def _theirs(parsed: SubmitText, path: Path) -> tuple[list[dict[str, str]], str] | None:
+    """The jobs of the submit file, by dry run, and why condor_submit refuses it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = _at_once(parsed, Path(temporary))
+        ran = dry_run(copy, path.parent)
+    if ran is None:
+        return None
+    said = ran[1].replace(str(copy), str(path)).removeprefix("ERROR: ")
+    return ran[0], said
 
 
 _LITTLE_BY_LITTLE = ("maxidle", "maxmaterialize")
@@ -96,14 +154,20 @@ _LITTLE_BY_LITTLE = ("maxidle", "maxmaterialize")
 
 def _at_once(parsed: SubmitText, folder: Path) -> Path:
     """A copy of a submit file without late materialization, of which a dry run shows no jobs."""
+    plain = without(parsed, lambda one: canonical(one.key) in _LITTLE_BY_LITTLE)
+    copy = folder / "copy.submit"
+    copy.write_bytes(plain.text.encode("utf-8", "surrogateescape"))
+    return copy
+
+
+def without(parsed: SubmitText, left_out: Callable[[Statement], bool]) -> SubmitText:
+    """A submit file without some of its settings; all other lines keep their numbers."""
     text = parsed.text
     for one in reversed(parsed.statements):
-        if one.kind == "set" and canonical(one.key) in _LITTLE_BY_LITTLE:
+        if one.kind == "set" and left_out(one):
             start, end = one.whole
             text = text[:start] + "#\n" * text[start:end].count("\n") + text[end:]
-    copy = folder / "copy.submit"
-    copy.write_bytes(text.encode("utf-8", "surrogateescape"))
-    return copy
+    return parsed if text == parsed.text else read(text)
 
 
 def _planned(text: str, table: tuple[str, str] | None, out: Path) -> Plan:
@@ -115,113 +179,8 @@ def _planned(text: str, table: tuple[str, str] | None, out: Path) -> Plan:
                                      errors="surrogateescape") as file:  # fmt: skip
         file.write(table[1])
         file.flush()
-        named = text.replace(f"{{table: {table[0]}", f"{{table: {file.name}")
+        named = text.replace(f"{{table: {scalar(table[0])}", f"{{table: {file.name}")
         return plan_sweep(out, choices=Choices(copy=named.encode("utf-8", "surrogateescape")))
-
-
-# --- one job -------------------------------------------------------------------------------------
-
-
-def _string(ad: Mapping[str, str], name: str) -> str:
-    """The text of an attribute; empty when there is none."""
-    value = ad.get(name, "")
-    if not value.startswith('"'):
-        return ""
-    return re.sub(r"\\(.)", r"\1", value[1:-1])
-
-
-def _argv(ad: Mapping[str, str]) -> list[str]:
-    new = _string(ad, "Arguments")
-    if new:
-        return _texts(words.arguments(('"' + new.replace('"', '""') + '"',)))
-    return _texts(words.arguments((_string(ad, "Args").replace('"', '\\"'),)))
-
-
-def _texts(found: Sequence[words.Word]) -> list[str]:
-    return ["".join(map(str, word)) for word in found]
-
-
-def _environment(ad: Mapping[str, str]) -> dict[str, str]:
-    new, old = _string(ad, "Environment"), _string(ad, "Env")
-    parts = ('"' + new.replace('"', '""') + '"',) if new else (old,) if old else ()
-    return {name: "".join(map(str, word)) for name, word in words.environment(parts)}
-
-
-def _job(
-    ad: Mapping[str, str], plan: Plan, number: int, made: Converted, sweep: Sweep
-) -> Iterator[str]:
-    """What of a job is not as the task has it."""
-    task = plan.tasks[number]
-    row = {**dict(task.params), "index": number}
-    row |= dict(
-        zip((c.name for c in plan.table.columns), map(str, _cells(plan, number)), strict=False)
-    )
-    ours = list(task.argv) if plan.spec.command else _filled(made, sweep, row)
-    if not made.shell:
-        cmd = _string(ad, "Cmd")
-        if os.path.basename(cmd) != os.path.basename(ours[0]):
-            yield f"the program was {cmd}, and is now {ours[0]}"
-        if _argv(ad) != ours[1:]:
-            yield f"arguments were {_argv(ad)}, and are now {ours[1:]}"
-    theirs = _environment(ad)
-    texts = {name: str(value) for name, value in row.items()}
-    variables = {name: value.fill(texts) for name, value in plan.spec.environment_variables}
-    if theirs != variables:
-        yield f"environment was {theirs}, and is now {variables}"
-    outputs = _outputs(ad, plan, texts)
-    if outputs:
-        yield outputs
-    iwd = _string(ad, "Iwd")
-    brought = {_real(iwd, name) for name in _string(ad, "TransferInput").split(",") if name.strip()}
-    found = {one.url or os.path.realpath(one.source) for one in task.inputs}
-    found |= {os.path.realpath(plan.spec.folder / file.text) for file in plan.spec.files}
-    found.discard(os.path.realpath(_string(ad, "Cmd")))
-    stdin = _string(ad, "In")
-    brought |= {_real(iwd, stdin)} if stdin not in ("", "/dev/null") else set()
-    brought.discard(_image(plan))
-    if brought != found:
-        yield f"inputs were {sorted(brought)}, and are now {sorted(found)}"
-
-
-def _outputs(ad: Mapping[str, str], plan: Plan, texts: Mapping[str, str]) -> str:
-    """What is wrong with what comes back; empty when nothing is."""
-    ours = [one.pattern.fill(texts) for one in plan.spec.outputs]
-    if "TransferOutput" not in ad:
-        return "" if plan.spec.changed_only and not ours else f"all files came back, and now {ours}"
-    named = [name.strip() for name in _string(ad, "TransferOutput").split(",")]
-    theirs = [re.sub(r"^(\./+)+", "", name) for name in named if name]
-    wrong = theirs != ours or plan.spec.changed_only
-    return f"outputs were {theirs}, and are now {ours}" if wrong else ""
-
-
-def _filled(made: Converted, sweep: Sweep, row: Mapping[str, object]) -> list[str]:
-    return [sweep.filled(word, row) for word in made.program]
-
-
-def _script_says(plan: Plan, made: Converted, sweep: Sweep) -> str:
-    """What is wrong with the line of the script that runs the program; empty when nothing is."""
-    if plan.spec.script is None or made.shell:
-        return ""
-    line = plan.spec.script.written.rstrip("\n").split("\n")[-1]
-    marked = re.sub(r"(?<![{$])\{(\w+)\}(?!\})", "\0\\1\0", line)
-    found = [re.sub(r"\{\{(\w+)\}\}", r"{\1}", word) for word in shlex.split(marked)]
-    wanted = [_marked(sweep, word) for word in made.program]
-    wanted += ["<", _marked(sweep, made.stdin)] if made.stdin else []
-    return "" if found == wanted else f"the script runs {found}, and not {wanted}"
-
-
-def _marked(sweep: Sweep, word: words.Word) -> str:
-    parts = enumerate(sweep.template(word))
-    return "".join(f"\0{part}\0" if number % 2 else part for number, part in parts)
-
-
-def _cells(plan: Plan, number: int) -> list[object]:
-    return [cell.text if hasattr(cell, "text") else cell for cell in plan.tasks[number].row]
-
-
-def _real(folder: str, name: str) -> str:
-    name = name.strip()
-    return name if "://" in name else os.path.realpath(os.path.join(folder, name))
 
 
 # --- what they ask for ---------------------------------------------------------------------------
@@ -243,29 +202,52 @@ def _requests(
         if name not in ELSEWHERE and mine.get(name) != value:
             own = ", as the pool has it for all jobs" if baseline.get(name) == value else ""
             wrong.append(f"{name} was {value}{own}, and is now {mine.get(name, 'not set')}")
-    told, ours = theirs.get("RequestMemory", ""), mine.get("RequestMemory", "")
+    told, ours = _worked_out(theirs.get("RequestMemory", "")), mine.get("RequestMemory", "")
     has = "memory" in str(made.settings.get("resources", ""))
-    if told != ours and (has or ours != _NOTED_MB):
-        line = f"RequestMemory was {told or 'the default of the pool'}, and is now {ours} MB"
+    if (
+        has
+        and re.match(rf"max\(\{{\s*{re.escape(told)}\b", ours)
+        and "memory" in str(made.settings.get("retries", ""))
+    ):  # an HTCondor that does not know retry_request_memory, and passes it over
+        better.append(
+            "memory: a job that used too much asks for more, here by osgbatch's own means"
+        )
+    elif told != ours and (has or ours != _NOTED_MB):
+        line = f"memory: it was {told or 'the default of the pool'}, and is now {ours} MB"
         (wrong if has else better).append(line)
-    disk = theirs.get("RequestDisk", "")
+    disk = _worked_out(theirs.get("RequestDisk", ""))
     asked = "disk" in str(made.settings.get("resources", ""))
     noted = not asked and mine.get("RequestDisk", "").startswith(_NOTED_KB)
-    if disk != mine.get("RequestDisk") and not noted:
-        better.append(f"RequestDisk was {_short(disk)}, and is now {mine.get('RequestDisk')} KB: "
-                      "with room for what osgbatch packs")  # fmt: skip
-        if disk.isdigit() and int(disk) > int(mine.get("RequestDisk", "0")):
+    given = int(disk) if disk.isdigit() else 0
+    more = int(mine.get("RequestDisk", "0")) - given
+    if more and not (given and 0 < more < _SMALL_KB) and not noted:
+        was = f"the {size(1024 * given)} of the file" if given else _short(disk)
+        better.append(f"disk: the jobs ask for {was}, and {size(1024 * more)} more for what "
+                      "osgbatch packs and brings with them")  # fmt: skip
+        if more < 0:
             wrong.append(f"RequestDisk was {disk}, and is now {mine.get('RequestDisk')}")
     wrong += _requirements(theirs, mine, baseline)
     project = theirs.get("ProjectName")
     if project and mine.get("ProjectName") != project:
         wrong.append(f"ProjectName was {project}, and is now {mine.get('ProjectName', 'not set')}")
-    was, now = _image_of(theirs, folder), _image(plan) or _image_of(mine, folder)
+    was, now = image_of(theirs, folder), image_file(plan) or image_of(mine, folder)
     if was != now:
         wrong.append(f"the image was {was or 'none'}, and is now {now or 'none'}")
     return wrong, better
 
 
+def _worked_out(text: str) -> str:
+    """A request, worked out where nothing but numbers is in it: 8 * 1024."""
+    if not re.fullmatch(r"[\d\s*+/().-]+", text) or text.isdigit():
+        return text
+    try:
+        return str(int(parse_expression(text).evaluate({})))
+    except ExpressionError:
+        return text
+
+
+_SMALL_KB = 1024
+"""So much more disk, for what is packed, is not worth a word."""
 _NOTED_MB, _NOTED_KB = "1024", "2097"
 """Memory, and how the number of KB of disk starts, of which a note has told already. Source:
 osgbatch.importing.resources."""
@@ -298,7 +280,7 @@ def _requirements(
 ) -> Iterator[str]:
     """What the file's jobs require and the sweep's do not, but for what HTCondor adds to all."""
     plain = re.sub(r"\s", "", mine.get("Requirements", ""))
-    common = set(_clauses(baseline.get("Requirements", "")))
+    common = {*_clauses(baseline.get("Requirements", "")), *_OF_IMAGES}
     for clause in _clauses(theirs.get("Requirements", "")):
         inner = clause[1:-1] if clause.startswith("(") and clause.endswith(")") else clause
         # osgbatch always brings files, whatever a shared file system would spare.
@@ -307,8 +289,15 @@ def _requirements(
             yield f"the sweep's jobs do not require {clause}"
 
 
+_OF_IMAGES = frozenset((
+    "TARGET.HasContainer", "TARGET.HasDocker", "TARGET.HasDockerURL", "TARGET.HasSIF",
+    "TARGET.HasSandboxImage",
+))  # fmt: skip
+"""What HTCondor requires by the kind of the image, which is compared itself."""
+
+
 def _clauses(expression: str) -> list[str]:
-    """What stands between the && of an expression, outside of brackets, without blanks."""
+    """What stands between the && of an expression, without blanks, its outer brackets taken off."""
     found, depth, last = [], 0, 0
     text = re.sub(r"\s", "", expression)
     for at, character in enumerate(text):
@@ -316,24 +305,22 @@ def _clauses(expression: str) -> list[str]:
         if not depth and text.startswith("&&", at):
             found.append(text[last:at])
             last = at + 2
-    return [part for part in (*found, text[last:]) if part]
+    parts = [part for part in (*found, text[last:]) if part]
+    if len(parts) == 1:
+        whole = parts[0]
+        bracketed = whole.startswith("(") and whole.endswith(")") and _closes(whole)
+        return _clauses(whole[1:-1]) if bracketed else parts
+    return [inner for part in parts for inner in _clauses(part)]
 
 
-def _image_of(ad: Mapping[str, str], folder: Path) -> str:
-    """A job's image, a URL or a real path; empty when it has none. folder: where paths start."""
-    docker = _string(ad, "DockerImage")
-    if docker:
-        return docker if "://" in docker else f"docker://{docker}"
-    image = _string(ad, "ContainerImage")
-    return _real(str(folder), image) if image else ""
-
-
-def _image(plan: Plan) -> str:
-    """The real path of the plan's image, of which a batch has a copy; empty for a URL, or none."""
-    image = plan.spec.environment
-    if image.kind != "container" or image.path is None or "://" in image.path.text:
-        return ""
-    return os.path.realpath(plan.spec.folder / image.path.text)
+def _closes(text: str) -> bool:
+    """Whether the first bracket is closed by the last."""
+    depth = 0
+    for at, character in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if not depth:
+            return at == len(text) - 1
+    return False
 
 
 def _short(text: str) -> str:

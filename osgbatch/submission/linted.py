@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import stat
@@ -41,6 +42,13 @@ class Folder:
         except (OSError, ValueError):
             return ""
         return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else ""
+
+    def matches(self, pattern: str) -> bool:
+        """Whether anything here has a name of this pattern; true where that cannot be said."""
+        try:
+            return any(glob.iglob(pattern, root_dir=self.folder))
+        except (OSError, ValueError):
+            return True
 
     def head(self, path: str) -> bytes:
         """The first bytes of a file; nothing when it cannot be read."""

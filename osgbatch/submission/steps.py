@@ -127,7 +127,7 @@ def submit_sweep(
     plan = plan_sweep(path, choices=choices)
     for warning in warnings_for(plan, "condor" if choices.staging else "local"):
         say(f"warning: {warning}")
-    backend = choose_backend(pool)
+    backend = choose_backend(pool, say)
     newest = folders.newest_of(_batches(plan), plan.spec.text)
     if newest and pool == "auto" and backend == "local" and _was_on_condor(newest):
         say(
@@ -153,7 +153,7 @@ def submit_sweep(
         _remove(half)
     batch_id = folders.new_id()
     folder = _batch_folder(plan, batch_id)
-    with _kept_if_submitted(folder):
+    with _kept_if_submitted(folder, batch_id):
         reused = None
         if ways.reuse:
             folders.create(folder, private=bool(plan.stash.presigned_s))
@@ -207,14 +207,20 @@ def _was_on_condor(batch: Batch) -> bool:
 
 
 @contextmanager
-def _kept_if_submitted(folder: Path) -> Iterator[None]:
-    """Remove a batch folder when what is done with it fails before a backend was asked."""
+def _kept_if_submitted(folder: Path, batch_id: str) -> Iterator[None]:
+    """Remove a batch folder when what is done with it fails before a backend was asked.
+
+    The registry forgets it, too.
+    """
     try:
         yield
     except BaseException:
         # Ctrl-C can come after the queue has the jobs: then the folder must stay.
         if not (names.round_folder(folder, 1) / names.SUBMITTED).exists():
             _remove(folder)
+            with suppress(OSError):
+                if any(entry.id == batch_id for entry in registry.entries()):
+                    registry.unregister(batch_id)
         raise
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from osgbatch import condor, local, names
+from osgbatch import condor, local, names, personal_pool
 from osgbatch.batches import folder as folders
 from osgbatch.batches.eventlog import log_cluster
 from osgbatch.batches.folder import Batch
@@ -22,16 +22,19 @@ from osgbatch.submission.rendered import Rendered
 Say = Callable[[str], None]
 
 
-def choose_backend(pool: str, *, ran: str = "") -> str:
+def choose_backend(pool: str, say: Say | None = None, *, ran: str = "") -> str:
     """`condor` where HTCondor is configured, `local` where there is none; checked to answer.
 
-    ran: who ran the batch before, when no pool was named. Raises OsgbatchError for `local` on an
+    say: told when that is so, though the user has a personal pool: it is down. ran: who ran the
+    batch before, when no pool was named. Raises OsgbatchError for `local` on an
     access point, unless that was asked for in so many words: then jobs run one at a time there.
     """
     was_local = not pool and ran == "local"
     pool = pool or ran
     if pool == "auto":
         pool = "condor" if condor.configured() else "local"
+        if say and pool == "local" and personal_pool.is_down():
+            say("note: your personal pool is down (`osgbatch pool up`): the local runner does it")
     if pool == "condor":
         condor.check_alive()
     elif (known := access_point()) and not os.environ.get(names.ON_ACCESS_POINT):
@@ -112,15 +115,18 @@ def give_later(
 
 def _begun(backend: str, round_: Round) -> Submitted:
     """What is written down before a backend is asked."""
-    return Submitted(backend, 0, round_.jobs, time.time(), socket.gethostname())
+    schedd = condor.name_here() if backend == "condor" else ""
+    return Submitted(backend, 0, round_.jobs, time.time(), socket.gethostname(), schedd)
 
 
 def queued_cluster(backend: str, round_: Round, because: OsgbatchError | None = None) -> int:
     """The cluster of a round by its event log, else by the queue; 0 when neither knows it.
 
-    Raises CondorError when the queue cannot be asked, so that nothing is known; because: the
-    error that made us ask, which is told with it.
+    A local runner that is starting is waited for. Raises CondorError when the queue cannot be
+    asked, so that nothing is known; because: the error that made us ask, which is told with it.
     """
+    if backend == "local":
+        local.await_entered(round_)
     cluster = log_cluster(round_.folder / names.EVENTS)
     if not cluster and backend == "condor":
         try:
@@ -175,10 +181,16 @@ def _found(round_: Round, noted: Submitted, say: Say) -> bool:
         )
     cluster = queued_cluster(noted.backend, round_)
     if cluster:
-        where = {"condor": "HTCondor", "local": "the local runner"}[noted.backend]
-        say(f"it had been submitted to {where}, as cluster {cluster}")
+        say(f"it had been submitted to {given_to(noted)}, as cluster {cluster}")
         folders.write_submitted(round_, replace(noted, cluster=cluster))
     return bool(cluster)
+
+
+def given_to(submitted: Submitted) -> str:
+    """Who has a round, for people: HTCondor, your personal pool, the local runner."""
+    if submitted.backend == "local":
+        return "the local runner"
+    return "your personal pool" if personal_pool.is_name(submitted.schedd) else "HTCondor"
 
 
 def settle(batch: Batch, say: Say, *, dagman: bool = False) -> None:
@@ -186,7 +198,7 @@ def settle(batch: Batch, say: Say, *, dagman: bool = False) -> None:
 
     Whoever calls holds the batch's lock. One that nobody runs is taken away, as if it had never
     been made. dagman: also one that DAGMan is to submit. Raises CondorError when the queue cannot
-    be asked, BusyError when the local runner, or DAGMan, is about to start it.
+    be asked, BusyError when DAGMan is about to start it.
     """
     round_ = batch.rounds()[-1]
     if round_.number == 1:
@@ -204,12 +216,6 @@ def settle(batch: Batch, say: Say, *, dagman: bool = False) -> None:
         say(f"the submission of round {round_.number} was interrupted")
         if _found(round_, noted, say):
             return
-        if noted.backend == "local" and local.alive(round_, round_.number):
-            raise BusyError(
-                "the local runner is starting this round",
-                where=str(round_.folder),
-                fix="Try again in a moment.",
-            )
         say("nothing of it had been submitted")
     _drop(round_)
 

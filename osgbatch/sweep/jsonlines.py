@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from osgbatch.errors import SpecError
-from osgbatch.names import column_problem
+from osgbatch.names import column_problem, other_column
 from osgbatch.spec_model import Place, UserPath
 from osgbatch.sweep.cells import BLOCK, TextCells, pack
 from osgbatch.sweep.files import numbered_lines
@@ -124,7 +124,9 @@ def _header(row: _Pairs, place: Place) -> list[str]:
         if name in names:
             problem = f'"{name}" is there twice'
         if problem:
-            raise SpecError(problem, _at_key(place, name))
+            other = other_column(name)
+            fix = f"Write {other}, for example." if other else ""
+            raise SpecError(problem, _at_key(place, name), fix=fix)
         names.append(name)
     if not names:
         raise SpecError("the object is empty", place, fix="Its keys name the columns.")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from osgbatch.errors import SpecError
-from osgbatch.names import column_problem
+from osgbatch.names import column_problem, other_column
 from osgbatch.spec_model import Place, UserPath
 from osgbatch.sweep.cells import BLOCK, TextCells, pack
 from osgbatch.sweep.files import cannot_read, decoded
@@ -151,6 +151,8 @@ def _header_mistake(row: Sequence[str], at: _Row) -> SpecError | None:
         if not problem:
             continue
         fix = "" if name else "Name every column."
+        if other := other_column(name):
+            fix = f"Write {other}, for example."
         if name in header[:number]:
             fix = "Every column has a name of its own."
         if len(header) == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from osgbatch import condor
 from osgbatch.batches import folder as folders
@@ -37,6 +37,7 @@ def cancel_workflow(workflow: Workflow) -> int:
             where=str(workflow.folder),
             fix="Run the same command there.",
         )
+    _queued_dag(workflow)  # raises where it cannot be removed, before anything is noted
     if not workflow_status(workflow).succeeded:
         # first: whoever waits for the lock then begins nothing more
         note_cancelled(workflow)
@@ -69,9 +70,11 @@ def _live(workflow: Workflow, step: StepNote) -> int:
 
 def _queued_dag(workflow: Workflow) -> int:
     """The cluster of its DAGMan in the queue, noted or not; 0 when there is none."""
-    if workflow.pool != "condor" or not (read_dag_note(workflow) or condor.configured()):
+    note = read_dag_note(workflow)
+    if workflow.pool != "condor" or not (note or condor.configured()):
         return 0
-    return condor.find_dag(workflow.id)
+    told = asdict(note) if note and not dag_now(workflow).is_over else None
+    return condor.find_dag(workflow.id, told)
 
 
 def remove_workflow(workflow: Workflow) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Collection
+from dataclasses import asdict, replace
 
 from osgbatch import condor
 from osgbatch.batches import folder as folders
@@ -25,7 +26,8 @@ from osgbatch.workflows.folder import (
     write_dag_note,
 )
 from osgbatch.workflows.nodes import succeeded
-from osgbatch.workflows.rounds import is_stale, live_tasks, next_round
+from osgbatch.workflows.rounds import live_tasks, next_round
+from osgbatch.workflows.stale import is_stale
 from osgbatch.workflows.telling import WorkflowStatus, dag_now, workflow_status
 
 Say = Callable[[str], None]
@@ -212,7 +214,8 @@ def start_dag(workflow: Workflow, stage: int, say: Say) -> None:
         )
         rescue = next(redone, None) is None
         earlier = condor.dag_in_log(workflow.folder, dag)
-        begun = DagNote(stage, 0, socket.gethostname(), time.time(), earlier)
+        schedd = condor.name_here()
+        begun = DagNote(stage, 0, socket.gethostname(), time.time(), earlier, schedd=schedd)
         before = read_dag_note(workflow)
         write_dag_note(workflow, begun)
         try:
@@ -228,7 +231,7 @@ def start_dag(workflow: Workflow, stage: int, say: Say) -> None:
                     forget_dag_note(workflow)
                 raise
             say(f"condor_submit said: {error.what}; it is queued all the same")
-        write_dag_note(workflow, DagNote(stage, cluster, begun.host, begun.time))
+        write_dag_note(workflow, DagNote(stage, cluster, begun.host, begun.time, schedd=schedd))
     steps = [step.name for step in workflow.steps if step.stage == stage]
     say(f"submitted {dag} to DAGMan, cluster {cluster}: {', '.join(steps)}")
 
@@ -264,11 +267,12 @@ def dag_runs(workflow: Workflow, say: Say) -> bool:
                 fix="Run the same command there.",
             )
         cluster = condor.dag_in_log(workflow.folder, workflow.dag_file(note.stage))
-        cluster = cluster if cluster != note.before else condor.find_dag(workflow.id)
+        if cluster == note.before:
+            cluster = condor.find_dag(workflow.id, asdict(note))
         if not cluster:
             return False
         say(f"its DAG had been submitted, as cluster {cluster}")
-        write_dag_note(workflow, DagNote(note.stage, cluster, note.host, note.time))
+        write_dag_note(workflow, replace(note, cluster=cluster, before=0, over=False))
     return not dag_now(workflow).is_over
 
 

@@ -24,7 +24,7 @@ from osgbatch.workflows.kept import (
     read_kept,
     step_as_written,
 )
-from osgbatch.workflows.rounds import is_stale
+from osgbatch.workflows.stale import is_stale
 from osgbatch.workflows.starting import check_steps, noted_steps, results_of
 
 Say = Callable[[str], None]

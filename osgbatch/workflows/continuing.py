@@ -56,7 +56,7 @@ def begun(
         with _one_at_a_time(steps, say):
             found = None if again else _earlier(steps, pool, say, tuple(choices.settings), kept)
             if found is None:
-                found = Begun(make_workflow(steps, choose_backend(pool), say, choices))
+                found = Begun(make_workflow(steps, choose_backend(pool, say), say, choices))
                 kept.enter_context(alone(found.workflow, pools_too=True))
         yield found
 

@@ -166,7 +166,7 @@ class DagNote:
     """Which DAG was given to DAGMan. cluster: 0 while its answer is not known.
 
     before: the cluster that the same DAG had when it was submitted the last time. over: it is known
-    to do nothing any more, whatever its log says.
+    to do nothing any more, whatever its log says. schedd: whose it is; empty when not known.
     """
 
     stage: int
@@ -175,6 +175,7 @@ class DagNote:
     time: float
     before: int = 0
     over: bool = False
+    schedd: str = ""
 
 
 def write_dag_note(workflow: Workflow, note: DagNote) -> None:

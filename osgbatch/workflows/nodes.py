@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from osgbatch import condor, names
 from osgbatch.batches import folder as folders
@@ -20,7 +21,9 @@ from osgbatch.workflows.folder import (
     load_workflow,
     read_dag_note,
 )
-from osgbatch.workflows.rounds import Which, next_round, not_done, write_cluster
+
+if TYPE_CHECKING:  # what plans and submits is loaded only where a node's jobs are written
+    from osgbatch.workflows.rounds import Which
 
 Say = Callable[[str], None]
 LATE_S = 20.0
@@ -36,6 +39,8 @@ def prepare(folder: Path, name: str, retry: int, say: Say) -> int:
     retry: how often DAGMan has done the node again: then only what may go better is run again.
     Nothing is written when one of them is in a job that lives: no task is in two of them.
     """
+    from osgbatch.workflows.rounds import next_round
+
     workflow = load_workflow(folder)
     step = workflow.step(name)
     try:
@@ -61,6 +66,8 @@ def prepare(folder: Path, name: str, retry: int, say: Say) -> int:
 
 def _which(workflow: Workflow, retry: int) -> Which:
     """Which tasks a node runs: of those that this DAGMan ran already, what may go better."""
+    from osgbatch.workflows.rounds import not_done
+
     note = read_dag_note(workflow)
     if not retry or note is None:
         return not_done
@@ -91,6 +98,8 @@ def judge(folder: Path, name: str, job: str, retry: int, most: int, say: Say) ->
     noted = folders.read_submitted(newest)
     found = re.fullmatch(r"(\d+)\.\d+", job)
     if noted is not None and not noted.cluster and found:
+        from osgbatch.workflows.rounds import write_cluster
+
         write_cluster(newest, int(found[1]), "condor")
     now = status(batch, all_tasks=True)
     deadline = time.monotonic() + LATE_S

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import socket
@@ -12,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from osgbatch import condor, local, names
+from osgbatch import condor, names
 from osgbatch.batches import folder as folders
 from osgbatch.batches.folder import Batch
 from osgbatch.batches.notes import FIRST, RESUBMIT
@@ -30,6 +28,7 @@ from osgbatch.submission.staged import stage_plan
 from osgbatch.submission.submitting import give, queued_cluster, settle
 from osgbatch.workflows.folder import StepNote, Workflow
 from osgbatch.workflows.kept import as_kept, check_inputs, check_same
+from osgbatch.workflows.stale import is_stale, read_by, read_note
 
 Say = Callable[[str], None]
 
@@ -121,51 +120,12 @@ def _settled(batch: Batch, backend: str, say: Say) -> Batch | None:
         if cluster:
             write_cluster(newest, cluster, backend)
             return batch
-        if backend == "local" and local.alive(newest, 1):
-            raise BusyError(
-                "the local runner is starting this step", where=str(newest.folder),
-                fix="Try again in a moment.",
-            )  # fmt: skip
     _refuse_results(batch.folder)
     aside = batch.folder.with_name(f".{batch.folder.name}")
     shutil.rmtree(aside, ignore_errors=True)
     batch.folder.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
     return None
-
-
-# --- on which results a step has run -------------------------------------------------------------
-
-
-def read_by(workflow: Workflow, step: StepNote) -> dict[str, str]:
-    """Which results a step would read now: of each step that it uses a checksum.
-
-    Of the batch, and of the round that tells of each task, which a later success changes.
-    """
-    found = {}
-    for name in step.uses:
-        batch = workflow.batch(name)
-        if batch is not None:
-            states = status(batch, all_tasks=True).states
-            told = [[state.index, state.state == "succeeded", state.round] for state in states]
-            found[name] = hashlib.sha256(json.dumps([batch.id, told]).encode()).hexdigest()
-    return found
-
-
-def is_stale(workflow: Workflow, step: StepNote) -> bool:
-    """Whether a step has run on other results than those that are there now."""
-    if any(is_stale(workflow, workflow.step(name)) for name in step.uses):
-        return True
-    try:
-        read = json.loads(_read_note(workflow, step).read_text())["read"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False  # it has not begun, or an earlier osgbatch began it
-    return bool(read != read_by(workflow, step))
-
-
-def _read_note(workflow: Workflow, step: StepNote) -> Path:
-    """Beside the step's folder, and written before that is."""
-    return workflow.folder / names.STEPS / f"{step.name}.read.json"
 
 
 def _set_aside(batch: Batch, say: Say) -> None:
@@ -186,7 +146,10 @@ def _set_aside(batch: Batch, say: Say) -> None:
 
 def write_cluster(round_: Round, cluster: int, backend: str) -> None:
     """Write down which cluster a round is."""
-    schedd = condor.name_here() if backend == "condor" else ""
+    schedd = ""
+    if backend == "condor":  # the one that was given it, wherever it is found later
+        noted = folders.read_submitted(round_)
+        schedd = (noted.schedd if noted else "") or condor.name_here()
     folders.write_submitted(
         round_,
         Submitted(backend, cluster, round_.jobs, time.time(), socket.gethostname(), schedd),
@@ -219,7 +182,7 @@ def _first(workflow: Workflow, step: StepNote, read: Mapping[str, str], say: Say
         )
     _refuse_results(folder)
     shutil.rmtree(folder, ignore_errors=True)  # half written: nobody was asked to run it
-    folders.write_json(_read_note(workflow, step), {"version": 1, "read": dict(read)})
+    folders.write_json(read_note(workflow, step), {"version": 1, "read": dict(read)})
     choices = kept_choices(workflow, step)
     plan = plan_sweep(step_path(workflow, step), folder.parent, choices)
     check_inputs(workflow, step, plan)

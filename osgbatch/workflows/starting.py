@@ -66,7 +66,7 @@ def submit_workflow(
     OsgbatchErrors; then nothing was made.
     """
     steps = read_steps(path)
-    backend = choose_backend(pool) if asked else pool
+    backend = choose_backend(pool, say) if asked else pool
     return make_workflow(steps, backend, say, choices)
 
 
@@ -86,7 +86,7 @@ def start_workflow(
     choices: Choices = AS_WRITTEN,
 ) -> Workflow:
     """The same, of what such a spec would hold. folder: where its relative paths start from."""
-    return make_workflow(steps_of_data(document, folder), choose_backend(pool), say, choices)
+    return make_workflow(steps_of_data(document, folder), choose_backend(pool, say), say, choices)
 
 
 def make_workflow(steps: Steps, backend: str, say: Say, choices: Choices = AS_WRITTEN) -> Workflow:

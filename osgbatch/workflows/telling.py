@@ -7,16 +7,17 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from osgbatch import condor, exits, names
+from osgbatch.batches.folder import Batch, read_submitted
 from osgbatch.condor import DagState
 from osgbatch.errors import CondorError
 from osgbatch.life.following import Status, status
 from osgbatch.workflows.folder import DagNote, StepNote, Workflow, is_cancelled, read_dag_note
 from osgbatch.workflows.nodes import succeeded
-from osgbatch.workflows.rounds import is_stale
+from osgbatch.workflows.stale import is_stale
 
 EVENT_LATE_S = 30.0
 """After which the event of DAGMan's own submission is in its log."""
@@ -136,7 +137,7 @@ def dag_now(workflow: Workflow) -> DagState:
     if told.is_over or not _is_silent(workflow, note, dag) or note.host != socket.gethostname():
         return told
     with suppress(CondorError):  # then nothing better is known
-        if condor.configured() and not condor.find_dag(workflow.id):
+        if condor.configured() and not condor.find_dag(workflow.id, asdict(note)):
             return DagState("removed")
     return told
 
@@ -189,11 +190,19 @@ def _step(workflow: Workflow, step: StepNote, *, in_dag: bool, most_wrong: int) 
         ) else "running"  # fmt: skip
     elif succeeded(step, now):
         state = "partial"
+    elif now.stalled and _was_cut_short(batch):
+        state = "waiting"
     elif now.stalled or now.ended:
         state = "failed"
     if state in ("succeeded", "partial") and is_stale(workflow, step):
         state = "waiting"  # what it has read is not what is there now: it is to run anew
     return StepStatus(step.name, state, step.here, step.after, batch.tasks, now.counts, now)
+
+
+def _was_cut_short(batch: Batch) -> bool:
+    """Whether this machine was to run a step, and who submitted it was killed before that began."""
+    noted = read_submitted(batch.rounds()[-1])
+    return noted is not None and noted.backend == "local" and not noted.cluster
 
 
 def _is_collected(workflow: Workflow, name: str) -> bool:

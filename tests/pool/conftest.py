@@ -224,11 +224,3 @@ def python_environment(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> 
     ):
         subprocess.run([sys.executable, "-m", *arguments], cwd=folder, check=True)
     return f'environment: {{archive: "{folder}/python.tar.gz"}}\n'
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two files run last: where they have run, 25.14.1 no longer holds a job for its memory.
-
-    Seen in three pools; why is not known. `test_why.py`, which has such a job, comes before them.
-    """
-    items.sort(key=lambda item: item.path.name in ("test_templates.py", "test_watch.py"))

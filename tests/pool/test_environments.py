@@ -38,6 +38,8 @@ KINDS = {
     "image": "container",
 }
 """Each with its key in a spec. The example's own requirements.txt is in test_find_peaks.py."""
+SAME = {"pyproject.toml": "requirements.txt", "archive": "virtual environment"}
+"""What jobs unpack is made, and put right, as for another: one kind of execution point tells."""
 TRIED = ("archive of conda-pack",)
 """What is tried before it is sent, as requirements.txt is in test_find_peaks.py; the others are
 not, since a trial costs as much as a job (tests/unit/test_packing_*.py try each kind)."""
@@ -147,7 +149,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.once] * (kind in SAME)) for kind in KINDS]
+)
 def test_the_example_runs_in_every_kind_of_environment(
     pool: Pool, tmp_path: Path, workshop: Workshop, kind: str
 ) -> None:
@@ -162,8 +166,10 @@ def test_the_example_runs_in_every_kind_of_environment(
     if kind == "environment.yml" and not pool.ospool:
         words = ("--set", f"environment={environment}", "--set", "tasks_per_job=9")
         template = begin(tmp_path, "conda", *words, env=workshop.variables)
-    # gather.py unpacks all of it again, here: where the jobs have run makes no difference to it
-    more = ("--set", "gather=null") if pool.ospool else ()
+    # gather.py unpacks all of it again, here: where the jobs have run makes no difference to it,
+    # and the archive is the very one of the virtual environment
+    gathers = not pool.ospool and kind != "archive"
+    more = () if gathers else ("--set", "gather=null")
     osgbatch(
         *("submit", "--pool", "condor", "--watch", "--set", f"environment={environment}"),
         *("--set", "tasks_per_job=2", *more, "sweep.yaml"),
@@ -171,7 +177,7 @@ def test_the_example_runs_in_every_kind_of_environment(
         env=workshop.variables,
     )
     (batch,) = (folder / "batches").iterdir()
-    check_results(batch, 2, drawn=not pool.ospool)
+    check_results(batch, 2, drawn=gathers)
     check_ends(pool, batch, 1)
     resolved = json.loads((batch / "resolved.json").read_text())
     brought = "container" if kind == "image" else "environment"

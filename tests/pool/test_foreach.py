@@ -15,10 +15,11 @@ from test_find_peaks import ROOT
 
 sys.path.insert(0, str(ROOT / "tests/unit"))
 
+import channel_of_r
 import conda_channel
-import r_channel
 
 pytestmark = pytest.mark.pool
+shared, channel = channel_of_r.shared, channel_of_r.channel
 
 NEEDS = ("--pool", "condor", "--disk", "600MB")
 SCRIPT = """
@@ -95,17 +96,14 @@ def test_a_failing_element_leaves_its_siblings_and_alone_runs_again(
 
 
 @pytest.mark.environments
-def test_the_example_in_r_runs(pool: Pool, tmp_path: Path) -> None:
-    channel = tmp_path / "channel" / "local"
-    r_channel.add_r(channel)
-    conda_channel.index_channel(channel)
+def test_the_example_in_r_runs(pool: Pool, tmp_path: Path, channel: Path, shared: Path) -> None:
     environment = conda_channel.spec(tmp_path, channel, "r-base")
     folder = Path(shutil.copytree(ROOT / "examples/foreach_r_models", tmp_path / "models"))
     done = osgbatch(
         *("foreach", *NEEDS, "--memory", "400MB", "--batch-size", "3"),
         *("--env", str(environment), "models.R"),
         cwd=folder,
-        env={"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        env={"XDG_CACHE_HOME": str(shared / "cache")},
     )
     assert "target" in done.stdout
     with (folder / "models/results.csv").open(newline="") as stream:

@@ -56,7 +56,9 @@ def test_a_job_over_its_memory_is_held(pool: Pool, tmp_path: Path) -> None:
     (tmp_path / "eat.sh").chmod(0o755)
     cluster = pool.submit(
         "executable = eat.sh\nlog = events.log\nshould_transfer_files = YES\n"
-        "request_cpus = 1\nrequest_memory = 50 MB\nrequest_disk = 50 MB\nqueue\n",
+        "request_cpus = 1\nrequest_memory = 50 MB\nrequest_disk = 50 MB\n"
+        # not in a larger slot that an earlier job had claimed: what it has is what counts
+        "requirements = PartitionableSlot || Memory < 300\nqueue\n",
         tmp_path,
     )
     held = pool.event(12, tmp_path / "events.log", cluster, 0)

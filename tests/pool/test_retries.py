@@ -22,6 +22,8 @@ files: [eat.sh]
 sweep: {megabytes: [1, 300]}
 resources: {memory: 50 MB, disk: 50 MB}
 retries: {memory: x12 up to 800 MB, disk: x2 up to 1 GB}
+# not in a larger slot that an earlier job had claimed: what it has is what counts
+requirements: {expr: PartitionableSlot || Memory < 300}
 profile: ./pool.yaml
 """
 EAT_SH = """\

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Pool
+from started import command
 from sweeps import osgbatch
 from test_find_peaks import ROOT
 
@@ -16,10 +17,11 @@ sys.path.insert(0, str(ROOT / "tests/unit"))
 sys.path.insert(0, str(ROOT / "tools"))
 
 import apptainer
+import channel_of_r
 import conda_channel
-import r_channel
 
 pytestmark = pytest.mark.pool
+shared, channel = channel_of_r.shared, channel_of_r.channel
 
 SMALL = ("--pool", "condor", "--memory", "100MB", "--disk", "100MB")
 ECHOING = "echo 'begin {index}'; i=0; until [ -e {go} ] || [ $i -ge 600 ]; do i=$((i + 1)); \
@@ -30,7 +32,7 @@ def started(folder: Path, *words: str | Path) -> subprocess.Popen[str]:
     """Begin a run; several run at once."""
     folder.mkdir(exist_ok=True)
     return subprocess.Popen(
-        [sys.executable, "-m", "osgbatch", "run", *SMALL, *map(str, words)],
+        [*command(), "run", *SMALL, *map(str, words)],
         cwd=folder, text=True, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -119,17 +121,16 @@ write.csv(data.frame(x = as.numeric(args)), "fit.csv", row.names = FALSE)
 
 @pytest.mark.environments
 @pytest.mark.once
-def test_an_r_script_that_is_pushed(pool: Pool, tmp_path: Path) -> None:
-    channel = tmp_path / "channel/local"
-    r_channel.add_r(channel)
-    conda_channel.index_channel(channel)
+def test_an_r_script_that_is_pushed(
+    pool: Pool, tmp_path: Path, channel: Path, shared: Path
+) -> None:
     spec = conda_channel.spec(tmp_path, channel, "r-base")
     (tmp_path / "fit.R").write_text(SCRIPT)
     more = ("--pool", "condor", "--memory", "400MB", "--disk", "600MB", "--env", spec)
     done = osgbatch(
         *("run", *more, "--push", "fit.R", "--sweep", "x=1,2.5", "--", "Rscript", "fit.R", "{x}"),
         cwd=tmp_path,
-        env={"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        env={"XDG_CACHE_HOME": str(shared / "cache")},
     )
     assert sorted(done.stdout.splitlines()) == ["[0] fitted 1 ", "[1] fitted 2.5 "]
     assert (tmp_path / "fit/1/fit.csv").read_text().splitlines() == ['"x"', "2.5"]

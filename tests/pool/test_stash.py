@@ -28,6 +28,11 @@ KINDS = (
     pytest.param("http", marks=pytest.mark.once),
     pytest.param("pelican", marks=pytest.mark.once),
 )
+SMALL = """\
+import shutil, sys
+for name in ("peaks", "troughs"):
+    shutil.copy(sys.argv[1], f"outputs/{name}.npy")
+"""
 WAITING = "submit: {+Goes: false}\nrequirements: {expr: MY.Goes}\n"
 """Jobs that start when go() lets them, so that something can happen before."""
 STAND_IN = Path(__file__).parents[1] / "unit" / "pelican_stand_in.py"
@@ -104,9 +109,15 @@ def objects_of(ran: Ran) -> list[str]:
     return [line.rpartition("/")[2] for line in lines]
 
 
-def peaks(folder: Path, lines: str) -> Path:
-    """The example with two of its tasks in a job, whose files are all large enough for a stash."""
+def peaks(folder: Path, lines: str, *, small: bool = False) -> Path:
+    """The example with two of its tasks in a job, whose files are all large enough for a stash.
+
+    small: with a program that needs Python alone, so that 10 MB are brought and not 100.
+    """
     folder = copy_example(folder)
+    if small:
+        (folder / "requirements.txt").write_text("# Python alone\n")
+        (folder / "find_peaks.py").write_text(SMALL)
     for index in range(TASKS, 10):
         (folder / f"data/{index}.npy").unlink()
     (folder / "pool.yaml").write_text("stash_size: 9 KB\nshared_size: 9 KB\n")
@@ -129,7 +140,7 @@ def test_the_example_runs_through_a_stash(
     pool: Pool, stash: stashes.Stash, tmp_path: Path, keys: None, pelican: None, kind: str
 ) -> None:
     part = f"peaks-{kind}"
-    folder = peaks(tmp_path, stash_lines(stash, kind, part))
+    folder = peaks(tmp_path, stash_lines(stash, kind, part), small=kind != "osdf")
     ran = run_sweep("condor", folder / "sweep.yaml")
     succeeded(ran, pool)
     for index in range(TASKS):

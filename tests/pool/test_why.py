@@ -29,6 +29,10 @@ sweep:
 files: [case.sh]
 inputs: ["{{file}}"]
 resources: {{memory: {{expr: "1 GB * gb"}}, disk: 50 MB, time: 10 min}}
+requirements: {{expr: PartitionableSlot || Memory < 300}}
+"""
+"""HOLD_IF_MEMORY_EXCEEDED compares with what the slot has, which is more than was asked for where
+an earlier job had claimed it: those of DAGMan's jobs stay claimed for 20 s (KeepClaimIdle; 25.14).
 """
 CASE = """\
 case $1 in

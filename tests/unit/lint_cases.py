@@ -33,6 +33,26 @@ CASES: dict[str, tuple[str, str]] = {
     "queue-behind": (job("", "queue\npriority = 3\n"), job("priority = 3", "queue\n# end\n")),
     "queue-none": (HEAD, job("")),
     "queue-zero": (job("", "queue 0\n"), job("", "queue 10\n")),
+    "image-docker": (
+        job("container_image = team/tool:latest"),
+        job("container_image = images/tool:1.sif"),
+    ),
+    "items-words": (
+        job("arguments = $(x)", "queue x in 1..10\n"),
+        job("arguments = $(x)", "queue x in (1-10 1..10)\n"),
+    ),
+    "items-slice": (
+        job("arguments = $(x)", "queue x from [1, 2, 3]\n"),
+        job("arguments = $(x)", "queue x from [1:] good.txt\n"),
+    ),
+    "queue-for": (
+        job("arguments = $(x)", "queue for x in (1 2 3)\n"),
+        job("arguments = $(for) $(x)", "queue for, x in (1 2 3)\n"),
+    ),
+    "items-none": (
+        job("arguments = $(x)", "queue x from (\n  # a\n)\n"),
+        job("arguments = $(x)", "queue x from (\n  # a\n  b\n)\n"),
+    ),
     "items-missing": (
         job("arguments = $(x)", "queue x from not-there.txt\n"),
         job("arguments = $(x)", "queue x from good.txt\n"),
@@ -72,7 +92,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "curly-quotes": (job("+JobDurationCategory = “Medium”"), job('+ProjectName = "Medium"')),
     "arguments-quotes": (
-        job('arguments = "say "hello""'),
+        job('arguments = -c "say hello"'),
         job('arguments = "say ""hello"" \'to you\'"'),
     ),
     "single-quotes": (job("arguments = 'two words'"), job("arguments = \"'two words'\"")),
@@ -129,7 +149,7 @@ CASES: dict[str, tuple[str, str]] = {
         job('environment = "API_TOKEN=$ENV(API_TOKEN) TOKEN_FILE=/home/a/token"'),
     ),
     "text-quotes": (job("+ProjectName = Chemistry"), job("+IsTest = true\n+Size = RequestMemory")),
-    "expression": (job('requirements = (OpSys == "LINUX"'), job('requirements = OpSys == "LINUX"')),
+    "expression": (job('+Sites = ""KSU""'), job('requirements = OpSys == "LINUX"')),
     "environment-entry": (
         job("environment = A=1;B"),
         job("environment = \"A=1 B='b c' 'C=d e'\""),
@@ -152,6 +172,10 @@ CASES: dict[str, tuple[str, str]] = {
     "old-attribute": (
         job("requirements = HAS_MODULES =?= true"),
         job('requirements = Microarch >= "x86_64-v3"'),
+    ),
+    "ospool-offers": (
+        job("universe = docker\ndocker_image = a/b"),
+        job("universe = container\ncontainer_image = docker://a/b"),
     ),
     "has-singularity": (
         job("container_image = docker://a/b\nrequirements = HAS_SINGULARITY == true"),
@@ -181,7 +205,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "shell-variable": (
         job("transfer_input_files = $HOME/a.dat"),
-        job("transfer_input_files = $ENV(HOME)/$(a:b)$$(Arch), $Fn(a:b)\narguments = $HOME"),
+        job("transfer_input_files = $ENV(HOME)/$(a:b)$$(Arch), $Fn(a:b)\narguments = -c 'a $B'"),
     ),
     "input-pattern": (job("transfer_input_files = *.dat"), job('transfer_output_remaps = "a = b"')),
     "input-separator": (
@@ -224,6 +248,58 @@ CASES: dict[str, tuple[str, str]] = {
         job("output_destination = https://a/b\noutput_directory = c"),
         job("output_directory = c"),
     ),
+    "log-shared": (
+        job("").replace("output = a_$(Process).out", "output = ./a_$(Cluster).log"),
+        job("").replace("output = a_$(Process).out", "output = b/a_$(Cluster).log"),
+    ),
+    "opsys": (
+        job('requirements = OpSys == "Ubuntu16"'),
+        job('requirements = TARGET.OpSys == "linux" && Arch =!= "INTEL" && OpSysName == "Debian"'),
+    ),
+    "opsys-old": (
+        job('requirements = (OpSysAndVer =?= "CentOS7")'),
+        job('requirements = OpSysAndVer == "AlmaLinux9" && OpSysMajorVer > 7'),
+    ),
+    "requirements-amounts": (
+        job('requirements = Memory >= 199 && Arch == "X86_64"'),
+        job("requirements = TARGET.Memory > RequestMemory && TotalMemory > 9999"),
+    ),
+    "requirements-gpu": (
+        job("request_gpus = 1\nrequirements = (CUDAGlobalMemoryMb >= 7000)"),
+        job("request_gpus = 1\ngpus_minimum_memory = 7GB\nrequirements = GPUs >= 1"),
+    ),
+    "grid-type": (
+        job("universe = grid\ngrid_resource = gt2 a.example.org"),
+        job("universe = grid\ngrid_resource = Batch slurm"),
+    ),
+    "signal": (job("kill_sig = USR1"), job("kill_sig = SIGUSR1\nremove_kill_sig = 15")),
+    "group-blanks": (job("accounting_group = my group"), job("accounting_group = a.b,c")),
+    "limits-quotes": (job('concurrency_limits = "a"'), job("concurrency_limits = a:20, b")),
+    "proxy-flag": (
+        job("use_x509userproxy = $ENV(X509_USER_PROXY)"),
+        job("use_x509userproxy = true"),
+    ),
+    "proxy-missing": (
+        job("x509userproxy = proxy.pem"),
+        job("x509userproxy = $ENV(X509_USER_PROXY)"),
+    ),
+    "shell-command": (
+        job("N = $(wc -l < items.txt)", "queue $(N)\n"),
+        job("N = $(M:3)\narguments = `date`", "queue $(N)\n"),
+    ),
+    "name-quotes": (
+        job("").replace("executable = /bin/true", 'executable = "/bin/true"'),
+        job('batch_name = "a b"\ntransfer_output_files = ""\ntransfer_input_files = "good.txt"'),
+    ),
+    "remaps-quotes": (
+        job("transfer_output_remaps = a=b;c=d"),
+        job('transfer_output_remaps = "a=b;c=d"'),
+    ),
+    "sum-text": (
+        job("number = $(Process) + 1\narguments = $(number)"),
+        job("number = $(Process) + 1\narguments = $INT(number) $(Cluster)-1 1*2"),
+    ),
+    "double-equals": (job("priority == 3"), job("priority = 3\narguments = a=='b'")),
 }
 """Rule → a file that breaks it, and one that does not, though it looks alike."""
 
@@ -249,10 +325,24 @@ REFUSED = {
     'queue "3"': "queue-count",
     "queue x in": "queue-count",
     "max_idle = 5\nqueue\nqueue": "queue-more",
+    "kill_sig = 99": "signal",
+    "remove_kill_sig = SIGFOO": "signal",
+    "accounting_group_user = a b": "group-blanks",
+    "universe = grid\ngrid_resource = amazon": "grid-type",
+    "universe = grid\ngrid_resource = slurm": "grid-type",
+    "universe = 14": "word",
+    "universe = 1": "word",
+    "universe = 11": "universe-needs",
+    "use_x509userproxy = /tmp/x": "proxy-flag",
+    'concurrency_limits = "x"': "limits-quotes",
+    'queue arguments from (\na "b"\n)': "arguments-quotes",
+    "queue environment from (\nA\n)": "environment-entry",
+    'arguments = "say "hello""': "arguments-quotes",
 }
 """Lines that condor_submit 25.14.1 and 23.9.6 refuse (-dry-run), with the rule that says so."""
 
 REFUSED_BY_BINDINGS = {
+    'requirements = (OpSys == "LINUX"': "expression",
     "queue 3 +": "queue-count",
     "queue 2 * x in (a)": "queue-count",
     "queue 9999999999": "queue-count",
@@ -263,7 +353,42 @@ REFUSED_BY_BINDINGS = {
 }
 """Lines of which only HTCondor's own parser knows that they are refused."""
 
+FORM = 'Write arguments = "first \'two words\' third", with "" for a quote.'
 ADVISED = {
+    '+SingularityImage = "a.sif"\ntransfer_input_files = a.sif, $(Process).txt': (
+        "Leave it out here: container_image is enough."
+    ),
+    "should_transfer_files = NO": "Write should_transfer_files = YES, and name in "
+    "transfer_input_files what the job reads.",
+    'requirements = OpSys == "WINNT51"': 'Write OpSys == "WINDOWS".',
+    'requirements = OpSys == "WINDOWS"': "Build the program for Linux, and leave this out.",
+    "executable = /usr/bin/no-such\nuniverse = local": "Correct the name: such a job runs on the "
+    "access point itself.",
+    "arguments = $(name) $(nam)\nqueue name in (a b)": "Write $(name), if that was meant.",
+    "log = runs/$(Process)/a.log\nqueue 2": "Write runs/a_$(Cluster).log.",
+    "plus = $(Process) + 1\nnew = $INT(plus)\nlog = a$(new).log\narguments = $(new)\nqueue 3": (
+        "Write a$(Cluster).log."
+    ),
+    "executable = /usr/bin/not-there": "Add transfer_executable = false, if it is a program of "
+    "the execution point.",
+    'universe = docker\ndocker_image = "a/b"': "Write universe = container, and container_image = "
+    "docker://a/b.",
+    "arguments = $(x) $(y)\nqueue x, y from (\na b\n\nc d\n)": (
+        "Take it out: its job has no values, or those of the line before."
+    ),
+    "n = $(Process) + 100\narguments = --run $(n)": "Write $INT(n) instead of $(n).",
+    "arguments = $(Process)+1": "Write number = $(Process)+1 on a line above, and $INT(number) "
+    "here.",
+    'TARGET.Site == "A"': 'Put it into the requirements: requirements = TARGET.Site == "A".',
+    "log = a/x_$(b)_y$(c)_$(d).log\narguments = $(b)$(c)$(d)\n"
+    "queue b, c, d from (\n1 2 3\n4 5 6\n)": "Write a/x_$(Cluster).log.",
+    "when_to_transfer_output = ON_EXIT_OR_EVICT\ncheckpoint_exit_code = 85": (
+        "Write ON_EXIT: the checkpoints are kept all the same."
+    ),
+    "requirements = CUDACapability == 7.5 && 11.1 <= TARGET.CUDADriverVersion": (
+        "Write gpus_minimum_capability = 7.5, gpus_maximum_capability = 7.5, and "
+        "gpus_minimum_runtime = 11.1, with request_gpus = 1."
+    ),
     "queue name, value from heads.csv": "Take that line out, or write from [1:] heads.csv.",
     "arguments = $SLURM_ARRAY_TASK_ID": "Write $(Process): 0, 1, 2, ... for the jobs of a queue.",
     "walltime = 3600": "Write allowed_execute_duration.",
@@ -274,14 +399,61 @@ ADVISED = {
     "line.",
     "request_disk = 2097152": "Write the unit: 2GB.",
     "image_size = ${MEM}": "Write $(MEM): no shell fills ${MEM} in.",
+    'arguments = -c "a b"': "Write arguments = \"-c 'a b'\".",
+    'q = it\'s\narguments = -x "a b" $(q) c': FORM,
+    'arguments = -x "a b" $(q)\nqueue q in (a b)': FORM,
+    "q = it's\narguments = -x 'a b' $(q)": FORM,
+    'n = 3\narguments = $(n) $(Process) "a b"': "Write arguments = \"$(n) $(Process) 'a b'\".",
+    "arguments = $(i)\nqueue i in range(10)": (
+        "Write `queue 10`, and $(Process) for $(i): 0, 1, 2, ...; or list the values: "
+        "`queue i in (1 2 3)`."
+    ),
+    "arguments = $(i)\nqueue i in ['a', 'b']": "Write queue i in (a b).",
+    "arguments = $(i)\nqueue i in [1, 2, 3]": "Write queue i in (1 2 3).",
+    "arguments = $(i)\nqueue for i in (1 2 3)": "Leave out `for`: queue i in (1 2 3)",
+    "request_disk = 1,000MB": "Write 1000MB.",
+    "request_disk = 2,5GB": "Write 2.5GB.",
+    "+ProjectName = My Project": 'Write "My Project".',
+    "+MaxRuntime = 2h": "Write 7200.",
+    "transfer_files = ALWAYS": "Write should_transfer_files.",
+    "request memory = 4 GB": "Write request_memory = 4 GB.",
+    "initialdir = run$(Process)\nqueue 2": "Run mkdir -p run0, and the one of each other job.",
+    "arguments = $(f)\nqueue f matching files (data/*.root)": (
+        "No job is queued then: make the files before you submit, or correct the pattern."
+    ),
+    "universe = {u}": "{u} looks like a template's: lint the file that is made of it.",
+    "cpus-per-task = 4": "Write request_cpus = 4.",
+    'JobFlavour = "workday"': "Write +JobFlavour.",
+    "retries = 3": "Write max_retries.",
+    "arguments = $(HOME)/a": "Write $ENV(HOME) for the variable of your shell.",
+    "n = 3\narguments = ($n)": "Write $(n).",
+    "initialdir = /stash/user/alice": "Write a path in your home folder.",
+    "log = $(Process).$(Cluster).log\nqueue 2": "Write $(Cluster).log.",
+    "log = logs/$(x).log\narguments = $(x)\nqueue x in (a b)": "Write logs/$(Cluster).log.",
+    "output = a.out\nerror = a.out\nqueue 2": "Write a_$(Process).out.",
+    "output = out/a\nerror = err/a": "Run mkdir -p out err.",
+    "periodic_release = (HoldReasonCode =!= 1) && (time() - EnteredCurrentStatus > 60)": (
+        "Write periodic_release = (NumJobStarts < 3) && (time() - EnteredCurrentStatus > 600)."
+    ),
+    'requirements = CUDADeviceName == "A100" && CUDACapability >= 7.5': (
+        'Write gpus_minimum_capability = 7.5, and require_gpus = DeviceName == "A100", with '
+        "request_gpus = 1."
+    ),
 }
 """Lines, and what is advised."""
 
 NOTHING_SAID = (
+    "if defined model\narguments = $(model)\nendif",
     "request_memory = 2048\nrequest_memory = 2048",
     "arguments = $(a) $(b) $(JOB)", "universe = local\ngetenv = True",
     "if version >= 23.0\ncontainer_image = a.sif\nelse\n+SingularityImage = \"a.sif\"\nendif",
-    "universe = docker\ndocker_image = \"a/b\"", "universe = java\narguments = A",
+    "universe = container\ndocker_image = \"a/b\"", "universe = java\narguments = A",
+    'requirements = (OpSys == "WINDOWS" || OpSys == "WINNT61")', "KillSig = SIGTERM",
+    "n = $(Process) + 1\narguments = $INT(n) $INT(n,%03d) a-$(Process)-1",
+    "arguments = $(x)\nqueue x in (\na\n\nb\n)",
+    "log = new/a_$(Cluster).log\noutput = new/a_$(Process).out",
+    "arguments = $(f)\nqueue f matching files (*.txt)", "initialdir = $(d)\nqueue d in (folder)",
+    "executable = C:\\\\Windows\\\\cmd.exe",
 )  # fmt: skip
 """Lines of which nothing is said, but that they repeat what stands above."""
 
@@ -294,6 +466,11 @@ TAKEN = (
     "queue 3x in (a b)", "queue x, y in (a b)", "N =\nqueue $(N)", "queue x in a, b",
     "universe = container\ndocker_image = a", "universe = 5", "require_gpus = (Capability >= 8",
     "universe = java\narguments = A", "retry_until = 3", "deferral_time = (CurrentTime + 60)",
+    "kill_sig = 9x", "kill_sig = sigterm", "kill_sig =", "accounting_group = \"a\"",
+    "universe = grid\ngrid_resource = blah pbs", "grid_resource = amazon",
+    "concurrency_limits = a b",
+    "use_x509userproxy = $ENV(NOPE)", "queue arguments from (\na 'b'\n)", "queue 0",
+    "transfer_output_remaps = a=b", "output = \"a.out\"",
 )  # fmt: skip
 """Lines that condor_submit 25.14.1 and 23.9.6 take."""
 

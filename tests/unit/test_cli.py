@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import started
 
+from osgbatch.cli import app
 from osgbatch.version import VERSION
 
 
@@ -49,6 +51,41 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
     ]:
         assert f"  {command} " in text
         assert osgbatch(command, "--help", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("command", app.EXAMPLES)
+def test_a_command_without_what_it_needs_is_told_with_an_example(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["osgbatch", *command.split()])
+    assert app.run() == 2
+    told = capsys.readouterr().err
+    assert f"Write for example `osgbatch {command} {app.EXAMPLES[command]}`." in told
+    assert f"More: `osgbatch {command} --help`." in told
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("submit sweep.yaml --canary", "Write `--canary 1`. More: `osgbatch submit --help`."),
+        ("pool start", "Write `osgbatch pool up`."),
+        ("pool stop", "Write `osgbatch pool down`."),
+        ("plan --set tasks_per_job 5 sweep.yaml", "Write --set 'KEY=VALUE', in quotes when"),
+        ("plan sweep.yml", "Did you mean sweep.yaml, which is there?"),
+        ("plan hello.sh", "hello.sh: this is a script, and no sweep.yaml"),
+        ("plan sweep.yaml --set name=[A,B]", "For the column: `sweep.name=…`."),
+    ],
+)
+def test_what_was_meant_is_told(
+    typed: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "sweep.yaml").write_text("command: echo {name}\nsweep: {name: [x]}\n")
+    (tmp_path / "hello.sh").write_text("#!/bin/sh\necho hi\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["osgbatch", *typed.split()])
+    assert app.run() == 2
+    assert said in capsys.readouterr().err
 
 
 BAD_SPECS: Mapping[str, tuple[str, str]] = {

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import started
 
 from osgbatch.batches.registry import register
 from osgbatch.cli import completing
@@ -23,11 +24,13 @@ def asked(cwd: Path, line: str, *, shell: str = "bash", python: tuple[str, ...] 
         "zsh": {"_TYPER_COMPLETE_ARGS": line},
         "fish": {"_TYPER_COMPLETE_ARGS": line, "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
     }
-    done = subprocess.run(
-        [sys.executable, *python, "-m", "osgbatch"],
-        cwd=cwd, capture_output=True, text=True, check=True,
-        env={**os.environ, completing.VARIABLE: f"complete_{shell}", **ways[shell]},
-    )  # fmt: skip
+    env = {**os.environ, completing.VARIABLE: f"complete_{shell}", **ways[shell]}
+    if python:
+        words = [sys.executable, *python, "-m", "osgbatch"]
+        done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    else:
+        done = started.osgbatch([], cwd, env)
+    assert done.returncode == 0, done.stderr
     assert not [line for line in done.stderr.splitlines() if "import time" not in line]
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     heavy = ("osgbatch.spec.", "osgbatch.life", "osgbatch.condor", "yaml", "rich")

@@ -122,6 +122,24 @@ def test_the_exit_code_tells_what_failed(found: list[Told], code: int) -> None:
     assert exit_code(found) == code
 
 
+def test_the_last_words_say_what_follows_and_what_to_do_next(tmp_path: Path) -> None:
+    here = here_at(tmp_path, condor=True)
+
+    def words(*found: Told) -> str:
+        return " ".join(doctor_view.last_words(here, [told(OK), *found]))
+
+    assert words().startswith("Sweeps can be submitted from here. next: osgbatch doctor --canary")
+    assert words().endswith("next: osgbatch init             a first sweep, from a template")
+    assert "--canary" not in words(told(OK, "canary"))
+    assert "Heed the warnings: queue." in words(told(WARNING, name="queue"))
+    failed = words(told(WARNING, name="queue"), told(FAILURE, name="schedd"))
+    assert "failed (schedd)" in failed and "next:" not in failed and "submitted" not in failed
+    (tmp_path / "sweep.yaml").touch()
+    assert "next: osgbatch plan sweep.yaml" in words()
+    alone = doctor_view.last_words(here_at(tmp_path), [])
+    assert next(alone) == "Sweeps run on this machine alone, since there is no HTCondor here."
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_lines_fit_and_reasons_are_told_once(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -148,7 +166,7 @@ def test_lines_fit_and_reasons_are_told_once(
     assert [line for line in lines if "no stash" in line] == [
         "  skipped  room, client: there is no stash"
     ]
-    assert lines[-1] == "1 warning, 1 failure, 2 skipped"
+    assert "1 warning, 1 failure, 2 skipped" in lines
 
 
 # --- nothing stops it -----------------------------------------------------------------------------

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +17,7 @@ import yaml
 from osgbatch.cli import app
 from osgbatch.condor.hold_codes import HOLD_CODES
 from osgbatch.errors import OsgbatchError
-from osgbatch.explaining import commands, shim_lines, submit_lines, words
+from osgbatch.explaining import commands, everyday, shim_lines, submit_lines, words
 from osgbatch.explaining.keys import KEYS
 from osgbatch.rendering.templates import template_folder
 from osgbatch.returned.codes import SHIM_CODES
@@ -83,6 +86,8 @@ def test_a_word_is_found_by_all_its_names(asked: str, title: str) -> None:
 
 def test_a_number_alone_is_all_that_it_may_be() -> None:
     assert [one.kind for one in explain("34")] == ["hold", "exit", "event"]
+    assert [one.kind for one in explain("9")] == ["hold", "exit", "signal", "event"]
+    assert [one.kind for one in explain("5")] == ["hold", "exit", "state", "event"]
     assert [one.kind for one in explain("46")] == ["hold", "exit", "event"]
     assert [one.title for one in explain("139")] == ["exit code 139 of a command"]
     with pytest.raises(OsgbatchError, match="not known"):
@@ -105,6 +110,57 @@ def test_what_is_listed_is_known_and_every_code_is_listed() -> None:
     assert len(found["events"]) == 48
 
 
+def test_everyday_words_lead_to_what_is_known_and_to_commands_that_are() -> None:
+    found = everyday.table()
+    asked = "oom memory disk exit killed time timeout idle held stuck gpu container transfer signal"
+    assert set(asked.split()) | {"out of memory", "command not found"} <= set(found)
+    commands_known = {name for names in app.MODULES.values() for name in names}
+    leads = {lead for word in found.values() for lead in word.leads}
+    for lead in leads:
+        if lead.ask.startswith("osgbatch "):
+            assert lead.ask.split()[1] in commands_known, lead.ask
+        else:
+            assert explain(lead.ask)[0].text, lead.ask
+    for name in found:
+        assert name == name.lower() and explain(name)[-1].kind == "everyday", name
+
+
+@pytest.mark.parametrize(
+    ("asked", "kinds", "said"),
+    [
+        ("Out of memory.", ["everyday"], "hold 34.102"),
+        ("held", ["state", "everyday"], "osgbatch why BATCH"),
+        ("bash: line 1: foo: command not found", ["everyday"], "exit 112"),
+        ("my jobs are STUCK!", ["everyday"], "osgbatch status BATCH"),
+        ("cat: x: Permission denied", ["stderr", "everyday"], "x bit"),
+        ("env: 'python3\\r': No such file or directory", ["everyday"], r"sed -i.bak 's/\r$//'"),
+        ("/bin/sh^M: bad interpreter", ["everyday"], "dos2unix"),
+        ("ERROR: failed to connect to schedd", ["everyday"], "osgbatch pool up"),
+        ("ZeroDivisionError: float division by zero", ["everyday"], "The program's own error"),
+        ("OSError: time is missing", ["everyday"], "The program's own error"),
+        ("RuntimeError: CUDA out of memory", ["everyday"], "gpus.min_memory"),
+        ("curl: (6) Could not resolve host: x", ["everyday"], "need not reach the internet"),
+        ("JobStatus", ["state"] * 7, "(JobStatus 7, S in condor_q)"),
+    ],
+)
+def test_everyday_words_and_lines_of_stderr_lead_somewhere(
+    asked: str, kinds: list[str], said: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert [one.kind for one in explain(asked)] == kinds
+    assert run(monkeypatch, *asked.split()) == 0
+    out = capsys.readouterr().out
+    assert said in out and max(map(len, out.splitlines())) <= 85  # a page's address is longer
+
+
+@pytest.mark.parametrize("name", ["gpu.sub", "memory.yml"])
+def test_a_file_that_is_not_there_is_no_word(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, name) == 2
+    assert f"{name}: there is no such file here" in capsys.readouterr().err
+
+
 def test_keys_are_those_of_the_schema() -> None:
     assert set(json_schema()["properties"]) == KEYS
 
@@ -117,7 +173,8 @@ def test_both_meanings_of_a_word_are_told() -> None:
 @pytest.mark.parametrize(
     ("asked", "fix"),
     [("reqest_memory", "request_memory"), ("colector", "collector"), ("hold 999", "from 0 to 48"),
-     ("exit 300", "0 to 255"), ("zzqqxx", "--list")],
+     ("exit 300", "0 to 255"), ("zzqqxx", "--list"), ("memry", "memory or mem"),
+     ("z\x1b[1m", "z\\x1b[1m")],
 )  # fmt: skip
 def test_what_is_unknown_gets_the_nearest_word_and_exit_code_2(
     asked: str, fix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -131,7 +188,9 @@ def test_words_and_the_list_fit_80_columns_and_json(
 ) -> None:
     assert run(monkeypatch, "hold", "34.102") == 0
     assert run(monkeypatch, "--list") == 0
-    lines = capsys.readouterr().out.splitlines()
+    out = capsys.readouterr().out
+    assert "hold 34.102, " in out and "\\x" not in out and not re.search(r"\S~\S", out)
+    lines = out.splitlines()
     assert [line for line in lines if len(line) > 80 and "https://" not in line] == []
     assert run(monkeypatch, "max_idle", "--json") == 0
     assert json.loads(capsys.readouterr().out)[0]["url"].endswith("htcondor-jdl.html#max_idle")
@@ -248,12 +307,29 @@ def test_a_sweep_is_shown_at_80_columns_and_whole_in_json(
     assert list(_printed(out)) == []
     assert "| request_memory = 1024MB\n    Memory of a job" in out
     assert "<sha256>" not in out
+    assert out.startswith("Two files would be made") and "\nThe shim, which HTCondor" in out
+    assert (
+        "Two files" not in (run(monkeypatch, "sweep.yaml", "--submit"), capsys.readouterr().out)[1]
+    )
     assert run(monkeypatch, "sweep.yaml", "--submit", "--json") == 0
     data = json.loads(capsys.readouterr().out)
     assert set(data) == {"placeholders", "submit"}
     assert run(monkeypatch, "sweep.yaml", "--shim") == 0
     assert "request_memory" not in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
+
+
+def test_on_a_terminal_a_long_one_goes_to_the_pager(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text("command: echo {x}\nsweep: {x: [1, 2]}\n")
+    top, end = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "osgbatch", "explain", "sweep.yaml"], cwd=tmp_path, stdin=end,
+        stdout=end, stderr=end, check=False, env={**os.environ, "PAGER": "head -n 2", "TERM": "x"},
+    )  # fmt: skip
+    os.close(end)
+    lines = os.read(top, 65536).decode().splitlines()
+    os.close(top)
+    assert done.returncode == 0 and len(lines) == 2 and lines[0].startswith("Two files")
 
 
 def test_a_workflow_is_refused_with_a_way_out(tmp_path: Path) -> None:

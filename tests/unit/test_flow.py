@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import started
 
 from osgbatch import load as osgbatch_load
 
@@ -32,11 +31,7 @@ def test_a_workflow_from_its_plan_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def osgbatch(*words: str, code: int = 0) -> tuple[str, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "osgbatch", *words],
-            cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        done = started.osgbatch(words, tmp_path)
         assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
         return done.stdout, done.stderr
 

@@ -26,6 +26,12 @@ EVICTED = (
     "004 (7.{p}.000) 2026-11-20 10:00:0{t} Job was evicted.\n"
     "\t(0) Job terminated and was requeued\n\t(1) Normal termination (return value 103)\n...\n"
 )
+VACATED = (
+    "004 (7.{p}.000) 2026-11-20 10:00:0{t} Job was evicted. Code 1022 Subcode 0\n"
+    "\t(0) CPU times\n\t\tUsr 0 00:00:00, Sys 0 00:00:00  -  Run Remote Usage\n"
+    "\t0  -  Run Bytes Sent By Job\n\tReason: Job vacated by schedd\n"
+    "\t   Disk (KB)            :       45     1024      1024 \n...\n"
+)
 EXITED = (
     "005 (7.{p}.000) 2026-11-20 10:00:0{t} Job terminated.\n"
     "\t(1) Normal termination (return value 3)\n"
@@ -83,6 +89,9 @@ def test_an_event_tells_its_details() -> None:
     assert (held.hold_code, held.hold_subcode) == (12, 2)
     assert held.reason == "Transfer output files failure"
     assert job(SUBMIT, ABORTED).reason == "via condor_rm"
+    assert job(SUBMIT, EXECUTE, VACATED).reason == "Job vacated by schedd"
+    silent = VACATED.replace("\tReason: Job vacated by schedd\n", "")
+    assert job(SUBMIT, EXECUTE, silent).reason.startswith("Job was evicted.")
 
 
 def test_an_event_that_is_there_twice_changes_nothing() -> None:

@@ -7,31 +7,36 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import started
 
+from osgbatch.cli.workflow_texts import next_steps
 from osgbatch.errors import OsgbatchError
+from osgbatch.foreach import running
 from osgbatch.foreach.asked import Asked, Functions, check
 from osgbatch.foreach.beside import beside
 from osgbatch.foreach.document import Earlier, workflow_of
-from osgbatch.foreach.running import Begun, begin
+from osgbatch.foreach.running import Begun, begin, is_brought
+from osgbatch.foreach.signature import check_words
 from osgbatch.spec.steps import steps_of_data
 from osgbatch.submission.planned import plan_sweep
 from osgbatch.workflows.advancing import advance
 from osgbatch.workflows.changing import take_changes
+from osgbatch.workflows.folder import load_workflow
+from osgbatch.workflows.telling import workflow_status
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, "-m", "osgbatch", "foreach", "--pool", "local"]
+WORDS = ["foreach", "--pool", "local"]
 
 
 def foreach(
     folder: Path, *words: str, check_code: int | None = 0
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line in a folder."""
-    done = subprocess.run(
-        [*COMMAND, *words], cwd=folder, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = started.osgbatch([*WORDS, *words], folder)
     if check_code is not None:
         assert done.returncode == check_code, f"{done.stdout}\n{done.stderr}"
     return done
@@ -73,7 +78,7 @@ def test_killed_in_every_phase_it_goes_on_and_repeats_nothing(tmp_path: Path) ->
     place.mkdir()
     (work / "code/phases.py").write_text(PHASES)
     (work / "code/helper.py").write_text("def scaled(x): return x * 1.5\n")
-    words = [*COMMAND, "code/phases.py", str(place), "[1, 2, 3]"]
+    words = [sys.executable, "-m", "osgbatch", *WORDS, "code/phases.py", str(place), "[1, 2, 3]"]
     began = place / "began.txt"
     for phase in ("scatter", "foreach", "gather"):
         with subprocess.Popen(words, cwd=work, stderr=subprocess.PIPE) as process:
@@ -145,9 +150,11 @@ def test_what_failed_is_named_and_alone_runs_again(tmp_path: Path) -> None:
     again = foreach(tmp_path, "--partial", *words, check_code=1)
     assert again.stdout == partial.stdout and "has done this already" in again.stderr
     assert not (tmp_path / "fails-2").exists() and len(workflows(tmp_path)) == 2
-    said = subprocess.run(
-        [*COMMAND[:3], "resubmit"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    gathered = load_workflow(workflows(tmp_path)[-1])
+    assert is_brought(gathered)
+    in_pool = replace(workflow_status(gathered), workflow=replace(gathered, pool="condor"))
+    assert next_steps(in_pool) == []  # it is where it was to go
+    said = started.osgbatch(["resubmit"], tmp_path)
     assert said.returncode == 1 and f"next: osgbatch resubmit {shown}" in said.stderr
     assert len((tmp_path / "ran.txt").read_text()) == 5
     (tmp_path / "ran.txt").unlink()
@@ -190,7 +197,7 @@ def test_phases_of_an_earlier_one_are_used(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OsgbatchError, match='no foreach "other" here whose scatter has ended well'):
         begin(asked(script, name="other", start_at="foreach"), tmp_path, "local", print)
     with pytest.raises(OsgbatchError, match="it has the results of batch"):
-        begin(asked(script), tmp_path, "local", print, "again")
+        begin(asked(script, args=(str(tmp_path),)), tmp_path, "local", print, "again")
 
 
 def test_partial_gathers_also_when_every_task_has_a_failed_element(tmp_path: Path) -> None:
@@ -272,6 +279,55 @@ def test_what_is_wrong_is_told_before_anything_runs(
         check(asked(script, **more))
     assert message in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["bad.py"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        ("def get_foreach_args(last): pass", (), "a.py LAST`"),
+        ("def get_foreach_args(a, b=1): pass", (), "a.py A [B]`"),
+        ("def get_foreach_args(a, *more): pass", (), "a.py A [MORE...]`"),
+        ("def get_foreach_args(a): pass", ("1", "2"), "it wants 1, and there are 2"),
+        ("def get_foreach_args(): pass", ("1",), "it wants none, and there is 1"),
+        ("def get_foreach_args(a, b=1): pass", ("1",), ""),
+        ("def get_foreach_args(*more): pass", ("1", "2"), ""),
+        ("@wrapped\ndef get_foreach_args(a): pass", (), ""),
+        ("def get_foreach_args(a): pass\nget_foreach_args = len", (), ""),
+        ("def get_foreach_args(a): pass\nfrom other import *", (), ""),
+    ],
+)
+def test_words_that_the_script_cannot_take_are_told_before_anything_runs(
+    text: str, words: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.py").write_text(text)
+    one = asked(tmp_path / "a.py", args=words)
+    if not message:
+        check_words(one)
+        return
+    with pytest.raises(OsgbatchError) as caught:
+        check_words(one)
+    assert message in str(caught.value)
+
+
+def test_resubmit_is_named_only_for_the_same_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "def get_foreach_args(a): raise ValueError\ndef foreach(x): 1\ndef gather(r): 1\n"
+    (tmp_path / "a.py").write_text(text)
+    failed = begin(asked(Path("a.py"), args=("1",)), tmp_path, "local", print).workflow
+    assert advance(failed, print, wait=True).failed
+    said: list[str] = []
+    _tell_of(("2",), tmp_path, said)
+    assert said == []
+    (tmp_path / "a.py").write_text(text + "more = 1\n")
+    _tell_of(("1",), tmp_path, said)
+    assert "resubmit" in said[0]
+
+
+def _tell_of(words: tuple[str, ...], here: Path, said: list[str]) -> None:
+    one = asked(Path("a.py"), args=words)
+    running._tell_of_failed(one, workflow_of(one, here), here, said.append)
 
 
 @pytest.mark.parametrize("name", ["absent.py", "folder.py", "script.sh"])
@@ -376,7 +432,7 @@ def test_the_page_shows_the_shipped_example_and_options_that_exist() -> None:
     script = (ROOT / "examples/foreach_scale/scale.py").read_text()
     assert f"```python scale.py\n{script}```\n" in page
     options = set(re.findall(r"`(--?[a-z][a-z-]*)", page.partition("## Options")[2]))
-    told = subprocess.run([*COMMAND[:4], "--help"], capture_output=True, text=True, check=True)
+    told = started.osgbatch(["foreach", "--help"], ROOT)
     assert options <= set(re.findall(r"--?[a-z][a-z-]*", told.stdout))
 
 

@@ -19,7 +19,8 @@ from osgbatch.cli.host import _as_from_here, split
 from osgbatch.errors import OsgbatchError, SpecError
 from osgbatch.laptop import arriving, hosts, outgoing, there
 from osgbatch.laptop.record import Got, Record
-from osgbatch.remote.connection import HostError, command_for, sweep
+from osgbatch.remote.connection import Connection, HostError, command_for, sweep
+from osgbatch.remote.copying import fetch
 from osgbatch.version import VERSION
 
 SWEEP = """\
@@ -127,6 +128,7 @@ def test_what_a_command_makes_comes_back_with_its_exit_code(laptop: Laptop) -> N
 def test_keys_and_signals_reach_the_command_and_the_jobs_go_on(laptop: Laptop) -> None:
     folder = laptop.folder / "work"
     folder.mkdir()
+    install(laptop.host, cold=True)
     (folder / "sweep.yaml").write_text("command: sleep 300\nsweep: {x: [1]}\n")
     laptop.run("--host", "ap40", "submit", "sweep.yaml", "--pool", "local", cwd=folder)
     try:
@@ -161,6 +163,7 @@ def test_keys_and_signals_reach_the_command_and_the_jobs_go_on(laptop: Laptop) -
         assert "there is no batch here" in said
         assert "connection was lost" in err and "osgbatch --host ap40 status" in err
     finally:
+        install(laptop.host)
         out, _ = laptop.run("--host", "ap40", "cancel", cwd=folder)
     assert "1 task had not ended" in out
 
@@ -388,6 +391,21 @@ def test_connections_of_killed_processes_are_swept(tmp_path: Path) -> None:
     sweep(tmp_path)
     os.close(lock)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["osgh-new", "osgh-used", "other"]
+
+
+def test_an_rsync_that_brings_nothing_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of macOS since 15.4 is openrsync: some of its versions take no list for what comes."""
+    program = tmp_path / "bin" / "rsync"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n[ $# != 1 ] || echo 'openrsync: protocol version 29'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    wrong = pytest.raises(HostError, match="none of 2 files")
+    with Connection("ap40", "ap40.invalid") as connection, wrong as told:
+        fetch(connection, "/there", ["a", "b"], tmp_path)
+    assert "openrsync: protocol version 29" in told.value.fix
 
 
 def test_a_host_removes_only_what_was_brought(tmp_path: Path) -> None:

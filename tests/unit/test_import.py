@@ -10,14 +10,17 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from osgbatch.cli import app
 from osgbatch.errors import OsgbatchError
+from osgbatch.importing import text
 from osgbatch.plan_model import Plan
-from osgbatch.submission import imported_check
+from osgbatch.submission import imported as module
+from osgbatch.submission import imported_check, imported_jobs
 from osgbatch.submission.imported import Imported, import_file, write
 from osgbatch.submission.planned import Choices, plan_sweep
 
@@ -113,6 +116,17 @@ def test_inputs_of_each_job_are_linked_to_where_a_job_finds_them(folder: Path) -
     assert [f.task_path for f in plan.tasks[1].inputs] == ["inputs/one.txt"]
 
 
+def test_folders_that_are_kept_are_not_lost(folder: Path) -> None:
+    lines = "preserve_relative_paths = true\ntransfer_input_files = $(x)"
+    assert "lies in folders" in imported(folder, lines, "queue x in (books/one.txt)").lost[0]
+    assert imported(folder, lines, "queue x in (a.dat b.dat)").lost == ()
+
+
+def test_messages_hold_no_commands_for_a_terminal(folder: Path) -> None:
+    made = imported(folder, "universe = a\x1b[2j\u2028b")
+    assert "a\\x1b[2j\\x2028b universe" in made.lost[0]
+
+
 def test_a_list_in_a_variable_becomes_several_inputs(folder: Path) -> None:
     queue = "queue x from (\n a.dat, b.dat\n b.dat, c.dat\n)"
     plan = planned(folder, imported(folder, "transfer_input_files = $(x)", queue))
@@ -146,33 +160,42 @@ def test_stdin_environment_outputs_and_the_rest(folder: Path) -> None:
     assert spec.max_running == 5
     assert dict(spec.submit) == {"rank": "Memory", "+Mine": '"a b"'}
     assert spec.project == "P"
-    assert any("events.log" in note for note in made.notes)
+    assert any("one event log" in note for note in made.notes)
 
 
 @pytest.mark.parametrize(
     ("lines", "queue", "why"),
     [
-        ("arguments = $(Cluster)", "queue", "known only when"),
         ("arguments = $(nowhere)", "queue", "set nowhere"),
         ("arguments = $$(Memory)", "queue", "by the slot"),
         ("arguments = $RANDOM_CHOICE(1,2)", "queue", "random"),
         ("universe = local", "queue", "local universe"),
-        ("getenv = true", "queue", "not taken over"),
+        ("getenv = true", "queue", "do not travel"),
+        ("rank = $(Cluster)", "queue", "known only when"),
+        ("transfer_input_files = $(Cluster).txt", "queue", "known only when"),
+        ("transfer_input_files = stash:///osgconnect/x", "queue", "osdf:///"),
+        ("on_exit_hold = ExitCode == 0", "queue", "would not leave"),
+        ("on_exit_hold = MemoryUsage > 3", "queue", "`retries:`"),
+        ("checkpoint_exit_code = 85", "queue", "transfer_checkpoint_files"),
+        ("checkpoint_exit_code = 85 # again", "queue", "on its own line"),
+        ("request_memory = 2 GiBB", "queue", "is no size"),
+        ("executable =", "queue", "nothing says what the jobs run"),
+        ("arguments = $(Step)\nqueue\narguments = 2", "queue", "$(Step)"),
+        ("", "queue x from", "names no file"),
         ("should_transfer_files = NO", "queue", "all machines share"),
-        ("on_exit_remove = false", "queue", "retries"),
+        ("on_exit_remove = false", "queue", "would not leave"),
         ("retry_until = ExitCode == 3\nmax_retries = 2", "queue", "retries"),
         ("output_destination = osdf:///x/", "queue", "outputs_to"),
         ('transfer_output_remaps = "a = osdf:///x/a"', "queue", "outputs_to"),
-        ("transfer_input_files = books/", "queue", "without the folder"),
         ("hold = true", "queue", "condor_release"),
-        ("when_to_transfer_output = ON_EXIT_OR_EVICT", "queue", "write `checkpoint:`"),
-        ("transfer_output_files = sub/", "queue", "comes back, without the folder"),
+        ("request_gpus = 1\ngpus_minimum_capability = x", "queue", "is no number"),
+        ("request_gpus = 1\ngpus_minimum_memory = x", "queue", "is no size"),
+        ("max_retries = \u00b2\nrequest_gpus = \u00b2", "queue", "is no number"),
         ("rank = $(Process)", "queue", "differs between jobs"),
         ("include : x.sub", "queue", "includes"),
         ("", "queue x from ls |", "a program"),
         ("", "queue x from nothing.txt", "is not there"),
         ("", "queue x matching *.nothing", "nothing matches"),
-        ("", "queue\nqueue", "more than one"),
         ("", "", "no queue statement"),
         ("transfer_input_files = gone.txt", "queue", "gone.txt"),
     ],
@@ -183,6 +206,312 @@ def test_what_a_sweep_cannot_say_is_told_and_nothing_is_made(
     made = imported(folder, lines, queue)
     assert made.text == ""
     assert why in " ".join(made.lost)
+
+
+FAILED = "(ExitBySignal == True) || (ExitCode != 0)"
+FIVE = "periodic_release = (NumJobStarts < 5) && ((time() - EnteredCurrentStatus) > 3600)\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "times"),
+    [
+        (f"{FIVE}on_exit_hold = {FAILED}", 4),
+        (f"on_exit_hold = {FAILED} && (NumJobStarts < 9)", 0),
+        (f"periodic_release = HoldReasonCode == 13\non_exit_hold = {FAILED}", 0),
+        (f"periodic_release = true\non_exit_hold = {FAILED}", 10),
+        ("on_exit_remove = (ExitBySignal =?= False) && (ExitCode == 0)", 10),
+        ("on_exit_remove = ExitCode == 0 || NumJobStarts > 3", 3),
+        ("on_exit_remove = !ExitBySignal && ExitCode =?= 0 || JobRunCount >= 2", 1),
+    ],
+)
+def test_jobs_that_are_held_or_kept_when_they_fail_are_tried_again(
+    folder: Path, lines: str, times: int
+) -> None:
+    made = imported(folder, lines)
+    retries = planned(folder, made).spec.retries
+    assert (retries.times, retries.on) == ((times, "any") if times else (2, "infrastructure"))
+    assert lines.rpartition("\n")[2].partition(" ")[0] in made.differences[0]
+    assert "DIFFERS: on_exit" in made.text
+
+
+@pytest.mark.parametrize(
+    ("until", "on"),
+    [
+        ("!member( ExitCode, {130, 3})", (3, 130)), ("ExitCode =!= 75", (75,)),
+        ("ExitCode == 0", "any"),
+    ],
+)  # fmt: skip
+def test_exit_codes_that_are_tried_again(folder: Path, until: str, on: object) -> None:
+    made = imported(folder, f"max_retries = 3\nretry_until = {until}")
+    retries = planned(folder, made).spec.retries
+    assert retries.times == 3
+    assert (retries.codes or retries.on) == on
+
+
+@pytest.mark.parametrize(
+    ("lines", "retries", "told"),
+    [
+        ("on_exit_remove = ExitCode =!= 75", (10, (75,)), "ends with 75 is tried again"),
+        ("on_exit_remove = ExitCode =?= 0 || ExitCode =?= 3 || ExitBySignal", (10, "any"),
+         "ends with 3 or is killed by a signal is tried again, too"),
+        ("on_exit_remove = ExitBySignal == False", (2, "infrastructure"),
+         "killed by a signal is told of as failed, and not tried again"),
+        ("on_exit_hold = ExitCode == 5", (2, "infrastructure"),
+         "ends with 5 or is killed by a signal is told of as failed, and not held"),
+        ("on_exit_hold = ExitBySignal", (2, "infrastructure"),
+         "that is killed by a signal is told of as failed, and not held"),
+        ("on_exit_hold = ExitCode =?= 5\non_exit_remove = ExitCode =!= 7 || NumJobStarts > 2",
+         (2, (7,)), "ends with 5 is told of as failed"),
+        (f"{FIVE}on_exit_hold = {FAILED}\nmax_retries = 2", (4, "any"), "max_retries: it says no"),
+        (f"on_exit_hold = {FAILED}\nmax_retries = 2", (2, "infrastructure"), "says nothing"),
+        ("retry_until = ExitCode =?= 0 || NumJobStarts > 1", (1, "any"), ""),
+        ("retry_until = ExitBySignal\nmax_retries = 4", (4, "any"), "signal is tried again, too"),
+        ("retry_until = ExitCode =!= 3 || NumJobStarts > 5\nmax_retries = 4", (4, (3,)), "by a s"),
+        ("when_to_transfer_output = ON_SUCCESS", (2, "infrastructure"), "also when it fails"),
+        ("when_to_transfer_output = NEVER", (2, "infrastructure"), "comes back all the same"),
+        ("on_exit_remove = true\non_exit_hold = false", (2, "infrastructure"), ""),
+    ],
+)  # fmt: skip
+def test_policies_for_some_ends_of_a_job(
+    folder: Path, lines: str, retries: tuple[int, object], told: str
+) -> None:
+    made = imported(folder, lines)
+    found = planned(folder, made).spec.retries
+    assert (found.times, found.codes or found.on) == retries
+    assert told in " ".join(made.differences)
+    assert bool(told) == ("# DIFFERS" in made.text)
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ("on_exit_remove = ExitCode == 0 || NumJobStarts > 3\nmax_retries = 2", "leave one"),
+        ("on_exit_hold = ExitCode == 5\nretry_until = ExitCode == 7", "leave one"),
+        ("retry_until = ExitCode == 3 && NumJobStarts > 2\nmax_retries = 4", "codes to try again"),
+        ("on_exit_remove = ExitCode < 100", "many exit codes"),
+        ("on_exit_remove = ExitCode == 0 || (ExitCode == 3 && NumJobStarts > 1)", "more often"),
+        ("on_exit_remove = ExitCode == 0 && NumJobStarts < 3", "would not leave"),
+        (f"periodic_release = 5 > NumJobStarts\non_exit_hold = {FAILED}", "how often"),
+    ],
+)
+def test_policies_that_retries_cannot_say_are_refused(folder: Path, lines: str, why: str) -> None:
+    made = imported(folder, lines)
+    assert why in " ".join(made.lost)
+    assert made.text == ""
+
+
+LINE_BREAKS = [chr(code) for code in (0x85, 0x2028, 0x2029, 0x0B, 0x0C, 0x1C, 0xFEFF)]
+
+
+@pytest.mark.parametrize("mark", LINE_BREAKS, ids=ascii)
+def test_no_value_of_a_file_becomes_a_key_of_the_sweep(folder: Path, mark: str) -> None:
+    odd = f"o{mark}gather: evil.py{mark}#=x/o"
+    for lines in (
+        f'transfer_output_remaps = "{odd}"', f"universe = local{mark}gather: evil.py{mark}",
+        f"arguments = $(Process) o{mark}gather:evil.py{mark}", f"+Mine = \"{odd}\"",
+        f"requirements = Name != \"{odd}\"", f"shell = true {odd}", f"+A{mark}gather: = 3",
+        f"environment = A=$(Cluster){odd}", f"max_retries = {odd}",
+        f"arguments = $(Cluster) {odd}",
+    ):  # fmt: skip
+        (folder / "job.submit").write_text(f"executable = foo\n{REQUESTS}{lines}\nqueue\n")
+        try:
+            made = import_file(folder / "job.submit", folder / "sweep.yaml", partly=True)
+        except OsgbatchError:
+            continue  # HTCondor's parser refuses it
+        if made.text:
+            plan = plan_sweep(folder / "sweep.yaml", choices=Choices(copy=made.text.encode()))
+            assert plan.spec.gather is None
+        else:
+            assert made.lost
+    made = imported(folder, f"arguments = $(Cluster) {odd}")
+    assert made.text == ""
+    if mark != "\x0b" and mark != "\x0c":  # which are blanks at the end of a line
+        assert f"U+{ord(mark):04X}" in made.lost[0]
+    made = imported(folder, f"arguments = a{mark}b c")
+    assert planned(folder, made).tasks[0].argv[1:] == (f"a{mark}b", "c")
+
+
+def test_a_spec_with_other_keys_than_were_meant_is_never_made(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text, "printable", str)
+    made = imported(folder, 'transfer_output_remaps = "o\u2028gather: evil.py\u2028#=x/o"')
+    assert made.text == ""
+    assert "would be read as a key of the sweep" in made.lost[0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "A;B=$(Cluster)",
+        '"A$(touch${IFS}/x)=$(Cluster) C-D=$(Cluster)"',
+        '"A.B=1"',
+        "\u00e9=1",
+        '"cluster=1 A=$(Cluster)"',
+    ],
+)
+def test_variables_with_odd_names_are_refused(folder: Path, value: str) -> None:
+    made = imported(folder, f"environment = {value}")
+    assert made.text == ""
+    assert "line 4: environment" in made.lost[0]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ['A;B="$cluster"', 'A=$(id)"$cluster"', 'A="$cluster" B', 'B="$cluster"', "A='1", 'A="`id`"'],
+)
+def test_variables_that_the_script_sets_otherwise_are_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    right = module.spec_text
+    monkeypatch.setattr(module, "spec_text", lambda *given: right(*given).replace(
+        'A="$cluster"', wrong))  # fmt: skip
+    made = imported(folder, "environment = A=$(Cluster)")
+    assert made.text == ""
+    assert made.lost[0].startswith("the jobs would differ: the script does not say export A=")
+    monkeypatch.undo()
+    plan = planned(folder, imported(folder, "environment = A=$(Cluster)"))
+    assert imported_jobs._exported(plan) == [("A", "\0$cluster\0")]
+    script = plan.spec.script
+    assert script is not None
+    other = replace(script, written=script.written.replace('A="$cluster"', wrong))
+    found = imported_jobs._exported(replace(plan, spec=replace(plan.spec, script=other)))
+    assert found in ([], [("B", "\0$cluster\0")])
+
+
+def test_what_is_in_a_folder_is_brought_without_the_folder(folder: Path) -> None:
+    lines = "transfer_input_files = $(x)/, books/\ntransfer_output_files = out/"
+    made = imported(folder, lines, "queue x matching dirs run_*")
+    assert "  ln -s inputs/{x}/* inputs/books/* .   #" in made.text
+    assert "outputs: [out]\n" in made.text
+    plan = planned(folder, made)
+    found = [[one.task_path for one in task.inputs] for task in plan.tasks]
+    assert list(map(sorted, found)) == [["inputs/books", f"inputs/run_{n}"] for n in range(2)]
+    lines = "transfer_input_files = $(x)/"
+    made = imported(folder, lines, "queue x in (run_0 run_1)")
+    script = planned(folder, made).spec.script
+    assert script is not None
+    task = folder / "task"
+    (task / "inputs").mkdir(parents=True)
+    (task / "inputs" / "run_0").symlink_to(folder / "run_0")
+    (task / "foo").write_text("#!/bin/sh\ntest ! -L in\ncat in > new\n")
+    (task / "foo").chmod(0o755)
+    text = script.written.replace("{x}", "run_0")
+    subprocess.run(["bash", "-eo", "pipefail", "-c", text], cwd=task, check=True)
+    assert sorted(path.name for path in task.iterdir()) == ["foo", "inputs", "new"]
+
+
+def test_the_number_of_the_cluster_is_read_where_the_job_runs(folder: Path) -> None:
+    made = imported(
+        folder,
+        "arguments = r$(Cluster)_$(Process) '$(ClusterId)\n"
+        "environment = ID=$(JobId);LEVEL=1\ntransfer_output_files = r_$(Cluster)_$(Process).txt",
+        "queue 2",
+    )
+    plan = planned(folder, made)
+    assert 'outputs: ["r_*_{index}.txt"]' in made.text
+    assert [name for name, _ in plan.spec.environment_variables] == ["LEVEL"]
+    assert plan.spec.script is not None
+    ad = folder / "ad"
+    ad.write_text('ClusterAd = 1\nClusterId = 4711\nOther = "ClusterId = 5"\n')
+    text = plan.spec.script.written.replace("{index}", "1").replace("./foo", "printenv ID; echo")
+    env = {"_CONDOR_JOB_AD": str(ad), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(["bash", "-eo", "pipefail", "-c", text], stdout=subprocess.PIPE, env=env)
+    assert done.stdout == b"4711.1\nr4711_1 '4711\n"
+
+
+@pytest.mark.parametrize("name", ["X=1", "time", "a;b"])
+def test_the_name_of_a_program_is_no_code_of_the_script(folder: Path, name: str) -> None:
+    made = imported(folder, f"executable = {name}\ntransfer_executable = false\n"
+                    "arguments = $(Cluster) x")  # fmt: skip
+    assert f"\n  '{name}' \"$cluster\" x\n" in made.text
+
+
+def test_a_variable_with_several_words_becomes_several_arguments(folder: Path) -> None:
+    made = imported(folder, "arguments = -a $(x) *.dat", "queue x from (\n a  b*\n c\n)")
+    script = planned(folder, made).spec.script
+    assert script is not None
+    text = script.written.replace("{x}", "'a  b*'").replace("./foo", "printf '%s|'")
+    done = subprocess.run(["bash", "-eo", "pipefail", "-c", text], cwd=folder,
+                          stdout=subprocess.PIPE, check=True)  # fmt: skip
+    assert done.stdout == b"-a|a|b*|*.dat|"
+
+
+def test_several_queue_statements_become_one_table(folder: Path) -> None:
+    made = imported(
+        folder,
+        "n = 1\narguments = $(n) $(Process) $Fn(x)\nrequest_memory = 100M\nlog = a.log\n"
+        "transfer_input_files = a.dat\n"
+        "queue x in (a.dat b.dat)\nn = 2\narguments = $(n) $(Process) y\n"
+        "request_memory = 2GB\ntransfer_input_files = c.dat\nlog = b.log",
+        "queue 2",
+    )
+    plan = planned(folder, made)
+    assert [f.source.name for task in plan.tasks for f in task.inputs] == [
+        "a.dat", "a.dat", "c.dat", "c.dat"
+    ]  # fmt: skip
+    assert list(plan.each.memory_mb) == [100, 100, 2048, 2048]
+    program = made.text.partition("./foo")[2].partition("\n")[0]
+    assert program == " {arg1} {index} {arg3}"
+    assert "log" not in made.text.partition("sweep:")[2]
+    table = imported(folder, "arguments = a\nqueue 2\narguments = b", "queue").text
+    assert "sweep:\n  arguments: [a, a, b]\n" in table
+
+
+def test_requests_that_differ_between_jobs(folder: Path) -> None:
+    lines = "request_cpus = $(c)\nrequest_memory = $(m)\nrequest_disk = $(d)"
+    made = imported(folder, lines, "queue Sample, c, m, d from (\n a 2 1.5GB 900\n b 1 10 5\n)")
+    plan = planned(folder, made)
+    assert list(plan.each.cpus) == [2, 1]
+    assert list(plan.each.memory_mb) == [1536, 10]
+    assert [kb >= asked for kb, asked in zip(plan.each.disk_kb, (900, 5), strict=True)]
+    assert "{Sample: a, " in made.text
+    assert ", m: " not in made.text
+
+
+def test_images_as_older_and_newer_files_name_them(folder: Path) -> None:
+    image = "/cvmfs/singularity.opensciencegrid.org/a/b:1"
+    made = imported(folder, f'+SingularityImage = "{image}"')
+    assert planned(folder, made).spec.environment.kind == "container"
+    assert "container_image" in made.differences[0]
+    lines = "universe = container\ncontainer_image = oras://ghcr.io/a/b:1\nexecutable = /bin/sh"
+    made = imported(folder, lines)
+    assert planned(folder, made).spec.environment.kind == "container"
+    assert any("transfer_executable = false" in note for note in made.notes)
+
+
+def test_an_image_without_an_executable_runs_its_own_script(folder: Path) -> None:
+    path = folder / "job.submit"
+    lines = f"universe = container\ncontainer_image = docker://a/b:1\n{REQUESTS}"
+    path.write_text(f"{lines}queue\n")
+    made = import_file(path, folder / "sweep.yaml")
+    assert planned(folder, made).tasks[0].argv == ()
+    path.write_text(f"{lines}arguments = --in a.dat\nqueue\n")
+    made = import_file(path, folder / "sweep.yaml")
+    assert planned(folder, made).tasks[0].argv == ("/.singularity.d/runscript", "--in", "a.dat")
+
+
+def test_each_job_may_have_a_program_of_its_own(folder: Path) -> None:
+    made = imported(folder, "executable = $(x)", "queue x in (foo books/one.txt)")
+    plan = planned(folder, made)
+    assert [f.source.name for task in plan.tasks for f in task.inputs] == ["foo", "one.txt"]
+    assert "\n  ./{x_name}\n" in made.text
+
+
+def test_outputs_that_would_leave_results_lie_with_their_task(folder: Path) -> None:
+    lines = "transfer_output_files = a, b, c\ntransfer_output_remaps = "
+    lines += '"a = /staging/a; b = results/$(Process)/b; c = all/$(Process).c"'
+    made = imported(folder, lines, "queue 2")
+    planned(folder, made)
+    assert 'outputs: [a, b, {path: c, to: "all/{index}.c"}]' in made.text
+    assert "/staging/a" in made.differences[0]
+
+
+def test_columns_are_spelled_as_in_the_file_where_they_may_be(folder: Path) -> None:
+    made = imported(folder, "arguments = $(Town) $(SAMPLE)", "queue Town, sample from (\n a b\n)")
+    assert "{Town: a, my_sample: b}" in made.text
+    made = imported(folder, "arguments = -v $(ARGS)", "queue ARGS in (a b)")
+    assert planned(folder, made).tasks[1].argv[1:] == ("-v", "b")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *given: str) -> int:
@@ -214,6 +543,19 @@ def test_as_it_is_typed(
     assert not (folder / "b.yaml").exists()
     assert run(monkeypatch, "job.submit", "--out", "b.yaml", "--partly") == 1
     assert "# NOT TAKEN OVER: line 2: getenv" in (folder / "b.yaml").read_text()
+    monkeypatch.setenv("LEVEL_OF_IT", "3")
+    (folder / "foo").write_text("#!/bin/sh\necho $HOME ${LEVEL_OF_IT}\n")
+    capsys.readouterr()
+    assert run(monkeypatch, "job.submit", "--out", "c.yaml") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "(foo names LEVEL_OF_IT)" in said
+    assert "--partly writes the rest" in said
+    (folder / "job.submit").write_text("executable = foo\nif defined n\nqueue\n")
+    pytest.importorskip("htcondor2", reason="HTCondor's parser refuses it")
+    assert run(monkeypatch, "job.submit", "--out", "c.yaml") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "job.submit: HTCondor cannot read this file: line 2: " in said
+    assert "`osgbatch lint job.submit`" in said
 
 
 def test_many_rows_go_into_a_file_beside_the_spec(folder: Path) -> None:
@@ -266,6 +608,12 @@ def test_names_of_outputs_without_the_cluster(folder: Path) -> None:
 def test_variables_that_only_name_logs_stay_as_columns(folder: Path) -> None:
     made = imported(folder, "output = $(town).out", "queue town in (a b)")
     assert "sweep:\n  town: [a, b]\n" in made.text
+
+
+def test_attributes_that_are_commands_are_written_as_those(folder: Path) -> None:
+    made = imported(folder, 'PeriodicHold = NumJobStarts > 9\n+JobBatchName = "My run"')
+    assert dict(planned(folder, made).spec.submit) == {"periodic_hold": "NumJobStarts > 9"}
+    assert "name: My-run\n" in made.text
 
 
 def test_a_misspelt_command_is_told_of(folder: Path) -> None:

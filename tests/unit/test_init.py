@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import io
 import json
 import os
 import pty
@@ -171,7 +172,7 @@ def test_the_list_names_all_and_fits_a_terminal(
 def test_on_a_terminal_it_asks_which_and_where(tmp_path: Path) -> None:
     (tmp_path / "sweep").mkdir()
     top, end = pty.openpty()
-    os.write(top, b"swep\nsweep\nmy sweep\n\n")
+    os.write(top, b"swep\n2\nmy sweep\n\n")
     done = subprocess.run(
         [sys.executable, "-m", "osgbatch", "init"],
         cwd=tmp_path, stdin=end, stdout=subprocess.PIPE, stderr=end, text=True, check=False,
@@ -183,6 +184,26 @@ def test_on_a_terminal_it_asks_which_and_where(tmp_path: Path) -> None:
     assert 'there is no template "swep"; did you mean "sweep"?' in asked
     assert "Name of the new folder? [sweep-2]" in asked and '"my-sweep"' in asked
     assert done.stdout.lstrip().startswith("sweep-2/ has been made")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("swep\n99\n\t\n", ('did you mean "sweep"?', "Known are hello, sweep, files, conda")),
+        ("sweep\nmy study\nno/x\nthere\n", ('"my-study"', "`mkdir -p no`", "init sweep sweep`")),
+    ],
+)
+def test_after_three_wrong_answers_it_ends_and_nothing_is_made(
+    typed: str, said: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "there").mkdir()
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    monkeypatch.setattr("osgbatch.cli.init_commands.on_terminal", lambda: True)
+    assert init(monkeypatch, tmp_path) == 2
+    told = capsys.readouterr().err
+    assert all(words in told for words in (*said, "3 answers that will not do; nothing was made"))
+    assert os.listdir(tmp_path) == ["there"]
 
 
 # --- what cannot be made --------------------------------------------------------------------------

@@ -812,3 +812,19 @@ def test_a_submit_command_is_one_in_all_its_spellings(weak: str, strong: str, mo
     assert weak not in submit
     assert (strong, "2") in load_spec(Path("sweep.yaml")).submit
     assert data(text, f"submit.{weak}=3")["submit"][weak] == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "fix"),
+    [
+        ("sweep.name=Ada,Grace, Lise", "Write --set 'sweep.name=[Ada, Grace, Lise]', or {files: "),
+        ("sweep.name=data/*.npy", "Write --set 'sweep.name={files: data/*.npy}'.\n"),
+        ("sweep.nams=its,the 'x'", """Write --set 'sweep.nams=[its, the '"'"'x'"'"']', or"""),
+        ("sweep.sampel=3", 'Did you mean "sample"?'),
+    ],
+)
+def test_values_that_are_no_list_are_shown_as_they_should_be_typed(setting: str, fix: str) -> None:
+    path = write("sweep.yaml", "command: echo {name}\nsweep: {name: [a]}\n")
+    with pytest.raises(OsgbatchError) as caught:
+        load_spec(path, [setting])
+    assert fix in f"{caught.value}\n"

@@ -98,6 +98,31 @@ def test_json_and_github_are_for_programs(
     assert "::error file=a%2Cb.submit,line=4,col=18,endColumn=21,title=size::2GiB is no" in out
 
 
+def test_what_could_not_be_read_is_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "right.submit").write_text(job(""))
+    assert run(monkeypatch, "nowhere.submit") == 2
+    assert capsys.readouterr().out == "no file was read\n"
+    assert run(monkeypatch, "nowhere.submit", "right.submit") == 2
+    assert capsys.readouterr().out == "nothing to say of 1 file\n"
+
+
+def test_a_long_line_is_cut_with_a_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ", ".join(f"in{n}.dat" for n in range(30))
+    (tmp_path / "job.submit").write_text(job(f"transfer_input_files = {names}, *.dat, z.dat"))
+    run(monkeypatch, "job.submit", "--ignore", "input-missing")
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if " | tran" in one]
+    assert line.endswith("…") and len(line) <= 80
+    (tmp_path / "job.submit").write_text(job("# x\nqueue" + " " * 90 + "3 # three", ""))
+    run(monkeypatch, "job.submit")
+    assert " | …" in capsys.readouterr().out
+
+
 def test_stdin_is_a_file_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,3 +184,18 @@ def test_a_sweep_is_no_submit_file_and_the_other_way_round(
     with pytest.raises(OsgbatchError, match="submit file") as told:
         read_document(tmp_path / "job.sub")
     assert "osgbatch import" in told.value.fix
+
+
+def test_short_lines_are_folded_between_words_on_a_terminal_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "job.submit").write_text(WRONG)
+    monkeypatch.chdir(tmp_path)
+    run(monkeypatch, "--short", "job.submit")
+    plain = capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    run(monkeypatch, "--short", "job.submit")
+    folded = capsys.readouterr().out
+    assert max(map(len, folded.splitlines())) <= 50 < max(map(len, plain.splitlines()))
+    assert folded.split() == plain.split()

@@ -9,7 +9,7 @@ import pytest
 from test_reports import status
 
 from osgbatch.batches.measures import Measures
-from osgbatch.cli.live import block_lines, cause_lines, progress_line
+from osgbatch.cli.live import Lines, block_lines, cause_lines, progress_line
 from osgbatch.life.following import Status
 from osgbatch.model import TaskState
 
@@ -34,6 +34,25 @@ def test_the_bar_gives_way_to_what_has_ended_and_what_is_left(
     assert line.startswith(start)
     assert line.endswith(end)
     assert len(line) <= width
+
+
+def test_of_jobs_that_run_several_tasks_it_is_said_when_these_are_counted(
+    status: Callable[..., Status], capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = status(9, *(TaskState(n, "running", round=1) for n in range(3)))
+    alone = replace(alone, measures=Measures(running_jobs=3))
+    assert "counted" not in "".join(block_lines(alone, (), 80))
+    several = replace(alone, measures=Measures(running_jobs=2))
+    lines = list(block_lines(several, (), 80))
+    assert lines[2:4] == [
+        "  3 running in 2 jobs, 6 waiting",
+        "  (a job runs its tasks in turn; they are counted when it ends)",
+    ]
+    plain = Lines()
+    for now in (alone, several, several):
+        plain.show(now, changed=True)
+    told = capsys.readouterr().out
+    assert told.count("counted when it ends") == 1 and told.count("in 2 jobs") == 2
 
 
 def test_causes_are_cut_at_their_end_and_no_line_is_spent_on_one_that_would_fit(

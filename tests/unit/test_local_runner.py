@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,26 @@ def test_a_round_is_run_to_its_end_and_nothing_is_left(tmp_path: Path) -> None:
     assert not backend.alive(round_, 1)
     assert not backend.interrupted(round_, 1)
     assert (round_.folder / record.LOG).read_text() == ""
+
+
+def test_a_runner_that_starts_is_seen_before_it_has_entered_its_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "_BOOT", "import time; time.sleep(0.5); " + backend._BOOT)
+    round_ = make_round(tmp_path, ["true"])
+    submitting = threading.Thread(target=backend.submit, args=(round_,))
+    submitting.start()
+    deadline = time.monotonic() + 20
+    while not backend.alive(round_, 1):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert not (round_.folder / names.EVENTS).exists()
+    with pytest.raises(BusyError, match="is starting"):
+        backend.await_entered(round_, 0)
+    backend.await_entered(round_)
+    assert numbers(read_events(round_))[0] == 0
+    submitting.join()
+    wait_for_end(round_)
 
 
 def test_a_failing_job_ends_with_its_code_once(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import started
 
 from osgbatch.cli import logs_commands
 from osgbatch.condor import Queue, QueuedJob
@@ -372,7 +373,7 @@ echo second
 
 def osgbatch(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "osgbatch", *arguments],
+        [*started.command(), *arguments],
         cwd=folder,
         env={**os.environ, "XDG_STATE_HOME": str(folder / "state"), "OSGBATCH_LOCAL_SLOTS": "2"},
         stdin=subprocess.DEVNULL,
@@ -384,12 +385,16 @@ def osgbatch(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Iterator[Path]:
-    """A sweep on the local runner whose task 0 waits for a file `go`."""
+    """A sweep on the local runner whose task 0 waits for a file `go`; the others have failed."""
     (tmp_path / "sweep.yaml").write_text(SPEC.format())
     (tmp_path / "work.sh").write_text(WORK.format(go=tmp_path / "go"))
     process = osgbatch(tmp_path, "submit", "--pool", "local", "--no-watch", "sweep.yaml")
     said = process.communicate(timeout=30)
     assert process.returncode == 0, said
+    end = time.monotonic() + 60
+    while osgbatch(tmp_path, "tasks", "--state", "failed", "--ids").communicate()[0] != "1-3\n":
+        assert time.monotonic() < end
+        time.sleep(0.1)
     yield tmp_path
     (tmp_path / "go").touch()
 

@@ -223,7 +223,7 @@ def test_a_second_pack_does_nothing(
     packed: EnvironmentArchive, channel: Path, cache: Path, tmp_path: Path
 ) -> None:
     place = Place("sweep.yaml", 1, 1)
-    wanted = Environment("conda", UserPath("environment.yml", place))
+    wanted = Environment("conda", UserPath("environment.yml", place), test=False)
     file = spec(tmp_path, channel, "data-only", "farewell")
     assert known_environment(wanted, tmp_path, cache) is None
     said: list[str] = []
@@ -314,7 +314,8 @@ def test_a_package_that_is_not_the_locked_one_is_refused(
 def test_what_a_job_never_needs_is_left_out_on_request(
     channel: Path, cache: Path, tmp_path: Path
 ) -> None:
-    entry = pack(spec(tmp_path, channel, "testy"), cache, Environment("conda", strip=True))
+    wanted = Environment("conda", strip=True, test=False)
+    entry = pack(spec(tmp_path, channel, "testy"), cache, wanted)
     with tarfile.open(entry.path) as tar:
         names = set(tar.getnames())
     assert f"{SITE}/testy/__init__.py" in names and "include/testy.h" not in names
@@ -343,7 +344,7 @@ def test_the_users_own_conda_makes_the_environment(
     )
     program.chmod(0o755)
     monkeypatch.setenv("OSGBATCH_CONDA", str(program))
-    entry = pack(spec(tmp_path, channel, "farewell"), cache)
+    entry = pack(spec(tmp_path, channel, "farewell"), cache, UNTRIED)
     assert "farewell==1.5" in entry.packages and "/farewell-1.5-0.conda#sha256:" in entry.lock
     assert (tmp_path / "asked").read_text().startswith("env create --prefix ")
     assert "- farewell\n- python\n" in (tmp_path / "file").read_text()
@@ -422,7 +423,7 @@ def test_a_channel_that_is_not_there_is_named(cache: Path, tmp_path: Path) -> No
 def test_python_is_added_and_named_where_there_is_none(
     channel: Path, cache: Path, tmp_path: Path
 ) -> None:
-    entry = pack(spec(tmp_path, channel, "data-only"), cache)
+    entry = pack(spec(tmp_path, channel, "data-only"), cache, UNTRIED)
     assert any(note.startswith("Python was added") for note in entry.notes)
     with tarfile.open(entry.path) as tar:
         assert {"share/data-only.txt", "bin/python"} <= set(tar.getnames())

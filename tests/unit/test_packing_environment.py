@@ -23,6 +23,7 @@ from osgbatch.packing.environment import (
     interpreter,
 )
 from osgbatch.packing.environment.trial import unpack
+from osgbatch.spec_model import Environment
 
 SMALL = {
     "tiny/__init__.py": "def main():\n    import sys\n    print('tiny', sys.argv[1:])\n",
@@ -182,7 +183,11 @@ def test_a_loader_that_cannot_name_a_program_is_helped(unpacked: Path, tmp_path:
 def test_another_prefix_gives_the_same_bytes(packed: EnvironmentArchive, tmp_path: Path) -> None:
     again = project(tmp_path / "another project", "tiny", SMALL)
     (again.parent / wheel(again.parent, "tiny", SMALL).name).touch()
-    other = environment_archive(again, tmp_path / "another, longer cache folder", lambda line: None)
+    cache, untried = (
+        tmp_path / "another, longer cache folder",
+        Environment("requirements", test=False),
+    )
+    other = environment_archive(again, cache, lambda line: None, wanted=untried)
     assert other.sha256 == packed.sha256
 
 
@@ -276,6 +281,19 @@ def test_what_cannot_be_imported_is_found_before_anything_is_submitted(tmp_path:
     with pytest.raises(PackingError, match="No module named 'not_in_the_requirements'") as caught:
         environment_archive(file, tmp_path / "c", lambda line: None)
     assert "broken cannot be imported" in str(caught.value)
+
+
+def test_a_python_that_is_no_program_of_linux_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of macOS, say: there its own words tell where environments are packed."""
+    (tmp_path / "python3").write_bytes(b"\xcf\xfa\xed\xfe macOS")
+    with pytest.raises(PackingError, match="no dynamically linked program"):
+        interpreter.header_of(tmp_path / "python3")
+    monkeypatch.setattr(interpreter.sys, "platform", "darwin")
+    with pytest.raises(PackingError, match="on macOS") as told:
+        interpreter.header_of(tmp_path / "python3")
+    assert "--host" in told.value.fix
 
 
 def test_a_library_that_is_loaded_by_name_travels_too(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ def test_a_base_elsewhere_whose_file_lands_here(home: Path) -> None:
         ("function: analysis:runn\nfiles: analysis.py", 'no function "runn"; did you mean "run"?'),
         ("function: analysis:run\nfiles: .", "run wants x and mode"),
         ("function: analysis:run\nlibraries: analysis.py", "run wants x and mode"),
+        ("function: analysis:run\nfiles: .\nsweep: {xx: [1]}", 'column; did you mean "xx"?'),
         ("function: broken:run\nfiles: broken.py\nenvironment: r.txt", "broken.py:2:"),
         ("command: echo\ninputs: '@lists/{x}.txt'\nsweep: {x: [1]}", "a list is the same for all"),
         (
@@ -171,6 +172,7 @@ def test_braces_without_quotes_are_told_in_plain_words(home: Path, spec: str, sa
         ("command: echo python", ""),
         ("command: /usr/bin/python3 job.py", ""),
         ("command: python job.py\nprofile: local", ""),
+        ("command: python job.py\nprofile: personal", ""),
         ("command: python job.py\nenvironment: r.txt", ""),
         ("command: python job.py\nenvironment: docker://python:3.12", ""),
     ],

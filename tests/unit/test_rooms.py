@@ -14,7 +14,10 @@ import typer
 from osgbatch.cli import app
 
 PACKAGE = Path(__file__).parents[2] / "osgbatch"
-FLOORS = ("life", "submission", "results", "examining", "workflows", "foreach", "laptop", "api")
+FLOORS = (
+    *("life", "submission", "results", "examining", "pools", "workflows", "foreach", "laptop"),
+    "api",
+)
 """What puts rooms together; the upper ones (to the right) may use those below them."""
 ROOMS = {p.name for p in PACKAGE.iterdir() if p.is_dir() and (p / "__init__.py").exists()} - {
     "cli",
@@ -31,6 +34,7 @@ COMMON = {
     "errors",
     "exits",
     "names",
+    "personal_pool",
     "places",
     "returned",
     "submit_language",

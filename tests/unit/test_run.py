@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import started
 
 from osgbatch import names
 from osgbatch.cli.safe_output import SafeOutput
@@ -37,10 +38,7 @@ CHARACTERS = "ab \n\t'\"$#:,-[]&*!|>%@`é☃\\\r\x07\u2028\x85\ufeff~?0.1=\U0001
 
 def osgbatch(*words: str | Path, cwd: Path, check: int | None = 0) -> Any:
     """Run the command line; the test fails when its exit code is another."""
-    done = subprocess.run(
-        [sys.executable, "-m", "osgbatch", *map(str, words)],
-        cwd=cwd, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    done = started.osgbatch(words, cwd)
     assert check is None or done.returncode == check, (words, done.stdout, done.stderr)
     return done
 

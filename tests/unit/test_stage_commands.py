@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import started
 from typer.testing import CliRunner
 
 from osgbatch.batches import registry
@@ -205,9 +204,8 @@ def test_one_text_tells_of_damage_and_it_can_be_followed(place: Place) -> None:
     with pytest.raises(StagingError, match="it has 4 bytes and should have 7") as raised:
         place.put("a.npy", b"content")
     (told,) = re.findall("`osgbatch (.*?)`", raised.value.fix)
-    words = [sys.executable, "-m", "osgbatch", *told.split(), "--spec", place.spec]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "1 damaged" in done.stdout
+    done = started.osgbatch([*told.split(), "--spec", place.spec], ROOT)
+    assert done.returncode == 0 and "1 damaged" in done.stdout
     assert place.put("a.npy", b"content").read_bytes() == b"content"
 
 

@@ -11,8 +11,10 @@ import pytest
 
 from osgbatch import names
 from osgbatch.batches import folder as folders
+from osgbatch.batches import registry
 from osgbatch.batches.folder import Batch
 from osgbatch.errors import CondorError, OsgbatchError, RefusedError
+from osgbatch.model import Round
 from osgbatch.spec import profiles
 from osgbatch.submission import steps
 from osgbatch.submission.submitting import choose_backend, give
@@ -107,6 +109,24 @@ def test_a_command_that_does_not_read_its_stdin_does_not_end_us(command: str, to
     )
     assert done.returncode != -signal.SIGPIPE
     assert sorted(done.stdout.splitlines()) == sorted(told.splitlines())
+
+
+def test_a_batch_that_was_refused_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sweep.yaml").write_text("command: echo {x}\nsweep: {x: [0]}\n")
+    entered: list[str] = []
+
+    def refuse(backend: str, round_: Round, lock: int, say: object) -> None:
+        entered.extend(entry.id for entry in registry.entries() if entry.folders)
+        raise RefusedError("no such image")
+
+    monkeypatch.setattr(steps, "give", refuse)
+    with pytest.raises(RefusedError):
+        steps.submit_sweep(tmp_path / "sweep.yaml", "local", lambda text: None)
+    newest = entered[0]  # entered before anybody was asked to run it
+    assert not any(entry.folders for entry in registry.entries() if entry.id == newest)
+    assert not list((tmp_path / "batches").glob("*-*"))
 
 
 def test_ctrl_c_is_told_wherever_it_comes(tmp_path: Path) -> None:

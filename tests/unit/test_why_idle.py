@@ -205,3 +205,9 @@ def test_a_factory_that_never_goes_on_is_not_to_be_released(paused: int, verbs: 
 def test_a_condition_of_any_length_is_shown_short() -> None:
     idle = replace(FITS, fitting=0, conditions=[Condition("x" * 900, 0, 0)])
     assert max(map(len, idle_words(idle).details)) < 300
+
+
+def test_slots_without_containers_are_not_blamed_on_requirements() -> None:
+    idle = replace(FITS, fitting=0, conditions=[Condition("TARGET.HasContainer", 0, 0)])
+    assert "run no containers: Apptainer" in idle_words(idle).todo
+    assert "requirements" not in idle_words(idle).todo

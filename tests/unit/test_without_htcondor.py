@@ -69,12 +69,15 @@ def test_a_first_sweep_runs_here_and_htcondor_is_told_of_when_it_is_asked_for(
     assert "Or run locally: --pool local." in done.stderr
 
 
-def test_a_first_sweep_runs_where_there_is_no_proc(tmp_path: Path) -> None:
-    """As on macOS: processes are told by other means, and ended when their time is over."""
+def test_a_first_sweep_runs_where_only_what_macos_has_is_there(tmp_path: Path) -> None:
+    """No /proc: processes are told by other means, and ended when their time is over."""
     (tmp_path / "sweep.yaml").write_text(
         "script: if [ {x} = 1 ]; then sleep 60; fi\nsweep: {x: [1, 2]}\nresources: {time: 1 s}\n"
     )
-    script = "mount -t tmpfs none /proc && osgbatch submit --pool local --watch sweep.yaml"
+    like_macos = Path(__file__).parent / "like_macos"
+    script = f"export PYTHONPATH='{like_macos}':$PYTHONPATH && mount -t tmpfs none /proc && "
+    script += '! "$python" -c "import signal; signal.sigtimedwait" 2>/dev/null && '
+    script += "osgbatch submit --pool local --watch sweep.yaml"
     done = on_small_disk(tmp_path / "disk", 100, script, {"XDG_STATE_HOME": str(tmp_path / "s")})
     assert done.returncode == 1, done.stderr
     assert "2 tasks: 1 succeeded, 1 failed" in done.stdout, done.stderr

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import started
 from jsonschema import Draft202012Validator
 
 from osgbatch.errors import SpecErrors
@@ -134,15 +135,7 @@ esac
 
 
 def osgbatch(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "osgbatch", *words],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return started.osgbatch(words, cwd)
 
 
 def write(folder: Path, spec: str = SPEC) -> Path:
@@ -220,6 +213,20 @@ def test_killed_in_a_step_it_goes_on_there(tmp_path: Path) -> None:
         [[0, 1, 2]],
         [[0]],
     ]
+    # As if it had been killed a moment earlier, before there was a runner.
+    step = flow / "steps/run"
+    (step / "rounds/001/events.log").unlink()
+    (step / "state.db").unlink()
+    noted = json.loads((step / "rounds/001/submitted.json").read_text())
+    (step / "rounds/001/submitted.json").write_text(json.dumps({**noted, "cluster": 0}))
+    for made in (step / "results", step / "rounds/001/returned", flow / "steps/last"):
+        shutil.rmtree(made)
+    assert "run    waiting" in osgbatch("status", "flow", cwd=folder).stdout
+    done = osgbatch("submit", "--pool", "local", "flow.yaml", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "continuing workflow" in done.stderr
+    assert list((folder / "batches").iterdir()) == [flow]
+    assert (flow / "steps/last/results/0/outputs/all").read_text() == "1\n2\n3\n"
 
 
 def test_a_program_may_start_one_and_later_steps_take_what_there_is(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import started
 
 from osgbatch.cli.completing import batches
 from osgbatch.errors import BusyError, OsgbatchError
@@ -62,9 +63,8 @@ def submitting(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 
 def submit(folder: Path, *words: str) -> tuple[int, str]:
-    victim = submitting(folder, *words)
-    _, said = victim.communicate(timeout=120)
-    return victim.returncode, said
+    done = started.osgbatch(["submit", "--pool", "local", "flow.yaml", *words], folder)
+    return done.returncode, done.stderr
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -179,10 +179,7 @@ def test_a_changed_step_that_has_succeeded_is_told_not_to_run_again(tmp_path: Pa
     spec = (folder / "flow.yaml").read_text()
     (folder / "flow.yaml").write_text(spec.replace("job.sh first", "job.sh first '' more"))
     (folder / "log.good").touch()
-    words = [sys.executable, "-m", "osgbatch", "resubmit", "flow"]
-    done = subprocess.run(
-        words, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    done = started.osgbatch(["resubmit", "flow"], folder)
     assert done.returncode == 0, done.stderr
     assert "step first: its spec has changed, but it has succeeded and is not run" in done.stderr
     with begun(folder / "flow.yaml", "local", lambda text: None) as found:

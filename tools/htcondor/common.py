@@ -39,6 +39,24 @@ def short_temp() -> Path:
     return folder if len(str(folder)) <= 40 else Path("/tmp")
 
 
+def refuse_access_point(what: str) -> None:
+    """Raises ToolError on a host that a profile knows: many people share it. what: `no pool`, say.
+
+    A Python that has nothing of osgbatch is one that this program has started itself.
+    """
+    sys.path.append(str(Path(__file__).resolve().parents[2]))
+    try:
+        from osgbatch.spec.profiles import access_point
+    except ImportError:
+        return
+    known = access_point()
+    if known:
+        raise ToolError(
+            f"{known.host} is an access point of {known.profile.title}, which many people share: "
+            f"{what} is started on it. Use a machine of your own."
+        )
+
+
 def last_lines(path: Path, count: int) -> str:
     """The last lines of a text file, or nothing when it cannot be read."""
     try:

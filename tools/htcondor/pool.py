@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import apptainer
 import registered
-from common import ToolError, aptget, last_lines, say, short_temp
+from common import ToolError, aptget, last_lines, refuse_access_point, say, short_temp
 from configuration import container_lines
 from daemons import START_LIMIT, Pool, start, stop
 from namespaces import best_way, inside, run_inside, run_passing
@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code (of the command, for run and shell)."""
     options = parser().parse_args(argv)
     try:
+        if options.action in (do_run, do_up):
+            refuse_access_point("no pool")
         code: int = options.action(options)
         return code
     except ToolError as error:

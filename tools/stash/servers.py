@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import programs
 import stashes
-from common import ToolError
+from common import ToolError, refuse_access_point
 from namespaces import run_passing
 from registered import ENVIRONMENT
 
@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.action == "provide":
             print(programs.rclone() if options.rclone else programs.provide())
             return 0
+        refuse_access_point("no stash")
         words: list[str] = options.command
         return run(words[1:] if words[:1] == ["--"] else words, options.folder)
     except ToolError as error:

@@ -147,6 +147,7 @@ def _build(
 ) -> EnvironmentArchive:
     with kept.workshop(cache) as shop:
         python = interpreter.describe(base)
+        interpreter.header_of(python.executable)  # before anything is installed
         venv = shop / "venv"
         venv_python = make_venv(python, venv)
         projects.install(file, venv_python, python, shop, say)

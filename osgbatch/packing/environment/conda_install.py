@@ -21,6 +21,7 @@ from osgbatch.packing.environment.cache import file_sha256
 from osgbatch.packing.environment.conda_access import login_advice, secret_addresses, with_secrets
 from osgbatch.packing.environment.conda_lock import Lock, Package
 from osgbatch.packing.environment.conda_spec import CondaSpec
+from osgbatch.packing.environment.interpreter import glibc
 from osgbatch.spec_model import Place
 from osgbatch.urls import without_login
 
@@ -244,8 +245,7 @@ def _machines() -> tuple[list[Any], list[Any]]:
 
     here = VirtualPackageOverrides.from_env()
     portable = VirtualPackageOverrides.from_env()
-    glibc = (os.confstr("CS_GNU_LIBC_VERSION") or "").rpartition(" ")[2]
-    if "CONDA_OVERRIDE_GLIBC" not in os.environ and _newer(glibc, OLDEST_GLIBC):
+    if "CONDA_OVERRIDE_GLIBC" not in os.environ and _newer(glibc(), OLDEST_GLIBC):
         portable.libc = Override.string(OLDEST_GLIBC)
     if "CONDA_OVERRIDE_ARCHSPEC" not in os.environ and platform.machine() == "x86_64":
         portable.archspec = Override.string(PORTABLE_CPU)

@@ -188,18 +188,34 @@ def _skip_stdlib(name: str, is_folder: bool) -> bool:
     return parts[-1].startswith(("_test", "_ctypes_test", "_xxtestfuzz", "xxlimited", "_tkinter"))
 
 
+def header_of(executable: Path) -> elf.Elf:
+    """Read the headers of an interpreter. Raises PackingError where they name no loader.
+
+    A Python of macOS has none: it could not run on an execution point.
+    """
+    header = elf.read(executable)
+    if header is not None and header.interpreter:
+        return header
+    if sys.platform == "darwin":
+        raise PackingError(
+            "on macOS no Python environment can be packed: execution points run Linux",
+            where=str(executable),
+            fix="`osgbatch --host HOST submit` packs it on an access point. Without `environment:` "
+            "tasks use the python3 that is here.",
+        )
+    raise PackingError(
+        "this Python is no dynamically linked program, so its libraries cannot be found",
+        where=str(executable),
+        fix="Run osgbatch with another Python, or use a container.",
+    )
+
+
 def system_members(python: Interpreter, closure: elf.Closure, system: elf.System) -> list[Member]:
     """The interpreter, the loader, and the shared libraries of this machine.
 
     Raises PackingError where the interpreter is not a program with glibc's loader.
     """
-    header = elf.read(python.executable)
-    if header is None or not header.interpreter:
-        raise PackingError(
-            "this Python is no dynamically linked program, so its libraries cannot be found",
-            where=str(python.executable),
-            fix="Run osgbatch with another Python, or use a container.",
-        )
+    header = header_of(python.executable)
     libraries = dict(closure.found)
     for name in ALWAYS:
         found = libraries.get(name) or system.find(name, header.kind, [])

@@ -32,11 +32,14 @@ for name in ("ssl", "sqlite3", "ctypes", "zlib", "lzma", "bz2", "multiprocessing
     except ImportError:
         pass
 maps = set()
-with open("/proc/self/maps", errors="surrogateescape") as lines:
-    for line in lines:
-        path = line.rstrip("\n").split(None, 5)[5:]
-        if path and ".so" in path[0] and path[0].startswith("/"):
-            maps.add(path[0])
+try:
+    with open("/proc/self/maps", errors="surrogateescape") as lines:
+        for line in lines:
+            path = line.rstrip("\n").split(None, 5)[5:]
+            if path and ".so" in path[0] and path[0].startswith("/"):
+                maps.add(path[0])
+except FileNotFoundError:  # macOS has none
+    pass
 child = subprocess.run(
     [sys.executable, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True
 )

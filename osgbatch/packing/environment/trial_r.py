@@ -22,7 +22,8 @@ for (name in commandArgs(TRUE)) {
 }
 stopifnot(all.equal(solve(diag(2) * 2), diag(2) / 2))
 for (path in c(R.home(), .libPaths())) say("own", path)
-maps <- sub("^([^ ]+ +){5}", "", readLines("/proc/self/maps"))
+maps <- if (file.exists("/proc/self/maps")) readLines("/proc/self/maps") else character()
+maps <- sub("^([^ ]+ +){5}", "", maps)
 for (path in unique(grep("^/.*[.]so", maps, value = TRUE))) say("loaded", path)
 say("end")
 cat("\n")

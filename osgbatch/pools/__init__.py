@@ -1,0 +1,1 @@
+"""Pools that osgbatch itself starts: the user's personal one."""

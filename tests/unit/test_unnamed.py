@@ -1,0 +1,57 @@
+"""Commands without a name in a folder without batches: looks say whose they tell, acts refuse."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from test_finishing import batch
+
+from osgbatch.batches import registry
+from osgbatch.batches.folder import Batch
+from osgbatch.cli import app
+
+__all__ = ["batch"]
+
+LOOKS = ("status", "why", "tasks", "report --sizing")
+ACTS = ("cancel", "cancel --held --yes", "release", "release --memory 4GB", "resubmit",
+        "resubmit --missing --no-watch", "prioritize 5", "collect --drop-archives")  # fmt: skip
+
+
+def run(monkeypatch: pytest.MonkeyPatch, words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["osgbatch", *words.split()])
+    return app.run()
+
+
+def tree(folder: Path) -> list[tuple[str, bytes]]:
+    return sorted((str(p), p.read_bytes()) for p in folder.rglob("*") if p.is_file())
+
+
+def test_of_another_folder_is_told_and_nothing_there_is_changed(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("osgbatch.condor.configured", lambda: False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    registry.register(batch.id, batch.folder)
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(other)
+    said = f"no batch in this folder; the newest of all: {batch.name} in {batch.folder.parents[1]}"
+    before = tree(batch.folder)
+    for words in ACTS:
+        assert run(monkeypatch, words) == 2, words
+        told = capsys.readouterr().err
+        act = "prioritize 5" if "prior" in words else words.split(" --")[0]
+        assert said in told and f"`osgbatch {act}" in told and f"{batch.id[:6]}`" in told, words
+    assert tree(batch.folder) == before and os.listdir(other) == []
+    for words in LOOKS:
+        run(monkeypatch, words)
+        assert capsys.readouterr().err.count(said) == 1, words
+    # A name, or the folder that has it: nothing is to be said.
+    run(monkeypatch, f"status {batch.id[:6]}")
+    monkeypatch.chdir(batch.folder.parents[1])
+    run(monkeypatch, "status")
+    assert said not in capsys.readouterr().err
