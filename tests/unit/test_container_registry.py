@@ -53,7 +53,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         secret = self.server.secret
         if self.server.silent:
-            time.sleep(5)
+            time.sleep(60)
         elif self.path.startswith("/token?service=ours&scope=repository%3Aada%2Ftool%3Apull"):
             self.say(200, {"token": secret})
         elif secret and self.headers["Authorization"] != f"Bearer {secret}":
@@ -120,7 +120,7 @@ def test_what_cannot_be_known_is_not_waited_for(registry: Registry) -> None:
     assert image_architectures("docker://Odd Name") is None
     registry.silent = True
     assert image_architectures(f"docker://{registry.at}/tool", seconds=0.3) is None
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("document", [{}, {"manifests": []}, {"config": {"digest": "x"}}, []])

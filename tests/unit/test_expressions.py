@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import math
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -553,14 +551,15 @@ def test_any_value_gives_a_value_or_an_expression_error(text: str, a: Any, b: An
         assert "cannot evaluate" in found.message
 
 
-def test_a_row_costs_less_than_two_microseconds() -> None:
-    """0.29 µs a row where this was written; the limit leaves room for a busy machine."""
+def test_a_row_walks_no_tree() -> None:
+    """What makes a million rows quick: compiled, its nine nodes are one call and three tests."""
     run = parse("threshold < 0.5 and n in [1, 2, 3]").compile(["index", "threshold", "n"])
-    rows = [(i, (i % 10) / 20, i % 7) for i in range(20_000)]
-    best = math.inf
-    for _ in range(5):
-        start = time.perf_counter()
+    rows = [(i, (i % 10) / 20, i % 7) for i in range(1_000)]
+    events: list[str] = []
+    sys.setprofile(lambda frame, event, argument: events.append(event))
+    try:
         kept = sum(map(run, rows))
-        best = min(best, (time.perf_counter() - start) / len(rows))
+    finally:
+        sys.setprofile(None)
     assert kept == sum(r[1] < 0.5 and r[2] in (1, 2, 3) for r in rows)
-    assert best < 2e-6
+    assert events.count("call") <= 4 * len(rows)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from textwrap import dedent
+from typing import NoReturn
 
 import pytest
 
@@ -521,10 +522,14 @@ def test_the_index_tells_equal_rows_apart(tmp_path: Path) -> None:
     assert len(notes(tmp_path, "command: run {x}\nsweep: {x: [1, 1]}\n")) == 1
 
 
-def test_notes_on_a_million_rows_take_no_second() -> None:
-    cells = [Cell(n, str(n)) for n in range(1_000_000)]
-    table = Table(((Column("x", cells), Column("y", cells)),))
+def test_a_million_rows_are_not_compared() -> None:
+    class Unread(Sequence[Cell]):
+        def __len__(self) -> int:
+            return 1_000_000
+
+        def __getitem__(self, number: object) -> NoReturn:
+            raise AssertionError("a row is read")
+
+    table = Table(((Column("x", Unread()), Column("y", Unread())),))
     spec = replace(spec_with(), command=(Template(("run ", "x", " ", "y", "")),))
-    began = time.monotonic()
     assert table_notes(spec, table) == []
-    assert time.monotonic() - began < 1

@@ -68,7 +68,7 @@ def test_over_time_the_whole_group_ends_and_partial_outputs_come_home(
     script = f"{ignore}echo part >outputs/x; sleep 60 & echo $!; wait; sleep 60"
     begun = time.monotonic()
     done = slot.run({0: sh(script, ["time_limit", "1"]), 1: row("true")}, time_limit=50)
-    assert time.monotonic() - begun < 6
+    assert time.monotonic() - begun < 40
     assert done.code == 111 and only_first(done) == ("time", "111")
     assert done.names(0) == {"outputs/x"} and done.tasks[1]["reason"] == "ok"
     assert not alive(int(done.text(0, "stdout")))
