@@ -30,7 +30,7 @@ HELPERS = ("mksquashfs", "unsquashfs", "squashfuse", "squashfuse_ll")
 STAMP = "complete.json"
 LAYOUT = 1  # raise it when what _build() makes changes: older caches are then built again
 SECONDS = 600
-IMAGES = ("bare", "busybox")
+IMAGES = {"bare": f"bare-{bareroot.VERSION}.sif", "busybox": "busybox-1.sif"}
 BUSYBOX_SUITE = "bookworm"  # that of Debian 11 has no base64, which every Alpine has
 
 
@@ -56,7 +56,7 @@ def provide() -> Path:
 
 
 def image(name: str) -> Path:
-    """An image that tests use, made when missing; not to be asked for as root.
+    """An image that tests use, made when missing.
 
     name: "bare" (Debian 11 without Python) or "busybox" (busybox alone: no bash, no coreutils).
     Raises ToolError.
@@ -64,7 +64,7 @@ def image(name: str) -> Path:
     program = provide()
     images = _folder() / "images"
     images.mkdir(exist_ok=True)
-    made = images / f"{name}-{LAYOUT}.sif"
+    made = images / IMAGES[name]
     if made.exists():
         return made
     with _locked(f"{name}.lock"), tempfile.TemporaryDirectory(dir=images) as work:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ PACKAGES = (
 LINKS = {"bin/sh": "dash", "usr/bin/awk": "mawk"}
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 FOLDERS = ("dev/shm", "proc", "sys", "tmp", "root", "job", "run", "var/tmp", "etc")
-VERSION = "1"
+VERSION = "2"
 """Raise it when a root made before will not do."""
 
 
@@ -43,6 +44,8 @@ def provide() -> Path:
         shutil.rmtree(building, ignore_errors=True)
         aptget.extract(aptget.download(PACKAGES, SUITE, folder / "apt"), building)
         complete(building)
+        if os.geteuid() == 0:
+            owned_by_root(building)
         building.rename(root)
     return root
 
@@ -63,6 +66,16 @@ def complete(root: Path) -> None:
     (root / "etc/group").write_text("root:x:0:\n")
     (root / "etc/nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files dns\n")
     (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
+
+
+def owned_by_root(root: Path) -> None:
+    """As it is when it is made by somebody else, who may then make an image of it.
+
+    A group of Debian's, as of unix_chkpwd, does not exist in a user name space of one account.
+    """
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            os.lchown(os.path.join(folder, name), 0, 0)
 
 
 def command(root: Path, binds: Sequence[tuple[Path, str]], argv: Sequence[str]) -> list[str]:

@@ -192,10 +192,6 @@ def faults(outcome: Outcome) -> None:
     if not provided(outcome):
         outcome.failed += outcome.missing
         return
-    say("faults: libfaketime (downloaded the first time, then kept)")
-    if run([PYTHON, "tests/faults/clock.py"]) != 0:
-        outcome.failed.append("libfaketime could not be fetched")
-        return
     options = ["--times", os.environ.get("N") or "1"]
     if only := os.environ.get("ONLY"):
         options += ["--only", only]

