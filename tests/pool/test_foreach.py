@@ -95,6 +95,7 @@ def test_a_failing_element_leaves_its_siblings_and_alone_runs_again(
     assert (tmp_path / "marks/table.txt").read_text() == "made"
 
 
+@pytest.mark.once
 @pytest.mark.environments
 def test_the_example_in_r_runs(pool: Pool, tmp_path: Path, channel: Path, shared: Path) -> None:
     environment = conda_channel.spec(tmp_path, channel, "r-base")
