@@ -29,7 +29,8 @@ EXAMPLE = CHECKOUT / "examples" / "find_peaks"
 OLD_HTCONDOR = ("--version=23.9",)
 HANG_SECONDS = 240  # a test that takes longer shows where it is
 TOLD_SECONDS = 60  # how often parts that run side by side say where they are
-AT_ONCE = 8  # so many of them; more would wait for each other longer than their tests do
+UNIT_PARTS = 6
+AT_ONCE = 9  # so many of them; more would wait for each other longer than their tests do
 
 
 @dataclass
@@ -56,24 +57,25 @@ def lint(outcome: Outcome) -> None:
             outcome.failed.append(name)
 
 
-def unit_to_o(outcome: Outcome) -> None:
-    """The tests that need no pool, of the files whose names begin with a to o."""
-    pytest(outcome, "tests/unit", [PYTHON], ["--ignore-glob=tests/unit/test_[!a-o]*"])
+def unit(number: int) -> Callable[[Outcome], None]:
+    """A part of the tests that need no pool, the first is 0."""
+
+    def part(outcome: Outcome) -> None:
+        pytest(outcome, "tests/unit", [PYTHON], files=unit_files(number))
+
+    return part
 
 
-def unit_p(outcome: Outcome) -> None:
-    """Those with p, which are mostly of packing: a third of the time."""
-    pytest(outcome, "tests/unit", [PYTHON], ["--ignore-glob=tests/unit/test_[!p]*"])
-
-
-def unit_q_r(outcome: Outcome) -> None:
-    """Those with q and r."""
-    pytest(outcome, "tests/unit", [PYTHON], ["--ignore-glob=tests/unit/test_[!qr]*"])
-
-
-def unit_from_s(outcome: Outcome) -> None:
-    """Those of all other files."""
-    pytest(outcome, "tests/unit", [PYTHON], ["--ignore-glob=tests/unit/test_[a-r]*"])
+def unit_files(number: int) -> list[str]:
+    """Its files: neighbours, which share servers and environments, and of about the same size."""
+    files = sorted((CHECKOUT / "tests/unit").glob("test_*.py"))
+    share = sum(file.stat().st_size for file in files) / UNIT_PARTS
+    found, before = [], 0
+    for file in files:
+        if int(before / share) == number:
+            found.append(str(file.relative_to(CHECKOUT)))
+        before += file.stat().st_size
+    return found
 
 
 def pool(outcome: Outcome) -> None:
@@ -142,8 +144,14 @@ def provided(outcome: Outcome, version: Sequence[str] = ()) -> bool:
     return False
 
 
-def pytest(outcome: Outcome, tests: str, python: list[str], more: list[str] | None = None) -> None:
-    """One folder of tests; what pytest skipped is what this machine could not run."""
+def pytest(
+    outcome: Outcome,
+    tests: str,
+    python: list[str],
+    more: Sequence[str] = (),
+    files: Sequence[str] = (),
+) -> None:
+    """One folder of tests, or some files of it; skipped is what this machine could not run."""
     say(f"{outcome.part}: pytest {tests}")
     # A folder of our own for pytest: the account that root's pool runs as shares its name with
     # a user of this machine, and so would share /tmp/pytest-of-<name>.
@@ -153,7 +161,7 @@ def pytest(outcome: Outcome, tests: str, python: list[str], more: list[str] | No
     report = folder / "report.xml"
     try:
         options = [f"--junitxml={report}", "-o", f"faulthandler_timeout={HANG_SECONDS}"]
-        code = run([*python, "-m", "pytest", tests, *options, *(more or [])])
+        code = run([*python, "-m", "pytest", *(files or [tests]), *options, *more])
         if report.exists():
             outcome.missing += skipped(report)
         elif code == 0:
@@ -268,10 +276,7 @@ def sweep(outcome: Outcome, before: list[str], where: str) -> None:
 
 PARTS = {
     "lint": lint,
-    "unit-to-o": unit_to_o,
-    "unit-p": unit_p,
-    "unit-q-r": unit_q_r,
-    "unit-from-s": unit_from_s,
+    **{f"unit-{number + 1}": unit(number) for number in range(UNIT_PARTS)},
     "pool": pool,
     "pool-once-to-o": pool_once_to_o,
     "pool-once-from-p": pool_once_from_p,
@@ -287,19 +292,16 @@ PARTS = {
     "screenshots": screenshots,
 }
 TOGETHER = {
-    "unit": ("unit-to-o", "unit-p", "unit-q-r", "unit-from-s"),
+    "unit": tuple(f"unit-{number + 1}" for number in range(UNIT_PARTS)),
     "pool-once": ("pool-once-to-o", "pool-once-from-p"),
     "environments": ("environments-plain", "environments-ospool"),
 }
 """Other names of several parts each: alone, one of them would be all that runs in the end."""
 SIDE_BY_SIDE = (
     *TOGETHER["environments"],
+    *TOGETHER["unit"],
     *TOGETHER["pool-once"],
-    "unit-p",
-    "unit-to-o",
-    "unit-from-s",
     "pool-ospool",
-    "unit-q-r",
     "pool",
     "pool-old",
     "lint",

@@ -210,7 +210,8 @@ def _profile(layered: Layered) -> Setting:
     name = layered.profile.name
     if os.environ.get("OSGBATCH_PROFILE"):
         return Setting("profile", name, name, "$OSGBATCH_PROFILE")
-    return Setting("profile", name, name, DEFAULT if name == "generic" else "host name")
+    known = {"generic": DEFAULT, "personal": "your personal pool"}
+    return Setting("profile", name, name, known.get(name, "host name"))
 
 
 # --- defaults, as the models have them --------------------------------------------------------

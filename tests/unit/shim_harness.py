@@ -185,7 +185,7 @@ class Slot:
             )
 
     def finish(self, process: subprocess.Popen[str]) -> Outcome:
-        stdout, stderr = process.communicate(timeout=30)
+        stdout, stderr = process.communicate(timeout=120)
         assert not stdout, stdout
         return self.outcome(process.returncode, stderr)
 

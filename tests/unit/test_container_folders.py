@@ -139,7 +139,7 @@ def test_outputs_that_a_full_disk_does_not_take_are_told(tmp_path: Path) -> None
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 108, done.stderr

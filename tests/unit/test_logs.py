@@ -389,7 +389,7 @@ def sweep(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "sweep.yaml").write_text(SPEC.format())
     (tmp_path / "work.sh").write_text(WORK.format(go=tmp_path / "go"))
     process = osgbatch(tmp_path, "submit", "--pool", "local", "--no-watch", "sweep.yaml")
-    said = process.communicate(timeout=30)
+    said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     end = time.monotonic() + 60
     while osgbatch(tmp_path, "tasks", "--state", "failed", "--ids").communicate()[0] != "1-3\n":
@@ -403,7 +403,7 @@ def test_logs_of_tasks_that_run_and_that_failed(sweep: Path) -> None:
     end = time.monotonic() + 30
     while True:
         done = osgbatch(sweep, "logs", "--task", "0", "--stream", "stdout")
-        text, said = done.communicate(timeout=30)
+        text, said = done.communicate(timeout=120)
         if text:
             break
         assert time.monotonic() < end, said
@@ -413,23 +413,23 @@ def test_logs_of_tasks_that_run_and_that_failed(sweep: Path) -> None:
     assert stopped.stdout is not None
     assert stopped.stdout.readline() == "first 0\n"
     stopped.send_signal(signal.SIGINT)
-    assert "the jobs go on" in stopped.communicate(timeout=30)[1]
+    assert "the jobs go on" in stopped.communicate(timeout=120)[1]
     assert stopped.returncode == 130
     followed = osgbatch(sweep, "logs", "-f")
     assert followed.stdout is not None
     assert followed.stdout.readline() == "[0] first 0\n"
     (sweep / "go").touch()
     assert followed.stdout.read() == "[0 err] oops\n[0] second\n"
-    followed.communicate(timeout=30)
+    followed.communicate(timeout=120)
     assert followed.returncode == 0
     whole = osgbatch(sweep, "logs", "-t", "0", "-f", "--stream", "stdout")
-    assert whole.communicate(timeout=30)[0] == "first 0\nsecond\n"
-    failed = osgbatch(sweep, "logs", "--failed").communicate(timeout=30)[0]
+    assert whole.communicate(timeout=120)[0] == "first 0\nsecond\n"
+    failed = osgbatch(sweep, "logs", "--failed").communicate(timeout=120)[0]
     assert failed == (
         "=== task 1, failed: exit code 4\n    1 more alike: 2\n=== the last lines of stderr\noops\n"
         "\n=== task 3, failed: exit code 3\n=== the last lines of stderr\noops\n"
     )
-    data = json.loads(osgbatch(sweep, "logs", "-t", "3", "--json").communicate(timeout=30)[0])
+    data = json.loads(osgbatch(sweep, "logs", "-t", "3", "--json").communicate(timeout=120)[0])
     assert data == {
         "index": 3, "state": "failed", "whole": True, "stdout": "first 3\n", "stderr": "oops\n"
     }  # fmt: skip

@@ -330,6 +330,6 @@ def test_who_is_interrupted_is_told_that_nothing_was_packed(folder: Path) -> Non
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as running:
         descriptor = os.open(folder / "requirements.txt", os.O_WRONLY)  # it is reading now
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=30)
+        _, said = running.communicate(timeout=120)
         os.close(descriptor)
     assert (running.returncode, said) == (130, "osgbatch: interrupted; nothing was packed\n")

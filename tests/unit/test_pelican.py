@@ -206,7 +206,7 @@ def test_ctrl_c_ends_the_uploads_that_run(
     paths, objects = files(tmp_path, 2)
     with stalled(store, paths, tmp_path, monkeypatch) as (process, commands):
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=15) == 130  # a stalled upload goes on for 40 s
+        assert process.wait(timeout=30) == 130  # a stalled upload goes on for 40 s
         assert not any(Path(f"/proc/{command}").exists() for command in commands)
     assert bring(paths, objects, store) == (2, 0)  # what was half there is brought anew
     assert not [one for one in verify(store, Silent()) if one.what]

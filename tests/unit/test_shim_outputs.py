@@ -242,7 +242,7 @@ def test_a_missing_tool_is_106(slot: Slot, tool: str) -> None:
     if tool in ("tar", "gzip"):
         slot.environ["PATH"] = slot.path
         process = slot.start({0: sh("true")})
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=120)
         assert process.returncode == 106 and stderr == f"osgbatch: 106: {tool} is missing here\n"
         assert (slot.scratch / "osgbatch-out.tar.gz").exists()
     else:

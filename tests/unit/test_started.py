@@ -64,6 +64,6 @@ def test_who_is_interrupted_says_so(tmp_path: Path) -> None:
     with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
         descriptor = os.open(tmp_path / "requirements.txt", os.O_WRONLY)  # it is reading now
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=30)
+        _, said = running.communicate(timeout=120)
         os.close(descriptor)
     assert (running.returncode, said) == (130, "osgbatch: interrupted; nothing was packed\n")

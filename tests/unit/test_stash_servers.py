@@ -24,14 +24,14 @@ COMMAND = [sys.executable, str(Path(stashes.__file__).parent / "servers.py"), "r
 
 
 def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         text: str = answer.read().decode()
         return text
 
 
 def put(url: str, body: bytes) -> int:
     request = urllib.request.Request(url, body, method="PUT")
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         status: int = answer.status
         return status
 
