@@ -101,6 +101,8 @@ def run() -> int:
         # What points at a file begins with it, as editors expect it.
         show = ui.say if isinstance(error, (SpecError, SpecErrors)) else ui.error
         show(ui.printable(str(error)))
+        if meant := _option_meant(error, asked):
+            ui.say(f"  Did you mean `{meant}`?")
         return error.exit_code
     except (KeyboardInterrupt, InterruptedInACommand):
         ui.error("interrupted; `osgbatch status` shows what is there")
@@ -115,6 +117,18 @@ def run() -> int:
             return _usage(error, asked)
         raise
     return result if isinstance(result, int) else exits.OK
+
+
+def _option_meant(error: OsgbatchError, asked: Sequence[str]) -> str:
+    """The command line with the word that names no batch as an option: `resubmit failed`."""
+    import shlex
+
+    for place, word in enumerate(asked[1:], 1):
+        if error.what == f'there is no batch "{word}"':
+            command = _group(asked).commands.get(asked[0])
+            if any(f"--{word}" in parameter.opts for parameter in getattr(command, "params", ())):
+                return shlex.join(["osgbatch", *asked[:place], f"--{word}", *asked[place + 1 :]])
+    return ""
 
 
 def _names_a_host(words: Sequence[str]) -> bool:

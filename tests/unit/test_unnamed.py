@@ -55,3 +55,24 @@ def test_of_another_folder_is_told_and_nothing_there_is_changed(
     monkeypatch.chdir(batch.folder.parents[1])
     run(monkeypatch, "status")
     assert said not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("resubmit failed", "osgbatch resubmit --failed"),
+        ("tasks failed --json", "osgbatch tasks --failed --json"),
+        ("report sizing", "osgbatch report --sizing"),
+        ("status sizing", ""),
+        ("status failed.x", ""),
+    ],
+)
+def test_an_option_without_its_dashes_is_known(
+    words: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, words) == 2
+    told = capsys.readouterr().err
+    assert f'there is no batch "{words.split()[1]}"' in told
+    assert told.count("Did you mean") == told.count(f"Did you mean `{meant}`?") == bool(meant)
