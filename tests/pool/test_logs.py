@@ -60,7 +60,7 @@ def test_logs_of_a_running_task_and_of_the_same_task_once_ended(pool: Pool, tmp_
         (path.parents[1] / "go").touch()
     pool.terminate_event(log, cluster, 0)
     assert follow.stdout.read() == b"second\n"
-    follow.communicate(timeout=60)
+    follow.communicate(timeout=180)
     assert follow.returncode == 0
     for index in (0, 1):
         ended = osgbatch("logs", batch, str(index), "--stream", "stdout", cwd=tmp_path)

@@ -208,7 +208,7 @@ def slot(request: pytest.FixtureRequest, tmp_path: Path) -> Slot:
     return Slot(request.param, tmp_path)
 
 
-def wait_for(condition: Callable[[], object], limit: float = 15) -> None:
+def wait_for(condition: Callable[[], object], limit: float = 60) -> None:
     """Wait, with a limit, for something that nothing announces."""
     end = time.monotonic() + limit
     while not condition():

@@ -138,14 +138,14 @@ def test_keys_and_signals_reach_the_command_and_the_jobs_go_on(laptop: Laptop) -
         process = laptop.start(*watch, cwd=folder)
         assert process.stdout and "running" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=180)
         assert process.returncode == 130
         assert not [*laptop.host.home.rglob(".session-*")]
         # what ends us ends the connection, too
         process = laptop.start(*watch, cwd=folder)
         assert process.stdout and "running" in process.stdout.readline()
         process.send_signal(signal.SIGHUP)
-        process.communicate(timeout=60)
+        process.communicate(timeout=180)
         assert process.returncode == -signal.SIGHUP
         deadline = time.monotonic() + 20
         while servers(laptop.host.server.pid() or 0) and time.monotonic() < deadline:
@@ -156,7 +156,7 @@ def test_keys_and_signals_reach_the_command_and_the_jobs_go_on(laptop: Laptop) -
         assert process.stdout and "running" in process.stdout.readline()
         for child in servers(laptop.host.server.pid() or 0):
             os.kill(child, signal.SIGKILL)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=180)
         assert process.returncode == 5
         (laptop.folder / "other").mkdir()
         _, said = laptop.run("--host", "ap40", "cancel", cwd=laptop.folder / "other", code=2)

@@ -19,7 +19,7 @@ from osgbatch import names
 from osgbatch.local import backend, processes, record
 from osgbatch.model import Round
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 SHIM = """#!/bin/sh
 # A shim for tests: its archive is there at once, its rows are the shell that it runs.
 echo "archive of $1.$2" > osgbatch-out.tar.gz

@@ -63,7 +63,7 @@ def hear(process: subprocess.Popen[str], word: str) -> None:
 
 
 def ended(process: subprocess.Popen[str]) -> int:
-    process.communicate(timeout=60)
+    process.communicate(timeout=180)
     return process.returncode
 
 

@@ -358,7 +358,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(tmp_path: Path)
     assert process.stdout is not None
     assert process.stdout.readline() == "first\n"  # while it runs
     process.send_signal(signal.SIGINT)
-    out, said = process.communicate(timeout=60)
+    out, said = process.communicate(timeout=180)
     assert (process.returncode, out) == (130, "")
     assert "`osgbatch watch " in said
     assert ", to w/\n" in said

@@ -38,7 +38,7 @@ def test_killed_it_leaves_an_archive_that_says_started_and_takes_its_command_alo
     process = slot.start({0: sh(script)})
     started_then(slot, process, signal.SIGKILL)
     process.wait()  # a zombie would still count as alive
-    process.communicate(timeout=60)  # the helpers of the shim end too
+    process.communicate(timeout=180)  # the helpers of the shim end too
     leader, child = map(int, (slot.scratch / "pid").read_text().split())
     wait_for(lambda: not alive(leader) and not alive(child))
     done = slot.outcome(-9)

@@ -225,7 +225,7 @@ def test_two_at_once_bring_a_file_once(store: FolderStore, tmp_path: Path) -> No
     words = [sys.executable, "-c", PUT, path, store.folder, one.sha256, str(one.size)]
     both = [subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ROOT) for _ in range(3)]
     for process in both:
-        process.communicate(timeout=60)
+        process.communicate(timeout=180)
     assert [process.returncode for process in both] == [0, 0, 0]
     assert tree_of(store.folder) == {f"osgbatch/{one.name}": path.read_bytes()}
 

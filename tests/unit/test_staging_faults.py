@@ -110,7 +110,7 @@ def test_two_at_once_bring_a_tree_once(tmp_path: Path) -> None:
     spec = sweep(tmp_path, 300, 20_000)
     both = [put(spec) for _ in range(3)]
     for process in both:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=180)
         assert process.returncode == 0, said
     whole(tmp_path)
 

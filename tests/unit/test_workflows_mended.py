@@ -112,7 +112,7 @@ def test_who_only_looks_on_ends_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(advancing, "watch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_here(flow, flow.step("first"), say)
-    _, told = first.communicate(timeout=60)
+    _, told = first.communicate(timeout=180)
     assert first.returncode == 0, told
 
 
