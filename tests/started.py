@@ -197,8 +197,10 @@ def _keep(connection: socket.socket) -> list[str]:
     """
     length, streams, _, _ = socket.recv_fds(connection, _DIGITS, 3)
     asked = bytearray()
-    while len(asked) < int(length):
-        asked += connection.recv(1 << 16)
+    while len(asked) < int(length or 0):
+        if not (more := connection.recv(1 << 16)):
+            os._exit(0)  # who asked has ended in the middle of it
+        asked += more
     mask, count, cwd, *rest = map(os.fsdecode, bytes(asked).split(b"\0"))
     words, variables = rest[: int(count)], dict(one.split("=", 1) for one in rest[int(count) :])
     heeded = {k for k in {*variables, *os.environ} if k.startswith(HEEDED)} - {"PYTHONPATH"}

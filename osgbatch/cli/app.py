@@ -76,6 +76,9 @@ OPTION_EXAMPLES = {
 INSTEAD = {
     "pool start": "`osgbatch pool up`",
     "pool stop": "`osgbatch pool down`",
+    "help": "`osgbatch --help`, or `osgbatch COMMAND --help`",
+    "list": "`osgbatch ls`",
+    "results": "`osgbatch collect`, which brings them",
     "pool restart": "`osgbatch pool down`, then `osgbatch pool up`",
 }
 """Commands that people know from elsewhere, and ours."""

@@ -72,13 +72,19 @@ def find(name: str | None, act: str = "") -> Any:
     if name is None:
         return told(find_batch(None, here), here, act)
     try:
-        return find_batch(name, here)
+        found = find_batch(name, here)
     except BatchError:
         if (batch := find_step(name, here)) is not None:
             return batch
         if (flow := find_workflow(name, here)) is not None:
             raise _no_batch(flow, str(name)) from None
         raise
+    return told(found, here, act, name) if _is_only_its_name(name, found, here) else found
+
+
+def _is_only_its_name(word: str, found: Any, here: Path) -> bool:
+    """Whether a batch or workflow was found by what others may be called, too."""
+    return bool(word == found.name) and (here / word).resolve() != found.folder.resolve()
 
 
 def _no_batch(flow: Any, name: str) -> Exception:
@@ -108,8 +114,8 @@ def find_flow(
     found = find_workflow(name, here)
     if found is None:
         return None
-    if name is None:
-        told(found, here, act)
+    if name is None or _is_only_its_name(name, found, here):
+        told(found, here, act, name or "")
     for option, given in not_for_it.items():
         if given:
             raise OsgbatchError(

@@ -21,6 +21,7 @@ def out(text: str) -> None:
     import signal
 
     os.environ.setdefault("LESS", LESS)
+    os.environ.pop("MANPAGER", None)  # which pydoc would ask first
     # A pager that is left early does not end us: its end is the end of this.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     sys.stdout.flush()

@@ -78,7 +78,7 @@ line ends, line endings, windows line ends, windows line endings, crlf, dos2unix
   line. `sed -i.bak 's/\\r$//' FILE`, or `dos2unix FILE`, takes them out; then submit it anew.
   | exit 127 = what a shell then ends with
   | osgbatch resubmit BATCH --failed = run such tasks again, with the mended file
-no pool, failed to connect, failed to connect to schedd, connect to schedd, connect to local schedd,
+no pool, failed to connect to schedd, connect to schedd, connect to local schedd,
   failed to connect to collector, failed to connect to local queue manager, queue manager,
   can't find address, can't find address of local schedd, unable to locate local schedd
   | HTCondor's daemons do not answer here: they do not run, or this is no access point.
@@ -298,6 +298,8 @@ def of_line(text: str) -> str:
     """The name that a line of stderr is about, whatever words it has; empty where that counts."""
     if _CARRIAGE_RETURN.search(text):
         return "line ends"
+    if text.startswith("curl: ("):
+        return "curl"
     if not _RAISED.search(text):
         return ""
     name = inside(text)

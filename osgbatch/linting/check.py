@@ -79,6 +79,7 @@ def _finding(parsed: lines.SubmitText, name: str, severity: str, one: Found, why
 
 _PLACEHOLDER = re.compile(
     r"\{\{.*?\}\}|\{%.*?%\}|%\(\w+\)[sdif]|(?<![$,(])(?<![,(] )\{[A-Za-z_]\w*\}|@@\w+(?:@@)?"
+    r"|(?<![\w.@])@[A-Za-z_]\w*@"
     r"|\?[A-Za-z_]\w*\?|<{1,2}[A-Za-z_][\w .-]*>{1,2}|\b__[A-Za-z]\w*?__\b|\*\*[A-Za-z_]\w*"
 )
 """What template engines, and people with sed, put where a value is to come."""

@@ -131,6 +131,13 @@ class Job:
         return found
 
     @cached_property
+    def _by_key(self) -> dict[str, list[Statement]]:
+        found: dict[str, list[Statement]] = {}
+        for statement in self.settings:
+            found.setdefault(statement.key.lower(), []).append(statement)
+        return found
+
+    @cached_property
     def variables(self) -> frozenset[str]:
         """What the queue statements set, in lower case."""
         named = {name.lower() for queue in self.queues for name in queue.variables}
@@ -157,7 +164,7 @@ class Job:
 
         def value(found: re.Match[str]) -> str:
             name = found[1].lower()
-            defined = [s for s in self.settings if s.key.lower() == name]
+            defined = self._by_key.get(name, [])
             if not defined and name not in self.variables and name not in AUTOMATIC and found[2]:
                 return found[2]
             if len(defined) != 1 or defined[0].depth or depth > 8 or name in self.variables:

@@ -139,8 +139,8 @@ class _Reader:
             text = text[:-1]
             at += 1
             more = self.lines[at].strip(BLANKS)
-            if more.startswith("#"):  # such a line is left out; it may continue, too
-                more = "\\" if more.endswith("\\") else ""
+            if more.startswith("#"):  # left out but for its last character (23.9, 25.14)
+                more = more[-1]
             text += more
         return text.removesuffix("\\"), at + 1
 

@@ -45,7 +45,7 @@ def text_quotes(job: Job) -> Iterator[Found]:
         word = re.fullmatch(r"[A-Za-z_][\w.:/@-]*", value) and value.lower() not in _VALUES
         if not word or '"' in value:
             continue
-        if _attribute(job, value):
+        if has_attribute(job, value):
             continue
         text = name in TEXTS or bool(re.search(r"[/:@]", value))
         if not text and (value.replace("_", "").lower() in KNOWN_COMMANDS or "." in value):
@@ -68,7 +68,7 @@ _OF_MATCHES = re.compile("Last|Remote|MachineAttr|JobMachine|Previous|My[A-Z]", 
 """How the names of attributes begin that a job has of the machines it was on."""
 
 
-def _attribute(job: Job, word: str) -> bool:
+def has_attribute(job: Job, word: str) -> bool:
     """Whether a word names an attribute that the job has."""
     names = {own(statement.key).lower() for statement in job.settings}
     return word.lower() in names | _ATTRIBUTES
@@ -146,7 +146,7 @@ def compared_word(job: Job) -> Iterator[Found]:
         found = _COMPARED.search(bare)
         if not found or found[3].lower() in _VALUES or "." in found[3][:7]:
             continue
-        if _attribute(job, found[3]) or _OF_MATCHES.match(found[3]):
+        if has_attribute(job, found[3]) or _OF_MATCHES.match(found[3]):
             continue
         word = found[3].strip("'")
         right = statement.value[: found.start(3)] + f'"{word}"' + statement.value[found.end(3) :]
@@ -161,4 +161,29 @@ def compared_word(job: Job) -> Iterator[Found]:
             yield Found(
                 statement.at, f"{found[0]} without quotes is taken for a subtraction",
                 f'Write Microarch >= "{found[0].replace("86-", "86_", 1)}".',
+            )  # fmt: skip
+
+
+_POOL_WORDS = {
+    "jobflavour": ("espresso", "microcentury", "longlunch", "workday", "tomorrow", "testmatch",
+                   "nextweek"),
+    "jobdurationcategory": ("Medium", "Long"),
+    "gpujoblength": ("short", "medium", "long"),
+}  # fmt: skip
+"""What CERN's, the OSPool's and CHTC's pages name for these attributes."""
+
+
+@rule(
+    "pool-word", ADVICE, "a kind of job that the pool does not name",
+    "The attribute is of one pool, whose pages name a few words. Where none of them holds, the "
+    "pool takes its default: at CERN 20 minutes, on the OSPool Medium.",
+)  # fmt: skip
+def pool_word(job: Job) -> Iterator[Found]:
+    for statement in job.settings:
+        words = _POOL_WORDS.get(own(statement.key).lower(), ())
+        found = re.fullmatch(r'"(\w+)"', statement.value)
+        if found and words and found[1].lower() not in [word.lower() for word in words]:
+            yield Found(
+                statement.at, f"{own(statement.key)} has no {found[1]}",
+                f"Write one of {', '.join(words)}.",
             )  # fmt: skip

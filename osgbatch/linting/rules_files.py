@@ -23,7 +23,7 @@ def _inputs(job: Job) -> Iterator[tuple[Statement, str]]:
 
 def _known(path: str) -> bool:
     """Whether a path is of this machine, and no template's; not C:\\, nor what a shell fills in."""
-    other = r"\$|://|#|[*\"{}<>()\\`]|%\(|\?|^[A-Za-z]:|__\w+__|@@"
+    other = r"\$|://|#|[*\"{}<>()\\`]|%\(|\?|^[A-Za-z]:|__\w+__|@@|@\w+@"
     return bool(path) and not re.search(other, path)
 
 
@@ -53,8 +53,9 @@ def input_pattern(job: Job) -> Iterator[Found]:
 
 
 @rule(
-    "input-separator", WARNING, "input files that are separated by blanks or ;",
-    "Entries of transfer_input_files are separated by commas; else they are one long name.",
+    "input-separator", WARNING, "input or output files that are separated by blanks or ;",
+    "Entries of transfer_input_files and transfer_output_files are separated by commas; else they "
+    "are one long name, and the job is held.",
 )  # fmt: skip
 def input_separator(job: Job) -> Iterator[Found]:
     for statement, path in _inputs(job):
@@ -62,7 +63,15 @@ def input_separator(job: Job) -> Iterator[Found]:
         names = [w for w in words if re.search(r"\.\w+$|/|\$\(", w)]
         if len(words) > 1 and len(names) == len(words) and job.look.kind(path) != "file":
             yield Found(statement.at, f'"{path}" is taken for one name', "Write commas between.")
-            return
+            break
+    for statement in job.all("transfer_output_files"):
+        for path in job.filled(statement.value).strip('"').split(","):
+            words = path.split()
+            if len(words) > 1 and all(re.search(r"\.\w+$|/|\$\(", word) for word in words):
+                yield Found(
+                    statement.at, f'"{path.strip()}" is taken for one name', "Write commas between."
+                )  # fmt: skip
+                break
 
 
 @rule(
@@ -79,7 +88,9 @@ def input_missing(job: Job) -> Iterator[Found]:
     known = folder is not None and (not folder or _known(folder))
     missing: dict[int, list[str]] = {}
     places: dict[int, Statement] = {}
-    for statement, path in _inputs(job):
+    there = (job.value("transfer_input") or "").lower() == "false"  # on the execution points
+    stdin = [] if there else [(s, path) for s, path in job.words("input") if path and not s.depth]
+    for statement, path in [*_inputs(job), *stdin]:
         if not known and not path.startswith("/"):
             continue
         if _known(path) and job.look.kind(posixpath.join(folder or "", path)) == "none":

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from osgbatch.linting.job import Job
 from osgbatch.linting.lines import Statement
 from osgbatch.linting.rules import ADVICE, ERROR, WARNING, Edit, Found, replaced, rule
+from osgbatch.linting.rules_classads import has_attribute
 from osgbatch.linting.rules_names import meant
 
 _NO_SLOT = ("local", "scheduler", "grid", "7", "9", "12")
@@ -106,6 +107,32 @@ def memory_unit(job: Job) -> Iterator[Found]:
             )  # fmt: skip
 
 
+_OF_MACHINE = re.compile(r"(?:Total|Detected|Slot|My)\w*|Cpus|Memory|Disk|GPUs", re.IGNORECASE)
+
+
+@rule(
+    "request-word", WARNING, "a word where an amount must stand",
+    "A word is the name of an attribute. The job has none of this name, so the amount is undefined "
+    "and the job matches no slot.", mends=True,
+)  # fmt: skip
+def request_word(job: Job) -> Iterator[Found]:
+    for statement, value in job.words("request_cpus request_memory request_disk request_gpus"):
+        if not re.fullmatch(r"[A-Za-z_]\w*", value) or value.lower() in (
+            "true",
+            "false",
+            "undefined",
+        ):
+            continue
+        if has_attribute(job, value) or _OF_MACHINE.fullmatch(value):
+            continue
+        macro = value.lower() in job.named
+        yield Found(
+            statement.at, f"{value} is the name of an attribute, which the job does not have",
+            f"Write $({value})." if macro else "Write a number, and a unit for memory and disk.",
+            replaced(statement, f"$({value})") if macro and value == statement.value else (),
+        )  # fmt: skip
+
+
 @rule(
     "request-large", ADVICE, "more cores, memory or disk than most slots have",
     "On the OSPool jobs with less than 8 cores, 40 GB of memory and 10 GB of files start soon; "
@@ -133,14 +160,19 @@ def request_large(job: Job) -> Iterator[Found]:
     "Without request_gpus the job gets none, and condor_submit ignores what kind it should be.",
 )  # fmt: skip
 def gpus_none(job: Job) -> Iterator[Found]:
-    if not job.whole or job.sets("request_gpus"):
+    zero = job.value("request_gpus") == "0"
+    if not job.whole or (job.sets("request_gpus") and not zero):
         return
     for statement in job.all(
         "gpus_minimum_memory", "gpus_minimum_capability", "gpus_maximum_capability",
         "gpus_minimum_runtime", "require_gpus",
     )[:1]:  # fmt: skip
         yield Found(
-            statement.where, f"{statement.key} without request_gpus", "Add request_gpus = 1."
+            statement.where,
+            f"{statement.key} with request_gpus = 0"
+            if zero
+            else f"{statement.key} without request_gpus",
+            "Write request_gpus = 1, or leave this out." if zero else "Add request_gpus = 1.",
         )
 
 
@@ -284,9 +316,10 @@ _KEYS = re.compile(r"\b(AKIA[0-9A-Z]{16}|gh[pousr]_\w{30,}|hf_\w{30,}|eyJ[\w-]{2
     "read, and stay in its history.",
 )  # fmt: skip
 def secret(job: Job) -> Iterator[Found]:
+    told = {id(statement) for statement in job.all("arguments", "environment")}
     for statement in job.settings:
         value = statement.value
-        named = statement in job.all("arguments", "environment")
+        named = id(statement) in told
         if _KEYS.search(value) or (named and _SECRET.search(value)):
             yield Found(
                 statement.where, f"{statement.key} holds what looks like a password or a key",

@@ -20,6 +20,7 @@ _TYPOS = {
     "eror": "error", "erro": "error",
     "out": "output", "outputs": "output", "outfile": "output", "errfile": "error",
     "logfile": "log", "transfer_file": "transfer_input_files",
+    "transferfiles": "should_transfer_files",
     "transfer_files": "transfer_input_files", "input_files": "transfer_input_files",
     "transfer_inputs_files": "transfer_input_files", "output_files": "transfer_output_files",
     "transfer_input_file": "transfer_input_files", "transfer_output_file": "transfer_output_files",
@@ -131,7 +132,8 @@ _SUFFIXES = {
 
 @rule(
     "set-twice", WARNING, "a command that is set twice",
-    "The later line wins, without a word.",
+    "The later line wins, without a word; of two names for one command the same one wins in any "
+    "order.",
 )  # fmt: skip
 def set_twice(job: Job) -> Iterator[Found]:
     seen: dict[str, Statement] = {}
@@ -151,10 +153,12 @@ def set_twice(job: Job) -> Iterator[Found]:
             other = _SUFFIXES.get(suffix, "")
             if name in ("log", "output", "error") and other and not job.sets(other):
                 fix = f"Write {other} = {statement.value}, if that was meant."
-            yield Found(
-                statement.where,
-                f"{statement.key} is set on line {first.where.line}, too"
-                + ("" if same else f"; that value ({first.value[:30]}) is lost"),
-                fix, severity=ADVICE if same else WARNING,
-            )  # fmt: skip
+            what = f"{statement.key} is set on line {first.where.line}, too"
+            if first.key.lower() != statement.key.lower():  # request_memory, RequestMemory
+                what = (
+                    f"{statement.key} and {first.key}, on line {first.where.line}, are one command"
+                )
+            elif not same:
+                what += f"; that value ({first.value[:30]}) is lost"
+            yield Found(statement.where, what, fix, severity=ADVICE if same else WARNING)
         seen[name] = statement

@@ -149,14 +149,33 @@ def old_image(job: Job) -> Iterator[Found]:
             both = job.sets("container_image")
             if both and (statement.depth or any(s.depth for s in job.all("container_image"))):
                 continue  # one of them for each version of HTCondor
-            image = statement.value.strip('"')
             yield Found(
                 statement.where,
                 f"{statement.key} beside container_image: only one of them can hold" if both
                 else f"{statement.key} is the old way to ask for a container",
-                "Leave the line out." if both else f"Write container_image = {image}, no quotes.",
+                "Leave the line out." if both else _new_image(job, statement.value.strip('"')),
                 severity=WARNING if both else ADVICE,
             )  # fmt: skip
+
+
+def _new_image(job: Job, image: str) -> str:
+    """What to write instead of +SingularityImage; seen on condor_submit 25.14.1."""
+    scheme = re.match(r"(?:shub|library)://", image)
+    if scheme:  # condor_submit refuses these
+        return (f"container_image takes no {scheme[0]}: make a .sif file of the image, and write "
+                "container_image = NAME.sif.")  # fmt: skip
+    write = f"Write container_image = {image}, no quotes"
+    if image in _transferred(job):  # which +SingularityImage needs, and container_image does itself
+        return f"{write}, and leave it out of transfer_input_files."
+    if image.startswith("/") and not image.startswith("/cvmfs/"):  # HTCondor would send it along
+        return f"{write}; with transfer_container = false, if the execution points see that path."
+    return f"{write}."
+
+
+def _transferred(job: Job) -> list[str]:
+    """The entries of transfer_input_files, as far as they are known."""
+    values = [job.filled(s.value) for s in job.all("transfer_input_files")]
+    return [part.strip() for value in values for part in value.strip('"').split(",")]
 
 
 @rule(
@@ -199,11 +218,14 @@ def image_docker(job: Job) -> Iterator[Found]:
     "HTCondor brings the image by itself; so it is transferred twice.",
 )  # fmt: skip
 def image_twice(job: Job) -> Iterator[Found]:
-    image = job.value("container_image") or (job.value("+SingularityImage") or "").strip('"')
-    for statement in job.all("transfer_input_files"):
-        if image and image in [part.strip() for part in job.filled(statement.value).split(",")]:
+    name, image = "container_image", job.value("container_image") or ""
+    if not image:  # a file of yours that +SingularityImage names is not brought by itself
+        name, image = "+SingularityImage", (job.value("+SingularityImage") or "").strip('"')
+        image = image if "://" in image else ""
+    if image and image in _transferred(job):
+        for statement in job.all("transfer_input_files")[-1:]:
             yield Found(statement.at, f"{image} is transferred twice",
-                        "Leave it out here: container_image is enough.")  # fmt: skip
+                        f"Leave it out here: {name} is enough.")  # fmt: skip
 
 
 @rule(

@@ -213,6 +213,12 @@ def _item_file(job: Job, queue: Queue) -> str:
     return "" if "$" in path else path
 
 
+_PROGRAM = re.compile(
+    r"(?:\S*/)?(?:seq|ls|cat|find|echo|printf|head|tail|grep|awk|sed|sort|shuf|cut|jot|bash|sh|perl"
+    r"|python[\d.]*)\s+\S"
+)
+
+
 @rule(
     "items-missing", WARNING, "the file of the items is not there",
     "condor_submit refuses the file until its list of items is there.",
@@ -221,9 +227,12 @@ def items_missing(job: Job) -> Iterator[Found]:
     for queue in job.queues:
         path = _item_file(job, queue)
         if path and job.look.kind(path) == "none":
+            if _PROGRAM.match(path):
+                fix = f"Write from {path} |: what a program prints is read with a | at the end."
+            else:
+                fix = "Make it before you submit: one line for each job."
             yield Found(
-                queue.statement.at, f"{path} is not there (yet)",
-                "Make it before you submit: one line for each job.", severity=WARNING,
+                queue.statement.at, f"{path} is not there (yet)", fix, severity=WARNING
             )  # fmt: skip
 
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from osgbatch.linting.job import Job
-from osgbatch.linting.rules import ADVICE, WARNING, Found, rule
+from osgbatch.linting.rules import ADVICE, WARNING, Found, renamed, rule
+from osgbatch.linting.rules_classads import own
 from osgbatch.linting.rules_values import STRING
 
 _SAME = r"(?:==|=\?=)"
@@ -97,6 +98,7 @@ _GPU = (
     "HTCondor's own commands (since 23.5) look at each GPU, and give the job one that fits.",
 )  # fmt: skip
 def requirements_gpu(job: Job) -> Iterator[Found]:
+    zero = job.value("request_gpus") == "0"
     for statement in job.all("requirements"):
         names = "|".join(name for name, _, _ in _GPU)
         found = re.search(rf"\b(?:CUDA|GPUs_)\d*({names})\b", statement.value, re.IGNORECASE)
@@ -125,7 +127,25 @@ def requirements_gpu(job: Job) -> Iterator[Found]:
                 text = "a condition on DeviceName as require_gpus"
             advice.append(text)
         yield Found(
-            statement.at, f"{found[0]} in the requirements",
-            f"Write {', and '.join(advice).removesuffix('.')}"
-            + ("" if job.sets("request_gpus") else ", with request_gpus = 1") + ".",
+            statement.at,
+            f"{found[0]} in the requirements" + " of a job that asks for no GPU" * zero,
+            ("Leave it out, or write " if zero else "Write ")
+            + ", and ".join(advice).removesuffix(".")
+            + ("" if job.sets("request_gpus") and not zero else ", with request_gpus = 1") + ".",
         )  # fmt: skip
+
+
+@rule(
+    "requirements-plus", WARNING, "+Requirements",
+    "It takes the place of all that condor_submit adds to requirements: slots are not asked for "
+    "the memory, disk, cores and GPUs of the job any more.", mends=True,
+)  # fmt: skip
+def requirements_plus(job: Job) -> Iterator[Found]:
+    for statement in job.settings:
+        if own(statement.key).lower() == "requirements":
+            free = not job.sets("requirements")
+            yield Found(
+                statement.where, f"{statement.key} replaces the whole requirements",
+                "Write requirements." if free else "Join it to requirements by &&.",
+                renamed(statement, "requirements") if free else (),
+            )  # fmt: skip

@@ -149,3 +149,21 @@ def output_none(job: Job) -> Iterator[Found]:
             job.queues[0].statement.where, "what the jobs print is lost",
             "Add output = $(Cluster)_$(Process).out, and error = $(Cluster)_$(Process).err.",
         )  # fmt: skip
+
+
+@rule(
+    "output-clash", WARNING, "a file of the job under the name of its output or error",
+    "Both are brought back under one name, and one is lost: with 25.14 the job's own file.",
+)  # fmt: skip
+def output_clash(job: Job) -> Iterator[Found]:
+    if job.sets("transfer_output_remaps", "output_destination"):
+        return
+    streams = {value: s for s, value in job.words("output error") if value and "/" not in value}
+    for statement, value in job.words("transfer_output_files"):
+        for path in value.strip('"').split(","):
+            name = path.strip().rpartition("/")[2]
+            if name in streams:
+                yield Found(
+                    statement.at, f"{path.strip()} comes back under the name of "
+                    f"{streams[name].key}", "Give one of them another name.",
+                )  # fmt: skip

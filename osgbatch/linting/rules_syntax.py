@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from osgbatch.linting.job import Job
-from osgbatch.linting.lines import Spot, Statement
+from osgbatch.linting.lines import BLANKS, Spot, Statement
 from osgbatch.linting.rules import ADVICE, ERROR, WARNING, Edit, Found, rule
 from osgbatch.submit_language import known_command
 
@@ -72,7 +72,7 @@ def no_statement(job: Job) -> Iterator[Found]:
         )  # fmt: skip
 
 
-_TEMPLATE = re.compile(r"\{[%{#]|<%|@@")
+_TEMPLATE = re.compile(r"\{[%{#]|<%|@@|\$(?:[A-Za-z_]\w*|\{\w+\})\Z")
 
 
 _SLURM = {
@@ -216,4 +216,33 @@ def crlf(job: Job) -> Iterator[Found]:
         yield Found(
             Spot(1, number + 1, 1, number), "lines end as on Windows (CR LF)",
             "Run dos2unix on the file, or `osgbatch lint --fix`.", edits,
+        )  # fmt: skip
+
+
+@rule(
+    "continued-comment", WARNING, "a comment at the end of a value over several lines",
+    "Of a comment among lines that end in \\ HTCondor leaves out all but the last character: when "
+    "that is no \\, it becomes the end of the value.", mends=True,
+)  # fmt: skip
+def continued_comment(job: Job) -> Iterator[Found]:
+    odd = {s.where.line for s in job.statements if s.kind == "odd"}  # `no-statement` tells of them
+    for statement in job.statements:
+        start, end = statement.whole
+        raw = job.text.text[start:end].removesuffix("\n").split("\n")
+        lines = [line.strip(BLANKS) for line in raw]
+        number = statement.where.line + len(lines) - 1
+        if len(lines) < 2 or not lines[-1].startswith("#") or lines[-1].endswith("\\"):
+            continue
+        if not lines[-2].endswith("\\") or number + 1 in odd:
+            continue
+        last = max(n for n, line in enumerate(lines) if not line.startswith("#"))
+        ended = raw[last].rstrip(BLANKS)
+        value = ended[:-1].rstrip(BLANKS)
+        at = start + sum(len(line) + 1 for line in raw[:last])
+        yield Found(
+            Spot(number, raw[-1].find("#") + 1, len(lines[-1])),
+            f"the {lines[-1][-1]} at the end of this comment becomes a part of the value of "
+            f"{statement.key}",
+            f"Leave out the \\ at the end of line {statement.where.line + last}.",
+            (Edit(at + len(value), at + len(ended), ""),),
         )  # fmt: skip

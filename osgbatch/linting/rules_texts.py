@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from osgbatch.linting.job import Job, canonical
 from osgbatch.linting.rules import ADVICE, WARNING, Found, replaced, rule
+from osgbatch.linting.rules_values import FORM, keeps_its_quotes
 from osgbatch.submit_language import custom_attribute, known_command
 
 _PATHS = """executable log output error input initialdir transfer_input_files
@@ -38,7 +39,7 @@ def shell_variable(job: Job) -> Iterator[Found]:
     for statement in job.all(*_PATHS.split(), "environment"):
         value = statement.value
         found = re.search(r"(?<!\$)\$(\{\w+\}|\d|[A-Za-z_]\w*)(?![\w(])", value)
-        tilde = re.search(r"(?:^|[,\s=])~[\w/]", value)
+        tilde = re.search(r"(?:^|[,\s=])~(?:[\w/]|\Z)", value)
         if found:
             yield Found(
                 statement.at, f"{found[0]} is not filled in: no shell reads this",
@@ -172,4 +173,29 @@ def double_equals(job: Job) -> Iterator[Found]:
             yield Found(
                 statement.where, f"{whole} is a comparison, and no command",
                 f"Put it into the requirements: requirements = {whole}.",
+            )  # fmt: skip
+
+
+@rule(
+    "single-quotes", WARNING, "arguments in single quotes only",
+    "Without \" around the whole, ' has no meaning: it is given to the job, and the words in it "
+    "are split at blanks.", mends=True,
+)  # fmt: skip
+def single_quotes(job: Job) -> Iterator[Found]:
+    for statement in job.all("arguments"):
+        value = statement.value
+        kept = re.search(r"(?:^|\s|=)('[^'\s]+')(?=\s|$)", value)
+        if re.search(r"(?:^|\s|=)'[^']*\s[^']*'(?:\s|$)", value) and '"' not in value:
+            sound = value.count("'") % 2 == 0 and "\\" not in value
+            sound = sound and keeps_its_quotes(job, value)
+            yield Found(
+                statement.at, "single quotes hold nothing together here",
+                f'Write {statement.key} = "{value[:40]}{"..." * (len(value) > 40)}".' if sound
+                else FORM,
+                replaced(statement, f'"{value}"') if sound else (),
+            )  # fmt: skip
+        elif kept and '"' not in value:
+            yield Found(
+                statement.at, f"the program is given {kept[1]} with its quotes",
+                "Leave them out, if a shell was to take them off.", severity=ADVICE,
             )  # fmt: skip

@@ -295,12 +295,12 @@ def arguments_quotes(job: Job) -> Iterator[Found]:
         old = canonical(statement.key) == "environment" and not value.startswith('"')
         what = "" if old else quotes_problem(value)  # the old environment takes any quote
         if what:
-            sure = _keeps_its_quotes(job, statement.value)
+            sure = keeps_its_quotes(job, statement.value)
             right = _new_form(statement.value.strip()) if sure else ""
             yield Found(
                 statement.at, f"{what} in {statement.key}",
                 f"Write {statement.key} = {right}." if 0 < len(right) < 200
-                else _FORM,
+                else FORM,
                 replaced(statement, right) if right else (),
             )  # fmt: skip
     for place, value in job.queued("arguments"):
@@ -312,11 +312,11 @@ def arguments_quotes(job: Job) -> Iterator[Found]:
             )  # fmt: skip
 
 
-_FORM = 'Write arguments = "first \'two words\' third", with "" for a quote.'
+FORM = 'Write arguments = "first \'two words\' third", with "" for a quote.'
 _NUMBERED = re.compile(r"\$\((?:process|procid|cluster|clusterid|step|itemindex|row)\)", re.I)
 
 
-def _keeps_its_quotes(job: Job, value: str) -> bool:
+def keeps_its_quotes(job: Job, value: str) -> bool:
     """Whether what is filled into a value is known here, and brings no quotes: these may not pair
     with those that are written around it."""
     filled = _NUMBERED.sub("0", job.filled(value))
@@ -346,25 +346,6 @@ def quotes_problem(value: str) -> str:
     if doubled[end + 1 :].strip():
         return "text behind the closing quote"
     return "a ' that does not pair" if doubled[:end].count("'") % 2 else ""
-
-
-@rule(
-    "single-quotes", WARNING, "arguments in single quotes only",
-    "Without \" around the whole, ' has no meaning: it is given to the job, and the words in it "
-    "are split at blanks.", mends=True,
-)  # fmt: skip
-def single_quotes(job: Job) -> Iterator[Found]:
-    for statement in job.all("arguments"):
-        value = statement.value
-        if re.search(r"(?:^|\s|=)'[^']*\s[^']*'(?:\s|$)", value) and '"' not in value:
-            sound = value.count("'") % 2 == 0 and "\\" not in value
-            sound = sound and _keeps_its_quotes(job, value)
-            yield Found(
-                statement.at, "single quotes hold nothing together here",
-                f'Write {statement.key} = "{value[:40]}{"..." * (len(value) > 40)}".' if sound
-                else _FORM,
-                replaced(statement, f'"{value}"') if sound else (),
-            )  # fmt: skip
 
 
 @rule(

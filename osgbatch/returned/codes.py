@@ -192,6 +192,8 @@ STDERR_SIGNS: tuple[Sign, ...] = (
           "Ask for a newer one (`requirements: {os: RHEL 9}`), or use a container."),
     _sign("GLIBCXX_", "the machine's C++ library is older than the program",
           "Bring libstdc++ with the environment, or use a container."),
+    _sign("CUDA out of memory", "the memory of the GPU was full",
+          "Ask for a GPU with more (`gpus.min_memory`), or work in smaller parts."),
     _sign("MemoryError", "the program ran out of memory", _MORE_MEMORY, MEMORY),
     _sign("std::bad_alloc", "the program ran out of memory", _MORE_MEMORY, MEMORY),
     _sign("annot allocate memory", "the program ran out of memory", _MORE_MEMORY, MEMORY),

@@ -119,7 +119,10 @@ def same_tasks(
         numbers = [n if i in chosen else stands_in for i, n in enumerate(numbers)]
     more = len(table) - len(numbers)
     if more > 0:
-        say(f"note: the sweep has {more:,} more rows now, which are not of this batch")
+        say(
+            f"note: the sweep has {more:,} more rows now, which are not of this batch; `osgbatch "
+            "submit ... --reuse` makes one of all, and runs only what is new"
+        )
     return picked(table, numbers)
 
 

@@ -66,7 +66,8 @@ def give(backend: str, round_: Round, lock: int, say: Say) -> None:
         if backend == "condor":
             submitted = condor.submit(round_, lock)
         else:
-            if access_point():  # also for a step that says `here:`
+            # also for a step that says `here:`, and on one that no profile knows
+            if os.environ.get(names.ON_ACCESS_POINT) or access_point():
                 os.environ[local.SLOTS_VARIABLE] = "1"
             submitted = local.submit(round_)
             runner = local.runner_record(round_)

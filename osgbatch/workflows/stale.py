@@ -26,10 +26,21 @@ def read_by(workflow: Workflow, step: StepNote) -> dict[str, str]:
     return found
 
 
-def is_stale(workflow: Workflow, step: StepNote) -> bool:
-    """Whether a step has run on other results than those that are there now."""
-    if any(is_stale(workflow, workflow.step(name)) for name in step.uses):
-        return True
+def is_stale(workflow: Workflow, step: StepNote, known: dict[str, bool] | None = None) -> bool:
+    """Whether a step has run on other results than those that are there now.
+
+    known: what this look has found of steps so far; each is looked at once.
+    """
+    known = {} if known is None else known
+    if step.name not in known:
+        before = (workflow.step(name) for name in step.uses)
+        known[step.name] = any(is_stale(workflow, one, known) for one in before) or _read_others(
+            workflow, step
+        )
+    return known[step.name]
+
+
+def _read_others(workflow: Workflow, step: StepNote) -> bool:
     try:
         read = json.loads(read_note(workflow, step).read_text())["read"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -23,6 +23,10 @@ CASES: dict[str, tuple[str, str]] = {
     "if-unclosed": (job("if defined x\npriority = 1"), job("if defined x\npriority = 1\nendif")),
     "block-unclosed": (job("arguments @=end\na"), job("arguments @=end\na\n@end")),
     "crlf": (job("").replace("\n", "\r\n"), job("")),
+    "continued-comment": (
+        job("arguments = a \\\n b \\\n# c \\\n#  d, e"),
+        job("# b \\\narguments = a \\\n# b \\\n c"),
+    ),
     "queue-comment": (job("", "queue 3 # three\n"), job("# three", "queue 3\n")),
     "queue-count": (job("", "queue 3x\n"), job("N = 3", "queue $(N) * 2\n")),
     "queue-unclosed": (
@@ -95,6 +99,15 @@ CASES: dict[str, tuple[str, str]] = {
         job('arguments = -c "say hello"'),
         job('arguments = "say ""hello"" \'to you\'"'),
     ),
+    "output-clash": (
+        job("transfer_output_files = b.txt, out/a.out").replace("a_$(Process).out", "a.out"),
+        job("transfer_output_files = b.txt, a.out"),
+    ),
+    "requirements-plus": (job("+Requirements = HasX"), job("requirements = HasX")),
+    "pool-word": (
+        job('+JobFlavour = "1nd"'),
+        job('+JobFlavour = "Workday"\n+JobDurationCategory = "$(Long)"\n+GPUJobLength = ""'),
+    ),
     "single-quotes": (job("arguments = 'two words'"), job("arguments = \"'two words'\"")),
     "environment-form": (job('environment = "A=1;B=2"'), job('environment = "A=1 B=2"')),
     "request-missing": (
@@ -105,6 +118,10 @@ CASES: dict[str, tuple[str, str]] = {
     "memory-unit": (
         job("").replace("memory = 1GB", "memory = 4"),
         job("").replace("memory = 1GB", "memory = 2048"),
+    ),
+    "request-word": (
+        job("").replace("request_memory = 1GB", "mem = 4GB\nrequest_memory = mem"),
+        job("+Cores = 2").replace("cpus = 1", "cpus = Cores"),
     ),
     "request-large": (job("").replace("cpus = 1", "cpus = 128"), job("")),
     "gpus-none": (
@@ -343,6 +360,7 @@ REFUSED = {
 
 REFUSED_BY_BINDINGS = {
     'requirements = (OpSys == "LINUX"': "expression",
+    'requirements = (OpSys == "LINUX") \\\n# && (HasX)': "expression",
     "queue 3 +": "queue-count",
     "queue 2 * x in (a)": "queue-count",
     "queue 9999999999": "queue-count",
@@ -356,7 +374,31 @@ REFUSED_BY_BINDINGS = {
 FORM = 'Write arguments = "first \'two words\' third", with "" for a quote.'
 ADVISED = {
     '+SingularityImage = "a.sif"\ntransfer_input_files = a.sif, $(Process).txt': (
-        "Leave it out here: container_image is enough."
+        "Write container_image = a.sif, no quotes, and leave it out of transfer_input_files."
+    ),
+    '+SingularityImage = "osdf:///ospool/ap40/data/x/a.sif"\n'
+    "transfer_input_files = osdf:///ospool/ap40/data/x/a.sif": (
+        "Leave it out here: +SingularityImage is enough."
+    ),
+    '+SingularityImage = "/cvmfs/a.org/b"': "Write container_image = /cvmfs/a.org/b, no quotes.",
+    '+SingularityImage = "/storage/a.sif"': "Write container_image = /storage/a.sif, no quotes; "
+    "with transfer_container = false, if the execution points see that path.",
+    '+SingularityImage = "shub://a/b"': "container_image takes no shub://: make a .sif file of the "
+    "image, and write container_image = NAME.sif.",
+    "arguments = $(x)\nqueue x from seq 0 99": "Write from seq 0 99 |: what a program prints is "
+    "read with a | at the end.",
+    "arguments = -x='1,2' b": "Leave them out, if a shell was to take them off.",
+    "transfer_output_files = a.txt $(Process)/b.txt": "Write commas between.",
+    "requirements = A\nMY.Requirements = B": "Join it to requirements by &&.",
+    "TransferFiles = ALWAYS": "Write should_transfer_files.",
+    "priority = @PRIO@": "@PRIO@ looks like a template's: lint the file that is made of it.",
+    "$REQUIREMENTS": "Lint the file that is made of the template.",
+    "arguments = a \\\n# b, c": "Leave out the \\ at the end of line 8.",
+    "initialdir = ~": "Write $ENV(HOME) instead of ~.",
+    "input = not-there.txt": "Bring it there before the jobs start, or correct the name.",
+    "request_gpus = 0\ngpus_minimum_memory = 8GB": "Write request_gpus = 1, or leave this out.",
+    "request_gpus = 0\nrequirements = CUDACapability >= 8.0": (
+        "Leave it out, or write gpus_minimum_capability = 8.0, with request_gpus = 1."
     ),
     "should_transfer_files = NO": "Write should_transfer_files = YES, and name in "
     "transfer_input_files what the job reads.",
@@ -453,7 +495,10 @@ NOTHING_SAID = (
     "arguments = $(x)\nqueue x in (\na\n\nb\n)",
     "log = new/a_$(Cluster).log\noutput = new/a_$(Process).out",
     "arguments = $(f)\nqueue f matching files (*.txt)", "initialdir = $(d)\nqueue d in (folder)",
-    "executable = C:\\\\Windows\\\\cmd.exe",
+    "executable = C:\\\\Windows\\\\cmd.exe", "request_gpus = 0", "input = good.txt",
+    "arguments = a \\\n# b \\\n c", "arguments = a \\\n\n# b", "initialdir = folder",
+    "input = not-there.txt\ntransfer_input = false", "input = /dev/null",
+    "transfer_output_files = My Results, b.txt", "transfer_input_files = @A_FILE@",
 )  # fmt: skip
 """Lines of which nothing is said, but that they repeat what stands above."""
 

@@ -138,8 +138,10 @@ def test_everyday_words_lead_to_what_is_known_and_to_commands_that_are() -> None
         ("ERROR: failed to connect to schedd", ["everyday"], "osgbatch pool up"),
         ("ZeroDivisionError: float division by zero", ["everyday"], "The program's own error"),
         ("OSError: time is missing", ["everyday"], "The program's own error"),
-        ("RuntimeError: CUDA out of memory", ["everyday"], "gpus.min_memory"),
+        ("RuntimeError: CUDA out of memory", ["stderr", "everyday"], "osgbatch explain gpus"),
+        ("torch.OutOfMemoryError: CUDA out of memory.", ["stderr", "everyday"], "the GPU was full"),
         ("curl: (6) Could not resolve host: x", ["everyday"], "need not reach the internet"),
+        ("curl: (7) Failed to connect to x port 443", ["everyday"], "need not reach the internet"),
         ("JobStatus", ["state"] * 7, "(JobStatus 7, S in condor_q)"),
     ],
 )
@@ -322,9 +324,10 @@ def test_a_sweep_is_shown_at_80_columns_and_whole_in_json(
 def test_on_a_terminal_a_long_one_goes_to_the_pager(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text("command: echo {x}\nsweep: {x: [1, 2]}\n")
     top, end = pty.openpty()
+    pager = {"PAGER": "head -n 2", "MANPAGER": "false", "TERM": "x"}
     done = subprocess.run(
         [sys.executable, "-m", "osgbatch", "explain", "sweep.yaml"], cwd=tmp_path, stdin=end,
-        stdout=end, stderr=end, check=False, env={**os.environ, "PAGER": "head -n 2", "TERM": "x"},
+        stdout=end, stderr=end, check=False, env={**os.environ, **pager},
     )  # fmt: skip
     os.close(end)
     lines = os.read(top, 65536).decode().splitlines()

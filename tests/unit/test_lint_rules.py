@@ -115,6 +115,15 @@ def test_a_fix_mends_and_changes_nothing_else(rule: str, folder: Path) -> None:
     assert {f.rule for f in after} <= {f.rule for f in lint_text(wrong, folder)}
 
 
+def test_of_two_names_for_a_command_none_is_said_to_be_lost() -> None:
+    text = job("notification = never\nnotification = error\nargs = a\narguments = b")
+    said = [f.what for f in lint(text) if f.rule == "set-twice"]
+    assert said == [
+        "notification is set on line 8, too; that value (never) is lost",
+        "arguments and args, on line 10, are one command",
+    ]
+
+
 def test_what_cannot_be_mended_says_so() -> None:
     for name, rule in RULES.items():
         assert rule.severity in ("error", "warning", "advice")

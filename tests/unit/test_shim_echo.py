@@ -58,7 +58,7 @@ def test_the_echo_is_short_and_begins_anew_for_a_later_task(slot: Slot) -> None:
 def test_what_a_task_leaves_behind_holds_up_nothing(slot: Slot) -> None:
     slot.echo = slot.root / "stdout"
     began = time.monotonic()
-    done = slot.run({0: sh("setsid sleep 60 & echo $!")})
+    done = slot.run({0: sh("setsid sleep 3600 & echo $!")})
     os.kill(int(done.text(0, "stdout")), signal.SIGKILL)
     assert done.code == 0
     assert time.monotonic() - began < 30

@@ -34,7 +34,8 @@ def test_told_to_stop_it_passes_it_on_and_brings_home_what_there_is(slot: Slot) 
 def test_killed_it_leaves_an_archive_that_says_started_and_takes_its_command_along(
     slot: Slot,
 ) -> None:
-    script = "trap '' TERM; echo $$ >../../pid; sleep 60 & echo $! >>../../pid; >../../ready; wait"
+    script = "trap '' TERM; echo $$ >../../pid; sleep 3600 & echo $! >>../../pid; "
+    script += ">../../ready; wait"
     process = slot.start({0: sh(script)})
     started_then(slot, process, signal.SIGKILL)
     process.wait()  # a zombie would still count as alive
@@ -65,7 +66,7 @@ def test_over_time_the_whole_group_ends_and_partial_outputs_come_home(
 ) -> None:
     slot.environ["OSGBATCH_KILL_AFTER"] = "1"
     ignore = "trap '' TERM; " if deaf else ""
-    script = f"{ignore}echo part >outputs/x; sleep 60 & echo $!; wait; sleep 60"
+    script = f"{ignore}echo part >outputs/x; sleep 3600 & echo $!; wait; sleep 3600"
     begun = time.monotonic()
     done = slot.run({0: sh(script, ["time_limit", "1"]), 1: row("true")}, time_limit=50)
     assert time.monotonic() - begun < 40
@@ -79,6 +80,6 @@ def only_first(done: Outcome) -> tuple[str, str]:
 
 
 def test_nothing_of_a_task_outlives_it(slot: Slot) -> None:
-    done = slot.run({0: sh("sleep 60 & echo $!")})
+    done = slot.run({0: sh("sleep 3600 & echo $!")})
     assert done.code == 0
     wait_for(lambda: not alive(int(done.text(0, "stdout"))))

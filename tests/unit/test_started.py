@@ -29,6 +29,7 @@ def bash(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "umask 077; OSGBATCH init hello a >/dev/full; echo $?; stat -c %a a; rm -r a",
         "OSGBATCH schema 2>&1 | sha256sum",
         "LANG=C.UTF-8 LC_ALL=C OSGBATCH check 'é.yaml'; echo $?",
+        "mkfifo f; OSGBATCH check f & sleep 1; kill -TERM $!; wait $!; echo $?; rm f",
     ],
 )
 def test_streams_codes_and_signals_are_the_same(

@@ -46,7 +46,14 @@ def test_of_another_folder_is_told_and_nothing_there_is_changed(
         told = capsys.readouterr().err
         act = "prioritize 5" if "prior" in words else words.split(" --")[0]
         assert said in told and f"`osgbatch {act}" in told and f"{batch.id[:6]}`" in told, words
+    same = said.replace("no batch", f'no batch "{batch.name}"').replace("of all", "of that name")
+    for act in ("cancel --yes", "resubmit --no-watch", "release"):  # another one of that name
+        assert run(monkeypatch, f"{act} {batch.name}") == 2, act
+        told = capsys.readouterr().err
+        assert same in told and f"`osgbatch {act.split()[0]} {batch.id[:6]}`" in told, act
     assert tree(batch.folder) == before and os.listdir(other) == []
+    assert run(monkeypatch, f"status {batch.name}") == 1
+    assert same in capsys.readouterr().err
     for words in LOOKS:
         run(monkeypatch, words)
         assert capsys.readouterr().err.count(said) == 1, words
