@@ -19,7 +19,7 @@ CONFIG = "CONDOR_CONFIG"
 ELSEWHERE = 0
 """Instead of a process id: it runs on another machine, or in another container."""
 DOMAIN = "personal.pool"
-"""What the name of its schedd ends with: alice@personal.pool."""
+"""What the name of its schedd ends with: alice-3f9c2a@personal.pool."""
 _FLOCK = "hhqqi0q"
 """struct flock of Linux: type, whence, start, length, process id."""
 
@@ -99,8 +99,26 @@ def is_up() -> bool:
 
 
 def is_down() -> bool:
-    """Whether the user has one that is not up on this machine."""
-    return config_file().exists() and not is_up()
+    """Whether the user has one that is up nowhere, as far as can be known."""
+    try:
+        return config_file().exists() and master() is None
+    except OSError:
+        return False
+
+
+def why_not_here() -> str:
+    """Why the user's pool is not used here, to go on from its name; empty: it is, or none is."""
+    if is_down():
+        return "is down (`osgbatch pool up`)"
+    try:
+        return elsewhere(str(note().get("host", ""))) if master() == ELSEWHERE else ""
+    except OSError:
+        return ""
+
+
+def elsewhere(host: str) -> str:
+    """What is said of one that is up elsewhere, to go on from its name. host: empty if unknown."""
+    return "runs on another machine or in another container" + (f" ({host})" if host else "")
 
 
 def in_use() -> bool:
@@ -129,14 +147,14 @@ def use() -> bool:
     """
     if another_named():
         return False
-    if in_use():
-        return True
-    if not is_up():
-        return False
-    os.environ[CONFIG] = str(config_file())
+    if not in_use():
+        if not is_up():
+            return False
+        os.environ[CONFIG] = str(config_file())
     programs = note().get("bin")
     if isinstance(programs, str) and programs.startswith("/"):
-        found = shutil.which("condor_submit")
-        if not found or os.path.dirname(found) != programs:
-            os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
+        found, path = shutil.which("condor_submit"), os.environ.get("PATH", os.defpath)
+        before = os.path.dirname(found) if found else path.split(os.pathsep)[0]
+        if before != programs:
+            os.environ["PATH"] = os.pathsep.join([programs, path])
     return True

@@ -267,13 +267,27 @@ def newest_of(parent: Path, spec: bytes, besides: Path | None = None) -> Batch |
 
 
 def folders_of(parent: Path, spec: bytes) -> Iterator[Path]:
-    """The batches of a spec in a `batches/` folder, the newest first."""
+    """The batches of a spec in a `batches/` folder, the newest first.
+
+    Raises OSError when that, or one in it, cannot be looked into: it may be one of them.
+    """
     folders = sorted(
-        (p for p in parent.glob("[!.]*") if (p / names.RESOLVED).is_file()),
+        (p for p in entries_of(parent) if (p / names.RESOLVED).is_file()),
         key=lambda p: (p / names.RESOLVED).stat().st_mtime_ns,
         reverse=True,
     )
     yield from (folder for folder in folders if _read_or_none(folder / names.SPEC) == spec)
+
+
+def entries_of(parent: Path) -> list[Path]:
+    """What is in a `batches/` folder but for what is hidden; none when there is no such folder.
+
+    Raises OSError when it cannot be read, which a glob would not tell.
+    """
+    try:
+        return [parent / name for name in os.listdir(parent) if not name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 @contextmanager

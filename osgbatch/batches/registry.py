@@ -6,6 +6,7 @@ line about a batch wins, so that one that was moved is entered again where it wa
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from osgbatch import names
-from osgbatch.batches.folder import Batch, load
+from osgbatch.batches.folder import Batch, entries_of, load
 from osgbatch.batches.tags import read_tags
 from osgbatch.errors import BatchError
 from osgbatch.places import state_folder
@@ -148,19 +149,23 @@ def _is_gone(folder: Path) -> bool:
         return False
 
 
+_SHUT = (errno.EACCES, errno.EPERM, errno.ESTALE, errno.EIO)
+
+
 def _is_batch(folder: Path) -> bool:
     try:
         return (folder / names.RESOLVED).is_file()
-    except OSError:  # that may not be entered
-        return False
+    except OSError as error:  # what cannot be looked into now is told, not passed over
+        return error.errno in _SHUT
 
 
 def batches_here(here: Path) -> list[Path]:
     """The batch folders under a folder, newest first.
 
-    Those in its `batches/`, itself when it is one, and what the registry knows below it.
+    Those in its `batches/`, itself when it is one, and what the registry knows below it. Raises
+    OSError when `batches/` cannot be read.
     """
-    found = [p.parent for p in (here / names.BATCHES).glob(f"[!.]*/{names.RESOLVED}")]
+    found = [p for p in entries_of(here / names.BATCHES) if _is_batch(p)]
     if _is_batch(here):
         found.append(here)
     tops = {here, here.resolve()}
@@ -309,6 +314,11 @@ def _unique(folders: Iterable[Path]) -> list[Path]:
     found: dict[tuple[int, int], Path] = {}
     for folder in folders:
         with suppress(OSError):
-            status = (folder / names.RESOLVED).stat()
+            try:
+                status = (folder / names.RESOLVED).stat()
+            except OSError as error:
+                if error.errno not in _SHUT:
+                    raise
+                status = folder.stat()
             found.setdefault((status.st_dev, status.st_ino), folder)
     return list(found.values())

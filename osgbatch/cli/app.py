@@ -111,6 +111,9 @@ def run() -> int:
         ui.error("interrupted; `osgbatch status` shows what is there")
         return exits.INTERRUPTED
     except OSError as error:
+        if error.errno == errno.ENOENT and _is_nowhere():
+            ui.error("the folder that you are in was removed\n  Go to another one: `cd`.")
+            return exits.BAD_INPUT
         where = f"{error.filename}: " if error.filename else ""
         ui.error(ui.printable(f"{where}{error.strerror or error}"))
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -120,6 +123,15 @@ def run() -> int:
             return _usage(error, asked)
         raise
     return result if isinstance(result, int) else exits.OK
+
+
+def _is_nowhere() -> bool:
+    """Whether the current folder was removed."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _option_meant(error: OsgbatchError, asked: Sequence[str]) -> str:

@@ -42,8 +42,10 @@ def up(as_json: Json = False) -> int:
     now, started = personal.up(_silent if as_json else ui.say)
     if as_json:
         ui.out_json({**_data(now), "started": started})
-        return exits.OK
+        return _code(now)
     ui.out(_told(now, "is up" if started else "is up already"))
+    if now.state != personal.UP:
+        return _code(now)
     ui.out("Next, in any terminal:\n    osgbatch submit sweep.yaml")
     exports = _exports(now)
     if exports:
@@ -85,15 +87,15 @@ def status(as_json: Json = False) -> int:
     now = personal.status()
     if as_json:
         ui.out_json(_data(now))
-    elif now.state == personal.UP:
-        ui.out(_told(now, "is up"))
-    elif now.state == personal.SILENT:
-        ui.out(f"the personal pool runs (process {now.pid}), and does not answer")
-        ui.out(f"logs    {now.folder / 'log'}\nIt may be starting. `osgbatch pool down` ends it.")
-    elif now.state == personal.ELSEWHERE:
-        ui.out(f"the personal pool runs on another machine or in another container ({now.host})")
     else:
-        ui.out("the personal pool is down; `osgbatch pool up` starts it")
+        ui.out(_told(now, "is up"))
+    return _code(now)
+
+
+def _code(now: PoolStatus) -> int:
+    """The exit code: whether it is up and answers."""
+    from osgbatch.pools import personal
+
     return exits.OK if now.state == personal.UP else exits.HTCONDOR
 
 
@@ -102,9 +104,21 @@ def _silent(text: str) -> None:
 
 
 def _told(now: PoolStatus, how: str) -> str:
-    """A few lines on a pool that answers."""
+    """A few lines on how it stands. how: what is said of one that answers."""
+    from osgbatch import personal_pool
+    from osgbatch.pools import personal
+
+    if now.state == personal.SILENT:
+        return (
+            f"the personal pool runs (process {now.pid}), and does not answer\n"
+            f"logs    {now.folder / 'log'}\n"
+            "It may be starting. `osgbatch pool down` ends it."
+        )
+    if now.state == personal.ELSEWHERE:
+        return f"the personal pool {personal_pool.elsewhere(now.host)}"
     slots, jobs = now.slots, now.jobs
-    assert slots is not None and jobs is not None
+    if slots is None or jobs is None:
+        return "the personal pool is down; `osgbatch pool up` starts it"
     offered = f"{number_of(slots.cpus, 'core')}, {size(slots.memory_mb << 20)} of memory"
     free = f"free: {slots.free_cpus}, {size(slots.free_memory_mb << 20)}"
     queue = f"{jobs.jobs:,}: {jobs.idle:,} idle, {jobs.running:,} running, {jobs.held:,} held"

@@ -85,6 +85,8 @@ def _fix(noted: str, host: str) -> str:
     if personal_pool.is_name(noted):
         if personal_pool.another_named():
             how = f"Type `unset {variable}`, and `osgbatch pool up` if it is down"
+        elif personal_pool.in_use():  # a user has as many as there are state folders
+            how = "Let XDG_STATE_HOME be what it was where it was submitted"
         else:
             how = "Type `osgbatch pool up`"
         return f"{how}; then the same command again, on {host or 'its machine'}."

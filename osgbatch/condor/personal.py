@@ -92,9 +92,14 @@ def schedd_host() -> str:
 
 
 def of_the_system() -> str:
-    """A daemon of this machine's own HTCondor that runs, by its name; empty when there is none.
+    """A daemon of this machine's own HTCondor that runs, by its name; empty when there is none."""
+    return next(all_of_the_system(), "")
 
-    It runs as root or as an account of the system: what a person runs is a pool of that person.
+
+def all_of_the_system() -> Iterator[str]:
+    """All of them: they run as root or as an account of the system.
+
+    What a person runs is a pool of that person.
     """
     for entry in Path("/proc").iterdir():
         try:
@@ -105,8 +110,7 @@ def of_the_system() -> str:
             continue
         name = os.path.basename(program).decode(errors="replace")
         if name in ("condor_master", "condor_schedd"):
-            return f"{name}, process {entry.name},"
-    return ""
+            yield f"{name}, process {entry.name},"
 
 
 def says_there_is_none(error: CondorError) -> bool:

@@ -76,7 +76,8 @@ UID_DOMAIN = {domain}
 FILESYSTEM_DOMAIN = {domain}
 TRUST_UID_DOMAIN = True
 COLLECTOR_NAME = the personal pool of {user}
-SCHEDD_NAME = {user}@{domain}
+# With an @ in it this is the whole name: no host name is added.
+SCHEDD_NAME = {schedd}@{domain}
 
 # {user} alone may look, submit and command: whoever asks must make a file as {user} (FS).
 use SECURITY: recommended_v9_0
@@ -143,11 +144,14 @@ MAX_PERIODIC_EXPR_INTERVAL = 10
 """
 
 
-def condor_config(installation: Installation, folder: Path, user: str, machine: Machine) -> str:
+def condor_config(
+    installation: Installation, folder: Path, user: str, machine: Machine, pool_id: str = ""
+) -> str:
     """The text of its condor_config. Seen to work with HTCondor 23.9 and 25.14.
 
     folder: the pool's own, absolute, its path without blanks and characters that mean something to
-    HTCondor.
+    HTCondor. pool_id: what tells its schedd from those of the user's other pools; none in the
+    earliest pools.
     Sources: HTCondor manual, "use ROLE: Personal", security recommended_v9_0, configuration macros;
     htcondor2.personal.
     """
@@ -161,6 +165,7 @@ def condor_config(installation: Installation, folder: Path, user: str, machine: 
         more += ["HasSIF = True", "STARTD_ATTRS = $(STARTD_ATTRS) HasSIF"]
     return _TEMPLATE.format(
         user=user,
+        schedd=f"{user}-{pool_id}" if pool_id else user,
         local_file=LOCAL_FILE,
         release=installation.release,
         bin=installation.bin,

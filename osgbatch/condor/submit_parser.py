@@ -8,12 +8,13 @@ from functools import cache
 from typing import Any
 
 from osgbatch import personal_pool
+from osgbatch.condor.commands import SYSTEM_CONFIGS
 
 
 def quiet_environment() -> dict[str, str]:
     """Without this HTCondor complains on a machine that has no configuration of it."""
     personal_pool.use()
-    if "CONDOR_CONFIG" in os.environ or os.path.exists("/etc/condor/condor_config"):
+    if "CONDOR_CONFIG" in os.environ or any(map(os.path.exists, SYSTEM_CONFIGS)):
         return {}
     return {"CONDOR_CONFIG": os.devnull}
 

@@ -6,11 +6,10 @@ Such lines are the way of older tutorials to try failed jobs again: a job that f
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from osgbatch.expressions import ExpressionError, parse_expression
+from osgbatch.importing.ended import UNDEFINED, UNKNOWN, Condition, Unread, Value, condition
 from osgbatch.importing.macros import NotImported
 from osgbatch.importing.made import Setting
 from osgbatch.importing.values import Values
@@ -20,23 +19,21 @@ ENDLESS = 10
 _MOST = 60
 _CODES = 20
 """Exit codes that are named one by one, at most."""
-_MEMBER = re.compile(r"member\s*\(\s*ExitCode\s*,\s*\{([\d\s,]+)\}\s*\)", re.IGNORECASE)
-_TOKEN = re.compile(
-    r"\s*(&&|\|\||=\?=|=!=|==|!=|<=|>=|[<>!()]|\d+|[A-Za-z_][\w.]*)", re.ASCII
-)  # fmt: skip
-_WORDS = {
-    "&&": "and", "||": "or", "=?=": "==", "=!=": "!=", "!": "not", "true": "1", "false": "0",
-    "exitbysignal": "signal", "exitcode": "code", "numjobstarts": "starts", "jobruncount": "starts",
-}  # fmt: skip
-_PLAIN = frozenset(["==", "!=", "<=", ">=", "<", ">", "(", ")"])
-_COMPARES = _PLAIN - {"(", ")"}
+_KNOWN = frozenset(["exitcode", "exitbysignal", "numjobstarts", "jobruncount"])
 _SIGNAL = None
 """In place of the exit code of a job that a signal has killed: it has none."""
 _FAILURES = (*range(1, 256), _SIGNAL)
+_BY_POLICY = 3
+"""HoldReasonCode of a job that on_exit_hold holds. Source: the table of hold codes in HTCondor's
+manual; seen on 25.14.1."""
+_LATE = 10**9
+"""Seconds that a job has been held, long after all that a policy waits for."""
 
 Outcome = Callable[[int | None, int], bool | None]
 """Whether an expression is true of a job that has ended with a code, or by a signal, at one of its
 starts; None where it is undefined."""
+Released = Callable[[int | None, int], bool]
+"""Whether a job is let go that was held when it ended so at one of its starts."""
 
 
 @dataclass(frozen=True)
@@ -61,39 +58,48 @@ def policy_of(values: Values) -> Policy | None:
             values.lose(setting, f"when a job is to be tried again is told by {_RETRIES}")
     if holds is None or removes is None:
         return None
-    fates = _Fates(holds, removes, lambda start: False)
+    fates = _Fates(holds, removes)
     starts = range(1, _CODES)
     for setting, wanted in ((hold, "held"), (remove, "again")):
         if setting and any(fates.of(0, start) == wanted for start in starts):
             values.lose(setting, "a job that has succeeded would not leave the queue")
             return None
-    held = [code for code in _FAILURES if fates.of(code, 1) == "held"]
+    lives = {code: fates.life(code) for code in _FAILURES}
+    held = [code for code in _FAILURES if "held" in lives[code]]
     setting = hold if hold and held else remove or hold
     if setting is None:
         return None
     key = setting.key
+    if hold and remove and held and any("again" in life for life in lives.values()):
+        key = f"{hold.key}, {remove.key}"
     if held:
         released = _released(values)
         if released is not None:
-            fates = _Fates(holds, removes, released)
-            key += ", periodic_release"
-    times = {code: fates.times(code) for code in _FAILURES}
-    tried = [code for code in _FAILURES if times[code]]
-    failed = [code for code in held if code not in tried]
+            try:
+                with_release = _Fates(holds, removes, released)
+                lives = {code: with_release.life(code) for code in _FAILURES}
+            except _CannotTell:
+                values.lose(values.values["periodicrelease"], _NOT_TOLD)
+            else:
+                key += ", periodic_release"
+    tried = [code for code in _FAILURES if len(lives[code]) > 1]
     if not held and not tried:
         return None
-    if failed:
-        values.differ(f"{setting.key}: a task that {_ended(failed)} is told of as failed, and not "
-                      "held; `osgbatch resubmit` runs it again")  # fmt: skip
-    first = len(held) == len(_FAILURES)
-    if not tried:
-        return Policy(key, first=first)
-    most = {times[code] for code in tried}
+    most = {len(lives[code]) - 1 for code in tried}
+    retries: dict[str, object] = {}
     if len(most) > 1:
         values.lose(setting, f"some failures are tried again more often than others: say it by "
                     f"{_RETRIES}")  # fmt: skip
-        return Policy(key, first=first)
-    return Policy(key, _again(values, setting, key, tried, most.pop(), bool(held)), first)
+    elif tried:
+        retries = _again(values, setting, key, tried, most.pop(), lives)
+    codes = retries.get("on", [])
+    there = _FAILURES if codes == "any" else codes if isinstance(codes, list) else ()
+    failed = [code for code in held if code not in there and lives[code][-1] == "held"]
+    if failed and len(most) < 2:
+        values.differ(f"{setting.key}: a task that {_ended(failed)} is told of as failed, and not "
+                      "held; `osgbatch resubmit` runs it again")  # fmt: skip
+    first = all(fates.held_at_once(code, len(lives[code])) for code in _FAILURES)
+    return Policy(key, retries, first)
 
 
 _RETRIES = "`retries:`, as in `{times: 5, on: any}`, or `{on: [3, 75]}` for some exit codes"
@@ -101,13 +107,12 @@ _RETRIES = "`retries:`, as in `{times: 5, on: any}`, or `{on: [3, 75]}` for some
 
 def _again(
     values: Values, setting: Setting, key: str, tried: Collection[int | None], most: int,
-    held: bool,
+    lives: Mapping[int | None, Sequence[str]],
 ) -> dict[str, object]:  # fmt: skip
-    """`retries:` for the failures that are tried again; held: whether they were held before."""
+    """`retries:` for the failures that are tried again; lives: what becomes of each at its ends."""
     codes = [code for code in tried if code is not None]
     others = [code for code in range(1, 256) if code not in codes]
     times, end = (most, "") if most < _MOST else (ENDLESS, "; there without end")
-    how = "again at once" if held else "again"
     if not codes:
         values.differ(f"{key}: a task that is killed by a signal is told of as failed, and not "
                       "tried again; `retries: {on: any}` does so with all failures")  # fmt: skip
@@ -118,9 +123,10 @@ def _again(
         return {}
     every = len(codes) > _CODES
     who = "has failed" if every else _ended(codes)
+    waits, how = _waits(tried if every else codes, lives)
     values.differ(
         f"{key}: a task that {who} is tried {how}, {times} times at most, and then told of as "
-        f"failed{end}" + ("; there it was held for a while before each new start" if held else "")
+        f"failed{end}{waits}"
     )
     if every:
         wrong: list[int | None] = [*others, *([] if _SIGNAL in tried else [_SIGNAL])]
@@ -130,6 +136,24 @@ def _again(
     if _SIGNAL in tried:
         values.differ(f"{key}: a task that is killed by a signal is not tried again")
     return {"times": times, "on": codes}
+
+
+def _waits(
+    tried: Collection[int | None], lives: Mapping[int | None, Sequence[str]]
+) -> tuple[str, str]:
+    """Where jobs were held, for the end of a line, and how their tasks are tried again."""
+    each = [code for code in tried if set(lives[code][:-1]) == {"held"}]
+    some = [code for code in tried if "held" in lives[code][:-1] and code not in each]
+    if len(each) == len(tried):
+        return "; there it was held for a while before each new start", "again at once"
+    if each or some:
+        which = "" if len(some) == len(tried) else f" when it {_ended([*each, *some])}"
+        return f"; there it was held for a while before some new starts{which}", "again"
+    kept = [code for code in tried if lives[code][-1] == "held"]
+    if not kept:
+        return "", "again"
+    when = "at last" if len(kept) == len(tried) else f"at last when it {_ended(kept)}"
+    return f", and not held, as it was there {when}", "again"
 
 
 def _ended(found: Collection[int | None]) -> str:
@@ -145,27 +169,36 @@ def _ended(found: Collection[int | None]) -> str:
 class _Fates:
     """What becomes of a job that has ended. released: whether one that is held is let go."""
 
-    def __init__(self, holds: Outcome, removes: Outcome, released: Callable[[int], bool]) -> None:
+    def __init__(
+        self, holds: Outcome, removes: Outcome, released: Released = lambda code, start: False
+    ) -> None:
         self.holds, self.removes, self.released = holds, removes, released
 
     def of(self, code: int | None, start: int) -> str:
-        """`held`, `left` (the queue) or `again`. HTCondor holds where a policy is undefined.
-
-        Source: UserPolicy::AnalyzePolicy of HTCondor, which asks on_exit_hold first.
-        """
-        held = self.holds(code, start)
-        if held or held is None:
+        """`held`, `left` (the queue) or `again`. HTCondor asks on_exit_hold first; where a policy
+        is undefined, the job is not held, and leaves the queue. Seen on 23.9.6 and 25.14.1."""
+        if self.holds(code, start):
             return "held"
-        gone = self.removes(code, start)
-        return "held" if gone is None else "left" if gone else "again"
+        return "again" if self.removes(code, start) is False else "left"
+
+    def held_at_once(self, code: int | None, ends: int) -> bool:
+        """Whether each of so many ends leads to a hold before on_exit_remove is asked."""
+        return all(bool(self.holds(code, start)) for start in range(1, ends + 1))
+
+    def life(self, code: int | None) -> list[str]:
+        """What becomes of a job at its ends, one by one: it is tried again after all but the last.
+        `_MOST` of them, and one, are without end."""
+        found: list[str] = []
+        for start in range(1, _MOST + 1):
+            fate = self.of(code, start)
+            found.append(fate)
+            if fate == "left" or (fate == "held" and not self.released(code, start)):
+                return found
+        return [*found, found[-1]]
 
     def times(self, code: int | None) -> int:
-        """How often it is tried again; `_MOST` - 1 and more is without end."""
-        for start in range(1, _MOST):
-            fate = self.of(code, start)
-            if fate == "left" or (fate == "held" and not self.released(start)):
-                return start - 1
-        return _MOST
+        """How often it is tried again; `_MOST` is without end."""
+        return len(self.life(code)) - 1
 
 
 def until_of(values: Values, most: int) -> tuple[int, object] | None:
@@ -175,7 +208,7 @@ def until_of(values: Values, most: int) -> tuple[int, object] | None:
     if setting is None:
         return None
     until = outcome_of(values.value(setting))
-    fates = _Fates(_never, until or _always, lambda start: False)
+    fates = _Fates(_never, until or _always)
     times = {code: fates.times(code) for code in _FAILURES}
     codes = [code for code in range(1, 256) if times[code]]
     often = {min(times[code], most) for code in codes}
@@ -190,26 +223,45 @@ def until_of(values: Values, most: int) -> tuple[int, object] | None:
     return often.pop(), "any"
 
 
-def _released(values: Values) -> Callable[[int], bool] | None:
-    """After which of its starts `periodic_release` lets a job go that was held when it ended; None
-    where it never does."""
+class _CannotTell(Exception):
+    """Whether a job is released is not known before it runs."""
+
+
+_NOT_TOLD = (
+    "it cannot be told here when it lets a job go that has failed and is held (it is read over "
+    f"HoldReasonCode, ExitCode, NumJobStarts and how long the job is held): say it by {_RETRIES}"
+)
+
+
+def _released(values: Values) -> Released | None:
+    """Whether `periodic_release` lets a job go that was held when it ended; None where it is not
+    set, or lost. What it gives raises _CannotTell."""
     setting = values.values.get("periodicrelease")
-    if setting is None:
+    if setting is None or not setting.value.strip():
         return None
     try:
-        text = values.macros.constant(setting.value.strip())
+        release = condition(values.macros.constant(setting.value.strip()))
     except NotImported:
         return None  # it is told of where it is handed on
-    code = re.search(r"HoldReasonCode\s*=[=?]=?\s*(\d+)", text, re.IGNORECASE)
-    if text.lower() in ("", "false", "0") or (code and code[1] != "3"):  # 3: by a policy of the job
+    except Unread:
+        values.lose(setting, _NOT_TOLD)
         return None
-    most = re.search(r"(?:NumJobStarts|JobRunCount)\s*(<=?)\s*(\d+)", text, re.IGNORECASE)
-    if most is None:
-        if re.search("NumJobStarts|JobRunCount|NumHolds", text, re.IGNORECASE):
-            values.lose(setting, f"how often a job is tried again is told by {_RETRIES}")
-        return lambda start: True
-    last = int(most[2]) - (most[1] == "<")
-    return lambda start: start <= last
+    return lambda code, start: _is_let_go(release, _ended_ad(code, start))
+
+
+def _is_let_go(release: Condition, ended: Mapping[str, Value]) -> bool:
+    """Whether a held job is released at some time. It stays where that is undefined.
+
+    Raises _CannotTell where that needs more than is known of it: a policy that is true for a while
+    only may be asked too late.
+    """
+    held: dict[str, Value] = {**ended, "holdreasoncode": _BY_POLICY, "jobstatus": 5}
+    late = release.value({**held, "enteredcurrentstatus": 0, "time()": _LATE, "currenttime": _LATE})
+    if late is True:
+        return True
+    if late is UNKNOWN or release.value(held) is UNKNOWN:
+        raise _CannotTell
+    return False
 
 
 def _never(code: int | None, start: int) -> bool | None:
@@ -220,52 +272,25 @@ def _always(code: int | None, start: int) -> bool | None:
     return True
 
 
+def _ended_ad(code: int | None, start: int) -> dict[str, Value]:
+    """What the ad of a job says that has ended so, at one of its starts."""
+    return {
+        "exitcode": UNDEFINED if code is _SIGNAL else code, "exitbysignal": code is _SIGNAL,
+        "numjobstarts": start, "jobruncount": start,
+    }  # fmt: skip
+
+
 def outcome_of(text: str) -> Outcome | None:
     """An expression over ExitCode, ExitBySignal and NumJobStarts; None for any other."""
-    text = _MEMBER.sub(
-        lambda found: "(" + " || ".join(f"ExitCode == {n}" for n in found[1].split(",")) + ")", text
-    )
-    words, at = [], 0
-    while at < len(text.rstrip()):
-        token = _TOKEN.match(text, at)
-        if not token:
-            return None
-        one = re.sub(r"^(my|target)\.", "", token[1].lower())
-        if one not in _WORDS and one not in _PLAIN and not one.isdigit():
-            return None
-        words.append(one)
-        at = token.end()
     try:
-        parsed, killed = (
-            parse_expression(" ".join(_WORDS.get(one, one) for one in found))
-            for found in (words, _without_code(words))
-        )
-        parsed.evaluate({"signal": 0, "code": 1, "starts": 1})
-        killed.evaluate({"signal": 1, "code": -1, "starts": 1, "unknown": 0})
-    except ExpressionError:
+        found = condition(text)
+    except Unread:
+        return None
+    if not found.names <= _KNOWN or '"' in text:
         return None
 
     def outcome(code: int | None, start: int) -> bool | None:
-        if code is not None:
-            return bool(parsed.evaluate({"signal": 0, "code": code, "starts": start}))
-        row = {"signal": 1, "code": -1, "starts": start}
-        both = {bool(killed.evaluate({**row, "unknown": value})) for value in (0, 1)}
-        return both.pop() if len(both) == 1 else None
+        said = found.value(_ended_ad(code, start))
+        return said if isinstance(said, bool) else None
 
     return outcome
-
-
-def _without_code(words: list[str]) -> list[str]:
-    """The words of an expression as they are for a job that has no exit code: what is compared
-    with it is undefined, but for =?= and =!=, which differ from all numbers."""
-    found: list[str] = []
-    at = 0
-    while at < len(words):
-        three = words[at : at + 3]
-        if len(three) == 3 and three[1] in _COMPARES and "exitcode" in three:
-            found.append("unknown")
-            at += 3
-        else:
-            found.append(words[at])
-            at += 1
-    return found

@@ -85,7 +85,7 @@ def resources_of(values: Values, settings: dict[str, object], note: Callable[[st
     if found:
         settings["resources"] = found
     gpus = _gpus(values)
-    if gpus:
+    if gpus is not None:
         settings["gpus"] = gpus
 
 
@@ -130,8 +130,8 @@ def _gpus(values: Values) -> object:
     if not _whole(count):
         values.lose(setting, "it is no number")
         return None
-    if memory is None and capability is None:
-        return int(count)
+    if int(count) == 0 or (memory is None and capability is None):
+        return int(count)  # 0, too: config.yaml may ask for some
     found: dict[str, object] = {"count": int(count)}
     if memory is not None:
         written = values.value(memory)

@@ -23,6 +23,8 @@ _PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off|y|n)\Z)[A-Za-z_./][\w.
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?\Z", re.ASCII)
 _SAFE = re.compile(r"[\w./=:,+@%{}-]+\Z", re.ASCII)
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SPACED = re.compile(r"[A-Za-z\d][\w.]*(?: [\w.]+)+\Z", re.ASCII)
+"""Several words, as a size: YAML takes them for nothing else than a text."""
 _BREAKS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 """What YAML ends a line at, or refuses: in a comment or a script the rest would be read as keys."""
 
@@ -32,6 +34,11 @@ def scalar(text: str) -> str:
     if _PLAIN.match(text) or _NUMBER.match(text):
         return text
     return _quoted(text)
+
+
+def string(text: str) -> str:
+    """A text as YAML where a number would be no text."""
+    return text if _PLAIN.match(text) else _quoted(text)
 
 
 def _key(text: str) -> str:
@@ -65,7 +72,7 @@ def spec_text(
         for one in textwrap.wrap(line, _WIDTH, initial_indent="# ", subsequent_indent="#   ",
                                  break_long_words=False, break_on_hyphens=False)
     ]  # fmt: skip
-    lines.append(f"name: {scalar(name)}")
+    lines.append(f"name: {string(name)}")
     lines += _runs(made, sweep, executable)
     lines += _sweep(sweep, table)
     lines += _brought(made, sweep)
@@ -126,8 +133,9 @@ def _flow(value: object) -> str:
         return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_flow(item) for item in value) + "]"
-    text = str(value)
-    return text if re.fullmatch(r"[\w. ]+", text) and text[:1] != " " else scalar(text)
+    if not isinstance(value, str):
+        return str(value)
+    return value if _SPACED.match(value) else string(value)
 
 
 # --- what a task runs ----------------------------------------------------------------------------
@@ -284,7 +292,7 @@ def _sweep(sweep: Sweep, table: str) -> Iterator[str]:
     if table:
         yield f"sweep: {{table: {scalar(table)}{repeat}}}"
     elif sweep.source:
-        yield f"sweep: {{{sweep.columns[0].name}: {{lines: {scalar(sweep.source)}}}}}"
+        yield f"sweep: {{{sweep.columns[0].name}: {{lines: {string(sweep.source)}}}}}"
     elif len(sweep.columns) == 1:
         (column,) = sweep.columns
         yield "sweep:"
@@ -315,8 +323,8 @@ def _brought(made: Converted, sweep: Sweep) -> Iterator[str]:
     for one in made.inputs:
         if one.whole:
             source, name = "".join(map(str, one.source)), "".join(map(str, one.name))
-            plain = scalar(template_text((source,)))
-            entry = plain if source == name else f"{{{plain}: {scalar(template_text((name,)))}}}"
+            plain = string(template_text((source,)))
+            entry = plain if source == name else f"{{{plain}: {string(template_text((name,)))}}}"
             files += [entry] if entry not in files else []
     if files:
         yield f"files: [{', '.join(files)}]"
@@ -327,9 +335,9 @@ def _brought(made: Converted, sweep: Sweep) -> Iterator[str]:
             source = template_text(sweep.template(one.source))
             name = template_text(sweep.template(one.name))
             if "://" in source or source == name:
-                yield f"- {scalar(source)}"
+                yield f"- {string(source)}"
             else:
-                yield f"- {{path: {scalar(source)}, as: {scalar(name)}}}"
+                yield f"- {{path: {string(source)}, as: {string(name)}}}"
 
 
 def _outputs(made: Converted, sweep: Sweep) -> Iterator[str]:
@@ -338,9 +346,9 @@ def _outputs(made: Converted, sweep: Sweep) -> Iterator[str]:
         return
     entries = []
     for path, to in made.outputs:
-        told = scalar(template_text(sweep.template(path)))
+        told = string(template_text(sweep.template(path)))
         if to:
-            told = f"{{path: {told}, to: {scalar(template_text(sweep.template(to)))}}}"
+            told = f"{{path: {told}, to: {string(template_text(sweep.template(to)))}}}"
         entries.append(told)
     if entries:
         yield f"outputs: [{', '.join(entries)}]"

@@ -75,7 +75,7 @@ def _write(batch: Batch, out: Path, progress: Progress) -> Archived:
                 fix="Try again when nothing works in it; nothing was changed.",
             )
         temporary.chmod(mode)
-        _place(temporary, out)
+        place(temporary, out)
         files = sum(what != _FOLDER for what in content.values())
         return Archived(out, files, out.stat().st_size, tuple(left_out))
     except FileExistsError:
@@ -95,7 +95,7 @@ def _mode(folder: Path) -> int:
     return 0o666 & ~umask & (folder.stat().st_mode | 0o600)
 
 
-def _place(temporary: Path, out: Path) -> None:
+def place(temporary: Path, out: Path) -> None:
     """Give a file its name, and replace nothing. Raises FileExistsError."""
     try:
         os.link(temporary, out)

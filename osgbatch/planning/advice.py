@@ -8,12 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from osgbatch.expressions import ExpressionError, parse_expression
 from osgbatch.plan_model import Plan
-from osgbatch.planning.checks import used_names
-from osgbatch.spec_model import ColumnSource, Input, Place, Resources, Spec
+from osgbatch.spec_model import Input, Place, Resources, Spec
 from osgbatch.submit_language import MEDIUM_S, duration_category
-from osgbatch.tables import Column, Table
 from osgbatch.texts import duration, size
 
 SHORT_JOB_S = 600
@@ -24,9 +21,6 @@ LARGE_MEMORY_MB = 40 * 1024
 LARGE_DISK_KB = 100 * 1024**2
 MANY_CPUS = 8
 """The OSPool has few slots of so much memory or disk, or so many cores (reference 1.3)."""
-MAX_COMPARED = 200_000
-"""Rows above which nobody looks for equal ones: a million would take a second."""
-_CHUNK = 16_384
 _INTERPRETED = re.compile(r"python[\d.]*|.+\.py|(?P<r>R|Rscript|.+\.[rR])")
 
 
@@ -247,104 +241,3 @@ def _source(entry: Input) -> str:
 
 def _and_more(found: Sequence[object]) -> str:
     return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-
-
-def table_notes(spec: Spec, table: Table) -> list[str]:
-    """What looks like a slip in the table: columns that nothing uses, rows that are there twice."""
-    return [*_unused(spec, table), *_twice(spec, table)]
-
-
-def _unused(spec: Spec, table: Table) -> Iterator[str]:
-    """Columns that nothing names, where others are named: a task then does not read its row."""
-    if spec.function or not (spec.command or spec.script):
-        return  # a function is given the whole row, a container's run script has params.json
-    used = _used(spec)
-    columns = [column.name for column in table.columns]
-    if used is None or not used.intersection(columns):
-        return
-    unused = [
-        column.name
-        for column in table.columns
-        if column.name not in used and not column.is_file and column.name != "repeat"
-    ]
-    if unused:
-        shown = ", ".join(unused[:5]) + (f" and {len(unused) - 5:,} more" if unused[5:] else "")
-        yield (
-            f"nothing uses {'column' if len(unused) == 1 else 'the columns'} {shown}: "
-            "a task can read them only in params.json"
-        )
-
-
-def _used(spec: Spec) -> set[str] | None:
-    """The names that stand anywhere in the spec; None when that is not known."""
-    used = used_names(spec)
-    expressions = [(e.text, True) for e in spec.expressions]
-    expressions += [(s.text, False) for s in spec.sources if s.kind in ("where", "exclude")]
-    try:
-        for text, units in expressions:
-            used.update(parse_expression(text, units=units).names)
-    except ExpressionError:
-        return None
-    return used
-
-
-def _twice(spec: Spec, table: Table) -> Iterator[str]:
-    """Equal rows: of a product there are some when one of its blocks has some.
-
-    Random numbers may be drawn twice, and tasks that use their index are told apart by it.
-    """
-    used = _used(spec)
-    if used is None or "index" in used or spec.script or table.copies > 1:
-        return
-    drawn = {name for source in spec.sources for name in _drawn(source)}
-    inner = 1
-    for block in reversed(table.blocks):
-        length = len(block[0].cells)
-        if length <= MAX_COMPARED and not drawn.intersection(column.name for column in block):
-            found = _repeated(block)
-            if found is not None:
-                times, first, second = found
-                rows = "row is" if times == 1 else "rows are"
-                yield (
-                    f"{times:,} {rows} there already, such as that of task {second * inner:,}, "
-                    f"which is task {first * inner:,} again (`repeat:` would do so on purpose)"
-                )
-                return
-        inner *= length
-
-
-def _drawn(source: ColumnSource) -> Iterator[str]:
-    """The columns of a source that are drawn at random, those in a zip too."""
-    if source.kind == "random":
-        yield source.name
-    for part in source.parts:
-        yield from _drawn(part)
-
-
-def _repeated(block: Sequence[Column]) -> tuple[int, int, int] | None:
-    """How many rows of a block repeat an earlier one, and the first such pair; None for none."""
-    length = len(block[0].cells)
-    hashes: set[int] = set()
-    for rows in _rows(block, length):
-        hashes.update(map(hash, rows))
-    if len(hashes) == length:
-        return None
-    seen: dict[tuple[str, ...], int] = {}
-    times, pair = 0, (0, 0)
-    number = 0
-    for rows in _rows(block, length):
-        for row in rows:
-            earlier = seen.setdefault(row, number)
-            if earlier != number:
-                times += 1
-                pair = pair if times > 1 else (earlier, number)
-            number += 1
-    return (times, *pair) if times else None
-
-
-def _rows(block: Sequence[Column], length: int) -> Iterator[list[tuple[str, ...]]]:
-    """The texts of a block's rows, a chunk at a time."""
-    for start in range(0, length, _CHUNK):
-        stop = min(start + _CHUNK, length)
-        columns = [column.texts(start, stop) for column in block]
-        yield list(zip(*columns, strict=True))

@@ -11,7 +11,7 @@ from typing import TypeVar
 from osgbatch.errors import OsgbatchError, SpecError, SpecErrors
 from osgbatch.names import METRICS_FILE, RESULT_ARRAYS, RESULT_FILE
 from osgbatch.plan_model import InputFile, Plan
-from osgbatch.planning.advice import Advice, advise, table_notes
+from osgbatch.planning.advice import Advice, advise
 from osgbatch.planning.brought import Brought, check_job, paths, read_entries
 from osgbatch.planning.checks import (
     long_values,
@@ -26,6 +26,7 @@ from osgbatch.planning.inputs import common_folder, forget, real_path, travels_p
 from osgbatch.planning.placement import placed_inputs
 from osgbatch.planning.placing import check_targets
 from osgbatch.planning.program_checks import command_slips, function_errors, function_slips
+from osgbatch.planning.table_notes import table_notes
 from osgbatch.planning.tasks import Tasks
 from osgbatch.spec_model import Input, Output, Place, Resources, Spec, Stash, Template
 from osgbatch.tables import Table

@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import re
+import secrets
 import shutil
 import socket
 import sys
@@ -68,11 +69,7 @@ def status() -> PoolStatus:
     except PermissionError:
         raise _another_users(folder) from None
     except OSError as error:
-        raise OsgbatchError(
-            f"files cannot be locked here: {error.strerror}",
-            where=str(folder),
-            fix="Let XDG_STATE_HOME name a folder on a disk of this machine.",
-        ) from None
+        raise _no_locks(folder, error) from None
     noted = personal_pool.note()
     host, version_ = str(noted.get("host", "")), str(noted.get("version", ""))
     if pid is None:
@@ -90,8 +87,9 @@ def status() -> PoolStatus:
 def up(say: Say) -> tuple[PoolStatus, bool]:
     """Start it, with the queue that it had; how it stands then, and whether it was down before.
 
-    Two that do so at once start one pool. Raises OsgbatchError where it may not be started, and
-    CondorError when HTCondor is not installed or does not come up; then nothing runs.
+    It has answered once; how it stands then may be another than UP all the same. Two that do so at
+    once start one pool. Raises OsgbatchError where it may not be started, and CondorError when
+    HTCondor is not installed or does not come up; then nothing runs.
     """
     refuse_here()
     folder = personal_pool.folder()
@@ -119,15 +117,12 @@ def up(say: Say) -> tuple[PoolStatus, bool]:
         folder.chmod(0o700)  # what is in it may command the pool
         daemons.end_leftovers(folder)
         machine = _machine(installation)
-        text = condor_config(installation, folder, user, machine)
+        text = condor_config(installation, folder, user, machine, _id(folder))
         (folder / "condor_config").write_text(text, encoding="utf-8")
+        note = {"bin": str(installation.bin), "version": "", "host": socket.gethostname()}
         with _used(installation.bin):
-            note = {
-                "bin": str(installation.bin),
-                "version": ".".join(map(str, version())),
-                "host": socket.gethostname(),
-            }
-            personal_pool.note_file().write_text(json.dumps(note) + "\n", encoding="utf-8")
+            _write_note(note)  # before its version is asked: by the note its commands are found
+            _write_note({**note, "version": ".".join(map(str, version()))})
             say("starting the personal pool")
             daemons.start(folder, installation)
         return status(), True
@@ -140,6 +135,10 @@ def down(say: Say) -> PoolStatus | None:
     """
     folder = personal_pool.folder()
     if not folder.is_dir():
+        if left := len([*daemons.leftovers(folder)]):
+            daemons.end_leftovers(folder)
+            some = "a process" if left == 1 else f"{left} processes"
+            say(f"its folder is gone, with its queue; {some} of it had gone on, and ended now")
         return None
     if folder.stat().st_uid != os.geteuid():
         raise _another_users(folder)
@@ -262,6 +261,28 @@ def _check_no_other() -> None:
         )
 
 
+def _id(folder: Path) -> str:
+    """What its schedd's name has, made when it is started for the first time, and kept.
+
+    Else two pools of a user would look like one, and what one has be submitted to the other, too.
+    Those that had a queue before there were ids keep their names: batches are known by them.
+    """
+    file = folder / "id"
+    if file.exists():
+        found = file.read_text(encoding="utf-8", errors="replace").strip()
+        if re.fullmatch(r"[0-9a-f]+", found):
+            return found
+    elif (folder / "spool" / "job_queue.log").exists():
+        return ""
+    made = secrets.token_hex(3)
+    file.write_text(f"{made}\n", encoding="utf-8")
+    return made
+
+
+def _write_note(note: dict[str, str]) -> None:
+    personal_pool.note_file().write_text(json.dumps(note) + "\n", encoding="utf-8")
+
+
 def _installation() -> Installation:
     found = daemons.find()
     assert found is not None  # refuse_here() has looked
@@ -289,9 +310,17 @@ def _machine(installation: Installation) -> Machine:
 
 def _elsewhere(now: PoolStatus) -> OsgbatchError:
     return OsgbatchError(
-        f"your personal pool runs on another machine or in another container ({now.host})",
+        f"your personal pool {personal_pool.elsewhere(now.host)}",
         where=str(now.folder),
         fix="Type it there; or let XDG_STATE_HOME name a folder of this machine alone.",
+    )
+
+
+def _no_locks(folder: Path, error: OSError) -> OsgbatchError:
+    return OsgbatchError(
+        f"files cannot be locked here: {error.strerror}",
+        where=str(folder),
+        fix="Let XDG_STATE_HOME name a folder on a disk of this machine.",
     )
 
 
@@ -318,11 +347,17 @@ def _used(programs: Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def _alone(folder: Path, say: Say) -> Iterator[None]:
-    """Nobody else starts or stops the pool meanwhile; who comes second waits, and says so."""
+    """Nobody else starts or stops the pool meanwhile; who comes second waits, and says so.
+
+    Raises OsgbatchError where files cannot be locked.
+    """
     with (folder / "up.lock").open("a") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("another osgbatch starts or stops the pool just now; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("another osgbatch starts or stops the pool just now; waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise _no_locks(folder, error) from None
         yield

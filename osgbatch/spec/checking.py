@@ -158,6 +158,11 @@ def _unknown_key(reading: Reading, loc: Loc) -> tuple[str, Any, str]:
         return what, place, _OUTPUTS_FORM
     known = list(dict.fromkeys(_keys_at(around)))
     near = suggest(name, known)
+    columns = reading.document.data.get("sweep")
+    if not around and place.file == "--set" and isinstance(columns, dict):
+        column = get_close_matches(name, columns, n=1)
+        if column and (column[0] == name or not near):
+            return f'unknown key "{name}"', place, _column_meant(name, column[0])
     home = "" if around or near else _section_of(name)
     if home:
         what = (
@@ -167,6 +172,12 @@ def _unknown_key(reading: Reading, loc: Loc) -> tuple[str, Any, str]:
     inside = f" in {dotted(around)}" if around else ""
     fix = "" if near else f"Known are {', '.join(known)}."
     return f'unknown key "{name}"{inside}{near}', place, fix
+
+
+def _column_meant(name: str, column: str) -> str:
+    """What to write for a setting whose key is a column's name, or nearly so."""
+    home = _section_of(name)
+    return f"Did you mean sweep.{column}{f', or {home}' if home else ''}?"
 
 
 _OUTPUTS_FORM = (

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from osgbatch.errors import OsgbatchError, SpecError
+from osgbatch.names import SPEC
 from osgbatch.spec.yaml_errors import character_error, syntax_error
 from osgbatch.spec_model import Place
 
@@ -18,6 +21,7 @@ Loc = tuple[str | int, ...]
 
 SUBMIT_FILES = (".submit", ".sub", ".jdl", ".condor")
 """What the names of submit files end with."""
+MAX_DEPTH = 1_000
 _SCRIPTS = (".sh", ".bash", ".py", ".R", ".r")
 MAX_VALUES = 5_000_000
 """Values of a spec, aliases written out: a few nested aliases can stand for billions."""
@@ -129,6 +133,16 @@ def _there_instead(path: Path) -> str:
     other = {".yml": ".yaml", ".yaml": ".yml"}.get(path.suffix)
     if other and not path.exists() and path.with_suffix(other).is_file():
         return f"Did you mean {path.with_suffix(other)}, which is there?"
+    if (path / SPEC).is_file():
+        return f"Write {shlex.quote(str(path / SPEC))}."
+    if path.name != SPEC or path.exists():
+        return ""
+    below = sorted(found for found in path.parent.glob(f"[!.]*/{SPEC}") if found.is_file())
+    if len(below) == 1:
+        return f"{below[0]} is there: cd {shlex.quote(str(below[0].parent))}"
+    if below:
+        shown = ", ".join(map(str, below[:3])) + (", ..." if below[3:] else "")
+        return f"Below this folder are {shown}: cd to the folder of the one that you mean."
     return ""
 
 
@@ -200,6 +214,8 @@ def _read(text: str, builder: _Builder, loc: Loc) -> tuple[Any, _Builder] | None
     file, lines = builder.file, builder.lines
     loader: Any = None
     try:
+        if _is_deep(text):
+            raise RecursionError
         loader = _Loader(text)
         node = loader.get_single_node()
         return None if node is None else (builder.build(node, loc), builder)
@@ -212,6 +228,12 @@ def _read(text: str, builder: _Builder, loc: Loc) -> tuple[Any, _Builder] | None
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _is_deep(text: str) -> bool:
+    """Whether a text is nested so deeply that libyaml, which recurses, would end the process."""
+    steps = (1 if one in "[{" else -1 for one in re.findall(r"[\[\]{}]", text))
+    return max(accumulate(steps), default=0) > MAX_DEPTH or "- " * MAX_DEPTH in text
 
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,300})")

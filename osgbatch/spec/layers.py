@@ -242,6 +242,9 @@ def _unreadable(kind: str, name: str, error: Exception) -> OsgbatchError:
     why = getattr(error, "strerror", None) or str(error)
     whose = "the class's defaults" if kind == "class" else "your defaults"
     fix = "$OSGBATCH_DEFAULTS names this file: correct it, or unset it." if kind == "class" else ""
+    if fix and not os.path.isabs(name):
+        whole = os.path.expanduser(name) if name.startswith("~") else ""
+        fix = f"$OSGBATCH_DEFAULTS needs its whole path{f', {whole}' if whole else ''}."
     return OsgbatchError(f"cannot read {whose}: {why}", where=name, fix=fix)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -10,6 +11,7 @@ from typing import Any
 from osgbatch.expressions import ExpressionError, parse_expression
 from osgbatch.names import SWEEP_WORDS, column_problem, other_column
 from osgbatch.spec.document import Document, Loc
+from osgbatch.spec.elsewhere import call_in, from_keys, in_a_spec
 from osgbatch.spec.series import SOURCES, Fail, ValueReader
 from osgbatch.spec.series import suggest as suggest
 from osgbatch.spec_model import ColumnSource, Place, UserPath
@@ -35,15 +37,23 @@ def read_sources(document: Document, sweep: dict[str, Any], fail: Fail) -> Itera
     yield from found
 
 
+def _setting(value: str, loc: Loc) -> str:
+    return f"--set {shlex.quote('.'.join(map(str, loc)) + '=' + value)}"
+
+
 class _Reader(ValueReader):
     def __init__(self, document: Document, fail: Fail) -> None:
         super().__init__(document, fail)
         self.names: dict[str, Place] = {}
+        self.torn = False
+        """Whether the commas of a call, `range(1, 5)`, have made columns of its arguments."""
 
     def entry(self, name: str, value: Any) -> Iterator[ColumnSource]:
         """What one key of the section stands for."""
         loc: Loc = ("sweep", name)
-        if name == "table":
+        if self.torn and value is None:
+            self.torn = not name.endswith(")")
+        elif name == "table":
             yield from self._tables(value, loc)
         elif name == "zip":
             yield from self._zips(value, loc)
@@ -90,23 +100,41 @@ class _Reader(ValueReader):
         """How to write values that are no list: `Ada,Grace`, `data/*.npy`."""
         text = self.document.texts.get(loc, "")
         cells = [cell.strip() for cell in text.split(",")]
+        call = call_in(place.source[place.column - 1 :])
+        self.torn = bool(call) and text != call
+        if fix := in_a_spec(call or text):
+            return self._as_typed(fix, loc)
         told, other = f"[{', '.join(cell for cell in cells if cell)}]", ", or {files: data/*.npy}"
         if "*" in text:
             told, other = f"{{files: {told if len(cells) > 1 else text}}}", ""
         if place.file == "--set":  # a shell takes blanks and brackets for its own
-            told = f"--set {shlex.quote('.'.join(map(str, loc)) + '=' + told)}"
+            told = _setting(told, loc)
         return f"Write {told}{other}."
+
+    def _as_typed(self, fix: str, loc: Loc) -> str:
+        """Advice with {range: 3} in it, with the whole option where the command line is wrong."""
+        if self._place(loc).file != "--set":
+            return fix
+        return re.sub(r"\{[^{}]*\}", lambda form: _setting(form[0], loc), fix)
 
     def _made(self, name: str, value: dict[str, Any], loc: Loc) -> Iterator[ColumnSource]:
         """A column that is a mapping: one key says where its values come from."""
         known = [key for key in value if key in SOURCES]
+        texts = {key: self.document.texts.get((*loc, key), "") for key in value}
+        ends = from_keys(texts)
         for key in value:
             if key not in SOURCES:
+                fix = self._as_typed(ends or in_a_spec(key), loc)
+                near = "" if fix else suggest(key, [*SOURCES])
+                if key.partition(":")[0] in SOURCES:
+                    fix = "Write a blank after the colon."
                 self.fail(
-                    f'unknown source "{key}" of column "{name}"{suggest(key, [*SOURCES])}',
+                    f'unknown source "{key}" of column "{name}"{near}',
                     self.document.place((*loc, key), key=True),
-                    f"Known are a list, [1, 2, 3], and {', '.join(SOURCES)}.",
+                    fix or f"Known are a list, [1, 2, 3], and {', '.join(SOURCES)}.",
                 )
+                if ends:
+                    return  # one mistake, not one for each of its keys
         if len(known) > 1 or not value:
             self.fail(
                 f'column "{name}" should have one source, not {" and ".join(known) or "none"}',

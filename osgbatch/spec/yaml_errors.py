@@ -67,6 +67,8 @@ class _Reader:
             return self._second_colon()
         if "could not find expected ':'" in problem:
             return self._no_colon(self.start[0])
+        if "found unexpected ':'" in problem:
+            return self._tight_colon()
         if "expected ',' or" in problem:
             return self._bracket(char)
         if "did not find expected key" in problem:
@@ -127,6 +129,11 @@ class _Reader:
         fix = "Write `key: value`." if ":" not in source else "Write a blank after the colon."
         what = "a key is followed by a colon and a blank"
         return self._wrong(what, (line, start), len(source.strip()), fix)
+
+    def _tight_colon(self) -> SpecError:
+        """A key in braces whose value follows the colon at once: `{linspace:[0, 1, 3]}`."""
+        what = "a key is followed by a colon and a blank"
+        return self._wrong(what, self.at, 1, "Write a blank after the colon.")
 
     def _bracket(self, char: str) -> SpecError:
         """A list or a mapping in brackets that does not go on as it should."""

@@ -135,27 +135,44 @@ def _jobs(stages: Sequence[Stage], files: Files) -> tuple[list[Setting], Rows, M
 
 
 def write(made: Imported, out: Path) -> list[Path]:
-    """Write the spec, after the file of its rows. Raises OsgbatchError when one is there."""
+    """Write the spec, after the file of its rows: both or none.
+
+    Raises OsgbatchError when one is there, or cannot be written.
+    """
+    from osgbatch.life.archiving import place
+
     wanted = [(out.with_name(made.table[0]), made.table[1])] if made.table else []
     wanted.append((out, made.text))
     for path, _ in wanted:
         if os.path.lexists(path):
-            raise OsgbatchError(
-                "this file is there, and is not overwritten", where=str(path),
-                fix="Name another one with --out, or print it with --stdout.",
-            )  # fmt: skip
+            raise _is_there(path)
+    written: list[Path] = []
     for path, text in wanted:
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             with open(part, "xb") as file:
                 file.write(text.encode("utf-8", "surrogateescape"))
-            os.link(part, path)  # which fails where a file has come meanwhile
-        except OSError as error:
-            what = f"cannot be written: {error.strerror}"
-            raise OsgbatchError(what, where=str(path)) from error
+            place(part, path)  # which fails where a file has come meanwhile
+            written.append(path)
+        except BaseException as error:
+            for before in written:
+                before.unlink(missing_ok=True)
+            if isinstance(error, FileExistsError):
+                raise _is_there(path) from error
+            if isinstance(error, OSError):
+                what = f"cannot be written: {error.strerror}"
+                raise OsgbatchError(what, where=str(path)) from error
+            raise
         finally:
             part.unlink(missing_ok=True)
-    return [path for path, _ in wanted]
+    return written
+
+
+def _is_there(path: Path) -> OsgbatchError:
+    return OsgbatchError(
+        "this file is there, and is not overwritten", where=str(path),
+        fix="Name another one with --out, or print it with --stdout.",
+    )  # fmt: skip
 
 
 def _csv(sweep: Sweep) -> str:

@@ -196,9 +196,12 @@ def _requests(
     if ran is None or base is None or not base[0] or not ran[0] or ran[1]:
         return [f"condor_submit refuses what osgbatch would write: {ran[1] if ran else ''}"], []
     mine, baseline, theirs = ran[0][0], base[0][0], ads[0]
+    no_gpus = all(ad.get("RequestGPUs", "0") == "0" for ad in (mine, theirs))
     wrong: list[str] = []
     better: list[str] = []
     for name, value in theirs.items():
+        if name in _OF_GPUS and no_gpus:
+            continue
         if name not in ELSEWHERE and mine.get(name) != value:
             own = ", as the pool has it for all jobs" if baseline.get(name) == value else ""
             wrong.append(f"{name} was {value}{own}, and is now {mine.get(name, 'not set')}")
@@ -234,6 +237,10 @@ def _requests(
     if was != now:
         wrong.append(f"the image was {was or 'none'}, and is now {now or 'none'}")
     return wrong, better
+
+
+_OF_GPUS = frozenset(("GPUsMinCapability", "GPUsMinMemory", "RequestGPUs", "RequireGPUs"))
+"""Attributes that say nothing of a job that asks for none, or for 0."""
 
 
 def _worked_out(text: str) -> str:

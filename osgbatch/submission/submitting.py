@@ -33,8 +33,8 @@ def choose_backend(pool: str, say: Say | None = None, *, ran: str = "") -> str:
     pool = pool or ran
     if pool == "auto":
         pool = "condor" if condor.configured() else "local"
-        if say and pool == "local" and personal_pool.is_down():
-            say("note: your personal pool is down (`osgbatch pool up`): the local runner does it")
+        if say and pool == "local" and (why := personal_pool.why_not_here()):
+            say(f"note: your personal pool {why}: the local runner does it")
     if pool == "condor":
         condor.check_alive()
     elif (known := access_point()) and not os.environ.get(names.ON_ACCESS_POINT):

@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,11 @@ resources: {memory: 64 MB, disk: 64 MB, time: 5 min}
 LONG = SWEEP.replace("[0, 60]", "[300, 301]")
 
 
-@pytest.fixture
-def own(pool: Pool) -> Iterator[dict[str, str]]:
+NEVER = f"{LONG}requirements: TARGET.Cpus < 0\n"
+
+
+@contextmanager
+def personal() -> Iterator[dict[str, str]]:
     """What hides the other pool, and gives this one a folder; it is down afterwards."""
     with tempfile.TemporaryDirectory(prefix="osgb-own-") as name:
         env = {"CONDOR_CONFIG": "", "OSGBATCH_PROFILE": "", "XDG_STATE_HOME": name}
@@ -38,6 +42,12 @@ def own(pool: Pool) -> Iterator[dict[str, str]]:
             yield env
         finally:
             osgbatch("pool", "down", cwd=Path(name), env=env, check=None)
+
+
+@pytest.fixture
+def own(pool: Pool) -> Iterator[dict[str, str]]:
+    with personal() as env:
+        yield env
 
 
 def submitted(batch: dict[str, Any]) -> list[Path]:
@@ -121,3 +131,42 @@ def test_a_pool_of_the_users_own(
     wait_for(lambda: personal_pool.master() is None, 10, "the end of the master")
     assert said("pool", "down") == {"stopped": False, "jobs_kept": None}
     assert list(leftovers(folder)) == []
+
+
+def test_two_pools_of_one_user_are_told_apart(own: dict[str, str], tmp_path: Path) -> None:
+    def said(*words: str, env: dict[str, str] = own) -> Any:
+        return json.loads(osgbatch(*words, "--json", cwd=tmp_path, env=env).stdout)
+
+    folder = Path(said("pool", "up")["folder"])
+    write_sweep(tmp_path / "s", NEVER, {})
+    batch = said("submit", "s/sweep.yaml", "--no-watch")
+    note, log = submitted(batch)[0], Path(batch["folder"]) / "rounds/001/events.log"
+    before = json.loads(note.read_text())
+    assert before["schedd"].endswith(f"-{(folder / 'id').read_text().strip()}@personal.pool")
+    with personal() as another:
+        assert said("pool", "up", env=another)["started"]
+        refused = osgbatch("cancel", "--yes", batch["folder"], cwd=tmp_path, env=another, check=5)
+        assert f'with the schedd "{before["schedd"]}"' in refused.stderr
+        assert "Let XDG_STATE_HOME be" in refused.stderr
+        assert json.loads(note.read_text()) == before
+        # A submission that was cut short before its log had a word is not made again there.
+        log.rename(log.with_suffix(".aside"))
+        note.write_text(json.dumps({**before, "cluster": 0}))
+        osgbatch("submit", "s/sweep.yaml", "--no-watch", cwd=tmp_path, env=another, check=5)
+        assert json.loads(note.read_text()) == {**before, "cluster": 0}
+        assert said("pool", "status", env=another)["jobs"]["jobs"] == 0
+    log.with_suffix(".aside").rename(log)
+    note.write_text(json.dumps(before))
+    assert said("pool", "status")["jobs"]["idle"] == 2
+
+    # The name is kept; and by whatever name, as of the earliest pools, it is known by its jobs.
+    for id_ in ((folder / "id").read_text(), ""):
+        if not id_:
+            (folder / "id").unlink()
+        said("pool", "down")
+        said("pool", "up")
+        ad = (folder / "spool" / ".schedd_classad").read_text()
+        assert (f'\nName = "{before["schedd"]}"\n' in ad) == bool(id_)
+        assert not (folder / "id").exists() or id_
+    osgbatch("cancel", "--yes", batch["folder"], cwd=tmp_path, env=own)
+    wait_for(lambda: said("pool", "status")["jobs"]["jobs"] == 0, 30, "an empty queue")

@@ -6,7 +6,9 @@ are; tests/pool/test_import.py sees to that, with many more files.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,9 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from osgbatch import personal_pool
 from osgbatch.cli import app
+from osgbatch.condor import submit_parser
 from osgbatch.errors import OsgbatchError
 from osgbatch.importing import text
+from osgbatch.importing.ended import UNDEFINED, UNKNOWN, Unread, Value, condition
+from osgbatch.importing.made import Converted
 from osgbatch.plan_model import Plan
 from osgbatch.submission import imported as module
 from osgbatch.submission import imported_check, imported_jobs
@@ -209,6 +215,7 @@ def test_what_a_sweep_cannot_say_is_told_and_nothing_is_made(
 
 
 FAILED = "(ExitBySignal == True) || (ExitCode != 0)"
+HELD = f"on_exit_hold = {FAILED}"
 FIVE = "periodic_release = (NumJobStarts < 5) && ((time() - EnteredCurrentStatus) > 3600)\n"
 
 
@@ -219,6 +226,16 @@ FIVE = "periodic_release = (NumJobStarts < 5) && ((time() - EnteredCurrentStatus
         (f"on_exit_hold = {FAILED} && (NumJobStarts < 9)", 0),
         (f"periodic_release = HoldReasonCode == 13\non_exit_hold = {FAILED}", 0),
         (f"periodic_release = true\non_exit_hold = {FAILED}", 10),
+        (f"periodic_release = 5 > NumJobStarts\non_exit_hold = {FAILED}", 4),
+        (f"{FIVE[:-1]} && HoldReasonCode != 3\non_exit_hold = {FAILED}", 0),
+        (f"{FIVE[:-1]} && (HoldReasonCode == 13 || HoldReasonCode == 3)\n{HELD}", 4),
+        (f"periodic_release = NumJobStarts < 3 || HoldReasonCode == 26\n{HELD}", 2),
+        (
+            f"periodic_release = JobRunCount < 3 && time() > EnteredCurrentStatus + 60 * 9\n{HELD}",
+            2,
+        ),
+        (f"periodic_release = false && NumHolds < 3\n{HELD}", 0),
+        (f"periodic_release = member(HoldReasonCode, {{3, 26}}) && JobRunCount < 3\n{HELD}", 2),
         ("on_exit_remove = (ExitBySignal =?= False) && (ExitCode == 0)", 10),
         ("on_exit_remove = ExitCode == 0 || NumJobStarts > 3", 3),
         ("on_exit_remove = !ExitBySignal && ExitCode =?= 0 || JobRunCount >= 2", 1),
@@ -257,12 +274,15 @@ def test_exit_codes_that_are_tried_again(folder: Path, until: str, on: object) -
         ("on_exit_remove = ExitBySignal == False", (2, "infrastructure"),
          "killed by a signal is told of as failed, and not tried again"),
         ("on_exit_hold = ExitCode == 5", (2, "infrastructure"),
-         "ends with 5 or is killed by a signal is told of as failed, and not held"),
+         "a task that ends with 5 is told of as failed, and not held"),
         ("on_exit_hold = ExitBySignal", (2, "infrastructure"),
          "that is killed by a signal is told of as failed, and not held"),
         ("on_exit_hold = ExitCode =?= 5\non_exit_remove = ExitCode =!= 7 || NumJobStarts > 2",
          (2, (7,)), "ends with 5 is told of as failed"),
         (f"{FIVE}on_exit_hold = {FAILED}\nmax_retries = 2", (4, "any"), "max_retries: it says no"),
+        (f"periodic_release = (NumJobStarts <= 5) && (ExitCode == 75)\non_exit_hold = {FAILED}",
+         (5, (75,)), "ends with 75 is tried again at once"),
+        ("on_exit_remove = ExitCode =!= undefined && ExitCode == 0", (10, "any"), "without end"),
         (f"on_exit_hold = {FAILED}\nmax_retries = 2", (2, "infrastructure"), "says nothing"),
         ("retry_until = ExitCode =?= 0 || NumJobStarts > 1", (1, "any"), ""),
         ("retry_until = ExitBySignal\nmax_retries = 4", (4, "any"), "signal is tried again, too"),
@@ -291,13 +311,119 @@ def test_policies_for_some_ends_of_a_job(
         ("on_exit_remove = ExitCode < 100", "many exit codes"),
         ("on_exit_remove = ExitCode == 0 || (ExitCode == 3 && NumJobStarts > 1)", "more often"),
         ("on_exit_remove = ExitCode == 0 && NumJobStarts < 3", "would not leave"),
-        (f"periodic_release = 5 > NumJobStarts\non_exit_hold = {FAILED}", "how often"),
+        (f"periodic_release = NumHolds < 5\non_exit_hold = {FAILED}", "cannot be told"),
+        (f"periodic_release = NumJobStarts % 2 == 1\non_exit_hold = {FAILED}", "cannot be told"),
+        (f'periodic_release = HoldReason =?= "x"\non_exit_hold = {FAILED}', "cannot be told"),
+        (f"periodic_release = time() - EnteredCurrentStatus < 60\non_exit_hold = {FAILED}", "long"),
+        (
+            f"periodic_release = NumJobStarts < {'(' * 40}5{')' * 40}\non_exit_hold = {FAILED}",
+            "cannot be told",
+        ),
+        (f"periodic_release = {'1 + ' * 300}1\non_exit_hold = {FAILED}", "cannot be told"),
+        ('on_exit_hold = ExitCode == "1"', "`retries:`"),
     ],
 )
 def test_policies_that_retries_cannot_say_are_refused(folder: Path, lines: str, why: str) -> None:
     made = imported(folder, lines)
     assert why in " ".join(made.lost)
     assert made.text == ""
+
+
+def test_a_job_that_is_held_at_last_was_not_held_before_each_start(folder: Path) -> None:
+    """HTCondor holds it at its 4th end; before that on_exit_remove leaves it in the queue. Killed
+    by a signal it has no exit code, and leaves the queue: both policies are undefined."""
+    lines = "on_exit_remove = ExitCode == 0\non_exit_hold = (NumJobStarts > 3) && "
+    made = imported(folder, f"{lines}(ExitCode != 0)")
+    assert planned(folder, made).spec.retries.times == 3
+    told = " ".join(made.differences)
+    assert "has failed is tried again, 3 times at most, and then told of as failed, and not" in told
+    assert "held, as it was there at last" in told
+    assert "held for a while" not in told
+    assert "killed by a signal is tried again, too" in told
+    assert "killed by a signal is told of as failed" not in told
+    # Held and let go at its first ends, and left in the queue at later ones.
+    lines_of_both = "on_exit_hold = NumJobStarts < 3 && ExitCode > 0\nperiodic_release = true\n"
+    made = imported(folder, f"{lines_of_both}on_exit_remove = ExitCode == 0 || NumJobStarts > 4")
+    told = " ".join(made.differences)
+    assert "tried again, 4 times" in told
+    assert "held for a while before some new starts" in told
+    # What max_retries says counts where not all ends lead to a hold.
+    asked = imported(folder, f"{lines}({FAILED})\nmax_retries = 2")
+    assert "leave one of them out" in " ".join(asked.lost)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("!B == false", True), ("2 < 3 == true", True), ("B =?= 1", False), ("B == 1", True),
+        ("!3", False), ("3 && true", True), ("U && false", False), ("U || true", True),
+        ("true && U", UNDEFINED), ("!U", UNDEFINED), ("U is undefined", True), ("U isnt 3", True),
+        ("member(U, {1, 2})", UNDEFINED), ("member(3, {})", False), ("-1 < 0", True),
+        ("X + 1 * 2 - 3 == 2", True), ("1 < 2 < 3", True), ("my.X >= 3", True),
+        ("U + 1", UNDEFINED), ("1 + 2 * -X == -5", True), ("X =!= 3 || X <= 2", False),
+        ("X =?= X", True),
+    ],
+)  # fmt: skip
+def test_expressions_mean_what_they_mean_to_htcondor(text: str, value: object) -> None:
+    ad: dict[str, Value] = {"x": 3, "b": True, "u": UNDEFINED}
+    assert condition(text).value(ad) is value
+    classad2 = pytest.importorskip("classad2", reason="HTCondor's bindings are asked, too")
+    told = classad2.ExprTree(text).eval(classad2.ClassAd({"X": 3, "B": True}))
+    assert value is (UNDEFINED if told == classad2.Value.Undefined else bool(told))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("N > 3", UNKNOWN), ("N > 3 && false", False), ("N > 3 || true", True), ("!N", UNKNOWN),
+        ("f(1, 2) && true", UNKNOWN), ('N =?= "a"', UNKNOWN), ("N && U", UNKNOWN),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_stays_so_unless_it_does_not_matter(text: str, value: object) -> None:
+    assert condition(text).value({"u": UNDEFINED}) is value
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1 +", "(1", "1)", "1 ? 2 : 3", "&& 1", "f(1", "member(1)", "1.5"]
+)
+def test_what_is_no_expression_is_not_read(text: str) -> None:
+    with pytest.raises(Unread):
+        condition(text)
+
+
+def test_none_of_gpus_is_none_and_texts_in_quotes_stay_texts(folder: Path) -> None:
+    for name in ("10", "null"):
+        (folder / name).write_text("")
+    made = imported(folder, "request_gpus = 0\ngpus_minimum_memory = 4GB")
+    assert planned(folder, made).spec.resources.gpus == 0
+    made = imported(
+        folder,
+        '+ProjectName = "1234"\n+JobBatchName = "10"\ntransfer_input_files = 10, null\n'
+        "transfer_output_files = 20, null\ncheckpoint_exit_code = 85\n"
+        "transfer_checkpoint_files = null, 10",
+    )
+    spec = planned(folder, made).spec
+    assert (spec.project, spec.name) == ("1234", "10")
+    assert 'checkpoint: {files: ["null", "10"]}' in made.text
+    assert [o.pattern.fill({}) for o in spec.outputs] == ["20", "null"]
+
+
+def test_a_request_for_0_gpus_is_as_good_as_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(folder, imported(folder, ""))
+    common = {"RequestMemory": "1024", "RequestDisk": "1048576"}
+    mine = dict(common)
+    monkeypatch.setattr(imported_check, "_ours", lambda *given: ([mine], ""))
+    monkeypatch.setattr(imported_check, "_bare", lambda: ([{"RequestMemory": "1"}], ""))
+
+    def wrong(**gpus: str) -> list[str]:
+        return imported_check._requests([{**common, **gpus}], plan, Converted(), folder)[0]
+
+    assert wrong(RequestGPUs="0", RequireGPUs="GlobalMemoryMb >= GPUsMinMemory") == []
+    assert wrong(RequestGPUs="1") == ["RequestGPUs was 1, and is now not set"]
+    mine["RequestGPUs"] = "1"
+    assert wrong(RequestGPUs="0") == ["RequestGPUs was 0, and is now 1"]
 
 
 LINE_BREAKS = [chr(code) for code in (0x85, 0x2028, 0x2029, 0x0B, 0x0C, 0x1C, 0xFEFF)]
@@ -570,6 +696,55 @@ def test_many_rows_go_into_a_file_beside_the_spec(folder: Path) -> None:
     assert plan.tasks[59].argv == ("./foo", "v59", "59.50")
     with pytest.raises(OsgbatchError, match="not overwritten"):
         write(made, folder / "sweep.yaml")
+
+
+def test_where_there_are_no_hard_links_or_no_room_both_files_are_written_or_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*given: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    made = Imported("command: a\n", ("sweep.csv", "x\n1\n"))
+    out = folder / "sweep.yaml"
+    before = set(folder.iterdir())
+    assert write(made, out) == [folder / "sweep.csv", out]
+    assert set(folder.iterdir()) - before == {folder / "sweep.csv", out}
+    for path in (folder / "sweep.csv", out):
+        path.unlink()
+    rename = Path.rename
+
+    def full(path: Path, target: Path) -> Path:
+        if target == out:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(OsgbatchError, match="No space left"):
+        write(made, out)
+    assert set(folder.iterdir()) == before
+
+    def came_meanwhile(path: Path, target: Path) -> Path:
+        out.write_text("another's")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", came_meanwhile)
+    with pytest.raises(OsgbatchError, match="is not overwritten"):
+        write(made, out)
+    assert set(folder.iterdir()) - before == {out}
+    assert out.read_text() == "another's"
+
+
+def test_a_configuration_below_usr_local_is_the_systems_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CONDOR_CONFIG", raising=False)
+    monkeypatch.setattr(personal_pool, "use", lambda: None)
+    places = (str(tmp_path / "etc"), str(tmp_path / "local"))
+    monkeypatch.setattr(submit_parser, "SYSTEM_CONFIGS", places)
+    assert submit_parser.quiet_environment() == {"CONDOR_CONFIG": os.devnull}
+    (tmp_path / "local").write_text("")
+    assert submit_parser.quiet_environment() == {}
 
 
 def test_a_program_without_its_x_bit_is_given_it(folder: Path) -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from osgbatch.cli.app import command_line
 from osgbatch.cli.settings import effective_settings, settings_text
-from osgbatch.errors import OsgbatchError
+from osgbatch.errors import OsgbatchError, SpecError, SpecErrors
 from osgbatch.spec import profiles
 from osgbatch.spec.document import Document, parse_document
 from osgbatch.spec.layers import Layered, read_layers
@@ -351,7 +351,29 @@ def test_a_defaults_file_that_is_not_there_is_an_error_only_when_named(
     monkeypatch.setenv("OSGBATCH_DEFAULTS", "no.yaml")
     told = complaint("command: e\n")
     assert told.startswith("no.yaml: cannot read the class's defaults: No such file or directory")
-    assert "$OSGBATCH_DEFAULTS" in told
+    assert "$OSGBATCH_DEFAULTS needs its whole path." in told
+    monkeypatch.setenv("OSGBATCH_DEFAULTS", "~/no.yaml")
+    whole = f"$OSGBATCH_DEFAULTS needs its whole path, {os.environ['HOME']}/no.yaml."
+    assert whole in complaint("command: e\n")
+    monkeypatch.setenv("OSGBATCH_DEFAULTS", "/no/class.yaml")
+    assert "names this file: correct it, or unset it" in complaint("command: e\n")
+
+
+def test_a_column_that_is_set_without_sweep_in_front_is_known() -> None:
+    write("sweep.yaml", "command: e\nsweep: {population: [1], memory: [2]}\n")
+
+    def told(setting: str) -> SpecError:
+        with pytest.raises(SpecErrors) as caught:
+            load_spec(Path("sweep.yaml"), [setting])
+        (error,) = caught.value.errors
+        return error
+
+    assert told("population=[0.2]").what == 'unknown key "population"'
+    assert told("population=[0.2]").fix == "Did you mean sweep.population?"
+    assert told("popluation=[0.2]").fix == "Did you mean sweep.population?"
+    assert told("memory=[3]").fix == "Did you mean sweep.memory, or resources.memory?"
+    assert told("xyz=[3]").fix.startswith("Known are name, ")
+    assert told("sweep.population={linspace:[1,2,3]}").fix == "Write a blank after the colon."
 
 
 def test_defaults_that_are_a_folder_are_an_error() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -11,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ import servers
 import started
 
 from osgbatch import personal_pool
+from osgbatch.cli import pool_commands
 from osgbatch.condor import commands
 from osgbatch.condor import personal as daemons
 from osgbatch.condor.personal_config import Installation, Machine, condor_config
@@ -106,6 +110,14 @@ def test_its_commands_are_found_where_it_was_installed(tmp_path: Path) -> None:
     assert os.environ["PATH"].split(":")[0] == "/opt/condor/bin"
 
 
+def test_its_commands_are_found_in_a_shell_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONDOR_CONFIG", str(personal_pool.config_file()))  # as `up` has told
+    with locked():
+        personal_pool.note_file().write_text(json.dumps({"bin": "/opt/condor/bin"}))
+        assert personal_pool.use() and personal_pool.use()
+    assert os.environ["PATH"] == "/opt/condor/bin:/nowhere"
+
+
 def test_one_that_is_down_is_told_where_htcondor_is_wanted() -> None:
     personal_pool.folder().mkdir(parents=True)
     assert not commands.personal_down()
@@ -150,6 +162,20 @@ def test_the_local_runner_that_is_chosen_as_it_is_down_is_told() -> None:
     assert len(said) == 1 and "`osgbatch pool up`" in said[0]
 
 
+def test_one_that_is_up_elsewhere_is_not_called_down() -> None:
+    said: list[str] = []
+    with locked():
+        personal_pool.config_file().touch()
+        personal_pool.note_file().write_text(json.dumps({"host": "other"}))
+        assert not personal_pool.is_up() and not personal_pool.is_down()
+        assert "runs on another machine" in personal_pool.why_not_here()
+        assert "(other)" in personal_pool.why_not_here()
+        assert not commands.personal_down()
+        assert choose_backend("auto", said.append) == "local"
+        assert len(said) == 1 and "runs on another machine" in said[0]
+    assert personal_pool.why_not_here() == "is down (`osgbatch pool up`)"
+
+
 def test_a_number_that_another_machine_has_noted_is_no_process_here() -> None:
     with locked() as pid:
         for host, found in ((socket.gethostname(), pid), ("other", personal_pool.ELSEWHERE)):
@@ -181,6 +207,45 @@ def test_status_and_down_of_none_make_nothing(tmp_path: Path) -> None:
     done = started.osgbatch(["pool", "status", "--json"], tmp_path, dict(os.environ), 60)
     assert json.loads(done.stdout)["state"] == "down"
     assert not (tmp_path / "state").exists()
+
+
+def test_one_that_falls_silent_as_it_was_started_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = personal.PoolStatus(personal.SILENT, tmp_path, 7)
+    monkeypatch.setattr(personal, "up", lambda say: (silent, True))
+    assert pool_commands.up() == 5
+    assert "(process 7), and does not answer" in capsys.readouterr().out
+    assert pool_commands.up(as_json=True) == 5
+    assert json.loads(capsys.readouterr().out)["state"] == "silent"
+
+
+def test_up_and_down_say_where_files_cannot_be_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    installed(tmp_path, monkeypatch)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() or 1000)
+    personal_pool.folder().mkdir(parents=True)
+    os.chown(personal_pool.folder(), os.geteuid(), -1)
+    monkeypatch.setattr(fcntl, "flock", missing)
+    refused("files cannot be locked here: Function not implemented", "XDG_STATE_HOME")
+    with pytest.raises(OsgbatchError, match="files cannot be locked here"):
+        personal.down(lambda text: None)
+
+
+def test_each_pool_has_a_name_that_it_keeps(tmp_path: Path) -> None:
+    first, second, earlier = (tmp_path / name for name in ("first", "second", "earlier"))
+    for folder in (first, second, earlier):
+        (folder / "spool").mkdir(parents=True)
+    (earlier / "spool" / "job_queue.log").touch()
+    made = personal._id(first)
+    (first / "spool" / "job_queue.log").touch()
+    assert re.fullmatch("[0-9a-f]{6}", made)
+    assert personal._id(first) == made != personal._id(second)
+    assert personal._id(earlier) == ""  # its batches know it by the name that it had
 
 
 def wait_for(look: Callable[[], object]) -> None:
@@ -267,6 +332,7 @@ def test_a_daemon_of_the_system_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
         words = Path(f"/proc/{daemon.pid}/cmdline")
         wait_for(words.read_bytes)  # a moment after it was started it has none
         monkeypatch.setattr(daemons, "FIRST_PERSON", os.geteuid() + 1)
+        assert f"condor_schedd, process {daemon.pid}," in daemons.all_of_the_system()
         assert daemons.of_the_system().startswith("condor_")
     finally:
         daemon.kill()
@@ -293,6 +359,10 @@ def test_its_configuration_lets_its_user_in_and_nobody_else() -> None:
     allowed = {name: value for name, value in settings.items() if name.startswith("ALLOW_")}
     assert set(allowed.values()) == {"alice@personal.pool"}
     assert {"ALLOW_READ", "ALLOW_WRITE", "ALLOW_DAEMON", "ALLOW_ADMINISTRATOR"} <= set(allowed)
+    assert settings["SCHEDD_NAME"] == "alice@personal.pool"  # as of the earliest pools
+    text_of = partial(condor_config, found, Path("/home/a/pool"), "alice", Machine("laptop", 4, 8))
+    assert "\nSCHEDD_NAME = alice-3f9c2a@personal.pool\n" in text_of("3f9c2a")
+    assert personal_pool.is_name("alice-3f9c2a@personal.pool")
     assert settings["SEC_DEFAULT_AUTHENTICATION_METHODS"] == "FS"
     assert settings["NETWORK_INTERFACE"] == "127.0.0.1"
     assert (settings["NUM_CPUS"], settings["MEMORY"]) == ("4", "8000")
@@ -300,6 +370,22 @@ def test_its_configuration_lets_its_user_in_and_nobody_else() -> None:
     assert "GPUs" not in text and "HasSIF" not in text
     # A setting of the user's own is read last, whatever stands in it.
     assert settings["LOCAL_CONFIG_FILE"] == "$(LOCAL_DIR)/condor_config.local"
+
+
+def test_of_a_pool_whose_folder_is_gone_the_daemons_are_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    config = {**os.environ, "CONDOR_CONFIG": str(personal_pool.config_file())}
+    daemon = subprocess.Popen(["condor_master", "600"], executable="/bin/sleep", env=config)
+    said: list[str] = []
+    try:
+        wait_for(Path(f"/proc/{daemon.pid}/cmdline").read_bytes)
+        assert personal.down(said.append) is None
+        assert daemon.wait(10) < 0 and "1 processes" not in "".join(said) and len(said) == 1
+    finally:
+        daemon.kill()
+        daemon.wait()
 
 
 def test_what_a_crash_left_is_ended_and_nothing_else(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import pytest
 
 from osgbatch.cli.plans import plan_text
 from osgbatch.plan_model import Plan
-from osgbatch.planning.advice import Advice, advise, table_notes
+from osgbatch.planning.advice import Advice, advise
 from osgbatch.planning.plan import make_plan
 from osgbatch.planning.summary import core_hours, plan_data
+from osgbatch.planning.table_notes import table_notes
 from osgbatch.spec.load import load_spec
 from osgbatch.spec_model import Place, Profile, ResourceExpression, Resources, Spec, Template
 from osgbatch.submit_language import duration_category
@@ -492,6 +493,62 @@ def test_a_column_that_nothing_uses_is_named(tmp_path: Path) -> None:
 )
 def test_columns_that_something_uses_are_not(tmp_path: Path, text: str) -> None:
     assert notes(tmp_path, text) == []
+
+
+def test_a_column_without_its_braces_is_named(tmp_path: Path) -> None:
+    bare = 'the command has "a" without braces: write {a} for the value of the column'
+    sweep = "sweep: {a: [1], b: [2]}\n"
+    assert notes(tmp_path, f"command: run a\n{sweep}") == [bare]
+    assert notes(tmp_path, f"command: run --a=a {{b}}\n{sweep}") == [bare]  # and only once
+    assert notes(tmp_path, f"command: a --a\n{sweep}") == []  # the program; an option
+    assert notes(tmp_path, f"command: run a {{a}} {{b}}\n{sweep}") == []
+    assert notes(tmp_path, "command: run repeat\nsweep: {a: [1], repeat: 3}\n") == []
+
+
+@pytest.mark.parametrize(
+    ("sweep", "told"),
+    [
+        ("{a: [Ada Grace Katherine]}", 'sweep.a has one value, "Ada Grace Katherine"'),
+        ("{a: [ 2.8 -3.6e1 ]}", 'sweep.a has one value, "2.8 -3.6e1"'),
+        ("{zip: {a: [x y]}}", 'sweep.zip.a has one value, "x y"'),
+        ("\n  a:\n    - 2.8 3.6", 'sweep.a has one value, "2.8 3.6"'),
+        (f"{{a: [{'x ' * 99}]}}", f'sweep.a has one value, "{"x " * 30}..."'),
+    ],
+)
+def test_commas_that_were_forgotten_are_told(tmp_path: Path, sweep: str, told: str) -> None:
+    expected = [f"{told}: commas separate values"]
+    assert notes(tmp_path, f"command: run {{a}}\nsweep: {sweep}\n") == expected
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        "{a: ['Ada Grace']}",
+        '{a: ["2.8 3.6"]}',
+        "{a: [Ada Grace, Katherine]}",
+        "{a: [Ada]}",
+        "\n  a:\n    - Ada Grace",
+        "\n  a:\n    - '2.8 3.6'",
+        "{table: [{a: 2.8 3.6}]}",
+    ],
+)
+def test_one_value_with_blanks_that_is_meant_is_not(tmp_path: Path, sweep: str) -> None:
+    assert notes(tmp_path, f"command: run {{a}}\nsweep: {sweep}\n") == []
+
+
+def test_a_new_column_of_set_with_a_near_name_is_asked_about(tmp_path: Path) -> None:
+    def told(text: str, *settings: str) -> list[str]:
+        (tmp_path / "sweep.yaml").write_text(text)
+        spec = load_spec(tmp_path / "sweep.yaml", settings)
+        return table_notes(spec, expand(spec))
+
+    asked = ["sweep.grwoth, given by --set, is a new column: did you mean sweep.growth?"]
+    text = "command: run {growth}\nsweep: {growth: [1]}\n"
+    assert told(text, "sweep.grwoth=[2]") == asked
+    assert told("function: m:f\nsweep: {zip: {growth: [1]}}\n", "sweep.grwoth=[2]") == asked
+    assert told(text, "sweep.growth=[2]") == []
+    assert "nothing uses column far" in told(text, "sweep.far=[2]")[0]
+    assert told("command: run {growth} {grwoth}\nsweep: {growth: [1]}\n", "sweep.grwoth=[2]") == []
 
 
 def test_equal_rows_are_told_with_the_first_pair(tmp_path: Path) -> None:

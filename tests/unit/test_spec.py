@@ -152,11 +152,42 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         (b"command: a\0b\n", "not YAML"),
         (b"command: &a [*a]\n", "an alias (*) leads back into itself"),
         (b"command: [" + b"[" * 3000 + b"]" * 3000 + b"]\n", "nested too deeply"),
+        (b"sweep: " + b"[" * 100_000, "nested too deeply"),  # libyaml would end the process
+        (b"sweep:\n  x: " + b"- " * 100_000, "nested too deeply"),
         (b"? [a]\n: b\n", "a key must be a plain word"),
     ],
 )
 def test_what_is_no_spec_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     assert message in complaint(tmp_path, content)
+
+
+def test_a_spec_that_is_elsewhere_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def fix(name: str) -> str:
+        with pytest.raises(OsgbatchError) as caught:
+            load_spec(Path(name))
+        return caught.value.fix
+
+    def made(folder: str) -> None:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "sweep.yaml").write_text("command: e\n")
+
+    made(".hidden")
+    (tmp_path / "empty").mkdir()
+    assert "`osgbatch init`" in fix("sweep.yaml")
+    assert "`osgbatch init`" in fix("empty")
+    made("my hello")
+    assert fix("my hello") == "Write 'my hello/sweep.yaml'."
+    assert fix("sweep.yaml") == "my hello/sweep.yaml is there: cd 'my hello'"
+    assert "`osgbatch init`" in fix("other.yaml")
+    made("b")
+    several = "Below this folder are b/sweep.yaml, my hello/sweep.yaml: cd to the folder of the one"
+    assert fix("sweep.yaml").startswith(several)
+    made("a")
+    made("c")
+    several = "Below this folder are a/sweep.yaml, b/sweep.yaml, c/sweep.yaml, ...: cd to"
+    assert fix("sweep.yaml").startswith(several)
 
 
 def test_a_spec_that_is_not_there_is_named(tmp_path: Path) -> None:

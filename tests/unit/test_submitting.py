@@ -155,3 +155,15 @@ def test_an_access_point_runs_jobs_itself_only_when_told(monkeypatch: pytest.Mon
             choose_backend(pool)
     monkeypatch.setenv(names.ON_ACCESS_POINT, "1")
     assert choose_backend("local") == "local"
+
+
+def test_told_so_they_run_one_at_a_time_also_where_no_profile_knows_the_host(
+    tmp_path: Path,
+) -> None:
+    task = f"mkdir {tmp_path}/one || exit 3; sleep 0.3; rmdir {tmp_path}/one"
+    (tmp_path / "sweep.yaml").write_text(f"command: [sh, -c, '{task}']\nsweep: {{repeat: 4}}\n")
+    command = [sys.executable, "-m", "osgbatch", "submit", "--pool", "local", "--on-access-point"]
+    done = subprocess.run(
+        [*command, "--watch", "sweep.yaml"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

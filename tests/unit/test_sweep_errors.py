@@ -207,10 +207,47 @@ def test_a_mistake_is_shown_where_it_is(tmp_path: Path, sweep: str, mark: str) -
         ("tabel: q.csv", 'Did you mean "table"?'),
         ("table: x.xlsx", "Save the sheet as CSV"),
         ("a: {range: 100000}, b: {range: 100000}", "`sample: 1000` takes some"),
+        ("x: range(3)", "Write {range: 3}."),
+        ("x: np.linspace(0, 1, num=11)", "Write {linspace: [0, 1, 11]}."),
+        ("x: seq(1, 5)", "Write {range: [1, 6]}, whose last value is 5."),
+        ("x: range(n)", "Write {range: [1, 6]} for 1, 2, 3, 4, 5, or {linspace: [0, 1, 11]}"),
+        ("x: linspace(0)", "or {linspace: [0, 1, 11]} (from, to, how many)."),
+        ("x: 1..5", "Write {range: [1, 6]}, whose last value is 5."),
+        ("x: 5 to 1", "Write {range: [5, 0, -1]}, whose last value is 1."),
+        ("x: 1:5", "Write {range: [1, 6]}, whose last value is 5; for the text, [1:5]."),
+        ("x: 0.1..0.5", "Write {linspace: [0.1, 0.5, 11]} for 11 numbers, both ends included."),
+        ("x: {1..5}", "Write {range: [1, 6]}, whose last value is 5."),
+        ("x: {from: 1, to: 5}", "Write {range: [1, 6]}, whose last value is 5."),
+        ("x: {start: 0, stop: 1, num: 11}", "Write {linspace: [0, 1, 11]}."),
+        ("x: {from: 1, to: 9, step: 2}", "Write {range: [1, 9, 2]}, which leaves 9 itself out."),
+        ("x: {from: 1}", "Write {range: [1, 6]} for 1, 2, 3, 4, 5, or {linspace: [0, 1, 11]}"),
+        ("x: {range:5}", "Write a blank after the colon."),
+        ("x: {linspace:[1, 2, 3]}", "Write a blank after the colon."),
+        ("x: hello", "Write [hello], or {files: data/*.npy}."),
+        ("x: 1-5", "Write {range: [1, 6]}, whose last value is 5; for the text, [1-5]."),
+        ("x: 2024-01", "Write [2024-01], or {files: data/*.npy}."),
+        ("x: 2024-01-05", "Write [2024-01-05], or {files: data/*.npy}."),
     ],
 )
 def test_a_mistake_comes_with_advice(tmp_path: Path, sweep: str, advice: str) -> None:
     assert advice in complaint(tmp_path, f"command: echo\nsweep: {{{sweep}}}\n")
+
+
+def test_what_another_language_writes_is_one_mistake(tmp_path: Path) -> None:
+    for sweep in ("x: {from: 1, to: 5}", "x: np.arange(0, 10, 2)", "x: range(1, 5), y: [1]"):
+        (tmp_path / "sweep.yaml").write_text(f"command: echo\nsweep: {{{sweep}}}\n")
+        with pytest.raises(SpecErrors) as caught:
+            load_spec(tmp_path / "sweep.yaml")
+        (error,) = caught.value.errors
+        assert "did you mean" not in error.what and error.fix.startswith("Write {range: [")
+
+
+def test_advice_for_a_setting_is_the_whole_setting(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text("command: echo\n")
+    for given in ("1..5", "range(1, 6)", "{from: 1, to: 5}"):
+        with pytest.raises(SpecErrors) as caught:
+            load_spec(tmp_path / "sweep.yaml", [f"sweep.x={given}"])
+        assert caught.value.errors[0].fix.startswith("Write --set 'sweep.x={range: [1, 6]}'")
 
 
 def test_the_caret_finds_conditions_in_quotes_and_gives_up_in_blocks(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from osgbatch.batches.folder import Batch
 from osgbatch.cli import app
 
 __all__ = ["batch"]
+
+ROOT = Path(__file__).resolve().parents[2]
 
 LOOKS = ("status", "why", "tasks", "report --sizing")
 ACTS = ("cancel", "cancel --held --yes", "release", "release --memory 4GB", "resubmit",
@@ -83,3 +87,53 @@ def test_an_option_without_its_dashes_is_known(
     told = capsys.readouterr().err
     assert f'there is no batch "{words.split()[1]}"' in told
     assert told.count("Did you mean") == told.count(f"Did you mean `{meant}`?") == bool(meant)
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="no setpriv: root reads everything")
+def test_what_cannot_be_looked_into_is_told_and_not_submitted_again(tmp_path: Path) -> None:
+    def osgbatch(*words: str) -> subprocess.CompletedProcess[str]:
+        whose = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]
+        command = [*(whose if os.geteuid() == 0 else ()), sys.executable, "-m", "osgbatch", *words]
+        env = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    (tmp_path / "sweep.yaml").write_text("command: sleep 300\nsweep: {x: [1]}\n")
+    submit = ("submit", "sweep.yaml", "--pool", "local", "--no-watch")
+    assert osgbatch(*submit).returncode == 0
+    batches = tmp_path / "batches"
+    (made,) = batches.iterdir()
+    try:
+        for closed, mode in ((batches, 0o300), (made, 0)):
+            closed.chmod(mode)
+            for words in (submit, ("status",)):
+                done = osgbatch(*words)
+                assert done.returncode == 2 and "Permission denied" in done.stderr, (words, done)
+            listed = osgbatch("ls")
+            assert "Permission denied" in listed.stdout + listed.stderr, listed
+            closed.chmod(0o755)
+        assert [*batches.iterdir()] == [made]
+    finally:
+        batches.chmod(0o755)
+        made.chmod(0o755)
+        assert osgbatch("cancel", "--yes", str(made)).returncode == 0
+
+
+def test_a_stream_that_is_closed_is_none_that_is_written_to(tmp_path: Path) -> None:
+    whole = f"{sys.executable} -m osgbatch"
+    script = (
+        f"{whole} init hello <&- >&- && {whole} ls >&- 2>&- && {whole} --version >&- && {whole} "
+    )
+    done = subprocess.run(
+        ["sh", "-c", f"{script} check hello/sweep.yaml <&- 2>&-"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "") and "ok, 3 tasks" in done.stdout
+
+
+def test_a_folder_that_was_removed_is_told(tmp_path: Path) -> None:
+    script = f"mkdir gone && cd gone && rmdir ../gone && {sys.executable} -m osgbatch status"
+    done = subprocess.run(
+        ["sh", "-c", script],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2 and "the folder that you are in was removed" in done.stderr
