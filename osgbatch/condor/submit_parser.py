@@ -23,6 +23,9 @@ def quiet_environment() -> dict[str, str]:
 def bindings() -> tuple[Any, Any] | None:
     """The modules htcondor2 and classad2; None where they are not installed."""
     quiet = quiet_environment()
+    before = os.environ.get("CONDOR_CONFIG")
+    if before not in (None, "ONLY_ENV") and not _can_be_read(before or ""):
+        quiet = {"CONDOR_CONFIG": os.devnull}  # the library would end the process, with exit code 1
     os.environ.update(quiet)
     try:
         import classad2
@@ -30,9 +33,15 @@ def bindings() -> tuple[Any, Any] | None:
     except ImportError:
         return None
     finally:
-        if quiet:
+        if quiet and before is None:
             del os.environ["CONDOR_CONFIG"]
+        elif before is not None:
+            os.environ["CONDOR_CONFIG"] = before
     return htcondor2, classad2
+
+
+def _can_be_read(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.R_OK)
 
 
 def refused_text(text: str) -> str | None:

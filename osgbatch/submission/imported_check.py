@@ -73,6 +73,8 @@ def compare(
     try:
         plan = _planned(text, table, out)
     except (SpecError, SpecErrors, OsgbatchError) as error:
+        if _is_of_another_file(error, out):
+            raise  # the user's own defaults, which say nothing of this submit file
         return "", list(_faults(error, parsed)), []
     wrong: list[str] = []
     if len(plan.table) != sweep.count:
@@ -115,6 +117,13 @@ def compare(
 
 def _differ(wrong: Sequence[str]) -> list[str]:
     return [f"the jobs would differ: {one}" for one in wrong]
+
+
+def _is_of_another_file(error: OsgbatchError, spec: Path) -> bool:
+    """Whether what is wrong stands in another file than the spec."""
+    found = error.errors if isinstance(error, SpecErrors) else (error,)
+    files = {one.place.file for one in found if isinstance(one, SpecError)}
+    return any(Path(file).expanduser().resolve() != spec.resolve() for file in files)
 
 
 def _faults(error: OsgbatchError, parsed: SubmitText) -> Iterator[str]:

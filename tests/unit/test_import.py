@@ -809,3 +809,14 @@ def test_what_the_users_own_defaults_add_is_found(
     text = "command: ./foo\nresources: {memory: 1 GB}\n"
     found = imported_check._defaults(text, folder / "sweep.yaml")
     assert found == [f"{file} adds resources.cpus, gpus"]
+
+
+def test_a_mistake_in_the_users_defaults_is_told_as_theirs(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config/osgbatch").mkdir(parents=True)
+    (tmp_path / "config/osgbatch/config.yaml").write_text("resorces: {}\n")
+    with pytest.raises(OsgbatchError) as caught:
+        imported(folder, "arguments = 1")
+    assert 'config.yaml:1:1: unknown key "resorces"' in str(caught.value)

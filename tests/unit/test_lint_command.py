@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -199,3 +201,22 @@ def test_short_lines_are_folded_between_words_on_a_terminal_only(
     folded = capsys.readouterr().out
     assert max(map(len, folded.splitlines())) <= 50 < max(map(len, plain.splitlines()))
     assert folded.split() == plain.split()
+
+
+def test_a_configuration_of_htcondor_that_cannot_be_read_does_not_end_it(tmp_path: Path) -> None:
+    """Its library would write a line and end the process with 1, which means findings here."""
+    (tmp_path / "job.submit").write_text("executable = /bin/echo\nqueue x in (1 2)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "osgbatch", "lint", "job.submit", "--json"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "CONDOR_CONFIG": str(tmp_path / "none"),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)
