@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 
 def main() -> None:
@@ -26,7 +27,24 @@ def main() -> None:
     gc.set_threshold(100_000, 20, 20)
     code = run()
     gc.freeze()  # nor does the interpreter look through what is left, when it ends
+    if "rattler" in sys.modules:
+        _leave(code)
     sys.exit(code)
+
+
+def _leave(code: int) -> None:
+    """End without taking the interpreter down.
+
+    Threads of py-rattler (0.28) go on where one of its packages has failed. One that then tells
+    Python so while that ends crashes the process: exit code 139, in place of our own.
+    """
+    import atexit
+
+    atexit._run_exitfuncs()  # temporary folders
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
