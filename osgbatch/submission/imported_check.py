@@ -73,7 +73,7 @@ def compare(
     try:
         plan = _planned(text, table, out)
     except (SpecError, SpecErrors, OsgbatchError) as error:
-        if _is_of_another_file(error, out):
+        if _is_of_another_file(error, out.name):
             raise  # the user's own defaults, which say nothing of this submit file
         return "", list(_faults(error, parsed)), []
     wrong: list[str] = []
@@ -119,11 +119,12 @@ def _differ(wrong: Sequence[str]) -> list[str]:
     return [f"the jobs would differ: {one}" for one in wrong]
 
 
-def _is_of_another_file(error: OsgbatchError, spec: Path) -> bool:
-    """Whether what is wrong stands in another file than the spec."""
+def _is_of_another_file(error: OsgbatchError, spec: str) -> bool:
+    """Whether what is wrong stands in another file than the spec, which is not there yet."""
     found = error.errors if isinstance(error, SpecErrors) else (error,)
     files = {one.place.file for one in found if isinstance(one, SpecError)}
-    return any(Path(file).expanduser().resolve() != spec.resolve() for file in files)
+    paths = (Path(file).expanduser() for file in files)
+    return any(path.name != spec and path.is_file() for path in paths)
 
 
 def _faults(error: OsgbatchError, parsed: SubmitText) -> Iterator[str]:
