@@ -280,10 +280,7 @@ def folders_of(parent: Path, spec: bytes) -> Iterator[Path]:
 
 
 def entries_of(parent: Path) -> list[Path]:
-    """What is in a `batches/` folder but for what is hidden; none when there is no such folder.
-
-    Raises OSError when it cannot be read, which a glob would not tell.
-    """
+    """What is in a `batches/` folder, but for hidden things. Raises OSError: it cannot be read."""
     try:
         return [parent / name for name in os.listdir(parent) if not name.startswith(".")]
     except (FileNotFoundError, NotADirectoryError):

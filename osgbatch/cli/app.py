@@ -115,7 +115,11 @@ def run() -> int:
             ui.error("the folder that you are in was removed\n  Go to another one: `cd`.")
             return exits.BAD_INPUT
         where = f"{error.filename}: " if error.filename else ""
-        ui.error(ui.printable(f"{where}{error.strerror or error}"))
+        shut = error.errno in (errno.EACCES, errno.EPERM)
+        fix = (
+            "\n  `ls -ld` shows the rights of a path; a ticket of a network folder may have ended."
+        )
+        ui.error(ui.printable(f"{where}{error.strerror or error}") + fix * shut)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
         return exits.SOME_FAILED if full else exits.BAD_INPUT
     except Exception as error:

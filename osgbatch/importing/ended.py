@@ -112,18 +112,16 @@ class _Parser:
             raise Unread
         token = self.take()
         if token == "!":
-            inner = self.one()
-            found: _Run = lambda ad: _not(_truth(inner(ad)))  # noqa: E731
+            found = _negated(self.one())
         elif token == "-":
-            found = _both("-", lambda ad: 0, self.one())
+            found = _both("-", _always(0), self.one())
         elif token == "(":
             found = self.level(0)
             self.expect(")")
         elif token.isdigit():
-            number = int(token)
-            found = lambda ad: number  # noqa: E731
+            found = _always(int(token))
         elif token[:1] == '"':
-            found = lambda ad: UNKNOWN  # noqa: E731
+            found = _always(UNKNOWN)
         elif re.match("[a-z_]", token):
             found = self.named(re.sub(r"^(my|target)\.", "", token))
         else:
@@ -149,7 +147,7 @@ class _Parser:
             self.expect("{")
             tests = [_both("==", item, one) for one in self.several("}")]
             self.expect(")")
-            found: _Run = lambda ad: False  # noqa: E731
+            found = _always(False)
             for test in tests:
                 found = _both("||", found, test)
             return found
@@ -174,6 +172,14 @@ def _truth(value: Value) -> bool | Odd:
 
 def _not(value: bool | Odd) -> bool | Odd:
     return value if isinstance(value, Odd) else not value
+
+
+def _always(value: Value) -> _Run:
+    return lambda ad: value
+
+
+def _negated(inner: _Run) -> _Run:
+    return lambda ad: _not(_truth(inner(ad)))
 
 
 def _both(sign: str, left: _Run, right: _Run) -> _Run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -89,7 +88,6 @@ def test_an_option_without_its_dashes_is_known(
     assert told.count("Did you mean") == told.count(f"Did you mean `{meant}`?") == bool(meant)
 
 
-@pytest.mark.skipif(not shutil.which("setpriv"), reason="no setpriv: root reads everything")
 def test_what_cannot_be_looked_into_is_told_and_not_submitted_again(tmp_path: Path) -> None:
     def osgbatch(*words: str) -> subprocess.CompletedProcess[str]:
         whose = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]
@@ -108,6 +106,7 @@ def test_what_cannot_be_looked_into_is_told_and_not_submitted_again(tmp_path: Pa
             for words in (submit, ("status",)):
                 done = osgbatch(*words)
                 assert done.returncode == 2 and "Permission denied" in done.stderr, (words, done)
+                assert "`ls -ld`" in done.stderr or closed == made, (words, done)
             listed = osgbatch("ls")
             assert "Permission denied" in listed.stdout + listed.stderr, listed
             closed.chmod(0o755)
@@ -137,3 +136,23 @@ def test_a_folder_that_was_removed_is_told(tmp_path: Path) -> None:
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2 and "the folder that you are in was removed" in done.stderr
+
+
+def test_threads_of_py_rattler_do_not_keep_the_end_waiting(tmp_path: Path) -> None:
+    """Nor meet an interpreter that ends below them; what was to be done at the end is done."""
+    program = (
+        "import atexit, sys, threading, time, types\n"
+        "from osgbatch.__main__ import main\n"
+        "sys.modules['rattler'] = types.ModuleType('rattler')\n"
+        "threading.Thread(target=time.sleep, args=(3600,)).start()\n"
+        "atexit.register(print, 'the last word')\n"
+        "sys.argv = ['osgbatch', 'check', 'none.yaml']\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "the last word\n")
+    assert "none.yaml" in done.stderr
